@@ -1,0 +1,1 @@
+"""A folder of photos becomes rows: decoding, the manifest, duplicates, folds, sampling, the demonstration set."""

@@ -1,0 +1,1 @@
+"""Out-of-fold probabilities, the meta-learner over them, and its calibration."""

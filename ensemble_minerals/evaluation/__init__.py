@@ -1,0 +1,1 @@
+"""Metrics, error analysis, ablation and the report that draws them."""

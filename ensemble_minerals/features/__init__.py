@@ -1,0 +1,1 @@
+"""An image becomes numbers, once: frozen backbones, a color and texture descriptor, and the feature store."""

@@ -1,0 +1,1 @@
+"""Torch lives here: pretrained weights and trainable networks."""

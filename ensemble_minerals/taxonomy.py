@@ -1,0 +1,235 @@
+"""Ordered class names, their tree of groups, and how probabilities travel along it.
+
+A taxonomy is a tree whose leaves are the classes. A *node* is an inner vertex: the root, or a group of two
+or more children. The probability of a class is the product of the branch probabilities on the way to it
+(Silla & Freitas 2011, Data Mining and Knowledge Discovery 22, section 4: local classifier per parent node).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.errors import TaxonomyError
+
+Tree = Mapping[str, Any]
+"""Nested groups as a user writes them: ``{"mica": ["biotite", "muscovite"], "quartz": ["quartz"]}``."""
+
+MINERAL_GROUPS: dict[str, list[str]] = {
+    "mica": ["biotite", "muscovite"],
+    "copper-green": ["chrysocolla", "malachite"],
+    "metallic": ["bornite", "pyrite"],
+    "quartz": ["quartz"],
+}
+"""The built-in groups of the seven minerals."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """An inner vertex of the tree.
+
+    Attributes:
+        name: Name of the group; ``"root"`` for the top.
+        parent: Index of the parent node, -1 for the root.
+        branch: Which branch of the parent leads here, -1 for the root.
+        branches: For each branch the positions of the classes below it, in class order.
+        labels: Names of the branches: a class name for a leaf, else the name of the group.
+    """
+
+    name: str
+    parent: int
+    branch: int
+    branches: tuple[tuple[int, ...], ...]
+    labels: tuple[str, ...]
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Positions of all classes below this node, ascending."""
+        return tuple(sorted(position for branch in self.branches for position in branch))
+
+    def targets(self, y: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Branch taken by each row.
+
+        Args:
+            y: Class positions, shape (n,).
+
+        Returns:
+            Shape (n,), the branch of each row, -1 for a class that is not below this node.
+        """
+        size = max(int(y.max(initial=-1)), *self.members) + 1
+        lookup = np.full(size, -1, dtype=np.intp)
+        for branch, positions in enumerate(self.branches):
+            lookup[list(positions)] = branch
+        return lookup[y]
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Class names in order and the tree over them.
+
+    Attributes:
+        classes: Class names; their order is the order of every probability column.
+        nodes: Inner vertices, parents before children; ``nodes[0]`` is the root.
+    """
+
+    classes: tuple[str, ...]
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def from_tree(cls, classes: Sequence[str], tree: Tree) -> Taxonomy:
+        """Build from nested groups of class names.
+
+        Args:
+            classes: All class names, in the order of the probability columns.
+            tree: Groups by name; a value is a list of class names or a nested mapping of groups. Classes that
+                stand in no group become branches of the root.
+
+        Raises:
+            TaxonomyError: If a name is no class, stands twice, or a group is empty.
+        """
+        ordered = tuple(classes)
+        if len(set(ordered)) != len(ordered):
+            raise TaxonomyError(f"class names must differ from each other, got {list(ordered)}")
+        seen: dict[str, str] = {}
+        root = _prune(tree, ordered, seen, "root")
+        root.extend(name for name in ordered if name not in seen)
+        nodes: list[Node] = []
+        _grow("root", root, {name: position for position, name in enumerate(ordered)}, -1, -1, nodes)
+        return cls(ordered, tuple(nodes))
+
+    @classmethod
+    def flat(cls, classes: Sequence[str]) -> Taxonomy:
+        """The tree without groups: every class hangs from the root."""
+        return cls.from_tree(classes, {})
+
+    @classmethod
+    def from_merges(cls, classes: Sequence[str], groups: Sequence[Sequence[int]]) -> Taxonomy:
+        """Build a two-level tree from groups of class positions, named after their classes joined by ``+``."""
+        tree = {
+            "+".join(classes[position] for position in sorted(group)): [classes[p] for p in sorted(group)]
+            for group in groups
+        }
+        return cls.from_tree(classes, tree)
+
+    @classmethod
+    def for_minerals(cls, classes: Sequence[str]) -> Taxonomy | None:
+        """The built-in groups, restricted to ``classes``; None where a class is not one of the seven minerals."""
+        known = {name for members in MINERAL_GROUPS.values() for name in members}
+        if not set(classes) <= known:
+            return None
+        tree = {
+            group: [name for name in members if name in classes]
+            for group, members in MINERAL_GROUPS.items()
+            if any(name in classes for name in members)
+        }
+        return cls.from_tree(classes, tree)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """Names of the root's branches."""
+        return self.nodes[0].labels
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether there is no group at all."""
+        return len(self.nodes) == 1
+
+    def group_of(self) -> NDArray[np.intp]:
+        """For each class, shape (n_classes,), the branch of the root it hangs from."""
+        group = np.empty(len(self.classes), dtype=np.intp)
+        for branch, positions in enumerate(self.nodes[0].branches):
+            group[list(positions)] = branch
+        return group
+
+    def roll_up(self, proba: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+        """Sum class probabilities, shape (n, n_classes), into root groups, shape (n, n_groups)."""
+        return np.stack([proba[:, list(b)].sum(axis=1) for b in self.nodes[0].branches], axis=1)
+
+    def expand_log(self, branch_log_proba: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
+        """Multiply branch probabilities down the tree, in logarithms.
+
+        Args:
+            branch_log_proba: One array a node, in the order of `nodes`, each of shape (n, n_branches).
+
+        Returns:
+            Log-probabilities of the classes, shape (n, n_classes); rows sum to 1 after exponentiation when the
+            branches of every node do.
+        """
+        n = branch_log_proba[0].shape[0]
+        out = np.zeros((n, len(self.classes)), dtype=branch_log_proba[0].dtype)
+        for node, log_proba in zip(self.nodes, branch_log_proba, strict=True):
+            for branch, positions in enumerate(node.branches):
+                out[:, list(positions)] += log_proba[:, [branch]]
+        return out
+
+    def to_tree(self) -> dict[str, Any]:
+        """The nested groups again, as `from_tree` takes them."""
+        return self._subtree(0)
+
+    def _subtree(self, index: int) -> dict[str, Any]:
+        node = self.nodes[index]
+        children = {child.branch: i for i, child in enumerate(self.nodes) if child.parent == index}
+        tree: dict[str, Any] = {}
+        for branch, label in enumerate(node.labels):
+            if branch in children:
+                below = self._subtree(children[branch])
+                nested = any(isinstance(value, dict) or value != [key] for key, value in below.items())
+                tree[label] = below if nested else list(below)
+            else:
+                tree[label] = [self.classes[node.branches[branch][0]]]
+        return tree
+
+
+def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: str) -> list[Any]:
+    """Check names and turn nested mappings into [(group, [...]), class, ...], dropping groups of one."""
+    branches: list[Any] = []
+    for group, content in tree.items():
+        path = f"{where}.{group}" if where != "root" else str(group)
+        if isinstance(content, str):
+            content = [content]
+        if isinstance(content, Mapping):
+            below = _prune(content, classes, seen, path)
+        elif isinstance(content, Sequence):
+            below = []
+            for name in content:
+                if name not in classes:
+                    raise TaxonomyError(
+                        f"taxonomy.{path} names {name!r}, which is no class here; the classes are "
+                        f"{', '.join(classes)}"
+                    )
+                if name in seen:
+                    raise TaxonomyError(
+                        f"taxonomy.{path} names {name!r} again; it already stands in {seen[name]!r}: "
+                        "a class belongs to one group"
+                    )
+                seen[name] = path
+                below.append(name)
+        else:
+            raise TaxonomyError(f"taxonomy.{path} must be a list of classes or a mapping, got {content!r}")
+        if not below:
+            raise TaxonomyError(f"taxonomy.{path} is empty; list its classes or remove the group")
+        branches.append(below[0] if len(below) == 1 else (str(group), below))
+    return branches
+
+
+def _grow(
+    name: str, content: list[Any], position: Mapping[str, int], parent: int, branch: int, nodes: list[Node]
+) -> tuple[int, ...]:
+    """Append the node and, below it, its children; return the class positions it holds."""
+    index = len(nodes)
+    nodes.append(Node(name, parent, branch, (), ()))
+    branches: list[tuple[int, ...]] = []
+    labels: list[str] = []
+    for number, child in enumerate(content):
+        if isinstance(child, str):
+            branches.append((position[child],))
+            labels.append(child)
+        else:
+            branches.append(_grow(child[0], child[1], position, index, number, nodes))
+            labels.append(child[0])
+    nodes[index] = Node(name, parent, branch, tuple(branches), tuple(labels))
+    return nodes[index].members
