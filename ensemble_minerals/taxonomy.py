@@ -97,6 +97,8 @@ class Taxonomy:
         seen: dict[str, str] = {}
         root = _prune(tree, ordered, seen, "root")
         root.extend(name for name in ordered if name not in seen)
+        while len(root) == 1 and not isinstance(root[0], str):  # one group holds everything: it is the root
+            root = root[0][1]
         nodes: list[Node] = []
         _grow("root", root, {name: position for position, name in enumerate(ordered)}, -1, -1, nodes)
         return cls(ordered, tuple(nodes))
@@ -189,13 +191,12 @@ def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: st
     branches: list[Any] = []
     for group, content in tree.items():
         path = f"{where}.{group}" if where != "root" else str(group)
-        if isinstance(content, str):
-            content = [content]
-        if isinstance(content, Mapping):
-            below = _prune(content, classes, seen, path)
-        elif isinstance(content, Sequence):
+        listed = [content] if isinstance(content, str) else content
+        if isinstance(listed, Mapping):
+            below = _prune(listed, classes, seen, path)
+        elif isinstance(listed, Sequence):
             below = []
-            for name in content:
+            for name in listed:
                 if name not in classes:
                     raise TaxonomyError(
                         f"taxonomy.{path} names {name!r}, which is no class here; the classes are "

@@ -14,40 +14,42 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-JSON: TypeAlias = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
+JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 
 
 @runtime_checkable
 class FeatureSource(Protocol):
-    """A frozen function from photos to a fixed number of features a view.
-
-    Attributes:
-        name: The name the configuration gives it.
-        n_views: Views of each photo, at least one.
-        n_features: Features of each view.
-        side: Pixels the shorter side of a decoded photo should have at least, where the file has them.
-        facts: Everything that decides the numbers: model, weights digest, layers, transform, views,
-            engine, precision, versions. Plain JSON values only.
-        fingerprint: Digest of `facts`, see `fingerprint_of`.
-    """
+    """A frozen function from photos to a fixed number of features a view."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name the configuration gives it."""
+        ...
 
     @property
-    def n_views(self) -> int: ...
+    def n_views(self) -> int:
+        """Views of each photo, at least one."""
+        ...
 
     @property
-    def n_features(self) -> int: ...
+    def n_features(self) -> int:
+        """Features of each view."""
+        ...
 
     @property
-    def side(self) -> int: ...
+    def side(self) -> int:
+        """Pixels the shorter side of a decoded photo should have at least, where the file has them."""
+        ...
 
     @property
-    def facts(self) -> Mapping[str, JSON]: ...
+    def facts(self) -> Mapping[str, JSON]:
+        """Everything that decides the numbers: weights digest, layers, transform, versions; plain JSON."""
+        ...
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Digest of `facts`, see `fingerprint_of`."""
+        ...
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the features of decoded photos.

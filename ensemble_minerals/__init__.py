@@ -1,0 +1,1 @@
+"""Image ensembles for mineral photos: honest, calibrated, explained."""

@@ -1,0 +1,245 @@
+"""Hold-out and group-stratified folds, as columns of the manifest.
+
+A fold is data, written once; a row group never straddles a split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ensemble_minerals.errors import DataError
+
+_SHUFFLES = 10
+
+
+def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: int) -> NDArray[np.intp]:
+    """Stratified, grouped, shuffled folds, every class in every fold.
+
+    scikit-learn's `StratifiedGroupKFold` deals the groups out greedily, and where groups are large it may leave a
+    fold without a class. Then further shuffles, with seeds derived from `seed`, are tried; the one with the fewest
+    gaps, and among those the best balance, is taken, and its gaps are filled by moving single groups.
+
+    Args:
+        labels: Shape (n,), class of each row.
+        groups: Shape (n,), row group of each row.
+        n_splits: Number of folds, at least 2.
+        seed: Same seed, same folds.
+
+    Returns:
+        Shape (n,), fold of each row, 0 to n_splits - 1.
+
+    Raises:
+        DataError: If a class has fewer row groups than there are folds, or if no way was found to give every fold
+            every class.
+    """
+    if n_splits < 2:
+        raise DataError(f"{n_splits} folds were asked for; at least 2 are needed")
+    table = _Table(labels, groups)
+    table.require_groups(n_splits, f"{n_splits} folds need")
+    dealt = [table.deal(n_splits, seed)]
+    if table.gaps(dealt[0], n_splits):
+        dealt.extend(table.deal(n_splits, derived) for derived in _derived_seeds(seed))
+        dealt.sort(key=lambda fold: (table.gaps(fold, n_splits), table.imbalance(fold, n_splits)))
+    for fold in dealt:
+        table.fill_gaps(fold, n_splits)
+        if not table.gaps(fold, n_splits):
+            return fold[table.group]
+    lacking = np.flatnonzero((table.per_fold(dealt[0], n_splits) == 0).any(axis=0))
+    names = ", ".join(repr(str(table.classes[position])) for position in lacking)
+    raise DataError(
+        f"no way was found to give each of {n_splits} folds a row of {names}: too many of its row groups hold "
+        "other classes too; use fewer folds or smaller groups"
+    )
+
+
+def hold_out(labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose untouched test rows: whole groups, about the same fraction of every class.
+
+    Args:
+        labels: Shape (n,), class of each row.
+        groups: Shape (n,), row group of each row.
+        fraction: Share of the rows to hold out, between 0 and 1.
+        seed: Same seed, same rows.
+
+    Returns:
+        Shape (n,), True for the rows held out; every class stands on both sides.
+
+    Raises:
+        DataError: If the fraction is not between 0 and 1, or a class cannot stand on both sides.
+    """
+    table = _Table(labels, groups)
+    table.require_groups(2, "a hold-out needs")
+    chosen = table.draw(fraction, seed)
+    lacking = chosen @ table.counts == 0
+    if lacking.any():
+        names = ", ".join(repr(str(name)) for name in table.classes[lacking])
+        raise DataError(
+            f"no way was found to hold out rows of {names} and to keep some: its row groups hold other classes "
+            "too; use smaller groups"
+        )
+    return chosen[table.group]
+
+
+def inner_split(
+    labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide the training rows of a fold once more, for early stopping.
+
+    A class of a single row group stays in training as a whole; every other class stands on both sides wherever its
+    groups allow it.
+
+    Args:
+        labels: Shape (n,), class of each row.
+        groups: Shape (n,), row group of each row.
+        fraction: Share of the rows to look at for stopping, between 0 and 1.
+        seed: Same seed, same rows.
+
+    Returns:
+        Positions of the training rows and of the validation rows, both ascending.
+
+    Raises:
+        DataError: If the fraction is not between 0 and 1, or no class has a second row group.
+    """
+    table = _Table(labels, groups)
+    chosen = table.draw(fraction, seed)[table.group]
+    if not chosen.any():
+        raise DataError(
+            f"an inner split needs a class with at least 2 row groups; here {len(table.classes)} classes have "
+            "one each; collect more photos, or use a head without early stopping"
+        )
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def _derived_seeds(seed: int) -> Iterator[int]:
+    yield from np.random.SeedSequence(seed).generate_state(_SHUFFLES - 1).tolist()
+
+
+class _Table:
+    """How many rows of each class each group holds; groups, not rows, are dealt out.
+
+    Attributes:
+        classes: Shape (n_classes,), sorted.
+        label: Shape (n,), class number of each row.
+        group: Shape (n,), group number of each row.
+        counts: Shape (n_groups, n_classes), rows.
+    """
+
+    def __init__(self, labels: ArrayLike, groups: ArrayLike) -> None:
+        self.classes, self.label = np.unique(np.asarray(labels), return_inverse=True)
+        names, self.group = np.unique(np.asarray(groups), return_inverse=True)
+        if self.label.shape != self.group.shape:
+            raise ValueError(f"{len(self.label)} labels, but {len(self.group)} groups")
+        if not len(self.label):
+            raise DataError("there are no usable rows to divide; see the reasons in the manifest")
+        self.counts = np.zeros((len(names), len(self.classes)), dtype=np.intp)
+        np.add.at(self.counts, (self.group, self.label), 1)
+
+    def require_groups(self, least: int, purpose: str) -> None:
+        """Raise a DataError naming each class with fewer groups than `least`."""
+        n_groups = (self.counts > 0).sum(axis=0)
+        short = np.flatnonzero(n_groups < least)
+        if len(short):
+            said = ", ".join(
+                f"{str(self.classes[position])!r} has {n_groups[position]}" for position in short
+            )
+            fewest = int(n_groups.min())
+            fewer = f"use at most {fewest} folds, " if least > 2 and fewest >= 2 else ""
+            raise DataError(
+                f"{purpose} at least {least} row groups of every class (near-duplicates count as one), but "
+                f"{said}; {fewer}add photos, or leave the class out"
+            )
+
+    def deal(self, n_splits: int, seed: int) -> NDArray[np.intp]:
+        """Fold of each group, shape (n_groups,), by scikit-learn's greedy rule."""
+        splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
+        row_fold = np.full(len(self.label), -1, dtype=np.intp)
+        for number, (_, test) in enumerate(splitter.split(self.label, self.label, self.group)):
+            row_fold[test] = number
+        fold = np.full(len(self.counts), -1, dtype=np.intp)
+        fold[self.group] = row_fold
+        if (row_fold < 0).any() or not np.array_equal(fold[self.group], row_fold):
+            raise RuntimeError("a row group straddles folds, or a row has none")
+        return fold
+
+    def per_fold(self, fold: NDArray[np.intp], n_splits: int) -> NDArray[np.intp]:
+        """Rows of each class in each fold, shape (n_splits, n_classes)."""
+        table = np.zeros((n_splits, len(self.classes)), dtype=np.intp)
+        np.add.at(table, fold, self.counts)
+        return table
+
+    def gaps(self, fold: NDArray[np.intp], n_splits: int) -> int:
+        """How many (fold, class) pairs have no row."""
+        return int((self.per_fold(fold, n_splits) == 0).sum())
+
+    def imbalance(self, fold: NDArray[np.intp], n_splits: int) -> float:
+        """Sum of squared deviations of the class shares of the folds from equal shares."""
+        shares = self.per_fold(fold, n_splits) / self.counts.sum(axis=0)
+        return float(((shares - 1 / n_splits) ** 2).sum())
+
+    def fill_gaps(self, fold: NDArray[np.intp], n_splits: int) -> None:
+        """Move, in place, the smallest group that closes a gap and opens none, until none is left to move.
+
+        Where every group is of one class, each gap closes: a class with at least as many groups as folds has two
+        in some fold.
+        """
+        table = self.per_fold(fold, n_splits)
+        for number, position in np.argwhere(table == 0):
+            if table[number, position]:  # closed by an earlier move
+                continue
+            left = table[fold] - self.counts
+            movable = (self.counts[:, position] > 0) & ((left > 0) | (self.counts == 0)).all(axis=1)
+            candidates = np.flatnonzero(movable)
+            if len(candidates):
+                group = candidates[np.argmin(self.counts[candidates].sum(axis=1))]
+                table[fold[group]] -= self.counts[group]
+                table[number] += self.counts[group]
+                fold[group] = number
+
+    def draw(self, fraction: float, seed: int) -> NDArray[np.bool_]:
+        """Choose groups that hold about a fraction of every class, the best of several shuffles.
+
+        Shape (n_groups,). Some group of every class is left. Each class with a second group is represented,
+        unless groups of several classes forbid it.
+        """
+        if not 0 < fraction < 1:
+            raise DataError(f"the fraction of a split must lie between 0 and 1, got {fraction}")
+        draws = [self._draw_once(fraction, derived) for derived in (seed, *_derived_seeds(seed))]
+        totals = self.counts.sum(axis=0)
+
+        def key(chosen: NDArray[np.bool_]) -> tuple[int, float]:
+            held = chosen @ self.counts
+            return int((held == 0).sum()), float(((held / totals - fraction) ** 2).sum())
+
+        return min(draws, key=key)
+
+    def _draw_once(self, fraction: float, seed: int) -> NDArray[np.bool_]:
+        totals = self.counts.sum(axis=0)
+        shares = self.counts / totals
+        order = np.random.default_rng(seed).permutation(len(self.counts))
+        chosen = np.zeros(len(self.counts), dtype=bool)
+        held = np.zeros(len(totals))
+        rows = np.zeros(len(totals), dtype=np.intp)
+        for position in np.argsort((self.counts > 0).sum(axis=0), kind="stable"):  # rarest class first
+            if rows[position]:
+                continue
+            candidates = order[self.counts[order, position] > 0]
+            candidates = candidates[(rows + self.counts[candidates] < totals).all(axis=1)]
+            if len(candidates):
+                error = ((held + shares[candidates] - fraction) ** 2).sum(axis=1)
+                group = candidates[np.argmin(error)]
+                chosen[group] = True
+                held += shares[group]
+                rows += self.counts[group]
+        for group in order[~chosen[order]]:
+            gain = float(
+                shares[group] @ (2 * (held - fraction) + shares[group])
+            )  # change of the squared error
+            if gain < 0 and (rows + self.counts[group] < totals).all():
+                chosen[group] = True
+                held += shares[group]
+                rows += self.counts[group]
+        return chosen

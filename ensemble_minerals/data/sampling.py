@@ -1,0 +1,273 @@
+"""Oversampling of rare classes inside a fold, and the prior correction that undoes its effect.
+
+A learner trained on oversampled rows believes that the rare classes are common. Its probabilities are brought
+back to the natural shares by Bayes' rule before anything else looks at them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+SAMPLERS: tuple[str, ...] = ("none", "random", "smote", "borderline_smote", "svm_smote", "adasyn")
+
+# Rows around a rare one by which borderline and SVM SMOTE call it "in danger" (imbalanced-learn's default).
+_DANGER_NEIGHBORS = 10
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Rows after oversampling.
+
+    Attributes:
+        X: Rows, the originals first and in their order, then the added ones.
+        y: Their labels.
+        n_original: How many of the first rows are the originals.
+        note: Empty, or why another sampler than the one asked for was used.
+    """
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    n_original: int
+    note: str = ""
+
+
+class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """Adds rows to the rare classes with imbalanced-learn; never touches or removes an original row.
+
+    What the chosen sampler cannot give a class (it has fewer rows than the neighbors needed, none lies near a
+    border, fewer were generated than asked for) is made up by copies of its own rows, and the note says so.
+
+    Args:
+        kind: One of `SAMPLERS`.
+        k_neighbors: Neighbors of the same class between which a synthetic row is drawn.
+        ratio: Every class is brought up to this share of the largest class's rows; 1.0 makes all equal.
+        random_state: Seed.
+    """
+
+    def __init__(
+        self, kind: str = "random", k_neighbors: int = 5, ratio: float = 1.0, random_state: int = 0
+    ) -> None:
+        self.kind = kind
+        self.k_neighbors = k_neighbors
+        self.ratio = ratio
+        self.random_state = random_state
+
+    def resample(self, X: ArrayLike, y: ArrayLike) -> Resampled:
+        """Oversample the rare classes.
+
+        Args:
+            X: Rows (n, ...); synthetic samplers need (n, d) floats, "none" and "random" take any shape.
+            y: Labels (n,) of any type.
+
+        Returns:
+            The originals in their order, then the added rows.
+
+        Raises:
+            ValueError: A parameter out of range, or X and y of different lengths.
+        """
+        self._check_parameters()
+        rows, labels = np.asarray(X), np.asarray(y)
+        if labels.ndim != 1 or rows.ndim == 0 or len(rows) != len(labels):
+            raise ValueError(
+                f"X has shape {rows.shape} and y {labels.shape}: give (n, ...) rows and (n,) labels"
+            )
+        n = len(labels)
+        names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        target = round(self.ratio * int(counts.max())) if n else 0
+        wanted = {code: target for code, count in enumerate(counts.tolist()) if count < target}
+        if self.kind == "none" or not wanted:
+            return Resampled(rows, labels, n)
+
+        notes: list[str] = []
+        parts: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
+        missing = dict(wanted)  # rows still to be added, by copying, once the synthetic ones are there
+        if self.kind != "random":
+            if rows.ndim != 2 or rows.dtype.kind != "f":
+                raise ValueError(f"{self.kind} needs (n, d) floats, not {rows.dtype} of shape {rows.shape}")
+            if not np.isfinite(rows).all():
+                raise ValueError("X has NaN or infinite values: give finite features")
+            for code, goal in wanted.items():
+                drawn, why = self._synthesize(rows, codes, code, goal)
+                parts.append((drawn, np.full(len(drawn), code)))
+                missing[code] -= len(drawn)
+                notes += [f"class {names[code]} {why}: random oversampling used"] if why else []
+        copied = _copies(codes, missing, self.random_state)
+        parts.append((rows[copied], codes[copied]))
+        return Resampled(
+            X=np.concatenate([rows, *(part for part, _ in parts)]),
+            y=np.concatenate([labels, names[np.concatenate([part for _, part in parts])]]),
+            n_original=n,
+            note="; ".join(notes),
+        )
+
+    def _check_parameters(self) -> None:
+        if self.kind not in SAMPLERS:
+            raise ValueError(f"kind={self.kind!r} is no sampler; choose one of {', '.join(SAMPLERS)}")
+        if self.k_neighbors < 1:
+            raise ValueError(f"k_neighbors={self.k_neighbors!r} must be at least 1")
+        if not 0.0 < self.ratio <= 1.0:
+            raise ValueError(
+                f"ratio={self.ratio!r} must be above 0 and at most 1 (as many rows as the largest)"
+            )
+
+    def _synthesize(
+        self, rows: NDArray[Any], codes: NDArray[np.intp], code: int, goal: int
+    ) -> tuple[NDArray[Any], str]:
+        """Synthetic rows of one class, as many as could be had, and why there are fewer than needed."""
+        n = len(rows)
+        n_own = int(np.count_nonzero(codes == code))
+        n_needed = goal - n_own
+        if n_own <= self.k_neighbors:
+            had = "1 row" if n_own == 1 else f"{n_own} rows"
+            return rows[:0], f"has {had}, fewer than {self.kind}'s {self.k_neighbors + 1}"
+        try:
+            grown, _ = self._sampler({code: goal}, n, code).fit_resample(rows, codes)
+        except (RuntimeError, ValueError) as error:  # how imbalanced-learn says that nothing can be generated
+            return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
+        drawn = grown[n : n + n_needed].astype(rows.dtype, copy=False)  # ADASYN may overshoot by rounding
+        short = n_needed - len(drawn)
+        return drawn, f"got {len(drawn)} of {n_needed} rows from {self.kind}" if short else ""
+
+    def _sampler(self, strategy: dict[int, int], n: int, code: int) -> Any:
+        from imblearn.over_sampling import ADASYN, SMOTE, SVMSMOTE, BorderlineSMOTE
+
+        # Classes must not share one random stream, or their synthetic rows would repeat the same steps.
+        seed = int(np.random.SeedSequence((self.random_state, code)).generate_state(1)[0])
+        common = {"sampling_strategy": strategy, "random_state": seed}
+        danger = {"k_neighbors": self.k_neighbors, "m_neighbors": min(_DANGER_NEIGHBORS, n - 1)}
+        if self.kind == "smote":
+            return SMOTE(**common, k_neighbors=self.k_neighbors)
+        if self.kind == "borderline_smote":
+            return BorderlineSMOTE(**common, **danger)
+        if self.kind == "svm_smote":
+            return SVMSMOTE(**common, **danger)
+        return ADASYN(**common, n_neighbors=self.k_neighbors)
+
+
+def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> NDArray[np.intp]:
+    """Positions of the rows to repeat, drawn with replacement."""
+    counts = np.bincount(codes)
+    if all(goal == counts[code] for code, goal in wanted.items()):
+        return np.empty(0, dtype=np.intp)
+    from imblearn.over_sampling import RandomOverSampler
+
+    sampler = RandomOverSampler(sampling_strategy=dict(wanted), random_state=seed)
+    sampler.fit_resample(np.arange(len(codes))[:, None], codes)
+    return cast("NDArray[np.intp]", sampler.sample_indices_[len(codes) :])
+
+
+def class_prior(y: ArrayLike, n_classes: int) -> NDArray[np.float64]:
+    """Share of each class among the rows.
+
+    Args:
+        y: Class positions (n,), integers from 0 to `n_classes` - 1.
+        n_classes: Number of classes K.
+
+    Returns:
+        Shares (K,), adding up to one; 0 for a class without rows.
+
+    Raises:
+        ValueError: No rows, or a position out of range.
+    """
+    codes = np.asarray(y)
+    if codes.size == 0:
+        raise ValueError("no rows: a prior needs at least one")
+    if codes.min() < 0 or codes.max() >= n_classes:
+        raise ValueError(
+            f"class positions run from {codes.min()} to {codes.max()}; expected 0 to {n_classes - 1}"
+        )
+    return np.bincount(codes, minlength=n_classes) / codes.size
+
+
+def prior_shift(trained_prior: ArrayLike, natural_prior: ArrayLike) -> NDArray[np.float64]:
+    """What to add to softmax logits so that they answer under the natural prior.
+
+    Args:
+        trained_prior: Class shares (K,) of the rows the learner was trained on.
+        natural_prior: Class shares (K,) of the rows before oversampling.
+
+    Returns:
+        log(natural / trained), (K,); minus infinity for a class that does not occur naturally.
+
+    Raises:
+        ValueError: A share is negative or not finite, or a natural class has no share in training: its
+            probability was never learned, so there is nothing to correct.
+    """
+    trained, natural = _prior(trained_prior, "trained_prior"), _prior(natural_prior, "natural_prior")
+    if trained.shape != natural.shape:
+        raise ValueError(f"trained_prior has {trained.size} classes, natural_prior {natural.size}")
+    unlearned = np.flatnonzero((trained == 0) & (natural > 0))
+    if unlearned.size:
+        raise ValueError(
+            f"classes at positions {unlearned.tolist()} occur naturally but had no training rows"
+        )
+    shift = np.full(trained.shape, -np.inf)
+    occurs = natural > 0
+    shift[occurs] = np.log(natural[occurs]) - np.log(trained[occurs])
+    return shift
+
+
+def binary_prior_shift(trained_prior: float, natural_prior: float) -> float:
+    """What to add to the log-odds of the positive class so that they answer under the natural prior.
+
+    Args:
+        trained_prior: Share of the positive class, strictly between 0 and 1, among the training rows.
+        natural_prior: Its share, strictly between 0 and 1, before oversampling.
+
+    Returns:
+        Difference of the two priors' log-odds.
+
+    Raises:
+        ValueError: A share outside (0, 1).
+    """
+    for name, share in (("trained_prior", trained_prior), ("natural_prior", natural_prior)):
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"{name}={share!r} must lie strictly between 0 and 1")
+    negative, positive = prior_shift((1 - trained_prior, trained_prior), (1 - natural_prior, natural_prior))
+    return float(positive - negative)
+
+
+def correct_prior(
+    proba: ArrayLike, trained_prior: ArrayLike, natural_prior: ArrayLike
+) -> NDArray[np.float64]:
+    """Bring probabilities of a learner trained under one prior to another.
+
+    Saerens, Latinne and Decaestecker (2002), "Adjusting the outputs of a classifier to new a priori
+    probabilities", Neural Computation 14(1): each probability is multiplied by natural / trained, each row
+    renormalized.
+
+    Args:
+        proba: Probabilities (n, K) of the learner.
+        trained_prior: Class shares (K,) of its training rows.
+        natural_prior: Class shares (K,) before oversampling.
+
+    Returns:
+        Probabilities (n, K); rows add up to one. A row whose whole mass lies on classes that do not occur
+        naturally says nothing about the others: it becomes the natural prior. Rows of NaN stay NaN.
+
+    Raises:
+        ValueError: As `prior_shift`, or another number of classes in `proba`.
+    """
+    factors = np.exp(prior_shift(trained_prior, natural_prior))
+    given = np.asarray(proba, dtype=np.float64)
+    if given.ndim != 2 or given.shape[1] != factors.size:
+        raise ValueError(f"proba has shape {given.shape}; expected (n, {factors.size})")
+    weighted = given * factors
+    totals = weighted.sum(axis=1, keepdims=True)
+    natural = _prior(natural_prior, "natural_prior")
+    corrected = np.broadcast_to(natural / natural.sum(), weighted.shape).copy()
+    np.divide(weighted, totals, out=corrected, where=totals != 0)
+    return corrected
+
+
+def _prior(shares: ArrayLike, name: str) -> NDArray[np.float64]:
+    prior = np.asarray(shares, dtype=np.float64)
+    if prior.ndim != 1 or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
+        raise ValueError(f"{name}={prior.tolist()!r} must be a list of shares, none negative, not all zero")
+    return prior

@@ -1,0 +1,243 @@
+"""A folder of photos brought to rows: scanned, turned into features, grouped by likeness, split into folds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.config import Config
+from ensemble_minerals.data.duplicates import DuplicateReport, find_duplicates
+from ensemble_minerals.data.folds import assign_folds, hold_out
+from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
+from ensemble_minerals.errors import DataError
+from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
+from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.listener import Listener, Silent
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+TEST_FOLD = -2
+"""Fold of a row that is put aside as an untouched test part."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos as rows.
+
+    Attributes:
+        manifest: One row a file; row groups and, after `split`, folds are filled in.
+        duplicates: What was found alike, in positions of `compared`.
+        compared: Manifest rows that were compared: the readable ones.
+        features: For each source (n_compared, n_features), views pooled.
+        sources: The sources, ready to answer for more photos.
+        seconds: Time of ``scan`` and ``features``.
+    """
+
+    manifest: Manifest
+    duplicates: DuplicateReport
+    compared: NDArray[np.intp]
+    features: dict[str, FloatMatrix]
+    sources: dict[str, FeatureSource]
+    seconds: dict[str, float]
+
+    def rows(self) -> NDArray[np.intp]:
+        """Manifest rows to learn from: usable, and not of the test part."""
+        usable = self.manifest.usable
+        kept: NDArray[np.intp] = usable[self.manifest.fold[usable] != TEST_FOLD]
+        return kept
+
+    def test_rows(self) -> NDArray[np.intp]:
+        """Manifest rows of the untouched test part."""
+        usable = self.manifest.usable
+        kept: NDArray[np.intp] = usable[self.manifest.fold[usable] == TEST_FOLD]
+        return kept
+
+    def blocks(self, rows: NDArray[np.intp]) -> dict[str, FloatMatrix]:
+        """Feature matrices of manifest rows, by source name."""
+        position = np.full(len(self.manifest), -1, dtype=np.intp)
+        position[self.compared] = np.arange(len(self.compared))
+        return {name: matrix[position[rows]] for name, matrix in self.features.items()}
+
+
+def load_dataset(
+    data: Path,
+    config: Config,
+    sources: Iterable[str],
+    *,
+    cache_dir: Path | None = None,
+    n_threads: int = 1,
+    listener: Listener | None = None,
+) -> Dataset:
+    """Scan photos, extract the features of the named sources, and find what is alike.
+
+    Args:
+        data: Folder with one sub-folder a class, or CSV.
+        config: Limits, backbones and thresholds.
+        sources: Names of the sources whose features are wanted; the first backbone among them confirms
+            near-duplicates.
+        cache_dir: Where fingerprints, features and converted networks are kept between runs.
+        n_threads: Threads that decode.
+        listener: Hears of progress.
+
+    Raises:
+        DataError: If nothing usable is left.
+        WeightsError: If a backbone's weights cannot be had.
+    """
+    listener = Silent() if listener is None else listener
+    with ExitStack() as stack:
+        cache = store = None
+        if cache_dir is not None:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            cache = stack.enter_context(ScanCache(cache_dir / "scans.sqlite"))
+            store = stack.enter_context(FeatureStore(cache_dir / "features.sqlite"))
+        started = time.perf_counter()
+        manifest = scan(
+            data,
+            classes=config.classes,
+            n_jobs=n_threads,
+            cache=cache,
+            max_pixels=config.data.max_pixels,
+            min_side=config.data.min_side,
+            progress=listener.stage("Reading photos"),
+        )
+        for warning in manifest.warnings:
+            listener.note(warning)
+        scanned = time.perf_counter()
+        readable = manifest.usable
+        built = build_sources(config, sources, cache_dir=cache_dir)
+        found = extract_features(
+            [manifest.file(row) for row in readable],
+            manifest.image_id[readable].tolist(),
+            list(built.values()),
+            store=store,
+            n_threads=n_threads,
+            progress=listener.stage("Computing features"),
+        )
+    manifest, compared = _drop_unreadable(manifest, readable, found.errors)
+    if not compared.size:
+        raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
+    kept = np.isin(readable, compared)
+    raw = {name: values[kept] for name, values in found.features.items()}
+    seconds = {"scan": scanned - started, "features": time.perf_counter() - scanned}
+    report = _find_alike(manifest, compared, config, _embeddings(raw, built))
+    manifest = _mark(manifest, compared, report, config)
+    features = {name: pool_views(values, pooling_of(config, name)) for name, values in raw.items()}
+    return Dataset(manifest, report, compared, features, built, seconds)
+
+
+def split(dataset: Dataset, config: Config) -> Dataset:
+    """Put the test part aside and assign folds, by row groups.
+
+    Raises:
+        DataError: If a class has fewer row groups than folds.
+    """
+    manifest = dataset.manifest
+    rows = manifest.usable
+    labels, groups = manifest.label[rows], manifest.row_group[rows]
+    if len(set(labels.tolist())) < 2:
+        raise DataError(
+            f"only one class has usable photos ({', '.join(sorted(set(labels.tolist())))}); "
+            "at least two are needed"
+        )
+    aside = np.zeros(len(rows), dtype=bool)
+    named = manifest.split[rows] == "test"
+    if named.any():
+        aside = np.isin(
+            groups, groups[named]
+        )  # a group goes whole: its other rows would give the answer away
+    elif config.folds.holdout > 0:
+        aside = hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
+    fold = np.full(len(manifest), -1, dtype=np.int64)
+    fold[rows[aside]] = TEST_FOLD
+    training = rows[~aside]
+    fold[training] = assign_folds(
+        labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed
+    )
+    changed = manifest.replace(fold=fold)
+    return Dataset(
+        changed, dataset.duplicates, dataset.compared, dataset.features, dataset.sources, dataset.seconds
+    )
+
+
+def _drop_unreadable(
+    manifest: Manifest, readable: NDArray[np.intp], errors: dict[int, Any]
+) -> tuple[Manifest, NDArray[np.intp]]:
+    """A file that changed or vanished since the scan keeps its row, with the reason."""
+    if not errors:
+        return manifest, readable
+    status, reason = manifest.status.tolist(), manifest.reason.tolist()
+    for position, error in errors.items():
+        status[readable[position]] = Status.UNREADABLE.value
+        reason[readable[position]] = str(error)
+    lost = np.array(sorted(errors), dtype=np.intp)
+    return manifest.replace(status=status, reason=reason), np.delete(readable, lost)
+
+
+def _embeddings(
+    features: dict[str, NDArray[np.float32]], sources: dict[str, FeatureSource]
+) -> FloatMatrix | None:
+    """What confirms near-duplicates: the last layer of the first backbone, mirror views averaged."""
+    for name, source in sources.items():
+        part = getattr(source, "embedding", None)
+        if part is not None:
+            views = getattr(source, "views", ())
+            whole = [v for v, view in enumerate(views) if view.removesuffix("_flip") == "squash"] or [0]
+            mean: FloatMatrix = features[name][:, whole, part].mean(axis=1)
+            return mean
+    return None
+
+
+def _find_alike(
+    manifest: Manifest, rows: NDArray[np.intp], config: Config, embeddings: FloatMatrix | None
+) -> DuplicateReport:
+    limits = config.duplicates
+    return find_duplicates(
+        pixel_hash=manifest.pixel_hash[rows],
+        phash=manifest.phash[rows],
+        phash_mirrored=manifest.phash_mirrored[rows],
+        labels=manifest.label[rows],
+        embeddings=embeddings if limits.near else None,
+        given_groups=manifest.given_group[rows],
+        hash_distance=limits.hash_distance,
+        hash_cosine=limits.hash_cosine,
+        cosine=limits.cosine,
+        conflict_hash_distance=limits.conflict_hash_distance,
+        conflict_cosine=limits.conflict_cosine,
+    )
+
+
+def _mark(manifest: Manifest, rows: NDArray[np.intp], report: DuplicateReport, config: Config) -> Manifest:
+    """Write row groups, set exact copies aside, quarantine conflicts."""
+    status, reason = manifest.status.tolist(), manifest.reason.tolist()
+    group = np.full(len(manifest), -1, dtype=np.int64)
+    group[rows] = report.row_group
+    if config.duplicates.exact == "drop":
+        for position in report.copies.tolist():
+            status[rows[position]] = Status.DUPLICATE.value
+            reason[rows[position]] = "exact copy of an earlier photo of the same class"
+    for position in report.conflicts.tolist():
+        status[rows[position]] = Status.CONFLICT.value
+        reason[rows[position]] = "the same picture stands under another class too"
+    return manifest.replace(status=status, reason=reason, row_group=group)
+
+
+def counts(manifest: Manifest) -> dict[str, Any]:
+    """Files by status, usable photos by class, and row groups among them; JSON values."""
+    rows = manifest.usable
+    return {
+        "files": len(manifest),
+        "status": dict(sorted(Counter(manifest.status.tolist()).items())),
+        "classes": dict(sorted(Counter(manifest.label[rows].tolist()).items())),
+        "row_groups": len(set(manifest.row_group[rows].tolist())),
+        "test": int(np.sum(manifest.fold[rows] == TEST_FOLD)),
+    }

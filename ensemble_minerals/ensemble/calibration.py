@@ -1,0 +1,40 @@
+"""Temperature scaling (Guo et al. 2017, ICML, "On calibration of modern neural networks", section 4.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.members.scorer import log_normalize
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+class TemperatureScaling:
+    """Divide log-probabilities by one number, learned on rows the rest of the model never saw.
+
+    Attributes:
+        temperature_: Above 1 softens the answers, below 1 sharpens them.
+    """
+
+    def fit(self, log_proba: FloatMatrix, y: NDArray[np.intp]) -> TemperatureScaling:
+        """Minimize the log-loss over the temperature, between 1/20 and 20.
+
+        Args:
+            log_proba: Cross-fitted log-probabilities, shape (n, n_classes).
+            y: Class positions, shape (n,).
+        """
+        import scipy.optimize
+
+        rows = np.arange(len(y))
+
+        def loss(log_temperature: float) -> float:
+            scaled = log_normalize(log_proba / np.exp(log_temperature))
+            return -float(scaled[rows, y].mean())
+
+        limit = np.log(20.0)
+        result = scipy.optimize.minimize_scalar(loss, bounds=(-limit, limit), method="bounded")
+        self.temperature_ = float(np.exp(result.x))
+        return self

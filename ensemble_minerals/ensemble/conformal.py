@@ -1,0 +1,248 @@
+"""Conformal prediction sets: the classes that cannot be ruled out at a stated confidence.
+
+Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); scores as in Sadinle, Lei and
+Wasserman (2019, JASA 114: `lac`, the smallest sets) and Romano, Sesia and Candes (2020, NeurIPS: `aps`, with
+the mean of its random share, one half, so that a photo always gets the same answer). The calibration is a
+few plain arrays, and any confidence can be asked of it afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+SetScore = Literal["lac", "aps"]
+SCORES: tuple[SetScore, ...] = ("lac", "aps")
+
+
+class ConformalSets:
+    """Prediction sets from probabilities of rows that the model had not seen.
+
+    If new photos come from where the calibration photos came, the set holds the true class with at least
+    the stated probability: for every class by itself (`by_class`, Mondrian), or on average over all photos.
+    A class with too few calibration groups to be ruled out at a confidence (19 are needed for 0.95) is in
+    every set at that confidence.
+
+    Args:
+        score: `lac`: one minus the probability of the class. `aps`: the summed probability of all
+            more probable classes and half of its own; sets grow more evenly with the model's hesitation.
+        by_class: Compare with calibration rows of the same class only.
+
+    Attributes:
+        scores_: (n,) scores of the calibration rows at their true class.
+        labels_: (n,) their class positions.
+        weights_: (n,) their weights: the rows of a group share the weight of one.
+        n_classes_: Number of classes.
+    """
+
+    def __init__(self, score: SetScore = "lac", by_class: bool = True) -> None:
+        self.score = score
+        self.by_class = by_class
+
+    def fit(self, y: ArrayLike, proba: ArrayLike, groups: ArrayLike | None = None) -> Self:
+        """Calibrate.
+
+        Args:
+            y: (n,) class positions.
+            proba: (n, K) probabilities of rows the model had not seen (out-of-fold, cross-fitted).
+            groups: (n,) row groups. Rows of a group are not exchangeable with a new photo one by one; with
+                groups each group counts once (hierarchical conformal prediction, Lee, Barber and
+                Willett 2023).
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: An unknown score, no rows, or probabilities that are not numbers.
+        """
+        if self.score not in SCORES:
+            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
+        p = _checked(proba)
+        self.labels_ = np.asarray(y, dtype=np.int64)
+        if self.labels_.shape != p.shape[:1] or not len(p):
+            raise ValueError(
+                f"expected labels (n,) and probabilities (n, K), got {self.labels_.shape}, {p.shape}"
+            )
+        self.n_classes_ = p.shape[1]
+        self.scores_ = _scores(p, self.score)[np.arange(len(p)), self.labels_]
+        group = np.arange(len(p)) if groups is None else np.asarray(groups)
+        unit = np.column_stack([group, self.labels_]) if self.by_class else group
+        _, inverse, size = np.unique(unit, axis=0, return_inverse=True, return_counts=True)
+        self.weights_ = 1.0 / size[inverse.reshape(-1)]
+        return self
+
+    def p_values(self, proba: ArrayLike) -> Floats:
+        """How ordinary each class would be as the true one.
+
+        Args:
+            proba: (m, K) class probabilities; each row is answered by itself.
+
+        Returns:
+            (m, K) conformal p-values in 0..1: the share of calibration groups that look at least as strange.
+        """
+        p = _checked(proba)
+        if p.shape[1] != self.n_classes_:
+            raise ValueError(f"calibrated for {self.n_classes_} classes, got {p.shape[1]} columns")
+        scores = _scores(p, self.score)
+        result = np.empty_like(scores)
+        for k in range(self.n_classes_):
+            chosen = (self.labels_ == k) if self.by_class else np.ones(len(self.labels_), dtype=bool)
+            order = np.argsort(self.scores_[chosen])
+            known, weights = self.scores_[chosen][order], self.weights_[chosen][order]
+            above = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
+            at_least = above[np.searchsorted(known, scores[:, k], side="left")]
+            result[:, k] = (at_least + 1.0) / (weights.sum() + 1.0)
+        return np.minimum(result, 1.0)
+
+    def predict(
+        self, proba: ArrayLike, level: float = 0.95, *, allow_empty: bool = False
+    ) -> NDArray[np.bool_]:
+        """The classes that cannot be ruled out.
+
+        Args:
+            proba: (m, K) class probabilities.
+            level: Probability, 0..1, that a set holds the true class.
+            allow_empty: Leave a set empty when every class can be ruled out (the photo resembles none);
+                by default the most probable class stays.
+
+        Returns:
+            (m, K) membership.
+
+        Raises:
+            ValueError: A level outside 0..1, or probabilities that do not fit.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"the level of a prediction set lies between 0 and 1, got {level}")
+        p = _checked(proba)
+        member = self.p_values(p) > 1 - level + 1e-9  # a p-value of exactly 1 - level rules out
+        if not allow_empty:
+            member[np.arange(len(p)), p.argmax(axis=1)] = True
+        return member
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The whole fitted state as plain arrays, for a bundle."""
+        setting = [SCORES.index(self.score), int(self.by_class), self.n_classes_]
+        return {
+            "scores": self.scores_,
+            "labels": self.labels_,
+            "weights": self.weights_,
+            "setting": np.array(setting, dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Rebuild what `to_arrays` gave."""
+        score, by_class, n_classes = (int(value) for value in arrays["setting"])
+        sets = cls(SCORES[score], bool(by_class))
+        sets.n_classes_ = n_classes
+        sets.scores_ = np.asarray(arrays["scores"], dtype=np.float64)
+        sets.labels_ = np.asarray(arrays["labels"], dtype=np.int64)
+        sets.weights_ = np.asarray(arrays["weights"], dtype=np.float64)
+        return sets
+
+
+def _checked(proba: ArrayLike) -> Floats:
+    p = np.asarray(proba, dtype=np.float64)
+    if p.ndim != 2 or not np.isfinite(p).all():
+        raise ValueError(
+            "probabilities must be a finite (n, K) array; leave out rows that were never predicted"
+        )
+    return p
+
+
+def _scores(p: Floats, score: SetScore) -> Floats:
+    """How strange each class would be as the true one, (n, K); larger is stranger."""
+    if score == "lac":
+        return 1.0 - p
+    summed = np.empty_like(p)
+    for k in range(p.shape[1]):
+        own = p[:, [k]]
+        summed[:, k] = np.where(p > own, p, 0.0).sum(axis=1) + own[:, 0] / 2
+    return np.round(summed, 12)  # so that rounding of the sums makes no ranks
+
+
+@dataclass(frozen=True)
+class SetCoverage:
+    """How prediction sets fared on rows with known classes.
+
+    Attributes:
+        level: The stated confidence.
+        coverage: Share of sets that hold the true class.
+        by_class: (K,) the same for the rows of each class; NaN for a class without rows.
+        support: (K,) rows of each class.
+        mean_size: Mean number of classes in a set.
+        sizes: (K + 1,) number of sets with 0, 1, ..., K classes.
+    """
+
+    level: float
+    coverage: float
+    by_class: Floats
+    support: NDArray[np.int64]
+    mean_size: float
+    sizes: NDArray[np.int64]
+
+
+def cross_fitted_sets(
+    y: ArrayLike,
+    proba: ArrayLike,
+    folds: ArrayLike,
+    *,
+    level: float = 0.95,
+    score: SetScore = "lac",
+    by_class: bool = True,
+    groups: ArrayLike | None = None,
+) -> NDArray[np.bool_]:
+    """Sets of rows none of which took part in its own calibration: the ones to score.
+
+    Args:
+        y: (n,) class positions.
+        proba: (n, K) out-of-fold probabilities.
+        folds: (n,) fold of each row; groups do not straddle folds.
+        level: Stated confidence.
+        score: As in `ConformalSets`.
+        by_class: As in `ConformalSets`.
+        groups: (n,) row groups.
+
+    Returns:
+        (n, K) membership.
+
+    Raises:
+        ValueError: Fewer than two folds.
+    """
+    labels, p, fold = np.asarray(y), _checked(proba), np.asarray(folds)
+    names = np.unique(fold)
+    if len(names) < 2:
+        raise ValueError(f"calibrating on other folds needs two folds or more, got {len(names)}")
+    result = np.zeros(p.shape, dtype=bool)
+    for name in names:
+        rest = fold != name
+        others = None if groups is None else np.asarray(groups)[rest]
+        fitted = ConformalSets(score, by_class).fit(labels[rest], p[rest], others)
+        result[~rest] = fitted.predict(p[~rest], level)
+    return result
+
+
+def set_coverage(y: ArrayLike, sets: NDArray[np.bool_], *, level: float) -> SetCoverage:
+    """Score prediction sets.
+
+    Args:
+        y: (n,) class positions.
+        sets: (n, K) membership.
+        level: The stated confidence, carried along.
+
+    Returns:
+        Coverage, overall and by class, and the sizes.
+    """
+    labels = np.asarray(y, dtype=np.int64)
+    n, k = sets.shape
+    held = sets[np.arange(n), labels]
+    support = np.bincount(labels, minlength=k)
+    by_class = np.bincount(labels, weights=held, minlength=k) / np.where(support, support, np.nan)
+    size = sets.sum(axis=1)
+    sizes = np.bincount(size, minlength=k + 1)
+    return SetCoverage(level, float(held.mean()), by_class, support, float(size.mean()), sizes)

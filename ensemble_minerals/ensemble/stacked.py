@@ -1,0 +1,249 @@
+"""The stacked ensemble: cross-fit, stack, calibrate. What `fit` and `ablate` both call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
+
+from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
+from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
+from ensemble_minerals.ensemble.cross_fit import Blocks, FittedFold, Member, cross_fit, fit_fold
+from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
+from ensemble_minerals.errors import FitError
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.scorer import FoldScorer, log_normalize
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+WHOLE = "features"
+"""Name of the only feature matrix when `StackedEnsemble.fit` is given one array."""
+
+
+class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Members fitted out of fold, combined by a meta-learner, calibrated by one temperature.
+
+    Every step that learns from labels is itself cross-fitted before it is scored: `oof_proba_` of a row comes
+    from members, a choice of combination, its weights and a temperature that never saw the row's fold.
+
+    Args:
+        members: Base learners; a flat, a one-vs-rest and a hierarchical one over all columns by default.
+        n_splits: Folds, where `fit` is not given any.
+        candidates: Combinations the meta-learner considers, see `MetaLearner`.
+        one_standard_error: Prefer the simpler combination unless it is clearly worse.
+        greedy_iterations: Draws of greedy selection.
+        calibrate: Scale the final log-probabilities by a temperature.
+        refit: Train each member once more on all rows and predict with that, instead of averaging the fold
+            models. One model a member, but the meta-learner's weights were learned on the fold models' answers.
+        allow_failures: Leave out members that fail.
+        n_jobs: Concurrent tasks.
+        checkpoint: Folder where finished tasks are kept, for one set of inputs.
+        progress: Called with (done, total) members x folds.
+        random_state: Seed of the folds.
+
+    Attributes:
+        classes_: Labels, ascending.
+        n_features_in_: Number of columns, where `fit` was given one array.
+        folds_: Fold of each training row.
+        store_: Out-of-fold probabilities of the members.
+        oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes).
+        meta_: The meta-learner, fitted on all rows.
+        committee_: What predicts.
+        failures_: Members left out, and why.
+        notes_: (member, note) pairs.
+        seconds_: Time of each member's fits.
+        cross_fit_seconds_: Time from the first of them to the last.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member] | None = None,
+        n_splits: int = 5,
+        candidates: Sequence[str] = CANDIDATES,
+        one_standard_error: bool = True,
+        greedy_iterations: int = 50,
+        calibrate: bool = True,
+        refit: bool = False,
+        allow_failures: bool = False,
+        n_jobs: int = 1,
+        checkpoint: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.members = members
+        self.n_splits = n_splits
+        self.candidates = candidates
+        self.one_standard_error = one_standard_error
+        self.greedy_iterations = greedy_iterations
+        self.calibrate = calibrate
+        self.refit = refit
+        self.allow_failures = allow_failures
+        self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike | Blocks,
+        y: ArrayLike,
+        groups: ArrayLike | None = None,
+        folds: ArrayLike | None = None,
+    ) -> StackedEnsemble:
+        """Cross-fit the members, choose and fit the combination, calibrate.
+
+        Args:
+            X: One feature matrix, shape (n, n_features), or several by name.
+            y: Labels, shape (n,).
+            groups: Row groups, shape (n,); each row by itself if None.
+            folds: Fold of each row, shape (n,); drawn from `n_splits` if None.
+
+        Raises:
+            FitError: If a member failed and that is not allowed.
+            DataError: If a class has fewer row groups than folds.
+            ValueError: If a group straddles two folds.
+        """
+        blocks, labels = self._check_training(X, y)
+        check_classification_targets(labels)
+        self.classes_, encoded = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"StackedEnsemble needs at least two classes; the data has one class: {self.classes_[0]!r}"
+            )
+        encoded = encoded.astype(np.intp)
+        given = np.arange(len(labels)) if groups is None else np.asarray(groups)
+        together = np.unique(given, return_inverse=True)[1].astype(np.intp)
+        if folds is None:
+            self.folds_ = assign_folds(labels, together, n_splits=self.n_splits, seed=self.random_state)
+        else:
+            self.folds_ = np.asarray(folds, dtype=np.intp)
+        _check_no_straddling(together, self.folds_)
+        members = _default_members() if self.members is None else list(self.members)
+        started = time.perf_counter()
+        fitted = cross_fit(
+            members,
+            blocks,
+            encoded,
+            together,
+            self.folds_,
+            self.classes_,
+            n_jobs=self.n_jobs,
+            checkpoint=self.checkpoint,
+            allow_failures=self.allow_failures,
+            progress=self.progress,
+        )
+        self.store_, self.failures_ = fitted.store, fitted.failures
+        self.notes_, self.seconds_ = fitted.notes, fitted.seconds
+        self.cross_fit_seconds_ = time.perf_counter() - started
+        whole = [member for member in members if member.name in fitted.fitted]
+        if self.refit:
+            scorers = self._refit(whole, blocks, encoded, together)
+        else:
+            scorers = {
+                name: FoldScorer.average([part for fit in fits for part in fit.scorer.parts])
+                for name, fits in fitted.fitted.items()
+            }
+        self._stack(encoded, together)
+        self.meta_, temperature = self._fit_meta(self.store_.log_proba(), encoded, self.folds_, together)
+        learners = tuple(CommitteeMember(m.name, m.features, scorers[m.name]) for m in whole)
+        self.committee_ = Committee(learners, self.meta_.combination_, temperature)
+        return self
+
+    def _check_training(self, X: ArrayLike | Blocks, y: ArrayLike) -> tuple[Blocks, NDArray[Any]]:
+        if isinstance(X, Mapping):
+            return X, np.asarray(y)
+        matrix, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        return {WHOLE: matrix}, labels
+
+    def _refit(
+        self, members: Sequence[Member], blocks: Blocks, y: NDArray[np.intp], groups: NDArray[np.intp]
+    ) -> dict[str, FoldScorer]:
+        """Train each member once on all rows."""
+        by_features: dict[tuple[str, ...], list[Member]] = {}
+        for member in members:
+            by_features.setdefault(member.features, []).append(member)
+        with threadpool_limits(1):
+            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+                delayed(fit_fold)(
+                    same, [blocks[name] for name in features], y, groups, self.folds_, -1, self.classes_
+                )
+                for features, same in by_features.items()
+            )
+        scorers = {}
+        for result in (result for same in results for result in same):
+            if not isinstance(result, FittedFold):
+                raise FitError(f"member {result.member!r} failed on all rows: {result.reason}")
+            scorers[result.member] = result.scorer
+        return scorers
+
+    def _stack(self, y: NDArray[np.intp], groups: NDArray[np.intp]) -> None:
+        """Score the whole: for each fold the combination is chosen, fitted and calibrated without it."""
+        members = self.store_.log_proba()
+        oof = np.full((len(y), len(self.classes_)), np.nan)
+        numbers = np.unique(self.folds_)
+        for fold in numbers:
+            rest, held_out = self.folds_ != fold, self.folds_ == fold
+            # Of two folds only one is left: it is split again, by row groups, to choose and to calibrate.
+            inner = self.folds_[rest] if len(numbers) > 2 else groups[rest] % 2
+            meta, temperature = self._fit_meta(members[rest], y[rest], inner, groups[rest])
+            oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
+        self.oof_proba_ = np.exp(oof)
+
+    def _fit_meta(
+        self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], groups: NDArray[np.intp]
+    ) -> tuple[MetaLearner, float]:
+        """The temperature is learned from answers of combinations that never saw the row."""
+        meta = MetaLearner(self.candidates, self.one_standard_error, self.greedy_iterations)
+        meta.fit(members, y, folds, groups)
+        if not self.calibrate:
+            return meta, 1.0
+        return meta, TemperatureScaling().fit(meta.cross_fitted_, y).temperature_
+
+    def predict_log_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
+        """Calibrated log-probabilities, shape (n, n_classes)."""
+        check_is_fitted(self)
+        if isinstance(X, Mapping):
+            blocks: Blocks = X
+        else:
+            blocks = {WHOLE: validate_data(self, X, dtype=(np.float64, np.float32), reset=False)}
+        return self.committee_.combine(self.committee_.member_log_proba(blocks))
+
+    def predict_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
+        """Calibrated probabilities, shape (n, n_classes)."""
+        return np.exp(self.predict_log_proba(X))
+
+    def predict(self, X: ArrayLike | Blocks) -> NDArray[Any]:
+        """Most probable label of each row, shape (n,)."""
+        labels: NDArray[Any] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
+        return labels
+
+
+def _check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:
+    order = np.lexsort((folds, groups))
+    same = groups[order][1:] == groups[order][:-1]
+    split = same & (folds[order][1:] != folds[order][:-1])
+    if split.any():
+        row = int(order[1:][split][0])
+        raise ValueError(f"row group {groups[row]} straddles two folds; rows of a group must share one fold")
+
+
+def _default_members() -> list[Member]:
+    sampler = OverSampler("random")
+    return [
+        Member("flat", (WHOLE,), FlatClassifier()),
+        Member("one_vs_rest", (WHOLE,), OneVsRestClassifier(sampler=sampler)),
+        Member("hierarchical", (WHOLE,), HierarchicalClassifier("auto", sampler=sampler)),
+    ]

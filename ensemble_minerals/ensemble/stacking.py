@@ -1,0 +1,186 @@
+"""The meta-learner: combines the members' log-probabilities, and is only as complex as the data can pay for.
+
+Candidates, from simple to complex: the best single member; the uniform mean; greedy selection with replacement
+(Caruana et al. 2004, ICML, "Ensemble selection from libraries of models"); a weighted product of the members
+(a logarithmic opinion pool; Hinton 2002, Neural Computation 14); L2 multinomial logistic regression over all
+log-probabilities (Wolpert 1992, Neural Networks 5, "Stacked generalization"). They are compared by
+cross-fitted log-loss over the same grouped folds, and the one-standard-error rule goes to the simplest that is
+not clearly worse than the best, so stacking that would hurt is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from ensemble_minerals.ensemble.combination import Combination, centered
+from ensemble_minerals.members.logistic import LogisticProblem, solve_logistic
+from ensemble_minerals.members.scorer import log_normalize
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+CANDIDATES = ("best_single", "uniform", "greedy", "log_pool", "logistic")
+"""Names of the candidates, from simple to complex."""
+
+_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+
+
+class MetaLearner:
+    """Chooses and fits a combination of members.
+
+    Args:
+        candidates: Which of `CANDIDATES` to consider.
+        one_standard_error: Prefer the simplest candidate within one standard error of the best; else the best.
+        greedy_iterations: Draws of greedy selection.
+
+    Attributes:
+        scores_: For each candidate its cross-fitted ``log_loss`` and ``accuracy``.
+        chosen_: Name of the candidate in use.
+        combination_: It, fitted on all rows.
+        cross_fitted_: Its cross-fitted log-probabilities, shape (n, n_classes).
+        penalty_: Inverse penalty of the logistic candidate, where it was considered.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[str] = CANDIDATES,
+        one_standard_error: bool = True,
+        greedy_iterations: int = 50,
+    ) -> None:
+        self.candidates = candidates
+        self.one_standard_error = one_standard_error
+        self.greedy_iterations = greedy_iterations
+
+    def fit(
+        self,
+        members: FloatMatrix,
+        y: NDArray[np.intp],
+        folds: NDArray[np.intp],
+        groups: NDArray[np.intp],
+    ) -> MetaLearner:
+        """Fit to out-of-fold log-probabilities.
+
+        Args:
+            members: Shape (n, n_members, n_classes).
+            y: Class positions, shape (n,).
+            folds: Fold of each row, shape (n,); two different values at least.
+            groups: Row groups, shape (n,): the standard error counts groups, not rows.
+        """
+        unknown = [name for name in self.candidates if name not in CANDIDATES]
+        if unknown or not self.candidates:
+            raise ValueError(f"candidates={list(self.candidates)}: choose from {', '.join(CANDIDATES)}")
+        rows = np.arange(len(y))
+        names = [name for name in CANDIDATES if name in self.candidates]
+        answers: dict[str, FloatMatrix] = {}
+        for name in names:
+            if name == "logistic":
+                by_penalty = {p: self._cross_fit(name, members, y, folds, p) for p in _PENALTIES}
+                self.penalty_ = min(_PENALTIES, key=lambda p: -by_penalty[p][rows, y].mean())
+                answers[name] = by_penalty[self.penalty_]
+            else:
+                answers[name] = self._cross_fit(name, members, y, folds, 1.0)
+        losses = {name: -answer[rows, y] for name, answer in answers.items()}
+        self.scores_ = {
+            name: {
+                "log_loss": float(losses[name].mean()),
+                "accuracy": float(np.mean(answers[name].argmax(axis=1) == y)),
+            }
+            for name in names
+        }
+        best = min(names, key=lambda name: float(losses[name].mean()))
+        self.chosen_ = best
+        if self.one_standard_error:
+            for name in names:
+                gap, error = _paired_gap(losses[name] - losses[best], groups)
+                if gap <= error:
+                    self.chosen_ = name
+                    break
+        self.cross_fitted_ = answers[self.chosen_]
+        self.combination_ = self._solve(self.chosen_, members, y, getattr(self, "penalty_", 1.0))
+        return self
+
+    def log_proba(self, members: FloatMatrix) -> FloatMatrix:
+        """Combined log-probabilities, shape (n, n_classes), of members' (n, n_members, n_classes)."""
+        return self.combination_.log_proba(members)
+
+    def _cross_fit(
+        self, name: str, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], penalty: float
+    ) -> FloatMatrix:
+        answer = np.full((len(y), members.shape[2]), np.nan)
+        for fold in np.unique(folds):
+            held_out = folds == fold
+            fitted = self._solve(name, members[~held_out], y[~held_out], penalty)
+            answer[held_out] = fitted.log_proba(members[held_out])
+        return answer
+
+    def _solve(self, name: str, members: FloatMatrix, y: NDArray[np.intp], penalty: float) -> Combination:
+        n_members, n_classes = members.shape[1:]
+        none = np.zeros(n_classes)
+        if name == "uniform":
+            return Combination("mean", np.full(n_members, 1.0 / n_members), none)
+        if name == "best_single":
+            losses = -members[np.arange(len(y)), :, y].mean(axis=0)
+            return Combination("mean", np.eye(n_members)[int(losses.argmin())], none)
+        if name == "greedy":
+            return Combination("mean", _select_greedily(members, y, self.greedy_iterations), none)
+        if name == "log_pool":
+            return Combination("product", _pool_weights(members, y), none)
+        problem = LogisticProblem(y, np.ones(len(y)), n_classes)
+        ((weight, bias),) = solve_logistic(centered(members), [problem], penalty)
+        if n_classes == 2:
+            weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
+            bias = np.concatenate([np.zeros(1), bias])
+        return Combination("linear", weight, bias)
+
+
+def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int) -> FloatMatrix:
+    """Weights of greedy selection with replacement: each draw adds the member that lowers the log-loss most.
+
+    Of the draws the best prefix is kept.
+    """
+    true = np.exp(members[np.arange(len(y)), :, y])
+    counts = np.zeros(members.shape[1])
+    total = np.zeros(len(y))
+    best_loss, best_counts = np.inf, counts
+    for drawn in range(1, iterations + 1):
+        losses = -np.log((total[:, None] + true) / drawn).mean(axis=0)
+        choice = int(losses.argmin())
+        counts = counts + (np.arange(len(counts)) == choice)
+        total = total + true[:, choice]
+        if losses[choice] < best_loss - 1e-12:
+            best_loss, best_counts = float(losses[choice]), counts
+    weights: FloatMatrix = best_counts / best_counts.sum()
+    return weights
+
+
+def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1.0) -> FloatMatrix:
+    """Non-negative powers of the members, drawn to the uniform pool by a ridge of the weight of a few rows."""
+    n, n_members, _ = members.shape
+    rows = np.arange(n)
+    true = members[rows, :, y]
+    start = np.full(n_members, 1.0 / n_members)
+
+    def objective(weight: FloatMatrix) -> tuple[float, FloatMatrix]:
+        pooled = log_normalize(np.einsum("nmk,m->nk", members, weight))
+        expected = np.einsum("nmk,nk->nm", members, np.exp(pooled))
+        away = weight - start
+        loss = -float(pooled[rows, y].sum()) + 0.5 * strength * n_members * float(away @ away)
+        return loss, (expected - true).sum(axis=0) + strength * n_members * away
+
+    result = scipy.optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_members
+    )
+    weights: FloatMatrix = result.x
+    return weights if weights.sum() > 0 else start
+
+
+def _paired_gap(difference: FloatMatrix, groups: NDArray[np.intp]) -> tuple[float, float]:
+    """Mean difference of two losses and its standard error, rows of a group counted as one draw."""
+    _, member = np.unique(groups, return_inverse=True)
+    gap = float(difference.mean())
+    sums = np.bincount(member, weights=difference - gap)
+    return gap, float(np.sqrt(np.sum(sums**2)) / len(difference))

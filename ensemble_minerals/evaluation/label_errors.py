@@ -1,0 +1,103 @@
+"""Suspected label errors: rows that the model confidently gives to another class.
+
+Confident learning on out-of-fold probabilities: Northcutt, Jiang and Chuang, "Confident Learning: Estimating
+Uncertainty in Dataset Labels", JAIR 70 (2021) 1373-1411. Written from the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ensemble_minerals.evaluation.metrics import Floats, Ints, check_rows
+
+RankBy = Literal["self_confidence", "normalized_margin"]
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """Suspected label errors, the most suspicious first (s suspects of n rows).
+
+    Attributes:
+        rows: (s,) row positions.
+        given: (s,) the labels they carry.
+        suggested: (s,) the classes the model finds instead.
+        self_confidence: (s,) probability of the given label.
+        suggested_confidence: (s,) probability of the suggested class.
+        normalized_margin: (s,) probability of the given label minus the largest of any other; at most 0.
+        confident_joint: (K, K) confidently counted rows by (given label, class found).
+        thresholds: (K,) mean probability of each class over the rows labeled so; NaN without rows.
+        estimated_count: How many of the n labels the joint distribution estimates to be wrong.
+    """
+
+    rows: Ints
+    given: Ints
+    suggested: Ints
+    self_confidence: Floats
+    suggested_confidence: Floats
+    normalized_margin: Floats
+    confident_joint: Ints
+    thresholds: Floats
+    estimated_count: float
+
+
+def label_errors(
+    y_true: ArrayLike, proba: ArrayLike, *, rank_by: RankBy = "normalized_margin"
+) -> LabelErrors:
+    """Find the rows off the diagonal of the confident joint.
+
+    A row counts for a class when its probability of it reaches the class's threshold, the mean probability
+    of the class over the rows labeled so; among several, for the most probable. It is a suspect when that
+    class is not its label and its label is not the model's answer either.
+
+    Args:
+        y_true: (n,) given class positions.
+        proba: (n, K) probabilities from a model that never saw the row.
+        rank_by: What comes first: the smallest probability of the given label, or the largest lead of
+            another class over it.
+
+    Returns:
+        The suspects in order.
+
+    Raises:
+        ValueError: An unknown order, or rows that are not labels and distributions.
+    """
+    if rank_by not in ("self_confidence", "normalized_margin"):
+        raise ValueError(f"rank_by must be self_confidence or normalized_margin, got {rank_by!r}")
+    y, p = check_rows(y_true, proba)
+    n, k = p.shape
+    rows = np.arange(n)
+    support = np.bincount(y, minlength=k)
+    own = p[rows, y]
+    thresholds = np.bincount(y, weights=own, minlength=k) / np.where(support, support, np.nan)
+
+    # a class without rows has no threshold, so nothing is found to be it; rounding must not cost a perfect row
+    reached: NDArray[np.bool_] = p >= np.nan_to_num(thresholds, nan=np.inf) - 1e-12
+    found = np.where(reached, p, -1.0).argmax(axis=1)
+    confident = reached.any(axis=1)
+    joint = np.zeros((k, k), dtype=np.int64)
+    np.add.at(joint, (y[confident], found[confident]), 1)
+
+    counted = joint.sum(axis=1)
+    wrong_share = (counted - np.diagonal(joint)) / np.maximum(counted, 1)
+
+    others = p.copy()
+    others[rows, y] = -1.0
+    margin = own - others.max(axis=1)
+    suspect = np.flatnonzero(confident & (found != y) & (p.argmax(axis=1) != y))
+    key = own if rank_by == "self_confidence" else margin
+    suspect = suspect[np.lexsort((suspect, key[suspect]))]
+    return LabelErrors(
+        rows=suspect,
+        given=y[suspect],
+        suggested=found[suspect],
+        self_confidence=own[suspect],
+        suggested_confidence=p[suspect, found[suspect]],
+        normalized_margin=margin[suspect],
+        confident_joint=joint,
+        thresholds=thresholds,
+        estimated_count=float((support * wrong_share).sum()),
+    )

@@ -1,0 +1,193 @@
+"""Tests of one arm against another, and what they say in plain words.
+
+McNemar asks about these fitted models on photos like these; the corrected resampled t test asks about the
+recipe, fitted anew. An arm that differs nowhere has p = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from ensemble_minerals.evaluation.intervals import Interval
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """An exact McNemar test.
+
+    Attributes:
+        only_first: Pairs that only the first arm has right.
+        only_second: Pairs that only the second arm has right.
+        n: All pairs.
+        p: Two-sided p-value; 1 when no pair is discordant.
+    """
+
+    only_first: int
+    only_second: int
+    n: int
+    p: float
+
+    @property
+    def discordance(self) -> float:
+        """Share of pairs that exactly one arm has right."""
+        return (self.only_first + self.only_second) / self.n
+
+
+def mcnemar(first_right: ArrayLike, second_right: ArrayLike, groups: ArrayLike | None = None) -> McNemar:
+    """Exact McNemar test of two arms over the same rows.
+
+    Args:
+        first_right: (n,) whether the first arm answers each row right.
+        second_right: (n,) the same for the second arm.
+        groups: (n,) row groups. The rows of a group are not independent, so with groups the pair is the
+            group: it goes to the arm that has more of its rows right. By default the pair is the row.
+
+    Returns:
+        Discordant counts and the p-value.
+
+    Raises:
+        ValueError: The two arms do not answer the same number of rows, or no rows.
+    """
+    first, second = np.asarray(first_right, dtype=bool), np.asarray(second_right, dtype=bool)
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
+        raise ValueError(f"the arms must answer the same rows, got shapes {first.shape} and {second.shape}")
+    lead: NDArray[np.float64] = first.astype(np.float64) - second
+    if groups is not None:
+        _, group = np.unique(np.asarray(groups), return_inverse=True)
+        lead = np.bincount(group.reshape(-1), weights=lead).astype(np.float64)
+    wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
+    if wins + losses == 0:
+        return McNemar(0, 0, len(lead), 1.0)
+    from statsmodels.stats.contingency_tables import mcnemar as exact  # brings pandas; ablation only
+
+    p = float(exact([[0, wins], [losses, 0]], exact=True).pvalue)
+    return McNemar(wins, losses, len(lead), min(p, 1.0))
+
+
+@dataclass(frozen=True)
+class CorrectedT:
+    """A corrected resampled t test.
+
+    Attributes:
+        mean: Mean difference over folds and repeats.
+        t: The statistic; NaN when the differences have no spread.
+        degrees: Degrees of freedom.
+        p: Two-sided p-value.
+        low: Lower end of the interval of the mean difference.
+        high: Upper end.
+    """
+
+    mean: float
+    t: float
+    degrees: int
+    p: float
+    low: float
+    high: float
+
+
+def corrected_resampled_t(
+    differences: ArrayLike, *, test_share: float | None = None, level: float = 0.95
+) -> CorrectedT:
+    """The t test over folds and repeats, corrected for their shared training rows.
+
+    Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003) 239-281; for
+    repeated cross-validation as in Bouckaert and Frank (2004): the variance s^2 / J of the mean of J
+    differences becomes (1 / J + n_test / n_train) s^2, with J - 1 degrees of freedom.
+
+    Args:
+        differences: (repeats, folds) or (J,) difference of the two arms' scores in each test fold.
+        test_share: n_test / n_train; by default 1 / (folds - 1), which needs the two-dimensional form.
+        level: Nominal coverage of the interval.
+
+    Returns:
+        The test. Where the spread cannot be estimated (a single difference, or all the same, as happens
+        with accuracies of small folds), t is NaN and p is 1.
+
+    Raises:
+        ValueError: No differences, NaN among them, or no `test_share` where it cannot be derived.
+    """
+    table = np.asarray(differences, dtype=np.float64)
+    if table.size == 0 or np.isnan(table).any():
+        raise ValueError("the differences are empty or hold NaN: every fold needs both arms' scores")
+    if test_share is None:
+        if table.ndim != 2 or table.shape[1] < 2:
+            raise ValueError(
+                "give test_share, or differences of shape (repeats, folds) with two folds or more"
+            )
+        test_share = 1 / (table.shape[1] - 1)
+    values = table.ravel()
+    j, mean = len(values), float(values.mean())
+    if j < 2:
+        return CorrectedT(mean, math.nan, 0, 1.0, math.nan, math.nan)
+    error = math.sqrt((1 / j + test_share) * float(values.var(ddof=1)))
+    if error <= 1e-12 * abs(mean):  # also when both are zero: identical arms
+        end = 0.0 if mean == 0 else math.nan
+        return CorrectedT(mean, math.nan, j - 1, 1.0, end, end)
+    t = mean / error
+    reach = float(stats.t.ppf((1 + level) / 2, j - 1)) * error
+    return CorrectedT(mean, t, j - 1, float(2 * stats.t.sf(abs(t), j - 1)), mean - reach, mean + reach)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): the chance of any false finding in the table stays below alpha.
+
+    Args:
+        p_values: The p-values of a table of comparisons.
+
+    Returns:
+        The adjusted p-values, in the same order.
+
+    Raises:
+        ValueError: A p-value outside 0..1 or NaN.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values must lie in 0..1, got {list(p_values)}")
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # brings pandas; ablation only
+
+    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+
+
+def verdict(
+    difference: Interval,
+    p: float,
+    *,
+    first: str,
+    second: str,
+    alpha: float = 0.05,
+    lower_is_better: bool = False,
+    percent: bool = True,
+) -> str:
+    """A comparison in one plain sentence, effect first and p second.
+
+    Args:
+        difference: First minus second arm, with its interval.
+        p: The p-value, adjusted if it stands in a table.
+        first: Name of the first arm.
+        second: Name of the second arm.
+        alpha: Level of the test.
+        lower_is_better: The score is a loss.
+        percent: Print the difference in percentage points; else as a plain number.
+
+    Returns:
+        The sentence, ending in "significant." or "not significant."
+    """
+    scale, unit, form = (100, " points", ".1f") if percent else (1, "", ".3f")
+    low, high = difference.low * scale, difference.high * scale
+    size = f"{abs(difference.estimate) * scale:{form}}{unit}"
+    gain = -difference.estimate if lower_is_better else difference.estimate
+    if gain == 0:
+        effect = f"{first} and {second} score the same"
+    else:
+        effect = f"{first} is {'better' if gain > 0 else 'worse'} than {second} by {size}"
+    spread = f"95 % interval {low:+{form}} to {high:+{form}}, " if math.isfinite(low + high) else ""
+    spread = spread.replace("95", f"{100 * difference.level:.0f}", 1)
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f"{effect} ({spread}{chance}): {'significant' if p < alpha else 'not significant'}."

@@ -1,0 +1,72 @@
+"""The feature sources that a configuration names, and how the views of a photo become one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.config import Config
+from ensemble_minerals.config_problems import DESCRIPTOR
+from ensemble_minerals.features.source import FeatureSource
+
+
+def build_sources(config: Config, names: Iterable[str], *, cache_dir: Path | None) -> dict[str, FeatureSource]:
+    """Make the named sources, in the configuration's order, the descriptor last.
+
+    Args:
+        config: Names the backbones.
+        names: Sources that are needed.
+        cache_dir: Where converted networks are kept between runs; nowhere if None.
+
+    Raises:
+        WeightsError: If a backbone's weights cannot be had.
+    """
+    wanted = set(names)
+    sources: dict[str, FeatureSource] = {}
+    for backbone in config.backbones:
+        if backbone.name not in wanted:
+            continue
+        from ensemble_minerals.features.backbone import BackboneSource
+
+        sources[backbone.name] = BackboneSource(
+            backbone.name,
+            backbone.model,
+            backbone.weights,
+            size=backbone.size,
+            views=backbone.views,
+            layers=backbone.layers,
+            preprocessing=None if backbone.preprocessing is None else backbone.preprocessing.model_dump(),
+            engine=config.engine,
+            precision=config.precision,
+            cache_dir=cache_dir,
+        )
+    if DESCRIPTOR in wanted:
+        from ensemble_minerals.features.descriptor import ColorTextureSource
+
+        sources[DESCRIPTOR] = ColorTextureSource()
+    return sources
+
+
+def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
+    """One row a photo.
+
+    Args:
+        features: Shape (n, n_views, n_features).
+        pooling: ``"mean"`` over the views, or ``"concat"``: views side by side.
+
+    Returns:
+        Shape (n, n_features) or (n, n_views * n_features).
+    """
+    if pooling == "concat":
+        return features.reshape(len(features), -1)
+    pooled: NDArray[np.floating[Any]] = features.mean(axis=1, dtype=features.dtype)
+    return pooled
+
+
+def pooling_of(config: Config, source: str) -> str:
+    """How the configuration pools the views of a source."""
+    return next((b.pooling for b in config.backbones if b.name == source), "mean")

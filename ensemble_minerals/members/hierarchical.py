@@ -1,0 +1,117 @@
+"""Specialists along a tree of groups: P(group) x P(class given group)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.logistic import LogisticHead
+from ensemble_minerals.members.scorer import Scorer
+from ensemble_minerals.members.specialists import Decision, Training
+from ensemble_minerals.taxonomy import Taxonomy, Tree
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+class HierarchicalClassifier(Strategy):
+    """One head at every node of a taxonomy; a group of one class needs none.
+
+    Args:
+        taxonomy: Nested groups of labels as ``{"mica": ["biotite", "muscovite"], ...}``, or ``"auto"``: groups
+            learned from the training rows alone, as classes that an inner cross-validation confuses.
+        n_groups: How many groups ``"auto"`` makes; half the number of classes, rounded up, if None.
+        head: See `Strategy`.
+        sampler: See `Strategy`.
+        prior_correction: See `Strategy`.
+        random_state: See `Strategy`.
+
+    Attributes:
+        taxonomy_: The tree that was used.
+    """
+
+    def __init__(
+        self,
+        taxonomy: Tree | str = "auto",
+        n_groups: int | None = None,
+        head: Any = None,
+        sampler: OverSampler | None = None,
+        prior_correction: bool = True,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__(head, sampler, prior_correction, random_state)
+        self.taxonomy = taxonomy
+        self.n_groups = n_groups
+
+    def _train(
+        self, training: Training, y: NDArray[np.intp], names: tuple[str, ...]
+    ) -> tuple[Scorer, tuple[str, ...]]:
+        if isinstance(self.taxonomy, str):
+            if self.taxonomy != "auto":
+                raise ValueError(f"taxonomy={self.taxonomy!r}: give nested groups of labels, or 'auto'")
+            self.taxonomy_ = learn_taxonomy(
+                training.Z, y, training.groups, names, n_groups=self.n_groups, seed=self.random_state
+            )
+        else:
+            self.taxonomy_ = Taxonomy.from_tree(names, self.taxonomy)
+        nodes = []
+        for node in self.taxonomy_.nodes:
+            targets = node.targets(y)
+            rows = np.flatnonzero(targets >= 0)
+            nodes.append(Decision(node.name, rows, targets[rows], len(node.branches)))
+        nets, notes = training.train(nodes)
+        return Scorer(self.taxonomy_, False, (nets,)), notes
+
+
+def learn_taxonomy(
+    Z: FloatMatrix,
+    y: NDArray[np.intp],
+    groups: NDArray[np.intp],
+    names: tuple[str, ...],
+    *,
+    n_groups: int | None = None,
+    n_splits: int = 3,
+    seed: int = 0,
+) -> Taxonomy:
+    """Group the classes that an inner cross-validation confuses.
+
+    The mean probability that rows of one class give to another, made symmetric, is the closeness of the two;
+    average linkage over it gives the groups (Silla & Freitas 2011, section 6, on learned hierarchies).
+
+    Args:
+        Z: Training rows, shape (n, d).
+        y: Class positions, shape (n,).
+        groups: Row groups, shape (n,).
+        names: Class names.
+        n_groups: Number of groups; half the number of classes, rounded up, if None.
+        n_splits: Inner folds; fewer where a class has fewer row groups.
+        seed: Of the inner folds.
+
+    Returns:
+        A tree of two levels; without groups for two classes, or where a class has a single row group.
+    """
+    n_classes = len(names)
+    fewest = min(len(np.unique(groups[y == position])) for position in range(n_classes))
+    wanted = -(-n_classes // 2) if n_groups is None else n_groups
+    if n_classes < 3 or fewest < 2 or not 1 < wanted < n_classes:
+        return Taxonomy.flat(names)
+    confusion = np.zeros((n_classes, n_classes))
+    folds = StratifiedGroupKFold(min(n_splits, fewest), shuffle=True, random_state=seed)
+    for inner, held_out in folds.split(Z, y, groups):
+        if len(np.unique(y[inner])) < n_classes:
+            continue
+        proba = LogisticHead().fit(Z[inner], y[inner]).predict_proba(Z[held_out])
+        for position in range(n_classes):
+            confusion[position] += proba[y[held_out] == position].sum(axis=0)
+    confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-12)
+    closeness = (confusion + confusion.T) / 2.0
+    distance = closeness.max() - closeness
+    np.fill_diagonal(distance, 0.0)
+    cluster = fcluster(linkage(squareform(distance, checks=False), "average"), wanted, criterion="maxclust")
+    return Taxonomy.from_merges(names, [np.flatnonzero(cluster == c).tolist() for c in np.unique(cluster)])

@@ -1,0 +1,109 @@
+"""An exact change of coordinates: standardized features, rotated into at most as many columns as rows.
+
+A head with an L2 penalty sees only inner products of rows, so solving it in the row space of the training matrix
+gives the same function as solving it on all columns (Hastie & Tibshirani 2004, Biostatistics 5, "Efficient
+quadratic regularization for expression arrays"). Neighbors, and so SMOTE, are the same there too: a rotation
+keeps distances. With 600 rows and 4,000 columns every head of a fold becomes seven times smaller, and the
+factorization is paid once a fold for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Standardize columns, scale rows to unit mean square length, rotate onto the principal axes.
+
+    The scaling makes a penalty mean the same whatever the number of columns. The rotation is exact: axes are
+    dropped only where the training rows do not vary (below ``rtol`` of the largest singular value).
+
+    Args:
+        max_rank: Where both rows and columns outnumber this, a factorization costs more than it saves and the
+            standardized columns are kept as they are.
+        rtol: Relative size below which an axis counts as constant.
+
+    Attributes:
+        mean_: Column means, shape (n_features,).
+        scale_: What standardized columns are divided by, shape (n_features,).
+        components_: Rotation, shape (n_features, rank), or None where the columns are kept.
+        n_features_in_: Number of columns seen in `fit`.
+    """
+
+    def __init__(self, max_rank: int = 2048, rtol: float = 1e-6) -> None:
+        self.max_rank = max_rank
+        self.rtol = rtol
+
+    def fit(self, X: ArrayLike, y: object = None) -> RowSpace:
+        """Learn means, scales and the rotation from training rows, shape (n, n_features)."""
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X: ArrayLike, y: object = None, **fit_params: object) -> FloatMatrix:
+        """Learn from training rows and return them in the new coordinates, shape (n, rank), float64."""
+        matrix = validate_data(self, X, dtype=(np.float64, np.float32))
+        self.mean_ = matrix.mean(axis=0, dtype=np.float64)
+        centered = matrix - self.mean_.astype(matrix.dtype)
+        deviation = np.sqrt(np.mean(np.square(centered), axis=0, dtype=np.float64))
+        # A nearly constant column must not be blown up into noise: a thousandth of the typical spread is added.
+        deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
+        length = np.sqrt(np.sum(np.mean(np.square(centered), axis=0, dtype=np.float64) / deviation**2))
+        self.scale_ = deviation * max(float(length), 1e-12)
+        standard = (centered / self.scale_.astype(matrix.dtype)).astype(np.float64)
+        n_rows, n_columns = standard.shape
+        if min(n_rows, n_columns) > self.max_rank:
+            self.components_: FloatMatrix | None = None
+            kept_columns: FloatMatrix = standard
+            return kept_columns
+        if n_rows <= n_columns:
+            values, left = scipy.linalg.eigh(standard @ standard.T)
+            kept, singular = self._kept(values)
+            self.components_ = (standard.T @ left[:, kept]) / singular
+            reduced: FloatMatrix = left[:, kept] * singular
+            return reduced
+        values, right = scipy.linalg.eigh(standard.T @ standard)
+        kept, _ = self._kept(values)
+        self.components_ = right[:, kept]
+        rotated: FloatMatrix = standard @ self.components_
+        return rotated
+
+    def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
+        """Axes that vary, and their singular values, from eigenvalues of a Gram matrix."""
+        singular = np.sqrt(np.clip(values, 0.0, None))
+        kept = singular > self.rtol * max(float(singular[-1]), 1e-300)
+        if not kept.any():  # constant features: keep one axis so that heads have a column
+            kept[-1] = True
+            singular = np.maximum(singular, 1.0)
+        return kept, singular[kept]
+
+    def transform(self, X: ArrayLike) -> FloatMatrix:
+        """Bring rows, shape (n, n_features), into the learned coordinates, shape (n, rank)."""
+        check_is_fitted(self)
+        matrix = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        standard = (matrix - self.mean_) / self.scale_
+        reduced: FloatMatrix = standard if self.components_ is None else standard @ self.components_
+        return reduced
+
+    def fold_in(
+        self, weight: FloatMatrix, bias: FloatMatrix
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Express a linear map of the reduced columns as one of the raw columns.
+
+        Args:
+            weight: Shape (rank, n_outputs).
+            bias: Shape (n_outputs,).
+
+        Returns:
+            Weight of shape (n_features, n_outputs) and bias of shape (n_outputs,), float32.
+        """
+        raw = weight if self.components_ is None else self.components_ @ weight
+        raw = raw / self.scale_[:, None]
+        return raw.astype(np.float32), (bias - self.mean_ @ raw).astype(np.float32)

@@ -1,0 +1,159 @@
+"""What a fitted member is at prediction time: a few small matrix products, in numpy alone.
+
+Fold models are averaged before the branch probabilities are formed, on the scale of log-odds (a geometric mean
+of the odds), so the fold models of linear heads collapse into one matrix and ten folds cost what one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.taxonomy import Taxonomy
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+class Net(Protocol):
+    """A function from features to the log-odds of a node's branches."""
+
+    def logits(self, X: FloatMatrix) -> FloatMatrix:
+        """Log-odds: shape (n, n_branches), or (n, 1) for a node of two branches (of the second)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseNet:
+    """Affine layers with rectifiers between them; one layer is a linear head.
+
+    Attributes:
+        layers: Pairs of weight (n_in, n_out) and bias (n_out,).
+    """
+
+    layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+
+    def logits(self, X: FloatMatrix) -> FloatMatrix:
+        """Log-odds of the branches, shape (n, n_outputs)."""
+        last = len(self.layers) - 1
+        values: FloatMatrix = X
+        for number, (weight, bias) in enumerate(self.layers):
+            values = values @ weight + bias
+            if number < last:
+                values = np.maximum(values, 0.0)
+        return values
+
+
+@dataclass(frozen=True)
+class ClassifierNet:
+    """Any fitted scikit-learn classifier of a node's branches.
+
+    Attributes:
+        classifier: Fitted; its classes are the branch numbers.
+        shift: Added to the log-probabilities, shape (n_branches,): the prior correction.
+    """
+
+    classifier: Any
+    shift: FloatMatrix
+
+    def logits(self, X: FloatMatrix) -> FloatMatrix:
+        """Shifted log-probabilities of the branches, shape (n, n_branches)."""
+        proba = np.clip(self.classifier.predict_proba(X), 1e-12, None)
+        logits: FloatMatrix = np.log(proba) + self.shift
+        return logits[:, [1]] - logits[:, [0]] if logits.shape[1] == 2 else logits
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """One or several fold models of one member.
+
+    Attributes:
+        taxonomy: Classes and, for a hierarchical member, their tree; flat for a flat member.
+        one_vs_rest: Whether the nets are one a class against the others instead of one a node of the tree.
+        nets: For each fold model, one net a node (or a class).
+    """
+
+    taxonomy: Taxonomy
+    one_vs_rest: bool
+    nets: tuple[tuple[Net, ...], ...]
+
+    def log_proba(self, X: FloatMatrix) -> FloatMatrix:
+        """Log-probabilities of the classes, shape (n, n_classes)."""
+        log_odds = [
+            np.mean([fold[node].logits(X) for fold in self.nets], axis=0) for node in range(len(self.nets[0]))
+        ]
+        if self.one_vs_rest:
+            positive = -np.logaddexp(0.0, -np.concatenate(log_odds, axis=1))
+            return log_normalize(positive)
+        return self.taxonomy.expand_log([branch_log_proba(z) for z in log_odds])
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether every net is a single affine map."""
+        return all(isinstance(net, DenseNet) and len(net.layers) == 1 for fold in self.nets for net in fold)
+
+    def collapse(self) -> Scorer:
+        """The same answers with one net a node where every net is linear; otherwise itself."""
+        if not self.is_linear or len(self.nets) == 1:
+            return self
+        merged: list[Net] = []
+        for node in zip(*self.nets, strict=True):
+            pairs = [net.layers[0] for net in node if isinstance(net, DenseNet)]
+            weight = np.stack([weight for weight, _ in pairs]).mean(axis=0, dtype=np.float64)
+            bias = np.stack([bias for _, bias in pairs]).mean(axis=0, dtype=np.float64)
+            merged.append(DenseNet(((weight.astype(np.float32), bias.astype(np.float32)),)))
+        return Scorer(self.taxonomy, self.one_vs_rest, (tuple(merged),))
+
+
+@dataclass(frozen=True)
+class FoldScorer:
+    """The fold models of one member, averaged.
+
+    Attributes:
+        parts: Fold models that share a tree stand in one part; a member whose groups are learned inside each
+            fold has several.
+        weights: Number of fold models in each part.
+    """
+
+    parts: tuple[Scorer, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def average(cls, scorers: Sequence[Scorer]) -> FoldScorer:
+        """Bundle fold models: those of one tree are averaged as log-odds, trees as log-probabilities."""
+        by_tree: dict[Taxonomy, list[Scorer]] = {}
+        for scorer in scorers:
+            by_tree.setdefault(scorer.taxonomy, []).append(scorer)
+        parts = tuple(
+            Scorer(
+                tree, same[0].one_vs_rest, tuple(fold for scorer in same for fold in scorer.nets)
+            ).collapse()
+            for tree, same in by_tree.items()
+        )
+        return cls(parts, tuple(float(len(same)) for same in by_tree.values()))
+
+    def log_proba(self, X: FloatMatrix) -> FloatMatrix:
+        """Log-probabilities of the classes, shape (n, n_classes)."""
+        if len(self.parts) == 1:
+            return self.parts[0].log_proba(X)
+        return log_normalize(
+            np.average([part.log_proba(X) for part in self.parts], axis=0, weights=self.weights)
+        )
+
+
+def branch_log_proba(logits: FloatMatrix) -> FloatMatrix:
+    """Log-softmax; a single column is the log-odds of the second of two branches."""
+    if logits.shape[1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+    return log_normalize(logits)
+
+
+def log_normalize(scores: FloatMatrix) -> FloatMatrix:
+    """Subtract the row-wise log-sum-exp, so that rows sum to 1 after exponentiation."""
+    top = scores.max(axis=1, keepdims=True)
+    shifted = scores - top
+    normalized: FloatMatrix = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalized

@@ -1,0 +1,179 @@
+"""Training the specialists of one member: one net a node, each with its own oversampling and prior correction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
+
+from ensemble_minerals.data.sampling import OverSampler, class_prior, prior_shift
+from ensemble_minerals.members.logistic import LogisticHead, LogisticProblem, solve_logistic
+from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.scorer import ClassifierNet, DenseNet, Net
+from ensemble_minerals.networks.mlp import MLPHead
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision to be learned.
+
+    Attributes:
+        name: What it decides, for messages: ``"mica"``, ``"quartz against the rest"``.
+        rows: Positions of the rows it learns from, shape (m,).
+        targets: Branch of each of them, shape (m,).
+        n_branches: Number of branches; every one has rows.
+    """
+
+    name: str
+    rows: NDArray[np.intp]
+    targets: NDArray[np.intp]
+    n_branches: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all specialists of a member share in one fold.
+
+    Attributes:
+        space: The fitted change of coordinates.
+        Z: Its training rows, shape (n, rank).
+        groups: Row group of each row, shape (n,).
+        head: An unfitted classifier.
+        sampler: The over-sampler.
+        prior_correction: Whether the natural prior is restored after oversampling.
+        seed: Makes the specialists' random choices differ from each other and repeat.
+    """
+
+    space: RowSpace
+    Z: FloatMatrix
+    groups: NDArray[np.intp]
+    head: Any
+    sampler: OverSampler
+    prior_correction: bool
+    seed: int
+
+    def train(self, nodes: Sequence[Decision]) -> tuple[tuple[Net, ...], tuple[str, ...]]:
+        """Fit one net a node.
+
+        Returns:
+            The nets, over raw features, in the order of the nodes; and notes on samplers that had to be replaced.
+        """
+        samplers = [
+            clone(self.sampler).set_params(random_state=_seed(self.seed, number))
+            for number in range(len(nodes))
+        ]
+        if isinstance(self.head, LogisticHead):
+            nets, notes = self._train_logistic(self.head, nodes, samplers)
+        elif isinstance(self.head, MLPHead):
+            nets, notes = self._train_each(nodes, samplers, self._train_mlp)
+        else:
+            nets, notes = self._train_each(nodes, samplers, self._train_classifier)
+        named = tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
+        return tuple(nets), named
+
+    def _train_each(
+        self,
+        nodes: Sequence[Decision],
+        samplers: Sequence[OverSampler],
+        train: Callable[[Decision, OverSampler, int], tuple[Net, str]],
+    ) -> tuple[list[Net], list[str]]:
+        pairs = [
+            train(node, sampler, number)
+            for number, (node, sampler) in enumerate(zip(nodes, samplers, strict=True))
+        ]
+        return [net for net, _ in pairs], [note for _, note in pairs]
+
+    def _train_logistic(
+        self, head: LogisticHead, nodes: Sequence[Decision], samplers: Sequence[OverSampler]
+    ) -> tuple[list[Net], list[str]]:
+        """Nodes without synthetic rows are solved together: copies of a row are a weight on it."""
+        if self.sampler.kind in ("none", "random"):
+            problems, shifts, notes = [], [], []
+            for node, sampler in zip(nodes, samplers, strict=True):
+                drawn = sampler.resample(node.rows, node.targets)
+                targets = np.full(len(self.Z), -1, dtype=np.intp)
+                targets[node.rows] = node.targets
+                weights = np.bincount(drawn.X, minlength=len(self.Z)).astype(np.float64)
+                problems.append(LogisticProblem(targets, weights, node.n_branches))
+                shifts.append(self._shift(node, drawn.y))
+                notes.append(drawn.note)
+            solved = solve_logistic(self.Z, problems, head.C, tol=head.tol, max_iter=head.max_iter)
+        else:
+            solved, shifts, notes = [], [], []
+            for node, sampler in zip(nodes, samplers, strict=True):
+                drawn = sampler.resample(self.Z[node.rows], node.targets)
+                problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_branches)
+                solved += solve_logistic(drawn.X, [problem], head.C, tol=head.tol, max_iter=head.max_iter)
+                shifts.append(self._shift(node, drawn.y))
+                notes.append(drawn.note)
+        nets: list[Net] = [
+            DenseNet((self.space.fold_in(weight, bias + _as_log_odds(shift)),))
+            for (weight, bias), shift in zip(solved, shifts, strict=True)
+        ]
+        return nets, notes
+
+    def _train_mlp(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
+        """Only the inner training part is oversampled: rows that stop the training stay natural."""
+        seen: list[tuple[NDArray[np.intp], str]] = []
+
+        def resample(X: FloatMatrix, y: NDArray[np.intp]) -> tuple[FloatMatrix, NDArray[np.intp]]:
+            drawn = sampler.resample(X, y)
+            seen.append((drawn.y, drawn.note))
+            return drawn.X, drawn.y
+
+        head = clone(self.head).set_params(random_state=_seed(self.seed, number))
+        head.fit(self.Z[node.rows], node.targets, groups=self.groups[node.rows], resample=resample)
+        trained, note = seen[-1]
+        shift = _as_log_odds(self._shift(node, trained))
+        layers = [(weight, bias) for weight, bias in head.layers_]
+        layers[-1] = (layers[-1][0], layers[-1][1] + shift)
+        layers[0] = self.space.fold_in(*layers[0])
+        return DenseNet(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)), note
+
+    def _train_classifier(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
+        drawn = sampler.resample(self.Z[node.rows], node.targets)
+        head = clone(self.head)
+        if "random_state" in head.get_params():
+            head.set_params(random_state=_seed(self.seed, number))
+        if has_fit_parameter(head, "groups"):
+            groups = np.concatenate(
+                [self.groups[node.rows], np.full(len(drawn.y) - len(node.rows), -1, dtype=np.intp)]
+            )
+            head.fit(drawn.X, drawn.y, groups=groups)
+        else:
+            head.fit(drawn.X, drawn.y)
+        return ClassifierNet(_InSpace(self.space, head), self._shift(node, drawn.y)), drawn.note
+
+    def _shift(self, node: Decision, trained: NDArray[np.intp]) -> FloatMatrix:
+        """What oversampling added to the log-odds of the branches, taken back, shape (n_branches,)."""
+        if not self.prior_correction:
+            return np.zeros(node.n_branches)
+        return prior_shift(class_prior(trained, node.n_branches), class_prior(node.targets, node.n_branches))
+
+
+@dataclass(frozen=True)
+class _InSpace:
+    """A classifier of reduced rows, asked about raw ones."""
+
+    space: RowSpace
+    classifier: Any
+
+    def predict_proba(self, X: FloatMatrix) -> FloatMatrix:
+        proba: FloatMatrix = self.classifier.predict_proba(self.space.transform(X))
+        return proba
+
+
+def _as_log_odds(shift: FloatMatrix) -> FloatMatrix:
+    """A shift of two branches as one of the log-odds of the second."""
+    return shift[[1]] - shift[[0]] if len(shift) == 2 else shift
+
+
+def _seed(seed: int, number: int) -> int:
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

@@ -1,0 +1,309 @@
+"""A small fully connected network and its training loop: arrays in, arrays out, torch in between.
+
+Nothing here uses torch's global random state. The parameters lie in one flat vector with AdamW written out on
+it, as `torch.optim` costs seconds of imports on first use, more than most of these heads take to train.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ensemble_minerals.errors import FitError
+
+Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+
+_VARIANCE_FLOOR = 1e-5  # batch normalization's epsilon
+_MOMENTS = (0.9, 0.999)  # AdamW's decay of the mean gradient and of its square
+_STEP_FLOOR = 1e-8  # AdamW's epsilon
+_DIVERGED = 1e4  # nats a row; the loss of a guess among a million classes is 14
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from or to measure on.
+
+    Attributes:
+        X: Standardized features (n, d), float32.
+        codes: Class positions (n,).
+        weight: Weight of each row in the loss (n,).
+    """
+
+    X: NDArray[np.float32]
+    codes: NDArray[np.intp]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; the words of `MLPHead`."""
+
+    hidden: tuple[int, ...]
+    dropout: float
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float
+    batch_size: int
+    max_epochs: int
+    patience: int
+    noise: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Result of a training run.
+
+    Attributes:
+        layers: (weight (d_in, d_out), bias (d_out,)) of each layer, batch normalization folded in.
+        n_epochs: Epochs run.
+        best_epoch: The epoch, counted from 1, whose weights these are.
+        validation_losses: Log-loss on the validation rows after each epoch; empty without such rows.
+    """
+
+    layers: Layers
+    n_epochs: int
+    best_epoch: int
+    validation_losses: tuple[float, ...]
+
+
+def train(
+    rows: Rows,
+    validation: Rows | None,
+    *,
+    n_classes: int,
+    validation_shift: NDArray[np.float64],
+    settings: Settings,
+    seed: int,
+) -> Trained:
+    """Train a network, with early stopping where there are validation rows.
+
+    Args:
+        rows: Rows the weights are fitted to; at least two.
+        validation: Rows that only choose the epoch, or None: then all of `max_epochs` are run.
+        n_classes: Number of classes K.
+        validation_shift: Added to the logits (K,) of validation rows, whose prior may not be that of `rows`.
+        settings: How to train.
+        seed: Fixes the result, whatever else runs in the process.
+
+    Returns:
+        The layers of the best epoch.
+
+    Raises:
+        FitError: The loss stopped being a number, or exploded.
+    """
+    with _single_thread():
+        generator = torch.Generator().manual_seed(seed)
+        network = Perceptron((rows.X.shape[1], *settings.hidden, n_classes), generator)
+        return _Training(network, rows, validation, validation_shift, settings, generator).run()
+
+
+class Perceptron:
+    """Linear layers with batch normalization, ReLU and dropout between them.
+
+    Args:
+        sizes: Features, hidden sizes, classes.
+        generator: Draws the initial weights.
+    """
+
+    def __init__(self, sizes: Sequence[int], generator: torch.Generator) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        initial: list[Tensor] = []
+        for d_in, d_out in pairwise(sizes[:-1]):
+            self.shapes += [(d_in, d_out), (d_out,), (d_out,)]
+            initial += [_uniform((d_in, d_out), generator), torch.ones(d_out), torch.zeros(d_out)]
+        self.shapes += [(sizes[-2], sizes[-1]), (sizes[-1],)]
+        initial += [_uniform((sizes[-2], sizes[-1]), generator), torch.zeros(sizes[-1])]
+        self.flat = torch.cat([part.reshape(-1) for part in initial]).requires_grad_()
+        # Weight decay is for weight matrices; scales, offsets and biases are left free.
+        self.decays = torch.cat([torch.full((part.numel(),), float(part.ndim == 2)) for part in initial])
+        self.statistics = [(torch.zeros(size), torch.ones(size)) for size in sizes[1:-1]]
+
+    def parameters(self) -> list[Tensor]:
+        """Weight, scale and offset of each hidden layer, then weight and bias of the last, as views."""
+        parts = torch.split(self.flat, [math.prod(shape) for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def logits(self, X: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """Logits (n, K): normalized by the batch if a generator for dropout is given, else as settled."""
+        *hidden, weight, bias = self.parameters()
+        training = generator is not None
+        for layer, (mean, variance) in enumerate(self.statistics):
+            linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
+            X = functional.batch_norm(
+                X @ linear,
+                None if training else mean,
+                None if training else variance,
+                scale,
+                offset,
+                training,
+                eps=_VARIANCE_FLOOR,
+            ).relu()
+            if training and dropout:
+                kept = torch.empty_like(X).bernoulli_(1 - dropout, generator=generator)
+                X = X * kept.div_(1 - dropout)
+        return torch.addmm(bias, X, weight)
+
+    @torch.no_grad()
+    def settle(self, X: Tensor) -> None:
+        """Set the normalization's statistics to those of all rows, with the weights as they are now.
+
+        Running averages would lag behind the weights, badly so for wide inputs and few batches an epoch.
+        """
+        hidden = self.parameters()[:-2]
+        for layer in range(len(self.statistics)):
+            linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
+            X = X @ linear
+            mean, variance = X.mean(dim=0), X.var(dim=0, correction=0)
+            self.statistics[layer] = (mean, variance)
+            X = functional.batch_norm(X, mean, variance, scale, offset, eps=_VARIANCE_FLOOR).relu()
+
+    @torch.no_grad()
+    def fold(self) -> Layers:
+        """Weight and bias of each layer with batch normalization folded in, for plain arrays."""
+        *hidden, weight, bias = (part.double().numpy() for part in self.parameters())
+        layers = []
+        for layer, (mean, variance) in enumerate(self.statistics):
+            linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
+            factor = scale / np.sqrt(variance.double().numpy() + _VARIANCE_FLOOR)
+            layers.append((linear * factor, offset - mean.double().numpy() * factor))
+        layers.append((weight, bias))
+        return tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)
+
+
+class _Training:
+    """One run of the training loop."""
+
+    def __init__(
+        self,
+        network: Perceptron,
+        rows: Rows,
+        validation: Rows | None,
+        validation_shift: NDArray[np.float64],
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self.network, self.settings, self.generator = network, settings, generator
+        self.X, self.y, self.weight = _tensors(rows)
+        self.validation = None if validation is None else _tensors(validation)
+        self.shift = torch.from_numpy(validation_shift.astype(np.float32))
+        self.mean_gradient = torch.zeros_like(network.flat)
+        self.mean_square = torch.zeros_like(network.flat)
+        self.n_steps = 0
+
+    def run(self) -> Trained:
+        best_epoch, best_loss, best_layers = 0, math.inf, None
+        losses: list[float] = []
+        for epoch in range(1, self.settings.max_epochs + 1):
+            self._check(self._pass(), epoch)
+            if self.validation is None:
+                continue
+            self.network.settle(self.X)
+            losses.append(self._check(self._validation_loss(*self.validation), epoch))
+            if losses[-1] < best_loss:
+                best_epoch, best_loss, best_layers = epoch, losses[-1], self.network.fold()
+            if epoch - best_epoch >= self.settings.patience:
+                break
+        if best_layers is None:
+            self.network.settle(self.X)
+            best_epoch, best_layers = epoch, self.network.fold()
+        return Trained(best_layers, epoch, best_epoch, tuple(losses))
+
+    def _pass(self) -> float:
+        """One epoch over all rows in a new order; the mean loss."""
+        settings, n = self.settings, len(self.X)
+        # Equal batches, none of a single row: batch normalization needs two.
+        n_batches = max(1, min(math.ceil(n / settings.batch_size), n // 2))
+        total = torch.zeros(())
+        for batch in torch.randperm(n, generator=self.generator).tensor_split(n_batches):
+            X = self.X[batch]
+            if settings.noise:
+                X += settings.noise * torch.randn(X.shape, generator=self.generator)
+            logits = self.network.logits(X, dropout=settings.dropout, generator=self.generator)
+            losses = functional.cross_entropy(
+                logits, self.y[batch], reduction="none", label_smoothing=settings.label_smoothing
+            )
+            loss = (losses * self.weight[batch]).mean()
+            self._step(torch.autograd.grad(loss, self.network.flat)[0])
+            total += loss.detach() * len(batch)
+        return float(total) / n
+
+    @torch.no_grad()
+    def _step(self, gradient: Tensor) -> None:
+        """AdamW (Loshchilov and Hutter, 2019, "Decoupled weight decay regularization")."""
+        self.n_steps += 1
+        rate, (first, second) = self.settings.learning_rate, _MOMENTS
+        self.mean_gradient.lerp_(gradient, 1 - first)
+        self.mean_square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        if self.settings.weight_decay:
+            self.network.flat.sub_(
+                self.network.flat * self.network.decays, alpha=rate * self.settings.weight_decay
+            )
+        spread = self.mean_square.sqrt().div_(math.sqrt(1 - second**self.n_steps)).add_(_STEP_FLOOR)
+        self.network.flat.addcdiv_(self.mean_gradient, spread, value=-rate / (1 - first**self.n_steps))
+
+    @torch.no_grad()
+    def _validation_loss(self, X: Tensor, y: Tensor, weight: Tensor) -> float:
+        losses = functional.cross_entropy(self.network.logits(X) + self.shift, y, reduction="none")
+        return float((losses * weight).mean())
+
+    def _check(self, loss: float, epoch: int) -> float:
+        if not loss < _DIVERGED:  # false for NaN, too
+            raise FitError(
+                f"training diverged in epoch {epoch}: the loss is {loss:.3g} with "
+                f"learning_rate={self.settings.learning_rate:g}; lower the learning rate"
+            )
+        return loss
+
+
+def _uniform(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    bound = 1 / math.sqrt(shape[0])
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
+
+def _tensors(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+    weight = rows.weight / rows.weight.mean()
+    return (
+        torch.from_numpy(rows.X),
+        torch.from_numpy(rows.codes.astype(np.int64)),
+        torch.from_numpy(weight.astype(np.float32)),
+    )
+
+
+class _ThreadCount:
+    """How many trainings run now, and torch's number of threads before the first of them."""
+
+    lock = threading.Lock()
+    n_trainings = 0
+    before = 1
+
+
+@contextmanager
+def _single_thread() -> Iterator[None]:
+    """One torch thread: sums in one order, and no fight over cores among concurrent fits.
+
+    The setting is partly the process's and partly the calling thread's, so every thread sets its own, and all
+    restore what was there before the first one came.
+    """
+    with _ThreadCount.lock:
+        # A thread that never asked would take over the process's number later, in the middle of its training.
+        current = torch.get_num_threads()
+        if not _ThreadCount.n_trainings:
+            _ThreadCount.before = current
+        _ThreadCount.n_trainings += 1
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with _ThreadCount.lock:
+            _ThreadCount.n_trainings -= 1
+            torch.set_num_threads(_ThreadCount.before)

@@ -1,0 +1,253 @@
+"""What the commands do: a configuration and photos in, paths out."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.bundle import BundleContents, OutOfFold, write_bundle
+from ensemble_minerals.card import write_card
+from ensemble_minerals.config import Config, MemberConfig, load_config
+from ensemble_minerals.dataset import Dataset, counts, load_dataset, split
+from ensemble_minerals.ensemble.cross_fit import Member, MemberFailure
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.errors import BundleError
+from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.listener import Listener, Silent
+from ensemble_minerals.members.build import build_strategy
+from ensemble_minerals.taxonomy import Taxonomy, Tree
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What a fit made.
+
+    Attributes:
+        bundle: Where it is.
+        metrics: As in its ``metrics.json``.
+        failures: Members left out, and why.
+        notes: What the user should know, one sentence each.
+    """
+
+    bundle: Path
+    metrics: dict[str, Any]
+    failures: tuple[MemberFailure, ...]
+    notes: tuple[str, ...]
+
+
+def fit(
+    data: str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    n_jobs: int = -1,
+    cache_dir: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    pack: bool = False,
+    listener: Listener | None = None,
+) -> FitResult:
+    """Train the ensemble on a folder of photos and save it as a bundle.
+
+    Args:
+        data: Folder with one sub-folder a class, or a CSV with the columns path and label.
+        out: Where the bundle shall stand.
+        config: What to train; the shipped default if None.
+        n_jobs: Concurrent tasks; -1 for all processors this process may use. Answers do not depend on it.
+        cache_dir: Where fingerprints, features and converted networks are kept between runs.
+        resume: Take up a fit into the same `out` that was interrupted.
+        overwrite: Replace what stands at `out`, and forget an interrupted fit.
+        pack: Copy the backbones' weights into the bundle, so that it stands alone.
+        listener: Hears of progress.
+
+    Raises:
+        DataError: If the photos cannot be used as they are.
+        WeightsError: If a backbone's weights cannot be had.
+        BundleError: If `out` exists and neither flag is given.
+        FitError: If a member fails and the configuration does not allow that.
+    """
+    started = time.perf_counter()
+    config = load_config(None) if config is None else config
+    listener = Silent() if listener is None else listener
+    n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    out = Path(out)
+    checkpoint_root = _checkpoint_root(out, resume=resume, overwrite=overwrite)
+    specified = config.expanded_members()
+    names = [source for member in specified for source in member.features]
+    dataset = load_dataset(
+        Path(data),
+        config,
+        _first_backbone(config) + names,
+        cache_dir=cache_dir,
+        n_threads=n_jobs,
+        listener=listener,
+    )
+    dataset = split(dataset, config)
+    manifest, rows = dataset.manifest, dataset.rows()
+    labels, groups = manifest.label[rows], manifest.row_group[rows]
+    classes = tuple(sorted(set(labels.tolist())))
+    tree, taxonomy, notes = _resolve_taxonomy(config, classes)
+    notes += [f"{name}: {why}" for name, s in dataset.sources.items() if (why := s.facts.get("engine_note"))]
+    for note in notes:
+        listener.note(note)
+    members = [_build_member(member, tree, config.seed, n) for n, member in enumerate(specified)]
+    checkpoint = checkpoint_root / _inputs_digest(config, dataset)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    fitting = time.perf_counter()
+    ensemble = StackedEnsemble(
+        members,
+        candidates=config.meta.candidates,
+        one_standard_error=config.meta.one_standard_error,
+        greedy_iterations=config.meta.greedy_iterations,
+        calibrate=config.calibration.temperature,
+        refit=config.refit,
+        allow_failures=config.allow_failures,
+        n_jobs=n_jobs,
+        checkpoint=checkpoint,
+        progress=listener.stage("Fitting members"),
+        random_state=config.seed,
+    )
+    ensemble.fit(dataset.blocks(rows), labels, groups, manifest.fold[rows])
+    for member, note in ensemble.notes_:
+        notes.append(f"{member}: {note}")
+        listener.note(notes[-1])
+    for failure in ensemble.failures_:
+        notes.append(f"{failure.member} was left out: fold {failure.fold}: {failure.reason}")
+        listener.note(notes[-1])
+    seconds = {
+        **dataset.seconds,
+        "members": ensemble.cross_fit_seconds_,
+        "meta": time.perf_counter() - fitting - ensemble.cross_fit_seconds_,
+        "total": time.perf_counter() - started,
+    }
+    metrics = _metrics(ensemble, dataset, labels, classes, seconds)
+    facts = {
+        "data": {"digest": manifest.digest, "root": manifest.root.name, **counts(manifest)},
+        "notes": notes,
+        "failures": [vars(failure) for failure in ensemble.failures_],
+        "demonstration": (manifest.root / ".synthetic").is_file(),
+    }
+    sources = {
+        name: {"facts": dict(source.facts), "fingerprint": source.fingerprint}
+        for name, source in dataset.sources.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "manifest.csv"
+        manifest.write_csv(table)
+        contents = BundleContents(
+            config=config,
+            taxonomy=taxonomy,
+            committee=ensemble.committee_,
+            sources=sources,
+            out_of_fold=OutOfFold(ensemble.store_, ensemble.oof_proba_, rows),
+            metrics=metrics,
+            manifest_csv=table,
+            facts=facts,
+            card=write_card(metrics, facts, config, sources),
+            weights=_weights_to_pack(dataset) if pack else {},
+        )
+        write_bundle(out, contents, overwrite=overwrite)
+    shutil.rmtree(checkpoint_root, ignore_errors=True)
+    return FitResult(out, metrics, tuple(ensemble.failures_), tuple(notes))
+
+
+def _first_backbone(config: Config) -> list[str]:
+    """The source that confirms near-duplicates; none where the configuration has no backbone."""
+    return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
+
+
+def _checkpoint_root(out: Path, *, resume: bool, overwrite: bool) -> Path:
+    """Folder of an interrupted fit into `out`, emptied unless it is to be resumed."""
+    root = out.with_name(f".{out.name}.checkpoint")
+    if out.exists() and not overwrite:
+        raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    if root.exists() and overwrite:
+        shutil.rmtree(root)
+    if root.exists() and not resume:
+        raise BundleError(
+            f"a fit into {out} was interrupted; take it up with --resume, or start anew with --overwrite"
+        )
+    return root
+
+
+def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:
+    """What hierarchical members are given, the tree for roll-ups, and what to tell the user."""
+    if not isinstance(config.taxonomy, str):
+        taxonomy = Taxonomy.from_tree(classes, config.taxonomy)
+        return taxonomy.to_tree(), taxonomy, []
+    known = Taxonomy.for_minerals(classes) if config.taxonomy == "default" else None
+    if known is not None:
+        return known.to_tree(), known, []
+    notes = []
+    if config.taxonomy == "default":
+        notes.append("not all classes are among the seven minerals: groups are learned inside each fold")
+    return "auto", Taxonomy.flat(classes), notes
+
+
+def _build_member(member: MemberConfig, tree: Tree | str, seed: int, number: int) -> Member:
+    drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    return Member(str(member.name), tuple(member.features), build_strategy(member, tree, drawn))
+
+
+def _inputs_digest(config: Config, dataset: Dataset) -> str:
+    """Names everything that a finished task depends on."""
+    manifest = dataset.manifest
+    facts = [
+        config.to_yaml(),
+        manifest.digest,
+        *(dataset.sources[name].fingerprint for name in dataset.sources),
+        manifest.fold.tobytes().hex(),
+        manifest.row_group.tobytes().hex(),
+    ]
+    return blake2b("\n".join(facts).encode(), digest_size=16).hexdigest()
+
+
+def _metrics(
+    ensemble: StackedEnsemble,
+    dataset: Dataset,
+    labels: NDArray[np.str_],
+    classes: tuple[str, ...],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """``metrics.json``; ``oof`` is the cross-fitted figure of the whole, never the in-sample one."""
+    y = np.searchsorted(np.array(classes), labels)
+    metrics: dict[str, Any] = {
+        "oof": summary(y, ensemble.oof_proba_, classes),
+        "members": {
+            name: summary(y, ensemble.store_.proba[n], classes)
+            for n, name in enumerate(ensemble.store_.members)
+        },
+        "meta": {
+            "chosen": ensemble.meta_.chosen_,
+            "candidates": ensemble.meta_.scores_,
+            "temperature": ensemble.committee_.temperature,
+        },
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "member_seconds": {name: round(value, 3) for name, value in ensemble.seconds_.items()},
+        "counts": counts(dataset.manifest),
+    }
+    test = dataset.test_rows()
+    if test.size:
+        known = test[np.isin(dataset.manifest.label[test], classes)]
+        proba = ensemble.predict_proba(dataset.blocks(known))
+        answer = np.searchsorted(np.array(classes), dataset.manifest.label[known])
+        metrics["test"] = summary(answer, proba, classes)
+    return metrics
+
+
+def _weights_to_pack(dataset: Dataset) -> dict[str, Path]:
+    packed = {}
+    for name, source in dataset.sources.items():
+        file = getattr(source, "weights_file", None)
+        if file is not None:
+            packed[name] = Path(file)
+    return packed

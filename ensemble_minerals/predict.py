@@ -1,0 +1,158 @@
+"""Bundle + photos -> one calibrated row an input. Each photo is decoded once and passes each backbone once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.bundle import Bundle, read_bundle
+from ensemble_minerals.errors import BundleError, UserError
+from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
+from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.predictions import Predictions
+
+_CHUNK = 1024
+"""Photos whose features are held in memory at once."""
+
+_FACTS_THAT_COUNT = ("model", "weights_digest", "layers", "views", "size", "preprocessing", "version")
+"""Facts of a source that must be those of the fit; engine and precision may differ between machines."""
+
+
+class Predictor:
+    """A loaded bundle that answers.
+
+    Args:
+        bundle: A fitted ensemble.
+        cache_dir: Where converted networks are kept between runs; nowhere if None.
+        n_threads: Threads that decode.
+
+    Raises:
+        BundleError: If a backbone's weights are not those of the fit.
+        WeightsError: If they cannot be had at all.
+    """
+
+    def __init__(self, bundle: Bundle, cache_dir: Path | None = None, n_threads: int = 2) -> None:
+        self.bundle = bundle
+        self.n_threads = n_threads
+        config = bundle.config
+        packed = {file.stem: str(file) for file in (bundle.path / "weights").glob("*")}
+        if packed:
+            backbones = tuple(
+                b.model_copy(update={"weights": packed.get(b.name, b.weights)}) for b in config.backbones
+            )
+            config = config.model_copy(update={"backbones": backbones})
+        self.sources: dict[str, FeatureSource] = build_sources(config, bundle.sources, cache_dir=cache_dir)
+        for name, source in self.sources.items():
+            _check_source(name, source.facts, bundle.sources[name]["facts"])
+
+    def predict(
+        self, inputs: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+    ) -> Predictions:
+        """Answer for photos.
+
+        Args:
+            inputs: Files, folders (every file in them, at any depth) and glob patterns.
+            progress: Called with (photos done, of all).
+
+        Raises:
+            UserError: If an input matches nothing.
+        """
+        paths = expand_inputs(inputs)
+        classes, members = self.bundle.classes, self.bundle.committee.members
+        proba = np.full((len(paths), len(classes)), np.nan)
+        member_proba = np.full((len(paths), len(members), len(classes)), np.nan)
+        reasons = [""] * len(paths)
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            found = extract_features(
+                chunk,
+                [str(number) for number in range(start, start + len(chunk))],
+                list(self.sources.values()),
+                store=None,
+                n_threads=self.n_threads,
+                progress=None if progress is None else _shifted(progress, start, len(paths)),
+            )
+            for position, error in found.errors.items():
+                reasons[start + position] = str(error)
+            readable = np.array([p for p in range(len(chunk)) if p not in found.errors], dtype=np.intp)
+            if not readable.size:
+                continue
+            blocks = {
+                name: pool_views(found.features[name][readable], pooling_of(self.bundle.config, name))
+                for name in self.sources
+            }
+            answers = self.bundle.committee.member_log_proba(blocks)
+            member_proba[start + readable] = np.exp(answers)
+            proba[start + readable] = np.exp(self.bundle.committee.combine(answers))
+        return Predictions(
+            tuple(paths),
+            tuple(reasons),
+            proba,
+            member_proba,
+            tuple(member.name for member in members),
+            self.bundle.taxonomy,
+        )
+
+    def predict_proba(self, inputs: Sequence[str | Path]) -> NDArray[np.float64]:
+        """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
+        return self.predict(inputs).proba
+
+
+def load(path: str | Path, cache_dir: Path | None = None, n_threads: int = 2) -> Predictor:
+    """Read a bundle and get ready to answer.
+
+    Raises:
+        BundleError: If it is missing, damaged or of an unknown format.
+    """
+    return Predictor(read_bundle(Path(path)), cache_dir, n_threads)
+
+
+def expand_inputs(inputs: Sequence[str | Path]) -> list[Path]:
+    """Files, folders and glob patterns as a list of files, in the order given, each once.
+
+    Raises:
+        UserError: If one matches nothing.
+    """
+    found: dict[Path, None] = {}
+    for entry in inputs:
+        path = Path(entry)
+        if path.is_dir():
+            inside = [
+                p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(path))
+            ]
+            if not inside:
+                raise UserError(f"{path} holds no files")
+            found |= dict.fromkeys(inside)
+        elif path.exists():
+            found[path] = None
+        else:
+            pattern = Path(entry)
+            anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
+            matches = sorted(anchor.glob(str(pattern.relative_to(pattern.anchor))))
+            files = [match for match in matches if match.is_file()]
+            if not files:
+                raise UserError(f"{entry} is no file or folder here, and matches none as a pattern")
+            found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts) or path.name in ("Thumbs.db", "desktop.ini")
+
+
+def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int, int], None]:
+    return lambda done, _of_chunk: progress(start + done, total)
+
+
+def _check_source(name: str, now: Any, fitted: Any) -> None:
+    for fact in _FACTS_THAT_COUNT:
+        if now.get(fact) != fitted.get(fact):
+            raise BundleError(
+                f"source {name!r} is not what the bundle was fitted with: {fact} is {now.get(fact)!r}, "
+                f"it was {fitted.get(fact)!r}; restore it, or fit again"
+            )

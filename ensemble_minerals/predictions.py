@@ -1,0 +1,122 @@
+"""Answers for photos as a table: one row an input, whatever became of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row an input.
+
+    Attributes:
+        paths: As found from what the user gave.
+        reasons: Empty for an answered photo, else why it could not be read.
+        proba: Calibrated probabilities, shape (n, n_classes); NaN for a photo that could not be read.
+        member_proba: Of each member, shape (n, n_members, n_classes).
+        members: Their names.
+        taxonomy: Classes, in the order of the columns, and their groups.
+    """
+
+    paths: tuple[Path, ...]
+    reasons: tuple[str, ...]
+    proba: NDArray[np.float64]
+    member_proba: NDArray[np.float64]
+    members: tuple[str, ...]
+    taxonomy: Taxonomy
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.taxonomy.classes
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which inputs have an answer, shape (n,)."""
+        return ~np.isnan(self.proba[:, 0])
+
+    def top(self, row: int, k: int = 1) -> list[tuple[str, float]]:
+        """The k most probable classes of an answered row with their probabilities, best first."""
+        order = np.argsort(-self.proba[row], kind="stable")[:k]
+        return [(self.classes[c], float(self.proba[row, c])) for c in order]
+
+    def votes(self, row: int) -> list[tuple[str, str, float]]:
+        """Of each member: name, its most probable class, and that probability."""
+        best = self.member_proba[row].argmax(axis=1)
+        return [
+            (name, self.classes[c], float(self.member_proba[row, m, c]))
+            for m, (name, c) in enumerate(zip(self.members, best, strict=True))
+        ]
+
+    def records(self, top_k: int = 1) -> Iterator[dict[str, Any]]:
+        """Rows as mappings: path, status, reason, label, group, confidence, further guesses, p_<class>."""
+        group_of = self.taxonomy.group_of()
+        for row, path in enumerate(self.paths):
+            answered = bool(self.answered[row])
+            record: dict[str, Any] = {
+                "path": str(path),
+                "status": "ok" if answered else "unreadable",
+                "reason": self.reasons[row],
+            }
+            guesses = self.top(row, top_k) if answered else []
+            record["label"] = guesses[0][0] if guesses else None
+            best = self.classes.index(guesses[0][0]) if guesses else 0
+            record["group"] = self.taxonomy.group_names[group_of[best]] if guesses else None
+            record["confidence"] = guesses[0][1] if guesses else None
+            for rank in range(1, min(top_k, len(self.classes))):
+                record[f"label_{rank + 1}"] = guesses[rank][0] if guesses else None
+                record[f"confidence_{rank + 1}"] = guesses[rank][1] if guesses else None
+            for position, name in enumerate(self.classes):
+                record[f"p_{name}"] = float(self.proba[row, position]) if answered else None
+            yield record
+
+    def write(self, file: Path, top_k: int = 1) -> Path:
+        """Write as ``.csv``, ``.json`` or ``.parquet``, chosen by the ending.
+
+        Raises:
+            UserError: For another ending, or a Parquet file without pyarrow.
+        """
+        writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
+        if file.suffix.lower() not in writers:
+            raise UserError(f"--out {file}: the ending must be one of {', '.join(writers)}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_name(f".{file.name}.unfinished")
+        writers[file.suffix.lower()](unfinished, list(self.records(top_k)))
+        unfinished.replace(file)
+        return file
+
+
+def _write_csv(file: Path, records: list[Mapping[str, Any]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _write_json(file: Path, records: list[Mapping[str, Any]]) -> None:
+    file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_parquet(file: Path, records: list[Mapping[str, Any]]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise UserError(
+            "writing .parquet needs pyarrow: pip install 'ensemble-minerals[parquet]', or write .csv or .json"
+        ) from error
+    pq.write_table(pa.Table.from_pylist(records), file)
