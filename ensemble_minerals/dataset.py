@@ -90,7 +90,7 @@ def load_dataset(
         listener: Hears of progress.
 
     Raises:
-        DataError: If nothing usable is left.
+        DataError: If there are no photos, or fewer than two classes.
         WeightsError: If a backbone's weights cannot be had.
     """
     listener = Silent() if listener is None else listener
@@ -124,8 +124,6 @@ def load_dataset(
             progress=listener.stage("Computing features"),
         )
     manifest, compared = _drop_unreadable(manifest, readable, found.errors)
-    if not compared.size:
-        raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
     kept = np.isin(readable, compared)
     raw = {name: values[kept] for name, values in found.features.items()}
     seconds = {"scan": scanned - started, "features": time.perf_counter() - scanned}
@@ -139,9 +137,13 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     """Put the test part aside and assign folds, by row groups.
 
     Raises:
-        DataError: If a class has fewer row groups than folds.
+        DataError: If nothing usable is left, or a class has fewer row groups than folds.
     """
     manifest = dataset.manifest
+    if not dataset.compared.size:
+        raise DataError(
+            f"{manifest.root}: no photo could be read; `ensemble-minerals inspect` lists the reasons"
+        )
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
     if len(set(labels.tolist())) < 2:

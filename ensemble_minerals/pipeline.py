@@ -65,7 +65,7 @@ def fit(
         n_jobs: Concurrent tasks; -1 for all processors this process may use. Answers do not depend on it.
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         resume: Take up a fit into the same `out` that was interrupted.
-        overwrite: Replace what stands at `out`, and forget an interrupted fit.
+        overwrite: Replace what stands at `out`, and forget an interrupted fit unless it is to be resumed.
         pack: Copy the backbones' weights into the bundle, so that it stands alone.
         listener: Hears of progress.
 
@@ -170,7 +170,7 @@ def _checkpoint_root(out: Path, *, resume: bool, overwrite: bool) -> Path:
     root = out.with_name(f".{out.name}.checkpoint")
     if out.exists() and not overwrite:
         raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
-    if root.exists() and overwrite:
+    if root.exists() and overwrite and not resume:
         shutil.rmtree(root)
     if root.exists() and not resume:
         raise BundleError(

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,33 +91,51 @@ class Predictions:
         Raises:
             UserError: For another ending, or a Parquet file without pyarrow.
         """
-        writers = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
-        if file.suffix.lower() not in writers:
-            raise UserError(f"--out {file}: the ending must be one of {', '.join(writers)}")
+        check_ending(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_name(f".{file.name}.unfinished")
-        writers[file.suffix.lower()](unfinished, list(self.records(top_k)))
+        _WRITERS[file.suffix.lower()](unfinished, list(self.records(top_k)))
         unfinished.replace(file)
         return file
 
 
+def check_ending(file: Path) -> None:
+    """Whether `Predictions.write` can write such a file, for those who want to know before the work.
+
+    Raises:
+        UserError: For an unknown ending, or a Parquet file without pyarrow.
+    """
+    if file.suffix.lower() not in _WRITERS:
+        raise UserError(f"--out {file}: the ending must be one of {', '.join(_WRITERS)}")
+    if file.is_dir():
+        raise UserError(f"--out {file} is a folder; name a file")
+    if file.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise UserError(
+            "writing .parquet needs pyarrow: pip install 'ensemble-minerals[parquet]', or write .csv or .json"
+        )
+
+
+# A file name that is no UTF-8 has stray bytes: they pass through a CSV, are escaped in JSON, replaced in Parquet.
+
+
 def _write_csv(file: Path, records: list[Mapping[str, Any]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as handle:
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.DictWriter(handle, list(records[0]))
         writer.writeheader()
         writer.writerows(records)
 
 
 def _write_json(file: Path, records: list[Mapping[str, Any]]) -> None:
-    file.write_text(json.dumps(records, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _write_parquet(file: Path, records: list[Mapping[str, Any]]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise UserError(
-            "writing .parquet needs pyarrow: pip install 'ensemble-minerals[parquet]', or write .csv or .json"
-        ) from error
-    pq.write_table(pa.Table.from_pylist(records), file)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    named = [{**record, "path": record["path"].encode(errors="replace").decode()} for record in records]
+    pq.write_table(pa.Table.from_pylist(named), file)
+
+
+_WRITERS = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}

@@ -180,7 +180,7 @@ def test_short_forms_mean_the_long_ones(write: Write) -> None:
 def test_mlp_head_takes_what_its_estimator_takes() -> None:
     from ensemble_minerals.networks.mlp import MLPHead
 
-    parameters = set(inspect.signature(MLPHead).parameters) - {"random_state"}
+    parameters = set(inspect.signature(MLPHead).parameters) - {"random_state", "scaling"}
     assert set(MlpHead.model_fields) - {"kind"} == parameters
 
 

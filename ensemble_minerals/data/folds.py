@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ensemble_minerals.errors import DataError
 
 _SHUFFLES = 10
+_STEPS = 2000
 
 
 def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: int) -> NDArray[np.intp]:
@@ -21,7 +22,7 @@ def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: i
 
     scikit-learn's `StratifiedGroupKFold` deals the groups out greedily, and where groups are large it may leave a
     fold without a class. Then further shuffles, with seeds derived from `seed`, are tried; the one with the fewest
-    gaps, and among those the best balance, is taken, and its gaps are filled by moving single groups.
+    gaps, and among those the best balance, is taken, and its gaps are filled by moving groups.
 
     Args:
         labels: Shape (n,), class of each row.
@@ -46,6 +47,8 @@ def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: i
         dealt.sort(key=lambda fold: (table.gaps(fold, n_splits), table.imbalance(fold, n_splits)))
     for fold in dealt:
         table.fill_gaps(fold, n_splits)
+        if table.gaps(fold, n_splits):
+            table.search(fold, n_splits, seed)
         if not table.gaps(fold, n_splits):
             return fold[table.group]
     lacking = np.flatnonzero((table.per_fold(dealt[0], n_splits) == 0).any(axis=0))
@@ -198,6 +201,26 @@ class _Table:
                 table[fold[group]] -= self.counts[group]
                 table[number] += self.counts[group]
                 fold[group] = number
+
+    def search(self, fold: NDArray[np.intp], n_splits: int, seed: int) -> None:
+        """Close, in place, the gaps that single moves cannot, by a short random walk over moves.
+
+        Only groups of several classes bring it to this. A random gap gets a random group of its class; a move
+        that makes more gaps is taken back nine times in ten.
+        """
+        rng = np.random.default_rng(seed)
+        table = self.per_fold(fold, n_splits)
+        for _ in range(_STEPS):
+            gaps = np.argwhere(table == 0)
+            if not len(gaps):
+                return
+            number, position = gaps[rng.integers(len(gaps))]
+            group = rng.choice(np.flatnonzero(self.counts[:, position] > 0))
+            moved = table.copy()
+            moved[fold[group]] -= self.counts[group]
+            moved[number] += self.counts[group]
+            if (moved == 0).sum() <= len(gaps) or rng.random() < 0.1:
+                fold[group], table = number, moved
 
     def draw(self, fraction: float, seed: int) -> NDArray[np.bool_]:
         """Choose groups that hold about a fraction of every class, the best of several shuffles.

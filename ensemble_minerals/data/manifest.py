@@ -270,10 +270,7 @@ def _in_order(
         yield from map(look, files)
         return
     with ThreadPoolExecutor(n_threads, thread_name_prefix="scan") as pool:
-        try:
-            yield from pool.map(look, files)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from pool.map(look, files)  # cancels what is not begun when it is closed early
 
 
 def _assemble(

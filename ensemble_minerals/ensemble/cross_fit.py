@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +126,11 @@ def cross_fit(
 
     Raises:
         FitError: If a member failed and that is not allowed, or all failed.
+        ValueError: If two members have one name.
     """
+    twice = [name for name, count in Counter(member.name for member in members).items() if count > 1]
+    if twice:
+        raise ValueError(f"two members are named {twice[0]!r}; every member needs a name of its own")
     by_features: dict[tuple[str, ...], list[Member]] = defaultdict(list)
     for member in members:
         by_features[member.features].append(member)

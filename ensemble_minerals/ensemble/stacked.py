@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -121,7 +122,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"StackedEnsemble needs at least two classes; the data has one class: {self.classes_[0]!r}"
+                f"StackedEnsemble needs at least two classes; the data has one class: {str(self.classes_[0])!r}"
             )
         encoded = encoded.astype(np.intp)
         given = np.arange(len(labels)) if groups is None else np.asarray(groups)
@@ -163,7 +164,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return self
 
     def _check_training(self, X: ArrayLike | Blocks, y: ArrayLike) -> tuple[Blocks, NDArray[Any]]:
-        if isinstance(X, Mapping):
+        if _is_blocks(X):
             return X, np.asarray(y)
         matrix, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
         return {WHOLE: matrix}, labels
@@ -197,7 +198,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         for fold in numbers:
             rest, held_out = self.folds_ != fold, self.folds_ == fold
             # Of two folds only one is left: it is split again, by row groups, to choose and to calibrate.
-            inner = self.folds_[rest] if len(numbers) > 2 else groups[rest] % 2
+            inner = self.folds_[rest] if len(numbers) > 2 else _halves(groups[rest])
             meta, temperature = self._fit_meta(members[rest], y[rest], inner, groups[rest])
             oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
         self.oof_proba_ = np.exp(oof)
@@ -205,17 +206,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def _fit_meta(
         self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], groups: NDArray[np.intp]
     ) -> tuple[MetaLearner, float]:
-        """The temperature is learned from answers of combinations that never saw the row."""
         meta = MetaLearner(self.candidates, self.one_standard_error, self.greedy_iterations)
-        meta.fit(members, y, folds, groups)
-        if not self.calibrate:
-            return meta, 1.0
-        return meta, TemperatureScaling().fit(meta.cross_fitted_, y).temperature_
+        return fit_meta(meta, members, y, folds, groups, calibrate=self.calibrate)
 
     def predict_log_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
         """Calibrated log-probabilities, shape (n, n_classes)."""
         check_is_fitted(self)
-        if isinstance(X, Mapping):
+        if _is_blocks(X):
             blocks: Blocks = X
         else:
             blocks = {WHOLE: validate_data(self, X, dtype=(np.float64, np.float32), reset=False)}
@@ -227,8 +224,48 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def predict(self, X: ArrayLike | Blocks) -> NDArray[Any]:
         """Most probable label of each row, shape (n,)."""
+        check_is_fitted(self)
         labels: NDArray[Any] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
         return labels
+
+
+def fit_meta(
+    meta: MetaLearner,
+    members: FloatMatrix,
+    y: NDArray[np.intp],
+    folds: NDArray[np.intp],
+    groups: NDArray[np.intp],
+    *,
+    calibrate: bool = True,
+) -> tuple[MetaLearner, float]:
+    """Fit a combination and its temperature.
+
+    Args:
+        meta: Unfitted.
+        members: Out-of-fold log-probabilities, shape (n, n_members, n_classes).
+        y: Class positions, shape (n,).
+        folds: Fold of each row, shape (n,).
+        groups: Row groups, shape (n,).
+        calibrate: Learn a temperature; else it is 1.
+
+    Returns:
+        The fitted meta-learner and the temperature, which is learned from answers of combinations that never
+        saw the row.
+    """
+    meta.fit(members, y, folds, groups)
+    if not calibrate:
+        return meta, 1.0
+    return meta, TemperatureScaling().fit(meta.cross_fitted_, y).temperature_
+
+
+def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Every other row group in one half, the rest in the other."""
+    return np.unique(groups, return_inverse=True)[1] % 2
+
+
+def _is_blocks(X: ArrayLike | Blocks) -> TypeGuard[Blocks]:
+    """Whether X is matrices by name; a sparse matrix of keys is a mapping, too, but none of ours."""
+    return isinstance(X, Mapping) and not issparse(X)
 
 
 def _check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:

@@ -14,7 +14,9 @@ from ensemble_minerals.config_problems import DESCRIPTOR
 from ensemble_minerals.features.source import FeatureSource
 
 
-def build_sources(config: Config, names: Iterable[str], *, cache_dir: Path | None) -> dict[str, FeatureSource]:
+def build_sources(
+    config: Config, names: Iterable[str], *, cache_dir: Path | None
+) -> dict[str, FeatureSource]:
     """Make the named sources, in the configuration's order, the descriptor last.
 
     Args:

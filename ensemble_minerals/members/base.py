@@ -65,7 +65,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"{type(self).__name__} needs at least two classes; the data has one class: {self.classes_[0]!r}"
+                f"{type(self).__name__} needs at least two classes; the data has one class: {str(self.classes_[0])!r}"
             )
         given = np.arange(len(labels)) if groups is None else np.asarray(groups)
         space = RowSpace()
@@ -123,5 +123,6 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable label of each row, shape (n,)."""
+        check_is_fitted(self)
         labels: NDArray[Any] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
         return labels

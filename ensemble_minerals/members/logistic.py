@@ -69,19 +69,8 @@ def solve_logistic(
         For each problem its weight, shape (d, n_columns), and bias, shape (n_columns,), float64.
     """
     stack = _Stack(np.asarray(X, dtype=np.float64), problems, C)
-    parameters = np.zeros((X.shape[1] + 1, stack.n_columns))
-    for steps in (_STEPS_ON_BOUND, max_iter):
-        scale = stack.scale(parameters, bound=steps == _STEPS_ON_BOUND)
-        result = scipy.optimize.minimize(
-            stack.objective,
-            (parameters / scale).ravel(),
-            args=(scale,),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": steps, "maxfun": 4 * steps, "maxcor": 12, "gtol": tol, "ftol": 0.0},
-        )
-        parameters = result.x.reshape(scale.shape) * scale
-    return [(parameters[:-1, block], parameters[-1, block]) for block in stack.blocks]
+    parameters, _ = stack.minimize(tol, max_iter)
+    return stack.split(parameters)
 
 
 _STEPS_ON_BOUND = 20
@@ -105,6 +94,28 @@ class _Stack:
             else:
                 known = np.flatnonzero(problem.targets >= 0)
                 self.targets[known, block.start + problem.targets[known]] = 1.0
+
+    def minimize(self, tol: float, max_iter: int) -> tuple[FloatMatrix, int]:
+        """The solution and the number of steps it took."""
+        parameters = np.zeros((self.X.shape[1] + 1, self.n_columns))
+        n_steps = 0
+        for bound, limit in ((True, min(_STEPS_ON_BOUND, max_iter)), (False, max_iter)):
+            scale = self.scale(parameters, bound=bound)
+            result = scipy.optimize.minimize(
+                self.objective,
+                (parameters / scale).ravel(),
+                args=(scale,),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": limit, "maxfun": 4 * limit, "maxcor": 12, "gtol": tol, "ftol": 0.0},
+            )
+            parameters = result.x.reshape(scale.shape) * scale
+            n_steps += int(result.nit)
+        return parameters, n_steps
+
+    def split(self, parameters: FloatMatrix) -> list[tuple[FloatMatrix, FloatMatrix]]:
+        """Weight and bias of each problem."""
+        return [(parameters[:-1, block], parameters[-1, block]) for block in self.blocks]
 
     def logits(self, parameters: FloatMatrix) -> FloatMatrix:
         product: FloatMatrix = self.X @ parameters[:-1] + parameters[-1]
@@ -164,6 +175,7 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         classes_: Labels, ascending.
         coef_: Shape (1, n_features) for two classes, else (n_classes, n_features).
         intercept_: Shape (1,) or (n_classes,).
+        n_iter_: Steps of the solver.
     """
 
     def __init__(self, C: float = 300.0, tol: float = 1e-4, max_iter: int = 1000) -> None:
@@ -183,10 +195,12 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"LogisticHead needs samples of at least two classes; the data has one class: {self.classes_[0]!r}"
+                f"LogisticHead needs samples of at least two classes; the data has one class: {str(self.classes_[0])!r}"
             )
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_))
-        ((weight, bias),) = solve_logistic(matrix, [problem], self.C, tol=self.tol, max_iter=self.max_iter)
+        stack = _Stack(matrix, [problem], self.C)
+        parameters, self.n_iter_ = stack.minimize(self.tol, self.max_iter)
+        ((weight, bias),) = stack.split(parameters)
         self.coef_ = weight.T
         self.intercept_ = bias
         return self
@@ -205,5 +219,6 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable label of each row, shape (n,)."""
+        check_is_fitted(self)
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels

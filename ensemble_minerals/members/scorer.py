@@ -37,9 +37,12 @@ class DenseNet:
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
-        """Log-odds of the branches, shape (n, n_outputs)."""
+        """Log-odds of the branches, shape (n, n_outputs), float64.
+
+        Sums of float32 would differ visibly with the number of rows that are asked about together.
+        """
         last = len(self.layers) - 1
-        values: FloatMatrix = X
+        values: FloatMatrix = np.asarray(X, dtype=np.float64)
         for number, (weight, bias) in enumerate(self.layers):
             values = values @ weight + bias
             if number < last:

@@ -74,9 +74,10 @@ def scorer_from_arrays(
             fold = []
             for n, n_layers in enumerate(depths):
                 names = [f"{prefix}{p}.{f}.{n}.{depth}" for depth in range(n_layers)]
-                missing = [name for name in names if f"{name}.weight" not in arrays]
+                wanted = [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+                missing = [name for name in wanted if name not in arrays]
                 if missing:
-                    raise BundleError(f"the array {missing[0]}.weight is missing")
+                    raise BundleError(f"the array {missing[0]} is missing")
                 fold.append(
                     DenseNet(tuple((arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in names))
                 )

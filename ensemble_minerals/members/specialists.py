@@ -45,7 +45,8 @@ class Training:
         space: The fitted change of coordinates.
         Z: Its training rows, shape (n, rank).
         groups: Row group of each row, shape (n,).
-        head: An unfitted classifier.
+        head: An unfitted classifier. One that splits its rows, say to stop early, takes `groups` and `resample`
+            in `fit`, as `MLPHead` does.
         sampler: The over-sampler.
         prior_correction: Whether the natural prior is restored after oversampling.
         seed: Makes the specialists' random choices differ from each other and repeat.
@@ -120,17 +121,8 @@ class Training:
         return nets, notes
 
     def _train_mlp(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
-        """Only the inner training part is oversampled: rows that stop the training stay natural."""
-        seen: list[tuple[NDArray[np.intp], str]] = []
-
-        def resample(X: FloatMatrix, y: NDArray[np.intp]) -> tuple[FloatMatrix, NDArray[np.intp]]:
-            drawn = sampler.resample(X, y)
-            seen.append((drawn.y, drawn.note))
-            return drawn.X, drawn.y
-
-        head = clone(self.head).set_params(random_state=_seed(self.seed, number))
-        head.fit(self.Z[node.rows], node.targets, groups=self.groups[node.rows], resample=resample)
-        trained, note = seen[-1]
+        head = clone(self.head).set_params(random_state=_seed(self.seed, number), scaling="whole")
+        trained, note = self._fit_splitting(head, node, sampler)
         shift = _as_log_odds(self._shift(node, trained))
         layers = [(weight, bias) for weight, bias in head.layers_]
         layers[-1] = (layers[-1][0], layers[-1][1] + shift)
@@ -138,18 +130,38 @@ class Training:
         return DenseNet(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)), note
 
     def _train_classifier(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
-        drawn = sampler.resample(self.Z[node.rows], node.targets)
         head = clone(self.head)
         if "random_state" in head.get_params():
             head.set_params(random_state=_seed(self.seed, number))
-        if has_fit_parameter(head, "groups"):
-            groups = np.concatenate(
-                [self.groups[node.rows], np.full(len(drawn.y) - len(node.rows), -1, dtype=np.intp)]
-            )
-            head.fit(drawn.X, drawn.y, groups=groups)
+        if has_fit_parameter(head, "resample"):
+            trained, note = self._fit_splitting(head, node, sampler)
         else:
-            head.fit(drawn.X, drawn.y)
-        return ClassifierNet(_InSpace(self.space, head), self._shift(node, drawn.y)), drawn.note
+            drawn = sampler.resample(self.Z[node.rows], node.targets)
+            trained, note = drawn.y, drawn.note
+            splits = has_fit_parameter(head, "groups")
+            if splits and len(drawn.y) > drawn.n_original:
+                raise ValueError(
+                    f"{type(head).__name__} splits its rows by groups, and copies of a row would stand on both "
+                    "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
+                )
+            head.fit(drawn.X, drawn.y, **({"groups": self.groups[node.rows]} if splits else {}))
+        return ClassifierNet(_InSpace(self.space, head), self._shift(node, trained)), note
+
+    def _fit_splitting(self, head: Any, node: Decision, sampler: OverSampler) -> tuple[NDArray[np.intp], str]:
+        """Fit a head that splits its rows: only its training part is oversampled, what it looks at stays natural.
+
+        Returns:
+            The targets it was trained on, added rows included, and the sampler's note.
+        """
+        seen: list[tuple[NDArray[np.intp], str]] = []
+
+        def resample(X: FloatMatrix, y: NDArray[np.intp]) -> tuple[FloatMatrix, NDArray[np.intp]]:
+            drawn = sampler.resample(X, y)
+            seen.append((drawn.y, drawn.note))
+            return drawn.X, drawn.y
+
+        head.fit(self.Z[node.rows], node.targets, groups=self.groups[node.rows], resample=resample)
+        return seen[-1]
 
     def _shift(self, node: Decision, trained: NDArray[np.intp]) -> FloatMatrix:
         """What oversampling added to the log-odds of the branches, taken back, shape (n_branches,)."""

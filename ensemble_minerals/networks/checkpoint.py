@@ -105,7 +105,15 @@ def read(file: Path) -> dict[str, Tensor]:
     """
     try:
         tensors = load_state_dict(str(file), device="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        LookupError,
+        ValueError,
+    ) as error:
         raise WeightsError(
             f"{file} cannot be read as weights (only tensors are accepted): {str(error).splitlines()[0]}"
         ) from error

@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.sampling import prior_shift
+from ensemble_minerals.errors import DataError
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.perceptron import Layers, Settings
@@ -35,7 +36,7 @@ _BLOCK = 64
 class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Multilayer perceptron with batch normalization, ReLU and dropout, trained by AdamW with early stopping.
 
-    Features are standardized inside. Early stopping looks at a part of the rows given to `fit`, split off by
+    Features are centered and scaled inside. Early stopping looks at a part of the rows given to `fit`, split off by
     row groups, so no near-duplicate of a validation row is trained on. One seed gives one result, whatever
     the number of threads and whatever else is being fitted in the process.
 
@@ -49,7 +50,9 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         max_epochs: Upper limit of passes over the rows.
         patience: Epochs without a better validation log-loss before stopping.
         validation_fraction: Share of the rows kept for early stopping; 0 runs all of `max_epochs`.
-        noise: Standard deviation of Gaussian noise added to the standardized features in training.
+        noise: Standard deviation of Gaussian noise added to the scaled features in training.
+        scaling: ``"columns"`` gives every feature unit variance; ``"whole"`` divides all by one number, for
+            principal axes, whose relative sizes carry meaning and whose smallest are noise.
         random_state: Seed.
 
     Attributes:
@@ -79,6 +82,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         patience: int = 12,
         validation_fraction: float = 0.15,
         noise: float = 0.0,
+        scaling: str = "columns",
         random_state: Any = 0,
     ) -> None:
         self.hidden = hidden
@@ -91,6 +95,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         self.patience = patience
         self.validation_fraction = validation_fraction
         self.noise = noise
+        self.scaling = scaling
         self.random_state = random_state
 
     def fit(
@@ -153,6 +158,8 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         trained = np.bincount(train_codes, weights=train_weight, minlength=len(classes))
         center = train_X.mean(axis=0, dtype=np.float64)
         scale = train_X.std(axis=0, dtype=np.float64)
+        if self.scaling == "whole":
+            scale[:] = np.sqrt(np.mean(scale**2))
         scale[scale <= np.finfo(np.float32).eps * np.abs(center)] = 1.0  # constant, but for rounding
 
         def rows(X: NDArray[Any], codes: NDArray[np.intp], weight: NDArray[np.float64]) -> perceptron.Rows:
@@ -187,7 +194,9 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         """
         check_is_fitted(self, "layers_")
         features: NDArray[np.float32] = validate_data(self, X, dtype=np.float32, order="C", reset=False)
-        *hidden, last = [(weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in self.layers_]
+        *hidden, last = [
+            (weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in self.layers_
+        ]
         logits = np.empty((len(features), last[1].size), dtype=np.float32)
         block = np.zeros((_BLOCK, features.shape[1]))
         for start in range(0, len(features), _BLOCK):
@@ -227,6 +236,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             "patience": (self.patience >= 1, "at least 1"),
             "validation_fraction": (0 <= self.validation_fraction < 1, "at least 0 and below 1"),
             "noise": (self.noise >= 0, "at least 0"),
+            "scaling": (self.scaling in ("columns", "whole"), "'columns' or 'whole'"),
         }
         wrong = [
             f"{name}={getattr(self, name)!r} must be {rule}" for name, (ok, rule) in rules.items() if not ok
@@ -251,24 +261,14 @@ def _group_codes(X: NDArray[np.float32], groups: ArrayLike | None) -> NDArray[np
 def _split(
     codes: NDArray[np.intp], groups: NDArray[np.intp], fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions to train on and positions for early stopping; every class keeps a group to train on."""
-    free = np.full(len(codes), fraction > 0)
-    while True:  # a class with one group trains on it, which may leave another class with one group
-        pairs = np.unique(np.column_stack([codes[free], groups[free]]), axis=0)
-        scarce = np.flatnonzero(np.bincount(pairs[:, 0], minlength=1) == 1)
-        bound = np.isin(groups, groups[free & np.isin(codes, scarce)])
-        if not (free & bound).any():
-            break
-        free &= ~bound
-    candidates = np.flatnonzero(free)
-    if not candidates.size:
-        return np.arange(len(codes)), candidates
-    _, held = inner_split(codes[candidates], groups[candidates], fraction=fraction, seed=seed)
-    held = np.sort(candidates[held])
-    # Whatever the split did, no class may be without training rows.
-    lost = np.setdiff1d(codes, np.delete(codes, held))
-    held = held[~np.isin(groups[held], groups[np.isin(codes, lost)])]
-    return np.setdiff1d(np.arange(len(codes)), held), held
+    """Positions to train on and positions for early stopping; none of the latter if the groups allow no split."""
+    everything = np.arange(len(codes)), np.empty(0, dtype=np.intp)
+    if not fraction:
+        return everything
+    try:
+        return inner_split(codes, groups, fraction=fraction, seed=seed)
+    except DataError:
+        return everything
 
 
 def _split_as_told(

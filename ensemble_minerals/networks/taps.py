@@ -31,6 +31,9 @@ class TappedNetwork(nn.Module):
         size: Side of the square input in pixels.
     """
 
+    _factor: Tensor
+    _shift: Tensor
+
     def __init__(self, loaded: LoadedNetwork, layers: Sequence[int] | None = None) -> None:
         """Tap a network.
 

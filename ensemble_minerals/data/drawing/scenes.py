@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
-from ensemble_minerals.data.solids import Light, Material, Relief, rotation, shade
-from ensemble_minerals.data.specimens import Specimen
-from ensemble_minerals.data.textures import Field, blend, cells, noise, strata
+from ensemble_minerals.data.drawing.lighting import Light, Material, shade
+from ensemble_minerals.data.drawing.solids import Relief, rotation
+from ensemble_minerals.data.drawing.specimens import Specimen
+from ensemble_minerals.data.drawing.textures import Field, blend, cells, noise, strata
 
 _BANNERS = ("rocks & crystals", "stock photo", "mineral shop", "specimen 0417", "SAMPLE", "geo archive")
 _SKIN = ((0.62, 0.38, 0.28), (0.5, 0.29, 0.2), (0.3, 0.16, 0.1), (0.7, 0.47, 0.38))
@@ -36,7 +37,9 @@ def _background(rng: np.random.Generator, side: int) -> Field:
         return np.clip(tint * tone[..., None], 0.01, 1.0).astype(np.float32)
     if kind == "wood":
         rings = strata(rng, ramp * rng.uniform(15, 40) + 0.6 * noise(rng, side, 2, 3), 0.7)
-        return blend((0.16, 0.08, 0.04), (0.45, 0.28, 0.15), 0.5 + 0.3 * (rings if rng.random() < 0.5 else rings.T))
+        return blend(
+            (0.16, 0.08, 0.04), (0.45, 0.28, 0.15), 0.5 + 0.3 * (rings if rng.random() < 0.5 else rings.T)
+        )
     if kind == "cloth":
         weave = np.sin(ramp * rng.uniform(180, 400)) * np.sin(ramp.T * rng.uniform(180, 400))
         return blend(tint * 0.4, tint, 0.5 + 0.3 * weave + 0.15 * noise(rng, side, 4, 5))
@@ -53,12 +56,14 @@ def _hand(rng: np.random.Generator, picture: Field, light: Light, thumb: bool) -
         across = rng.uniform(-0.5, 0.5) if thumb else 0.36 * (number - 1.5)
         width = 0.17 * rng.uniform(0.9, 1.1)
         tip = np.asarray([across, 0.85 if thumb else rng.uniform(-0.35, -0.05)])
-        for joint in range(2 if thumb else 5):
-            x, y = tip + 0.28 * joint * np.asarray([-np.sin(angle), np.cos(angle)])
+        for joint in range(2 if thumb else 4):
+            x, y = tip + 0.36 * joint * np.asarray([-np.sin(angle), np.cos(angle)])
             width *= 1.04
-            relief.add_ellipsoid((width, 0.3, width), rotation(0.0, 0.0, angle), (x, y, 0.0))
+            relief.add_ellipsoid((width, 0.45, width), rotation(0.0, 0.0, angle), (x, y, 0.0))
     skin = np.asarray(_SKIN[rng.integers(len(_SKIN))]) * (1.0 + 0.06 * noise(rng, side, 10, 4))[..., None]
-    flesh = Material(color=skin.astype(np.float32), bump=0.1 * noise(rng, side, 20, 2), gloss=0.15, polish=10.0)
+    flesh = Material(
+        color=skin.astype(np.float32), bump=0.1 * noise(rng, side, 20, 2), gloss=0.15, polish=10.0
+    )
     return shade(relief, flesh, light, picture)
 
 
@@ -102,17 +107,17 @@ def _expose(rng: np.random.Generator, picture: Field) -> Field:
 
     The curve is the filmic fit of Narkowicz (2015) with a gamma of about 2.2 behind it.
     """
-    warm = rng.normal(0.0, 0.08)
-    balance = np.exp([warm, rng.normal(0.0, 0.03), -warm])
-    dim = 0.3 if rng.random() < 0.12 else 1.0
+    warm = rng.normal(0.0, 0.07)
+    balance = np.exp([warm, rng.normal(0.0, 0.035), -warm])
+    dim = 0.4 if rng.random() < 0.14 else 1.0
     axis = np.linspace(-1, 1, len(picture), dtype=np.float32)
     fall = rng.normal(0.0, 0.12, size=2)
     even = 1.0 - rng.uniform(0.0, 0.12) * (axis[:, None] ** 2 + axis[None, :] ** 2)
     even += fall[0] * axis[:, None] + fall[1] * axis[None, :]
-    gain = (balance * dim * np.exp(rng.normal(-0.1, 0.28))).astype(np.float32)
+    gain = (balance * dim * np.exp(rng.normal(-0.05, 0.28))).astype(np.float32)
     picture = picture * (even.astype(np.float32)[..., None] * gain)
     grey = picture.mean(axis=-1, keepdims=True)
-    picture = np.clip(grey + (picture - grey) * float(np.exp(rng.normal(0.0, 0.15))), 0.0, 4.0)
+    picture = np.clip(grey + (picture - grey) * float(np.exp(rng.normal(0.0, 0.18))), 0.0, 4.0)
     light = np.square(np.linspace(0.0, 2.0, 4096))
     filmic = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
     curve = np.clip(filmic, 0.0, 1.0) ** (1.0 / rng.uniform(1.9, 2.4))
@@ -150,7 +155,7 @@ def photograph(rng: np.random.Generator, specimen: Specimen, size: int) -> NDArr
     resized = [Image.fromarray(channel).resize((size, size), Image.Resampling.BILINEAR)
                for channel in np.ascontiguousarray(np.moveaxis(picture, -1, 0), dtype=np.float32)]  # fmt: skip
     picture = _expose(rng, np.stack([np.asarray(channel) for channel in resized], axis=-1))
-    picture += rng.standard_normal((size, size, 1), dtype=np.float32) * rng.uniform(0.002, 0.018)
+    picture += rng.standard_normal((size, size, 1), dtype=np.float32) * rng.uniform(0.002, 0.025)
     image = Image.fromarray((np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
     if rng.random() < 0.2:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8)))

@@ -7,13 +7,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble_minerals.data.solids import Facets, Material, Relief, box, lump, plate, prism, rotation
-from ensemble_minerals.data.textures import Field, blend, cells, lookup, noise, strata, veins
+from ensemble_minerals.data.drawing.habits import (
+    add_lump,
+    any_turn,
+    bent,
+    crust,
+    grains,
+    knobs,
+    pebbles,
+    rock,
+    tones,
+)
+from ensemble_minerals.data.drawing.lighting import Material
+from ensemble_minerals.data.drawing.solids import Facets, Relief, box, plate, prism, rotation
+from ensemble_minerals.data.drawing.textures import Field, blend, cells, lookup, noise, strata, veins
 
-
-_PEACOCK = ((0.4, 0.24, 0.1), (0.36, 0.1, 0.2), (0.14, 0.07, 0.36), (0.05, 0.16, 0.45), (0.05, 0.36, 0.4), (0.4, 0.4, 0.16))
-_CLOSE_VIEWS = 0.3
-_UPRIGHT = np.eye(3, dtype=np.float32)
+_PEACOCK = (
+    (0.4, 0.24, 0.1),
+    (0.36, 0.1, 0.2),
+    (0.14, 0.07, 0.36),
+    (0.05, 0.16, 0.45),
+    (0.05, 0.36, 0.4),
+    (0.4, 0.4, 0.16),
+)
 
 
 @dataclass(frozen=True)
@@ -24,96 +40,10 @@ class Specimen:
     material: Material
 
 
-def _any_turn(rng: np.random.Generator) -> Field:
-    return rotation(*rng.uniform(-np.pi, np.pi, size=3))
-
-
-def _bent(rng: np.random.Generator, side: int, roughness: float) -> Relief:
-    """An empty relief whose outlines will be rough by `roughness`; by chance a close view."""
-    bend = (roughness * noise(rng, side, 5, 5, 0.6), roughness * noise(rng, side, 5, 5, 0.6))
-    if rng.random() < _CLOSE_VIEWS:
-        return Relief(side, bend, rng.uniform(1.8, 3.2), (rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)))
-    return Relief(side, bend)
-
-
-def _add_lump(rng: np.random.Generator, relief: Relief, size: float, faces: int = 12) -> None:
-    stretch = (1.0, float(rng.uniform(0.6, 0.95)), float(rng.uniform(0.5, 0.8)))
-    center = (*rng.uniform(-0.12, 0.12, size=2), 0.0)
-    relief.add_facets(lump(rng, faces, stretch), rotation(0.0, 0.0, rng.uniform(-np.pi, np.pi)), center, size)
-
-
-def _rock(rng: np.random.Generator, side: int, roughness: float = 0.03) -> Relief:
-    """One rough lump."""
-    relief = _bent(rng, side, roughness)
-    _add_lump(rng, relief, rng.uniform(0.6, 0.95))
-    return relief
-
-
-def _pebbles(rng: np.random.Generator, side: int) -> Relief:
-    """One tumbled stone, a handful, or a picture full of them."""
-    relief = _bent(rng, side, 0.012)
-    count = int(rng.choice([1, 3, 7, 16, 40], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
-    size = {1: 0.75, 3: 0.42, 7: 0.3, 16: 0.24, 40: 0.26}[count]
-    spread = min(0.95, 0.12 * count)
-    for _ in range(count):
-        axes = size * rng.uniform(0.65, 1.1, size=3) * (1.0, 0.8, 0.6)
-        turn = rotation(0.0, rng.uniform(0, 0.5), rng.uniform(-np.pi, np.pi))
-        relief.add_ellipsoid((axes[0], axes[1], axes[2]), turn, (*rng.uniform(-spread, spread, size=2), 0.0))
-    return relief
-
-
-def _knobs(rng: np.random.Generator, side: int) -> Relief:
-    """A crust of grape-like knobs (botryoidal) on a lump."""
-    relief = _rock(rng, side)
-    size = rng.uniform(0.08, 0.2)
-    for y, x in _places(rng, relief, int(rng.integers(50, 110))):
-        radius = size * rng.uniform(0.5, 1.2)
-        depth = float(relief.depth[y, x]) - 0.45 * radius
-        center = (float(relief.x[y, x]), float(relief.y[y, x]), depth)
-        relief.add_ellipsoid((radius, radius, radius), _UPRIGHT, center)
-    return relief
-
-
-def _places(rng: np.random.Generator, relief: Relief, count: int) -> Field:
-    """Row and column of random pixels of what is there (count, 2)."""
-    rows, columns = np.nonzero(relief.mask)
-    chosen = rng.integers(0, len(rows), size=count)
-    return np.stack([rows[chosen], columns[chosen]], axis=1)
-
-
-def _crust(
-    rng: np.random.Generator,
-    relief: Relief,
-    count: int,
-    size: float,
-    grow: Callable[[], Facets],
-    turn: Callable[[], Field],
-) -> None:
-    """Cover what is there with small crystals that stick out of it."""
-    for y, x in _places(rng, relief, count):
-        scale = size * rng.uniform(0.4, 1.3)
-        center = (float(relief.x[y, x]), float(relief.y[y, x]), float(relief.depth[y, x]) - 0.2 * scale)
-        relief.add_facets(grow(), turn(), center, scale)
-
-
-def _tones(rng: np.random.Generator, relief: Relief, spread: float) -> Field:
-    """A random brightness for each piece and face, around 1 (side, side)."""
-    table = 1.0 + spread * rng.uniform(-1.0, 1.0, size=(relief.pieces + 1, 24))
-    toned: Field = table.astype(np.float32)[relief.piece, relief.face % 24]
-    return toned
-
-
-def _grains(rng: np.random.Generator, side: int, across: int, lean: float) -> tuple[Field, Field]:
-    """Crystal grains: a random lean for each (side, side, 2) and a tone around 0 (side, side)."""
-    _, _, owner = cells(rng, side, across)
-    table = rng.normal(0.0, 1.0, size=((across + 2) ** 2, 3)).astype(np.float32)[owner]
-    return lean * table[..., :2], table[..., 2]
-
-
 def _mica(rng: np.random.Generator, side: int, color: Field, clarity: float, thick: float) -> Specimen:
     """Sheets with perfect basal cleavage: stacked in a book, strewn about, or flaking from a lump."""
     habit = rng.choice(["book", "strewn", "schist"], p=[0.5, 0.27, 0.23])
-    relief = _bent(rng, side, 0.012)
+    relief = bent(rng, side, 0.012)
     if habit == "book":
         tilt = rng.uniform(0.1, 0.7) if rng.random() < 0.6 else rng.uniform(1.0, 1.35)
         turn, spin, count = rng.uniform(-np.pi, np.pi), rng.uniform(-np.pi, np.pi), int(rng.integers(4, 15))
@@ -132,20 +62,23 @@ def _mica(rng: np.random.Generator, side: int, color: Field, clarity: float, thi
             center = (*rng.uniform(-0.6, 0.6, size=2), rng.uniform(0.0, 0.1))
             relief.add_facets(plate(rng, thick, 1.0), pose, center, rng.uniform(0.15, 0.5))
     else:
-        _add_lump(rng, relief, rng.uniform(0.6, 0.9))
-        lean, turn = rng.uniform(0.0, 1.2), rng.uniform(-np.pi, np.pi)
-        _crust(
-            rng, relief, int(rng.integers(60, 140)), rng.uniform(0.08, 0.22),
-            lambda: plate(rng, 0.12, 1.0),
-            lambda: rotation(rng.uniform(-3, 3), lean + rng.normal(0, 0.35), turn + rng.normal(0, 0.4)),
-        )  # fmt: skip
+        add_lump(rng, relief, rng.uniform(0.6, 0.9))
+        tilt, turn = rng.uniform(0.0, 1.2), rng.uniform(-np.pi, np.pi)
+
+        def flake(rng: np.random.Generator) -> Facets:
+            return plate(rng, 0.12, 1.0)
+
+        def lie(rng: np.random.Generator) -> Field:
+            return rotation(rng.uniform(-3, 3), tilt + rng.normal(0, 0.35), turn + rng.normal(0, 0.4))
+
+        crust(rng, relief, int(rng.integers(60, 140)), rng.uniform(0.08, 0.22), flake, lie)
     edge = (relief.face >= 2).astype(np.float32)
     flat = 1.0 - edge
     steps = 0.5 * np.floor(1.5 * noise(rng, side, 3, 3))
     lines = strata(rng, relief.local()[..., 2] * rng.uniform(40, 90) + 0.3 * steps, 2.0)
     cracks = veins(rng, side, int(rng.integers(2, 5)), 0.05) * rng.uniform(0.1, 0.9)
-    lean, grain = _grains(rng, side, int(rng.integers(4, 24)), rng.uniform(0.02, 0.1))
-    tone = _tones(rng, relief, 0.25) * (1.0 + flat * (0.1 * steps + 0.5 * cracks) + 0.45 * edge * lines)
+    lean, grain = grains(rng, side, int(rng.integers(4, 24)), rng.uniform(0.02, 0.08))
+    tone = tones(rng, relief, 0.25) * (1.0 + flat * (0.1 * steps + 0.5 * cracks) + 0.45 * edge * lines)
     bump = flat * (0.3 * steps + 0.5 * cracks) + edge * 0.35 * lines + 0.1 * noise(rng, side, 9, 4)
     return Specimen(
         relief,
@@ -163,7 +96,7 @@ def _mica(rng: np.random.Generator, side: int, color: Field, clarity: float, thi
 
 def biotite(rng: np.random.Generator, side: int) -> Specimen:
     """Black to bronze mica, opaque, in thick books and flakes."""
-    share = np.float32(rng.beta(0.6, 2.2))
+    share = rng.beta(0.6, 2.2)
     low = np.asarray([0.018, 0.016, 0.015]) * rng.uniform(0.7, 1.8)
     high = np.asarray([0.25, 0.15, 0.08]) * rng.uniform(0.5, 1.3)
     color = blend(low, high, share + 0.15 * noise(rng, side, 3, 3))
@@ -172,7 +105,7 @@ def biotite(rng: np.random.Generator, side: int) -> Specimen:
 
 def muscovite(rng: np.random.Generator, side: int) -> Specimen:
     """Silvery to brown mica in thin clear sheets."""
-    share = np.float32(rng.beta(1.2, 1.2))
+    share = rng.beta(1.2, 1.2)
     low = np.asarray([0.62, 0.58, 0.5]) * rng.uniform(0.7, 1.2)
     high = np.asarray([0.26, 0.18, 0.11]) * rng.uniform(0.5, 1.4)
     color = blend(low, high, share + 0.15 * noise(rng, side, 3, 3))
@@ -184,14 +117,14 @@ def quartz(rng: np.random.Generator, side: int) -> Specimen:
     tints = [(0.8, 0.8, 0.8), (0.75, 0.5, 0.48), (0.25, 0.19, 0.15), (0.42, 0.28, 0.6), (0.8, 0.55, 0.2)]
     tint = np.asarray(tints[int(rng.choice(5, p=[0.55, 0.15, 0.14, 0.07, 0.09]))]) * rng.uniform(0.7, 1.15)
     habit = rng.choice(["cluster", "point", "lump", "tumbled"], p=[0.38, 0.22, 0.26, 0.14])
-    relief = _bent(rng, side, 0.004)
+    relief = bent(rng, side, 0.004)
     if habit == "cluster":
-        lean = rng.uniform(0.5, 1.3)
+        fan = rng.uniform(0.5, 1.3)
         turn = rng.uniform(-0.5, 0.5) + np.pi * float(rng.random() < 0.5)
         for _ in range(int(rng.integers(8, 26))):
             thickness = rng.uniform(0.07, 0.2)
             length = rng.uniform(2.0, 4.5)
-            tilt, aside = lean + rng.normal(0, 0.35), turn + rng.normal(0, 0.55)
+            tilt, aside = fan + rng.normal(0, 0.35), turn + rng.normal(0, 0.55)
             pose = rotation(rng.uniform(-3, 3), tilt, aside)
             reach = pose[:, 2] * thickness * length * 0.6
             center = (reach[0] + rng.normal(0, 0.22), reach[1] + rng.normal(0, 0.12), reach[2])
@@ -202,24 +135,27 @@ def quartz(rng: np.random.Generator, side: int) -> Specimen:
             center = (*rng.uniform(-0.3, 0.3, size=2), 0.0)
             relief.add_facets(prism(rng, rng.uniform(1.8, 3.5)), pose, center, rng.uniform(0.16, 0.32))
     elif habit == "lump":
-        _add_lump(rng, relief, rng.uniform(0.6, 0.95), faces=30)
+        add_lump(rng, relief, rng.uniform(0.6, 0.95), faces=30)
     else:
-        relief = _pebbles(rng, side)
+        relief = pebbles(rng, side)
     clouds = noise(rng, side, 3, 5)
-    milky = np.clip(rng.uniform(-0.5, 0.9) + 0.4 * clouds, 0.0, 1.0)
+    milky = np.clip(rng.uniform(-0.5, 0.9) + 0.25 * clouds, 0.0, 1.0)
     flaws = veins(rng, side, int(rng.integers(2, 6)), 0.06) * rng.uniform(0.0, 0.8)
-    lines = strata(rng, relief.local()[..., 2] * rng.uniform(8, 16), 1.0) * np.where(relief.face < 6, 1.0, 0.0)
-    shells = 0.0
+    lines = strata(rng, relief.local()[..., 2] * rng.uniform(8, 16), 1.0) * (relief.face < 6)
+    shells = np.zeros((side, side), dtype=np.float32)
+    lean = None
     if habit == "lump":
         near, _, _ = cells(rng, side, int(rng.integers(2, 5)))
-        shells = 2.2 * np.square(near) * side / 40 + 0.35 * np.sin(near * rng.uniform(18, 40))
-    tone = _tones(rng, relief, rng.uniform(0.1, 0.45)) * (1.0 + 0.12 * clouds) + 0.4 * flaws
+        shells = 2.2 * np.square(near) * side / 40 + 0.15 * np.sin(near * rng.uniform(18, 40))
+        lean, _ = grains(rng, side, int(rng.integers(4, 14)), rng.uniform(0.05, 0.3))
+    tone = tones(rng, relief, rng.uniform(0.1, 0.45)) * (1.0 + 0.06 * clouds) + 0.4 * flaws
     bump = 0.25 * lines + 0.12 * noise(rng, side, 6, 3) + 0.4 * flaws + shells
     return Specimen(
         relief,
         Material(
             color=(tint * tone[..., None]).astype(np.float32),
-            bump=bump.astype(np.float32),
+            bump=bump,
+            lean=lean,
             gloss=rng.uniform(1.0, 4.0),
             polish=rng.uniform(20, 120),
             clarity=(0.75 * (1.0 - milky)).astype(np.float32),
@@ -230,31 +166,31 @@ def quartz(rng: np.random.Generator, side: int) -> Specimen:
 def pyrite(rng: np.random.Generator, side: int) -> Specimen:
     """Brass metal: striated cubes alone, grown together, set in slate, or as a granular crust."""
     habit = rng.choice(["cluster", "slate", "crust", "single"], p=[0.33, 0.2, 0.32, 0.15])
-    relief = _bent(rng, side, 0.006)
-    host = 0
+    relief = bent(rng, side, 0.006)
     if habit == "cluster":
         for _ in range(int(rng.integers(6, 30))):
             center = (*rng.normal(0, 0.3, size=2), rng.normal(0, 0.15))
-            relief.add_facets(box(rng), _any_turn(rng), center, rng.uniform(0.08, 0.26))
+            relief.add_facets(box(rng), any_turn(rng), center, rng.uniform(0.08, 0.26))
     elif habit == "slate":
-        _add_lump(rng, relief, rng.uniform(0.7, 0.95))
-        host = 1
-        _crust(rng, relief, int(rng.integers(3, 14)), rng.uniform(0.08, 0.25), lambda: box(rng), lambda: _any_turn(rng))
+        add_lump(rng, relief, rng.uniform(0.7, 0.95))
+        crust(rng, relief, int(rng.integers(3, 14)), rng.uniform(0.08, 0.25), box, any_turn)
     elif habit == "crust":
-        relief = _rock(rng, side, 0.02)
-        _crust(rng, relief, int(rng.integers(90, 200)), rng.uniform(0.03, 0.09), lambda: box(rng), lambda: _any_turn(rng))
+        relief = rock(rng, side, 0.02)
+        crust(rng, relief, int(rng.integers(90, 200)), rng.uniform(0.03, 0.09), box, any_turn)
     else:
-        relief.add_facets(box(rng), _any_turn(rng), (*rng.uniform(-0.1, 0.1, size=2), 0.0), rng.uniform(0.28, 0.45))
+        center = (*rng.uniform(-0.1, 0.1, size=2), 0.0)
+        relief.add_facets(box(rng), any_turn(rng), center, rng.uniform(0.28, 0.45))
     stripe = np.take_along_axis(relief.local(), ((relief.face // 2 + 1) % 3)[..., None], axis=-1)[..., 0]
     lines = strata(rng, (stripe + 2.0) * rng.uniform(6, 18), 1.5)
     grain = noise(rng, side, 20, 4, 0.8)
-    brass = blend((0.62, 0.5, 0.26), (0.5, 0.47, 0.4), np.float32(rng.beta(1.2, 1.5)) + 0.1 * noise(rng, side, 3, 2))
-    tarnish = np.clip(rng.uniform(-1.0, 0.5) + 0.35 * noise(rng, side, 3, 3), 0.0, 0.8)
+    pale = rng.beta(1.2, 1.5) + 0.1 * noise(rng, side, 3, 2)
+    brass = blend((0.62, 0.5, 0.26), (0.5, 0.47, 0.4), pale)
+    tarnish = np.clip(rng.uniform(-1.0, 0.7) + 0.35 * noise(rng, side, 3, 3), 0.0, 0.85)
     film = lookup(_PEACOCK, 0.4 + 0.3 * noise(rng, side, 2, 3))
-    color = blend(brass, film, tarnish) * (_tones(rng, relief, 0.25) + 0.08 * lines)[..., None]
+    color = blend(brass, film, tarnish) * (tones(rng, relief, 0.25) + 0.08 * lines)[..., None]
     metal = np.ones((side, side), dtype=np.float32)
-    if host:
-        slate = relief.piece < host
+    if habit == "slate":
+        slate = relief.piece < 1
         metal[slate] = 0.0
         color[slate] = (rng.uniform(0.06, 0.25) * (1.0 + 0.25 * grain[..., None]) * (1.0, 0.97, 0.93))[slate]
     return Specimen(
@@ -264,20 +200,20 @@ def pyrite(rng: np.random.Generator, side: int) -> Specimen:
             bump=(rng.uniform(0.1, 0.6) * lines + 0.1 * grain).astype(np.float32),
             metal=metal,
             gloss=0.4,
-            polish=float(rng.uniform(15, 60)),
+            polish=rng.uniform(15, 60),
         ),
     )
 
 
 def bornite(rng: np.random.Generator, side: int) -> Specimen:
     """Peacock ore: granular bronze metal under a film of blue, violet, teal and gold."""
-    relief = _pebbles(rng, side) if rng.random() < 0.25 else _rock(rng, side, rng.uniform(0.015, 0.05))
-    lean, facet = _grains(rng, side, int(rng.integers(7, 26)), rng.uniform(0.1, 0.35))
+    relief = pebbles(rng, side) if rng.random() < 0.25 else rock(rng, side, rng.uniform(0.015, 0.05))
+    lean, facet = grains(rng, side, int(rng.integers(7, 26)), rng.uniform(0.1, 0.35))
     grain = noise(rng, side, 14, 5, 0.75)
-    bronze = blend((0.36, 0.22, 0.12), (0.36, 0.33, 0.26), np.float32(rng.random()) + 0.2 * grain)
+    bronze = blend((0.36, 0.22, 0.12), (0.36, 0.33, 0.26), rng.random() + 0.2 * grain)
     thickness = rng.normal(0.45, 0.16) + rng.uniform(0.06, 0.25) * noise(rng, side, 3, 4) + 0.06 * facet
     film = lookup(_PEACOCK, thickness + 0.05 * grain) * rng.uniform(0.6, 1.3)
-    tarnish = rng.normal(0.6, 0.35) + 0.35 * noise(rng, side, 3, 4) + 0.1 * facet
+    tarnish = rng.normal(0.6, 0.42) + 0.35 * noise(rng, side, 3, 4) + 0.1 * facet
     color = blend(bronze, film, tarnish) * (1.0 + 0.15 * grain)[..., None]
     return Specimen(
         relief,
@@ -292,11 +228,13 @@ def bornite(rng: np.random.Generator, side: int) -> Specimen:
     )
 
 
-def _green_copper(rng: np.random.Generator, relief: Relief, color: Field, bump: Field, host: Field) -> Specimen:
+def _green_copper(
+    rng: np.random.Generator, relief: Relief, color: Field, bump: Field, host: Field
+) -> Specimen:
     """Finish a copper mineral: rusty or black host rock where `host` is above 0, polish by chance."""
     side = relief.side
     grain = noise(rng, side, 16, 4, 0.75)
-    rust = blend((0.2, 0.1, 0.05), (0.05, 0.04, 0.035), np.float32(rng.random()) + 0.3 * grain)
+    rust = blend((0.2, 0.1, 0.05), (0.05, 0.04, 0.035), rng.random() + 0.3 * grain)
     share = np.clip(0.5 + 3.0 * host, 0.0, 1.0).astype(np.float32)
     mixed = blend(color, rust, share) * (1.0 + 0.08 * grain)[..., None]
     polished = rng.random() < 0.4
@@ -305,8 +243,8 @@ def _green_copper(rng: np.random.Generator, relief: Relief, color: Field, bump: 
         Material(
             color=np.clip(mixed, 0.005, None).astype(np.float32),
             bump=(bump + (0.02 if polished else 0.35) * grain).astype(np.float32),
-            gloss=float(rng.uniform(0.6, 1.2) if polished else rng.uniform(0.1, 0.4)),
-            polish=float(rng.uniform(60, 150) if polished else rng.uniform(8, 20)),
+            gloss=rng.uniform(0.6, 1.2) if polished else rng.uniform(0.1, 0.4),
+            polish=rng.uniform(60, 150) if polished else rng.uniform(8, 20),
         ),
     )
 
@@ -314,16 +252,17 @@ def _green_copper(rng: np.random.Generator, relief: Relief, color: Field, bump: 
 def malachite(rng: np.random.Generator, side: int) -> Specimen:
     """Green in concentric bands: tumbled, sliced, knobby or as a rough lump."""
     habit = rng.choice(["tumbled", "rock", "knobs"], p=[0.4, 0.36, 0.24])
-    relief = {"tumbled": _pebbles, "rock": _rock, "knobs": _knobs}[str(habit)](rng, side)
+    relief = {"tumbled": pebbles, "rock": rock, "knobs": knobs}[str(habit)](rng, side)
     shift = np.asarray(rng.uniform(-2, 2, size=(relief.pieces + 1, 3)), dtype=np.float32)[relief.piece]
     eyes = rng.uniform(-0.8, 0.8, size=(int(rng.integers(1, 4)), 3)).astype(np.float32)
     point = relief.local() * (1.0, 1.0, 0.6) + (shift if habit == "tumbled" else 0.0)
     rings = np.min([np.linalg.norm(point - eye, axis=-1) for eye in eyes], axis=0)
-    bands = strata(rng, rings * rng.uniform(5, 16) + rng.uniform(0.1, 0.8) * noise(rng, side, 3, 4), rng.uniform(0.6, 2))
+    wavy = rings * rng.uniform(5, 16) + rng.uniform(0.1, 0.8) * noise(rng, side, 3, 4)
+    bands = strata(rng, wavy, rng.uniform(0.6, 2))
     contrast = rng.uniform(0.3, 0.65) if rng.random() < 0.7 else 0.05
-    hue = rng.beta(1.2, 1.8) + 0.15 * noise(rng, side, 2, 4)
-    light = blend((0.06, 0.42, 0.17), (0.1, 0.44, 0.42), hue)
-    dark = blend((0.003, 0.07, 0.025), (0.01, 0.1, 0.09), hue)
+    hue = rng.beta(1.1, 1.8) + 0.18 * noise(rng, side, 2, 4)
+    light = blend((0.06, 0.42, 0.17), (0.1, 0.44, 0.5), hue)
+    dark = blend((0.003, 0.07, 0.025), (0.01, 0.1, 0.12), hue)
     color = blend(dark, light, rng.uniform(0.3, 0.5) + contrast * bands + 0.1 * noise(rng, side, 4, 4))
     host = noise(rng, side, 3, 4) - (rng.uniform(0.8, 2.5) if habit != "tumbled" else 3.0)
     return _green_copper(rng, relief, color, 0.25 * bands * float(habit != "tumbled"), host)
@@ -332,11 +271,11 @@ def malachite(rng: np.random.Generator, side: int) -> Specimen:
 def chrysocolla(rng: np.random.Generator, side: int) -> Specimen:
     """Blue to green, mottled, in knobs and crusts over rusty rock."""
     habit = rng.choice(["tumbled", "rock", "knobs"], p=[0.32, 0.36, 0.32])
-    relief = {"tumbled": _pebbles, "rock": _rock, "knobs": _knobs}[str(habit)](rng, side)
-    hue = rng.beta(2.0, 1.5) + 0.22 * noise(rng, side, 2, 4)
+    relief = {"tumbled": pebbles, "rock": rock, "knobs": knobs}[str(habit)](rng, side)
+    hue = rng.beta(1.7, 1.3) + 0.22 * noise(rng, side, 2, 4)
     pale = np.clip(rng.uniform(-0.2, 0.5) + 0.25 * noise(rng, side, 5, 4), 0.0, 1.0)
-    color = blend((0.03, 0.3, 0.19), (0.03, 0.27, 0.46), hue.astype(np.float32))
-    color = blend(color, (0.35, 0.62, 0.6), pale.astype(np.float32))
+    color = blend((0.03, 0.3, 0.15), (0.03, 0.27, 0.46), hue)
+    color = blend(color, (0.35, 0.62, 0.6), pale)
     if rng.random() < 0.25:
         bands = strata(rng, 4 * np.linalg.norm(relief.local(), axis=-1) + noise(rng, side, 3, 4), 0.8)
         color = color * (1.0 + 0.2 * bands)[..., None]

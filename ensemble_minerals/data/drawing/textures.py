@@ -49,7 +49,7 @@ def _enlarge(lattice: Field, side: int, margin: float) -> Field:
     return np.array(larger, dtype=np.float32)
 
 
-def veins(rng: np.random.Generator, side: int, cells: float, width: float) -> Field:
+def veins(rng: np.random.Generator, side: int, cells: int, width: float) -> Field:
     """Draw thin winding lines: the zero crossings of a noise, 1 on the line and 0 away from it."""
     line: Field = np.exp(-np.square(noise(rng, side, cells, octaves=3) / width))
     return line
@@ -95,12 +95,13 @@ def cells(rng: np.random.Generator, side: int, across: int) -> tuple[Field, Fiel
     owner = np.zeros((side, side), dtype=np.intp)
     for down, right in product((-1, 0, 1), repeat=2):
         rows, columns = square[:, None] + down, square[None, :] + right
-        y = jitter[0][rows, columns] + (rows - axis[:, None]).astype(np.float32)
-        x = jitter[1][rows, columns] + (columns - axis[None, :]).astype(np.float32)
+        number = rows * wide + columns
+        y = jitter[0].take(number) + (rows - axis[:, None]).astype(np.float32)
+        x = jitter[1].take(number) + (columns - axis[None, :]).astype(np.float32)
         distance = x * x + y * y
         nearer = distance < first
-        second = np.minimum(second, np.where(nearer, first, distance))
-        np.copyto(owner, rows * wide + columns, where=nearer)
+        np.minimum(second, np.maximum(first, distance), out=second)
+        np.copyto(owner, number, where=nearer)
         np.minimum(first, distance, out=first)
     first, second = np.sqrt(first), np.sqrt(second)
     return first, second - first, owner

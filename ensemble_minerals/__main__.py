@@ -1,0 +1,6 @@
+"""``python -m ensemble_minerals`` is the command line."""
+
+from ensemble_minerals.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Slices: how the answers fare on dark, pale, blurred, small, oblong or busy photos, the weakest slice first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ensemble_minerals.evaluation.confusion import recall
+from ensemble_minerals.evaluation.intervals import wilson
+from ensemble_minerals.evaluation.metrics import Floats, Ints
+
+FEW = 20
+"""A slice with fewer photos says little; it is listed last."""
+
+SIDE = 192
+"""Photos are brought to this shorter side before they are measured, so that sharpness has one meaning."""
+
+BUSY = 0.2
+"""Share of the border's pixels on an edge from which a background counts as busy."""
+
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+_EDGE = (
+    0.03  # change of luminance from pixel to pixel; looked at on photos of specimens, it spares soft shadows
+)
+_BORDER = 0.1  # of the shorter side
+_SQUARE = 1.15  # sides that differ by less look square
+
+Measures = Mapping[str, NDArray[Any]]
+"""By name (n,) values: floats, NaN where not measured; ``format`` is text, empty where not known."""
+
+
+def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """What can be seen without knowing minerals.
+
+    Args:
+        pixels: (H, W, 3) RGB.
+
+    Returns:
+        ``brightness`` and ``saturation`` (means, 0..1), ``sharpness`` (standard deviation of the Laplacian of the
+        luminance at a shorter side of `SIDE`), ``background`` (share of the border's pixels on an edge, 0..1).
+    """
+    height, width = pixels.shape[:2]
+    scale = SIDE / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+    rgb = np.asarray(Image.fromarray(pixels).resize(size, filter_), dtype=np.float32) / 255
+    luminance = rgb @ _LUMINANCE
+    strongest = rgb.max(axis=2)
+    saturation = (strongest - rgb.min(axis=2)) / np.maximum(strongest, 1 / 255)
+    middle = luminance[1:-1, 1:-1]
+    around = luminance[:-2, 1:-1] + luminance[2:, 1:-1] + luminance[1:-1, :-2] + luminance[1:-1, 2:]
+    down, across = np.gradient(luminance)
+    edge = np.hypot(down, across) > _EDGE
+    border = np.ones(edge.shape, dtype=bool)
+    reach = round(_BORDER * SIDE)
+    border[reach:-reach, reach:-reach] = False
+    return {
+        "brightness": float(luminance.mean()),
+        "saturation": float(saturation.mean()),
+        "sharpness": float((4 * middle - around).std()),
+        "background": float(edge[border].mean()),
+    }
+
+
+@dataclass(frozen=True)
+class Slicing:
+    """One way to divide rows.
+
+    Attributes:
+        measure: By what.
+        names: Of the slices.
+        of_row: (n,) position of each row's slice; -1 where the measure is not known.
+    """
+
+    measure: str
+    names: tuple[str, ...]
+    of_row: NDArray[np.intp]
+
+
+_QUARTERS: Mapping[str, tuple[tuple[str, str, str, str], str]] = {
+    "brightness": (("darkest quarter", "darker", "brighter", "brightest quarter"), "{:.2f}"),
+    "saturation": (("palest quarter", "paler", "more colorful", "most colorful quarter"), "{:.2f}"),
+    "sharpness": (("softest quarter", "softer", "sharper", "sharpest quarter"), "{:.3f}"),
+    "resolution": (("smallest quarter", "smaller", "larger", "largest quarter"), "{:.0f} px"),
+}
+
+
+def slicings(measures: Measures) -> list[Slicing]:
+    """Divide rows by everything that was measured.
+
+    Args:
+        measures: Any of ``brightness``, ``saturation``, ``sharpness``, ``background`` (of `measure`),
+            ``resolution`` (shorter side in pixels), ``aspect`` (width over height) and ``format``.
+
+    Returns:
+        One division a measure that says anything: quarters, or kinds.
+    """
+    found = [
+        _quarters(name, measures[name], *setting) for name, setting in _QUARTERS.items() if name in measures
+    ]
+    if "background" in measures:
+        found.append(_cut("background", measures["background"], (BUSY,), ("plain", "busy")))
+    if "aspect" in measures:
+        names = ("upright", "about square", "wide")
+        found.append(_cut("aspect", measures["aspect"], (1 / _SQUARE, _SQUARE), names))
+    if "format" in measures:
+        kinds = sorted(set(measures["format"].tolist()) - {""})
+        of_row = [kinds.index(kind) if kind else -1 for kind in measures["format"].tolist()]
+        found.append(Slicing("format", tuple(kinds), np.array(of_row, dtype=np.intp)))
+    return [one for one in found if (one.of_row >= 0).any()]
+
+
+def _cut(name: str, values: Floats, edges: Sequence[float], names: Sequence[str]) -> Slicing:
+    of_row = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
+    return Slicing(name, tuple(names), of_row)
+
+
+def _quarters(name: str, values: Floats, words: Sequence[str], form: str) -> Slicing:
+    """Quarters by rank; equal values stay in one slice, so there may be fewer than four."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return Slicing(name, (), np.full(len(values), -1, dtype=np.intp))
+    edges = np.quantile(known, (0.25, 0.5, 0.75), method="inverted_cdf")
+    quarter = np.searchsorted(edges, values, side="left")  # a slice holds its upper edge
+    of_row = np.where(np.isnan(values), -1, quarter)
+    names = []
+    for k, word in enumerate(words):
+        inside = values[of_row == k]
+        span = f" ({form.format(inside.min())} to {form.format(inside.max())})" if len(inside) else ""
+        names.append(word + span)
+    return Slicing(name, tuple(names), of_row)
+
+
+def slice_table(
+    right: NDArray[np.bool_], y: Ints, confusion: Ints, divisions: Sequence[Slicing]
+) -> list[dict[str, Any]]:
+    """Accuracy of each slice, the weakest first and slices of fewer than `FEW` rows last.
+
+    Args:
+        right: (n,) whether the answer is right.
+        y: (n,) class positions.
+        confusion: (K, K) counts of all rows.
+        divisions: Ways to divide them.
+
+    Returns:
+        For each slice ``measure``, ``name``, ``n``, ``errors``, ``accuracy`` with Wilson's interval,
+        ``expected``: the accuracy its mix of classes alone would give it, and whether it is too ``small``.
+    """
+    usual = recall(confusion.astype(np.float64))
+    table: list[dict[str, Any]] = []
+    for division in divisions:
+        for k, name in enumerate(division.names):
+            rows = division.of_row == k
+            n = int(rows.sum())
+            if n:
+                table.append(
+                    {
+                        "measure": division.measure,
+                        "name": name,
+                        "n": n,
+                        "errors": int((~right[rows]).sum()),
+                        "accuracy": wilson(int(right[rows].sum()), n),
+                        "expected": float(usual[y[rows]].mean()),
+                        "small": n < FEW,
+                    }
+                )
+    table.sort(key=lambda one: (one["small"], one["accuracy"].estimate, one["measure"], one["name"]))
+    return table

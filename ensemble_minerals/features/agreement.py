@@ -1,0 +1,75 @@
+"""Whether two engines compute the same: pictures drawn by code, and how alike their vectors are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+
+BOUNDS: Mapping[Precision, float] = {"float32": 0.999, "bfloat16": 0.9}
+"""Least agreement of any layer with PyTorch in float32, see `agreement`.
+
+The probes vary less than photos do: networks that agree to 0.91 on them in bfloat16 agree to 0.98 on photos.
+"""
+PROBES = 8
+
+
+def agreement(
+    expected: NDArray[np.float32], found: NDArray[np.float32], layers: Mapping[str, slice]
+) -> dict[str, float]:
+    """Cosine between two engines' vectors of the same pictures, layer by layer.
+
+    Features are centered and divided by their spread over the pictures first, since that is how a classifier
+    will look at them; without it a constant common to all pictures would hide any drift. Features that
+    hardly vary over the few pictures count as if they did by a tenth of the layer's usual spread.
+
+    Args:
+        expected: Reference of shape (n, n_features).
+        found: The same of another engine.
+        layers: Columns of each layer.
+    """
+    agreed = {}
+    for name, columns in layers.items():
+        reference, other = expected[:, columns].astype(np.float64), found[:, columns].astype(np.float64)
+        center, spread = reference.mean(0), reference.std(0)
+        spread = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)))
+        if not spread.any():
+            agreed[name] = float(np.array_equal(reference, other))
+            continue
+        a, b = (reference - center) / spread, (other - center) / spread
+        cosine = float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+        agreed[name] = cosine if np.isfinite(cosine) else 0.0
+    return agreed
+
+
+def probes(size: int) -> list[NDArray[np.uint8]]:
+    """Draw pictures that resemble photos enough to compare engines: shading, grain of all scales, an outline.
+
+    Args:
+        size: Side of each in pixels.
+    """
+    rng = np.random.default_rng(0)
+    y, x = (grid / size for grid in np.mgrid[:size, :size])
+    drawn = []
+    for _ in range(PROBES):
+        outline = (x - rng.uniform(0.4, 0.6)) ** 2 + (y - rng.uniform(0.4, 0.6)) ** 2 < rng.uniform(
+            0.25, 0.45
+        ) ** 2
+        grounds = [_grain(rng, size, octaves) for octaves in (8, 3)]
+        picture = np.where(outline[..., None], *grounds) * (0.6 + 0.8 * x[..., None])
+        drawn.append(np.clip(picture, 0, 255).astype(np.uint8))
+    return drawn
+
+
+def _grain(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.float64]:
+    ground = rng.uniform(20, 220) + rng.normal(0, 25, 3) * np.ones((size, size, 1))
+    for octave in range(1, octaves + 1):
+        noise = rng.normal(0, rng.uniform(10, 80) / octave, (2**octave, 2**octave)).astype(np.float32)
+        smooth = Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
+        ground += np.asarray(smooth)[..., None]
+    return ground

@@ -1,0 +1,255 @@
+"""A frozen pretrained network as a source of features: several layers, several views, one pass a view."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.features import engine as engines
+from ensemble_minerals.features import processor
+from ensemble_minerals.features.agreement import Precision
+from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
+from ensemble_minerals.features.source import JSON, fingerprint_of
+from ensemble_minerals.features.views import TRANSFORM, check_views, draw_views, needed_side
+from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.taps import TappedNetwork
+
+FORMAT = 1
+"""Raised when this code comes to compute other numbers from the same facts."""
+
+
+class BackboneSource:
+    """Features of a frozen network; see `FeatureSource`.
+
+    Nothing is loaded before it is needed. Facts and shapes of a network that was used before come from the
+    cache, and then its features do too, through OpenVINO, without PyTorch being imported.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        weights: str,
+        *,
+        size: int | None = None,
+        views: Sequence[str] = ("squash", "squash_flip", "center", "detail"),
+        layers: Sequence[int] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        engine: Literal["auto", "torch", "openvino"] = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        base_dir: Path | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Describe a source.
+
+        Args:
+            name: What the configuration calls it.
+            model: Any timm name.
+            weights: `hub`, `random`, `package:NAME` or the path of a weights file.
+            size: Side of the square input in pixels; None takes the weights' own.
+            views: Deterministic crops, see `features.views`.
+            layers: Stages or blocks, counted from 0, negative from the end, see `TappedNetwork`.
+            preprocessing: Mean, std, order and scale for weights that do not state theirs.
+            engine: What runs the network; `auto` takes the quickest that agrees with PyTorch in float32.
+            precision: Of the computation; `auto` takes bfloat16 where the processor is quick at it.
+            base_dir: What a relative path of weights is relative to.
+            cache_dir: Where converted networks are kept between runs; nowhere if None.
+
+        Raises:
+            ConfigError: An unknown view.
+            WeightsError: Weights that are not there, or a preprocessing that makes no sense.
+        """
+        self._name = name
+        self._model = model
+        self._weights = weights
+        self._size = size
+        self._views = check_views(views)
+        self._layers = None if layers is None else tuple(layers)
+        self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
+        self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
+        self._precision_wanted: Literal["auto", "float32", "bfloat16"] = precision
+        self._base_dir = base_dir
+        self._cache_dir = cache_dir
+        self._weights_source = parse(weights)
+        self._weights_source.local_file(base_dir)
+        self._known: Card | None = None
+        self._engine: engines.Engine | None = None
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_engine": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self._name
+
+    @property
+    def n_views(self) -> int:
+        """Views of each photo."""
+        return len(self._views)
+
+    @property
+    def n_features(self) -> int:
+        """Features of each view."""
+        return self._card().n_features
+
+    @property
+    def side(self) -> int:
+        """Pixels a photo's shorter side needs so that no view is enlarged."""
+        return needed_side(self._views, self._size or self._card().size)
+
+    @property
+    def facts(self) -> Mapping[str, JSON]:
+        """What decides the numbers, and why this engine runs them (`engine_note`)."""
+        return {**self._card().facts, "views": list(self._views)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the facts."""
+        return fingerprint_of(self.facts)
+
+    @property
+    def layers(self) -> Mapping[str, slice]:
+        """Columns of each layer, by name."""
+        return {name: slice(*columns) for name, columns in self._card().layers.items()}
+
+    @property
+    def embedding(self) -> slice:
+        """Columns of the mean of the last layer: what is compared when duplicates are sought."""
+        return slice(*self._card().embedding)
+
+    @property
+    def agreement(self) -> Mapping[str, float]:
+        """Agreement with PyTorch in float32 by layer, see `engine.agreement`; empty if it is that."""
+        return self._card().agreement
+
+    def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Compute the features of decoded photos, each independently of the others.
+
+        Args:
+            photos: Upright RGB pixels, each (height, width, 3).
+
+        Returns:
+            Features of shape (n, n_views, n_features).
+        """
+        size, engine = self._card().size, self.open()
+        views = (view for photo in photos for view in draw_views(photo, self._views, size))
+        matrix = engine.run(views, len(photos) * self.n_views)
+        return matrix.reshape(len(photos), self.n_views, self.n_features)
+
+    def open(self) -> engines.Engine:
+        """Make the network ready to run; `extract` does it at its first call."""
+        with self._lock:
+            card = self._card()
+            if self._engine is None:
+                precision = cast("Precision", card.precision)
+                if card.engine == "openvino" and self._cache_dir is not None:
+                    network = self._folder(self._cache_dir) / NETWORK
+                    self._engine = engines.OpenVINOEngine(network, precision, card.n_features)
+                elif card.engine == "openvino":
+                    self._engine = engines.choose(self._load()[0], self._engine_wanted, precision).engine
+                else:
+                    self._engine = engines.TorchEngine(self._load()[0], precision, card.device)
+            return self._engine
+
+    def _card(self) -> Card:
+        with self._lock:
+            if self._known is None and self._cache_dir is not None:
+                self._known = read_card(self._folder(self._cache_dir))
+            if self._known is None:
+                self._known = self._prepare()
+            return self._known
+
+    def _prepare(self) -> Card:
+        """Load the network, choose its engine, and keep both on disk where there is a cache."""
+        network, facts = self._load()
+        choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
+        card = Card(
+            facts={
+                **facts,
+                "engine": choice.name,
+                "precision": choice.precision,
+                "device": choice.device,
+                "engine_note": choice.note,
+            },
+            size=network.size,
+            n_features=network.n_features,
+            layers={name: (columns.start, columns.stop) for name, columns in network.layers.items()},
+            embedding=(network.embedding.start, network.embedding.stop),
+            engine=choice.name,
+            precision=choice.precision,
+            device=choice.device,
+            agreement=choice.agreement,
+        )
+        if self._cache_dir is not None:
+            save = None if choice.model is None else partial(engines.save, choice.model)
+            keep_card(self._folder(self._cache_dir), card, save)
+        if choice.model is None or self._cache_dir is None:
+            self._engine = choice.engine
+        return card
+
+    def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
+        from ensemble_minerals.networks.taps import TappedNetwork
+
+        loaded = load_network(
+            self._model,
+            self._weights,
+            base_dir=self._base_dir,
+            size=self._size,
+            preprocessing=self._preprocessing,
+        )
+        network = TappedNetwork(loaded, self._layers)
+        return network, {
+            "kind": "backbone",
+            "format": FORMAT,
+            "model": self._model,
+            "weights": loaded.digest,
+            "initialization": "random" if loaded.source.kind == "random" else "pretrained",
+            "layers": list(network.layers),
+            "size": network.size,
+            "transform": TRANSFORM,
+            "preprocessing": loaded.preprocessing.as_mapping(),
+            "versions": _versions(),
+        }
+
+    def _folder(self, cache_dir: Path) -> Path:
+        """Where card and network of exactly this request, these weights, versions and this machine lie."""
+        file = self._weights_source.local_file(self._base_dir)
+        request: dict[str, JSON] = {
+            "format": FORMAT,
+            "model": self._model,
+            "weights": self._weights if file is None else cached_digest(file, cache_dir),
+            "size": self._size,
+            "layers": self._layers,
+            "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
+            "engine": self._engine_wanted,
+            "precision": self._precision_wanted,
+            "machine": processor.identity(),
+            "versions": _versions(),
+        }
+        return cache_dir / "networks" / fingerprint_of(request)
+
+
+def _versions() -> dict[str, JSON]:
+    """Versions of what takes part in the numbers; None where it is not installed."""
+    found: dict[str, JSON] = {}
+    for package in ("openvino", "pillow", "timm", "torch"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

@@ -1,0 +1,279 @@
+"""What runs a frozen network: PyTorch anywhere, OpenVINO on processors, behind one small interface.
+
+A network is converted once: traced with its pooled statistics inside and a fixed batch of one picture, so that
+several requests can be in flight and a picture's numbers never depend on its neighbours. An engine is
+accepted only if it agrees with PyTorch in float32 on a few pictures drawn by code; else the next best one is
+taken and the reason noted.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.errors import ConfigError
+from ensemble_minerals.features import processor
+from ensemble_minerals.features.agreement import BOUNDS, Precision, agreement, probes
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.taps import TappedNetwork
+
+Name: TypeAlias = Literal["torch", "openvino"]
+Pixels: TypeAlias = NDArray[np.uint8]
+
+_GPU_BATCH = 64
+
+
+class Engine(Protocol):
+    """Runs one network."""
+
+    def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
+        """Turn pictures into vectors.
+
+        Args:
+            views: Pictures of shape (size, size, 3), drawn while earlier ones are computed.
+            count: How many they are.
+
+        Returns:
+            Matrix of shape (count, n_features).
+        """
+        ...
+
+
+class TorchEngine:
+    """PyTorch in inference mode, channels last, on a graphics card where there is one.
+
+    On a processor pictures go one at a time, so that their numbers do not depend on their neighbours.
+    """
+
+    def __init__(self, network: TappedNetwork, precision: Precision, device: str = "cpu") -> None:
+        import torch
+
+        self._n_features = network.n_features
+        self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack the pair
+        self._precision = precision
+        self._device = device
+        self._batch = 1 if device == "cpu" else _GPU_BATCH
+        if device == "cpu" and torch.get_num_threads() > processor.cores():
+            torch.set_num_threads(processor.cores())
+
+    def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        import torch
+
+        matrix = np.empty((count, self._n_features), np.float32)
+        remaining, start = iter(views), 0
+        half = self._precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=half):
+            while batch := list(islice(remaining, self._batch)):
+                pixels = torch.from_numpy(np.stack(batch)).to(self._device)
+                matrix[start : start + len(batch)] = self._network(pixels).float().cpu().numpy()
+                start += len(batch)
+        return matrix
+
+
+class OpenVINOEngine:
+    """OpenVINO on the processor, one picture a request, as many requests in flight as are quickest."""
+
+    def __init__(self, model: Any, precision: Precision, n_features: int) -> None:
+        """Compile a model.
+
+        Args:
+            model: What `convert` returned, or the path of what `save` wrote.
+            precision: Of the computation.
+            n_features: Length of the vectors.
+        """
+        compiled = _core().compile_model(
+            str(model) if isinstance(model, Path) else model,
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+                "INFERENCE_NUM_THREADS": processor.cores(),
+                "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
+            },
+        )
+        self._n_features = n_features
+        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._queue.set_callback(_keep)
+        self._lock = threading.Lock()
+
+    def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
+        """See `Engine.run`."""
+        matrix = np.empty((count, self._n_features), np.float32)
+        with self._lock:
+            try:
+                for row, view in enumerate(views):
+                    self._queue.start_async({0: view[None]}, (matrix, row))
+            finally:
+                self._queue.wait_all()
+        return matrix
+
+
+def _keep(request: Any, place: tuple[NDArray[np.float32], int]) -> None:
+    matrix, row = place
+    matrix[row] = request.get_output_tensor(0).data[0]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that will run a network, and why.
+
+    Attributes:
+        engine: Ready to run.
+        name: What it is.
+        precision: Of the computation.
+        device: `cpu`, `cuda` or `mps`.
+        note: Why it is not the one that was asked for or is usual; empty where it is.
+        agreement: Agreement with PyTorch in float32 by layer; empty where it is that.
+        model: The converted model, to be saved; None for PyTorch.
+    """
+
+    engine: Engine
+    name: Name
+    precision: Precision
+    device: str
+    note: str = ""
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    model: Any = None
+
+
+def choose(
+    network: TappedNetwork,
+    engine: Literal["auto", "torch", "openvino"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+) -> Choice:
+    """Take the quickest engine that agrees with PyTorch in float32.
+
+    Args:
+        network: The tapped network, on the processor.
+        engine: `auto` takes a graphics card if PyTorch finds one, else OpenVINO where it is installed.
+        precision: `auto` takes bfloat16 where the processor or the card is quick at it.
+
+    Raises:
+        ConfigError: OpenVINO is asked for and not installed.
+    """
+    if engine == "openvino" and not installed():
+        raise ConfigError(
+            ["engine: openvino is not installed; `pip install openvino`, or take engine: torch"]
+        )
+    device = _torch_device()
+    if engine == "auto":
+        engine = "openvino" if device == "cpu" and installed() else "torch"
+    device = "cpu" if engine == "openvino" else device
+    if precision == "auto":
+        precision = "bfloat16" if _quick_at_bfloat16(device) else "float32"
+    notes: list[str] = []
+    if engine == "openvino" and precision == "bfloat16" and not _computes_bfloat16():
+        notes.append("this processor has no bfloat16")
+        precision = "float32"
+    reference = TorchEngine(network, "float32")
+    pictures = probes(network.size)
+    expected = reference.run(pictures, len(pictures))
+    model = convert(network, notes) if engine == "openvino" else None
+    for name, each in _candidates(engine if engine == "torch" or model is not None else "torch", precision):
+        if name == "torch" and each == "float32" and device == "cpu":
+            return Choice(reference, name, each, device, "; ".join(notes))
+        candidate: Engine = (
+            OpenVINOEngine(model, each, network.n_features)
+            if name == "openvino"
+            else TorchEngine(network, each, device)
+        )
+        agreed = agreement(expected, candidate.run(pictures, len(pictures)), network.layers)
+        worst = min(agreed, key=lambda layer: agreed[layer])
+        if agreed[worst] >= BOUNDS[each]:
+            kept = model if name == "openvino" else None
+            return Choice(candidate, name, each, device, "; ".join(notes), agreed, kept)
+        notes.append(
+            f"{name} in {each} does not agree with torch in float32 "
+            f"({worst}: {agreed[worst]:.3f}, at least {BOUNDS[each]} is required)"
+        )
+    return Choice(TorchEngine(network, "float32"), "torch", "float32", "cpu", "; ".join(notes))
+
+
+def _candidates(engine: Name, precision: Precision) -> list[tuple[Name, Precision]]:
+    wanted: list[tuple[Name, Precision]] = [(engine, precision), (engine, "float32"), ("torch", "float32")]
+    return list(dict.fromkeys(wanted))
+
+
+def installed() -> bool:
+    """Whether OpenVINO is there, without importing it."""
+    return find_spec("openvino") is not None
+
+
+def convert(network: TappedNetwork, notes: list[str]) -> Any | None:
+    """Trace a network into an OpenVINO model for one picture; None, and a note why, where that fails."""
+    import torch
+    from torch.jit._trace import TracerWarning
+
+    openvino = _openvino()
+    shape = [1, network.size, network.size, 3]
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", FutureWarning)
+            warnings.filterwarnings(
+                "ignore", category=TracerWarning
+            )  # shapes are constants: they are meant to be
+            # torch has no types for trace
+            traced: Any = torch.jit.trace(  # type: ignore[no-untyped-call]
+                network, torch.zeros(shape, dtype=torch.uint8), check_trace=False
+            )
+            model = openvino.convert_model(traced, input=shape)
+    except Exception as error:  # whatever a foreign network makes the tracer raise, PyTorch can still run it
+        reason = (str(error).splitlines() or [""])[0]
+        notes.append(f"OpenVINO cannot convert this network ({type(error).__name__}: {reason})")
+        return None
+    passes = import_module("openvino.passes")
+    manager = passes.Manager()
+    manager.register_pass(passes.ConstantFolding())  # with the shapes known, most of their arithmetic goes
+    manager.run_passes(model)
+    return model
+
+
+def save(model: Any, path: Path) -> None:
+    """Write a converted model as `path` (.xml) with its values beside it (.bin), in full precision."""
+    _openvino().save_model(model, str(path), compress_to_fp16=False)
+
+
+def _openvino() -> Any:
+    """OpenVINO without its telemetry, which reports every import over the internet and costs 0.1 s."""
+    if "openvino" not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
+    return import_module("openvino")
+
+
+@cache
+def _core() -> Any:
+    return _openvino().Core()
+
+
+def _computes_bfloat16() -> bool:
+    return bool("BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _torch_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _quick_at_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        import torch
+
+        return bool(torch.cuda.is_bf16_supported())
+    return device == "cpu" and processor.quick_at_bfloat16()

@@ -1,0 +1,300 @@
+"""Photos to features: each photo decoded once for all sources, and only what the store lacks.
+
+Threads decode ahead of the caller's thread, in which the sources run; a source that keeps to one core, such as
+the descriptor, runs beside the decoders. What is decoded and waits is bounded, and so is memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, Photo, decode
+from ensemble_minerals.errors import FitError, ImageError
+from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.store import FeatureStore
+
+CHUNK = 16
+"""Photos of one call of a source, and of one transaction of the store."""
+
+AHEAD = 2 * CHUNK
+"""Photos that are decoded, or being decoded, before their chunk."""
+
+_SMALLEST_DECODE = 384
+"""Sources that need no more pixels of the shorter side than this share a decode of this size."""
+
+
+@runtime_checkable
+class SingleThreaded(Protocol):
+    """Marks a source that keeps to one core, so that several photos may go through it at once."""
+
+    single_threaded: Literal[True]
+
+
+@dataclass(frozen=True)
+class ExtractionResult:
+    """Features of photos.
+
+    Attributes:
+        features: For each source's name (n, n_views, n_features), NaN for photos that could not be read.
+        errors: Position of each photo that could not be read, with the reason.
+        seconds: Time spent in each source, summed over threads.
+        decode_seconds: Time spent decoding, summed over threads.
+        n_computed: Photos that each source looked at; other photos' features were in the store.
+    """
+
+    features: dict[str, NDArray[np.float32]]
+    errors: dict[int, ImageError]
+    seconds: dict[str, float]
+    decode_seconds: float
+    n_computed: dict[str, int]
+
+
+def extract_features(
+    paths: Sequence[Path],
+    image_ids: Sequence[str],
+    sources: Sequence[FeatureSource],
+    *,
+    store: FeatureStore | None = None,
+    n_threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    out: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+) -> ExtractionResult:
+    """Give the features of every photo from every source.
+
+    A photo's features depend on the photo and the source alone: not on other photos or sources, the number of
+    threads, or what was in the store. A photo whose features are all in the store is not opened.
+
+    Args:
+        paths: The photos, n of them.
+        image_ids: Digests of their contents. Photos of one id are looked at once; those of the id "" are
+            neither shared, nor looked up, nor kept.
+        sources: What computes the features; their names must differ.
+        store: Where features are looked up, and kept chunk by chunk.
+        n_threads: Threads that decode.
+        progress: Called in the caller's thread with (photos done, photos to look at).
+        out: Folder for the features as memory maps, for more than fit in memory; in memory if None.
+        max_pixels: Largest photo that is decoded, see `decode`.
+        min_side: Smallest, see `decode`.
+
+    Returns:
+        The features; photos that cannot be read keep their rows.
+
+    Raises:
+        FitError: If a source gives other than finite numbers.
+        UserError: If the store cannot be read or written.
+        ValueError: If arguments do not fit each other. Errors of a source are raised as they are.
+    """
+    names = [source.name for source in sources]
+    if len(paths) != len(image_ids):
+        raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
+    if len(set(names)) < len(names):
+        raise ValueError(f"sources are named {names}, their names should differ")
+    features = {source.name: _allocate(len(paths), source, out) for source in sources}
+    tasks = _find_tasks(paths, image_ids, sources, features, store)
+    collector = _Collector(sources, features, store)
+    decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
+    done = 0
+    with closing(_prefetch(partial(_prepare, decode_photo), tasks, n_threads)) as stream:
+        while chunk := list(islice(stream, CHUNK)):
+            collector.compute(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, len(tasks))
+    return ExtractionResult(
+        features,
+        dict(sorted(collector.errors.items())),
+        collector.seconds,
+        collector.decode_seconds,
+        collector.n_computed,
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One content that some sources have not seen, and where its features go."""
+
+    path: Path
+    image_id: str
+    positions: list[int]
+    lacking: list[FeatureSource]
+
+
+@dataclass
+class _Prepared:
+    """A task's photo, decoded, and seen by the sources that run beside the decoders."""
+
+    task: _Task
+    pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    seen: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    error: ImageError | None = None
+    decode_seconds: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class _Collector:
+    """Runs the sources on chunks of prepared photos, and puts features where they belong."""
+
+    def __init__(
+        self,
+        sources: Sequence[FeatureSource],
+        features: Mapping[str, NDArray[np.float32]],
+        store: FeatureStore | None,
+    ) -> None:
+        self.sources = sources
+        self.features = features
+        self.store = store
+        self.errors: dict[int, ImageError] = {}
+        self.decode_seconds = 0.0
+        self.seconds = {source.name: 0.0 for source in sources}
+        self.n_computed = {source.name: 0 for source in sources}
+
+    def compute(self, chunk: Sequence[_Prepared]) -> None:
+        for photo in chunk:
+            self.decode_seconds += photo.decode_seconds
+            if photo.error is not None:
+                self.errors |= dict.fromkeys(photo.task.positions, photo.error)
+                for array in self.features.values():
+                    array[photo.task.positions] = np.nan
+        for source in self.sources:
+            photos = [photo for photo in chunk if photo.error is None and source in photo.task.lacking]
+            if photos:
+                self._keep(source, [photo.task for photo in photos], self._values(source, photos))
+
+    def _values(self, source: FeatureSource, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
+        if isinstance(source, SingleThreaded):
+            self.seconds[source.name] += sum(photo.seconds[source.name] for photo in photos)
+            return np.concatenate([photo.seen[source.name] for photo in photos])
+        side = _decode_side(source)
+        started = time.perf_counter()
+        values = source.extract([photo.pictures[side] for photo in photos])
+        self.seconds[source.name] += time.perf_counter() - started
+        return values
+
+    def _keep(self, source: FeatureSource, tasks: Sequence[_Task], values: NDArray[np.float32]) -> None:
+        expected = (len(tasks), source.n_views, source.n_features)
+        if values.shape != expected:
+            raise ValueError(f"source {source.name} gave features of shape {values.shape}, not {expected}")
+        for task, value in zip(tasks, values, strict=True):
+            if not np.isfinite(value).all():
+                raise FitError(
+                    f"source {source.name} gave numbers that are not finite for {task.path}; its weights or"
+                    " its precision are at fault, try another precision or leave the source out"
+                )
+            self.features[source.name][task.positions] = value
+        self.n_computed[source.name] += len(tasks)
+        if self.store is not None:
+            kept = [place for place, task in enumerate(tasks) if task.image_id]
+            ids = [tasks[place].image_id for place in kept]
+            self.store.put(ids, source.fingerprint, values[kept], source.facts)
+
+
+def _allocate(n_photos: int, source: FeatureSource, out: Path | None) -> NDArray[np.float32]:
+    shape = (n_photos, source.n_views, source.n_features)
+    if out is None or not n_photos:
+        return np.empty(shape, dtype=np.float32)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{quote(source.name, safe='')}.npy"
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def _find_tasks(
+    paths: Sequence[Path],
+    image_ids: Sequence[str],
+    sources: Sequence[FeatureSource],
+    features: Mapping[str, NDArray[np.float32]],
+    store: FeatureStore | None,
+) -> list[_Task]:
+    """Fetch what the store has; what it lacks becomes tasks, in the order of the photos."""
+    found = {
+        source.name: np.zeros(len(paths), dtype=bool)
+        if store is None
+        else store.get_into(features[source.name], image_ids, source.fingerprint)
+        for source in sources
+    }
+    tasks: dict[str | int, _Task] = {}
+    for position, (path, image_id) in enumerate(zip(paths, image_ids, strict=True)):
+        key = image_id or position
+        if key in tasks:
+            tasks[key].positions.append(position)
+            continue
+        lacking = [source for source in sources if not found[source.name][position]]
+        if lacking:
+            tasks[key] = _Task(path, image_id, [position], lacking)
+    return list(tasks.values())
+
+
+def _prefetch(
+    prepare: Callable[[_Task], _Prepared], tasks: Sequence[_Task], n_threads: int
+) -> Generator[_Prepared, None, None]:
+    """Prepare tasks in threads, in order, never more than `AHEAD` before they are asked for."""
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        remaining = iter(tasks)
+        waiting = deque(pool.submit(prepare, task) for task in islice(remaining, AHEAD))
+        while waiting:
+            prepared = waiting.popleft().result()
+            waiting.extend(pool.submit(prepare, task) for task in islice(remaining, 1))
+            yield prepared
+
+
+def _prepare(decode_photo: Callable[..., Photo], task: _Task) -> _Prepared:
+    """Decode a photo at the sizes its sources need, and show it to those of one thread."""
+    prepared = _Prepared(task)
+    started = time.perf_counter()
+    try:
+        prepared.pictures = _pictures(decode_photo, task)
+    except ImageError as error:
+        prepared.error = error
+        return prepared
+    finally:
+        prepared.decode_seconds = time.perf_counter() - started
+    for source in task.lacking:
+        if isinstance(source, SingleThreaded):
+            started = time.perf_counter()
+            prepared.seen[source.name] = source.extract([prepared.pictures[_decode_side(source)]])
+            prepared.seconds[source.name] = time.perf_counter() - started
+    return prepared
+
+
+def _pictures(decode_photo: Callable[..., Photo], task: _Task) -> dict[int, NDArray[np.uint8]]:
+    """The photo's pixels by decode side.
+
+    A large photo is decoded once for each side that is asked for: were the smaller picture made from the
+    larger, a source's features would depend on which other sources are there.
+    """
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    pixels: NDArray[np.uint8] | None = None
+    for side in sorted({_decode_side(source) for source in task.lacking}, reverse=True):
+        if pixels is None or min(pixels.shape[:2]) >= 2 * side:
+            pixels = decode_photo(task.path, at_least=side).pixels
+            # What the decoder could not make smaller is reduced here, lest a chunk of it fill the memory.
+            factor = min(pixels.shape[:2]) // side
+            if factor > 1:
+                pixels = np.array(Image.fromarray(pixels).reduce(factor))
+        pictures[side] = pixels
+    return pictures
+
+
+def _decode_side(source: FeatureSource) -> int:
+    """Pixels of the shorter side at which a source's photos are decoded; depends on the source alone."""
+    side = _SMALLEST_DECODE
+    while side < source.side:
+        side *= 2
+    return side

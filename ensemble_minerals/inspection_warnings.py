@@ -1,0 +1,101 @@
+"""What a user should know of a set of photos before training on it, each in one sentence with the way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+
+from ensemble_minerals.data.manifest import FEW_PHOTOS, Manifest, Status
+
+SMALL_SIDE = 64
+"""A photo with a shorter side below this is worth a warning: networks see it blown up."""
+
+_MANY_COPIES = 0.10
+_IMBALANCE = 10
+_TELLING = 0.9
+_ENOUGH_TO_TELL = 10
+
+
+def data_warnings(manifest: Manifest, n_splits: int) -> Iterator[str]:
+    """Warnings beyond those of the scan.
+
+    Args:
+        manifest: With row groups, copies and conflicts marked.
+        n_splits: Folds of the fit that shall follow.
+    """
+    yield from _of_duplicates(manifest)
+    yield from _of_counts(manifest, n_splits)
+    yield from _of_files(manifest)
+
+
+def _of_duplicates(manifest: Manifest) -> Iterator[str]:
+    conflicts = int(np.sum(manifest.status == Status.CONFLICT.value))
+    if conflicts:
+        yield (
+            f"{conflicts} photos show a picture that stands under another class too; they are not used until "
+            "each is kept under one class"
+        )
+    usable = manifest.usable
+    pairs = set(zip(manifest.row_group[usable].tolist(), manifest.label[usable].tolist(), strict=True))
+    several = sum(number > 1 for number in Counter(group for group, _ in pairs).values())
+    if several:
+        yield (
+            f"{several} row groups hold photos of more than one class; look whether each stands under the right one"
+        )
+    copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
+    readable = int(np.sum(manifest.width > 0))
+    if readable and copies >= _MANY_COPIES * readable:
+        yield (
+            f"{copies} of {readable} readable files are exact copies of others; a split that does not know them "
+            "would test on photos it trained on"
+        )
+
+
+def _of_counts(manifest: Manifest, n_splits: int) -> Iterator[str]:
+    readable = manifest.width > 0
+    usable = manifest.status == Status.OK.value
+    sizes = {}
+    for label in sorted(set(manifest.label[readable].tolist())):
+        mine = manifest.label == label
+        left, groups = int(np.sum(mine & usable)), len(set(manifest.row_group[mine & usable].tolist()))
+        sizes[label] = left
+        if left < FEW_PHOTOS <= int(np.sum(mine & readable)):
+            yield (
+                f"class {label!r} has {left} usable photos once copies and conflicts are set aside; below "
+                f"{FEW_PHOTOS} the results of a class are uncertain"
+            )
+        if groups < n_splits:
+            way_out = (
+                f"add photos, or use --set folds.n_splits={groups}" if groups >= 2 else "add photos of others"
+            )
+            yield (
+                f"class {label!r} has {groups} different pictures or specimens, fewer than {n_splits} folds need; "
+                f"{way_out}"
+            )
+    if sizes and max(sizes.values()) >= _IMBALANCE * max(min(sizes.values()), 1):
+        few, many = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
+        yield (
+            f"class {many!r} has {sizes[many]} usable photos, class {few!r} has {sizes[few]}; judge by balanced "
+            "accuracy, and let members oversample"
+        )
+
+
+def _of_files(manifest: Manifest) -> Iterator[str]:
+    usable = manifest.usable
+    small = int(np.sum(np.minimum(manifest.width[usable], manifest.height[usable]) < SMALL_SIDE))
+    if small:
+        yield f"{small} usable photos have a shorter side under {SMALL_SIDE} pixels; they show little texture"
+    labels, formats = manifest.label[usable], manifest.format[usable]
+    for name in sorted(set(formats.tolist())):
+        with_it = labels[formats == name]
+        if len(with_it) < _ENOUGH_TO_TELL or len(with_it) == len(labels):
+            continue
+        found, number = np.unique(with_it, return_counts=True)
+        label = found[number.argmax()]
+        if number.max() >= _TELLING * len(with_it) and np.mean(labels == label) < 0.5:
+            yield (
+                f"{number.max()} of {len(with_it)} {name} files are of class {str(label)!r}; traces of the "
+                "format could give the class away"
+            )

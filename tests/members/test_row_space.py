@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist
+from sklearn.linear_model import LogisticRegression
+
+from ensemble_minerals.members.row_space import RowSpace
+
+
+def correlated(n, d, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    mixed = rng.normal(size=(n, 5)) @ rng.normal(size=(5, d)) + 0.3 * rng.normal(size=(n, d))
+    return (mixed * rng.uniform(0.1, 30, d) + rng.uniform(-50, 50, d)).astype(dtype)
+
+
+def standardized(space, X):
+    return (X - space.mean_) / space.scale_
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 60), (60, 20), (30, 30)])
+def test_inner_products_of_rows_are_those_of_the_standardized_columns(n, d):
+    X = correlated(n, d)
+    space = RowSpace()
+    Z = space.fit_transform(X)
+    S = standardized(space, X)
+    assert Z.shape[1] <= min(n, d)
+    np.testing.assert_allclose(Z @ Z.T, S @ S.T, atol=1e-10)
+    np.testing.assert_allclose(pdist(Z), pdist(S), atol=1e-10)
+    np.testing.assert_allclose(space.transform(X), Z, atol=1e-9)
+    np.testing.assert_allclose(Z.T @ Z, np.diag(np.diag(Z.T @ Z)), atol=1e-10)
+
+
+@pytest.mark.parametrize("d", [3, 40, 400])
+def test_rows_have_unit_mean_square_length_whatever_the_number_of_columns(d):
+    X = correlated(50, d)
+    Z = RowSpace().fit_transform(X)
+    np.testing.assert_allclose(np.mean(np.sum(Z**2, axis=1)), 1.0)
+    np.testing.assert_allclose(np.mean(np.sum(RowSpace().fit_transform(X * 1e4) ** 2, axis=1)), 1.0)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 12)])
+def test_a_penalized_head_gives_the_same_answers_in_the_row_space(n, d):
+    X, new = correlated(n + 25, d)[:n], correlated(n + 25, d)[n:]
+    y = np.arange(n) % 3
+    space = RowSpace()
+    Z = space.fit_transform(X)
+    exact = {"C": 20.0, "tol": 1e-9, "max_iter": 5000}
+    here = LogisticRegression(**exact).fit(Z, y).predict_proba(space.transform(new))
+    there = LogisticRegression(**exact).fit(standardized(space, X), y).predict_proba(standardized(space, new))
+    np.testing.assert_allclose(here, there, atol=1e-6)
+
+
+def test_a_map_of_reduced_columns_is_one_of_raw_columns():
+    X = correlated(30, 80)
+    space = RowSpace()
+    Z = space.fit_transform(X)
+    rng = np.random.default_rng(1)
+    weight, bias = rng.normal(size=(Z.shape[1], 4)), rng.normal(size=4)
+    raw, raw_bias = space.fold_in(weight, bias)
+    assert raw.dtype == raw_bias.dtype == np.float32
+    assert raw.shape == (80, 4)
+    new = correlated(200, 80)[30:]
+    np.testing.assert_allclose(
+        new @ raw.astype(float) + raw_bias, space.transform(new) @ weight + bias, atol=1e-4
+    )
+
+
+def test_columns_that_say_nothing_leave_no_trace():
+    X = correlated(40, 10)
+    space = RowSpace()
+    Z = space.fit_transform(np.column_stack([X, X[:, 0], np.full(40, 7.0)]))
+    assert Z.shape[1] == 10
+    # A constant column is divided by a thousandth of the typical spread, never by nothing.
+    new = np.column_stack([X, X[:, 0], np.full(40, 7.0 + 1e-9)])
+    np.testing.assert_allclose(space.transform(new), Z, atol=1e-6)
+
+
+def test_constant_features_still_give_a_column():
+    space = RowSpace()
+    Z = space.fit_transform(np.full((6, 3), 5.0))
+    assert Z.shape == (6, 1)
+    assert np.isfinite(space.transform([[1.0, 2.0, 3.0]])).all()
+    np.testing.assert_allclose(Z, 0.0)
+
+
+def test_columns_are_kept_where_both_sides_are_large():
+    X = correlated(30, 25)
+    space = RowSpace(max_rank=20)
+    Z = space.fit_transform(X)
+    assert space.components_ is None
+    np.testing.assert_allclose(Z, standardized(space, X), atol=1e-12)
+    np.testing.assert_allclose(space.transform(X), Z, atol=1e-12)
+    weight, bias = np.ones((25, 2)), np.zeros(2)
+    raw, raw_bias = space.fold_in(weight, bias)
+    np.testing.assert_allclose(X @ raw.astype(float) + raw_bias, Z @ weight, atol=1e-4)
+    assert RowSpace(max_rank=25).fit(X).components_ is not None
+
+
+def test_single_precision_gives_the_same_coordinates():
+    X = correlated(40, 70, dtype=np.float32)
+    single, double = RowSpace(), RowSpace()
+    Z = single.fit_transform(X)
+    assert Z.dtype == np.float64
+    expected = double.fit_transform(X.astype(np.float64))
+    np.testing.assert_allclose(Z @ Z.T, expected @ expected.T, atol=1e-4)
+    np.testing.assert_allclose(single.transform(X), Z, atol=1e-4)
+
+
+def test_new_rows_move_nothing_that_was_learned():
+    X, far = correlated(30, 40), correlated(30, 40, seed=9) * 100
+    space = RowSpace().fit(X)
+    alone = space.transform(X[:1])
+    np.testing.assert_allclose(space.transform(np.vstack([X[:1], far]))[:1], alone, rtol=1e-10)
