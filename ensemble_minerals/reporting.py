@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,207 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle import Bundle, read_bundle
-from ensemble_minerals.data.duplicates import find_duplicates
+from ensemble_minerals.config import Config
 from ensemble_minerals.data.images import decode
-from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
-from ensemble_minerals.errors import DataError, ImageError, UserError
-from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.evaluation.error_analysis import Circumstances, analyze
+from ensemble_minerals.evaluation.report import check_place, draw_report
 from ensemble_minerals.evaluation.slices import SIDE, measure
-from ensemble_minerals.listener import Listener, Silent
+from ensemble_minerals.listener import Listener, Progress, Silent
+from ensemble_minerals.members.scorer import DenseNet, FoldScorer
+from ensemble_minerals.scoring import Scored, out_of_fold, score_folder
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What a report made.
+
+    Attributes:
+        html: The page.
+        json: The same content as data; tables and figures lie beside it.
+        seconds: Time it took.
+    """
+
+    html: Path
+    json: Path
+    seconds: float
+
+
+def write_report(
+    bundle: str | Path,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    photos: str | Path | None = None,
+    cache_dir: Path | None = None,
+    n_jobs: int = -1,
+    listener: Listener | None = None,
+) -> ReportResult:
+    """Write where a fitted ensemble fails and why: a page, and the same as JSON, CSV and PNG.
+
+    Args:
+        bundle: Of a fit.
+        data: Labeled photos that took no part in the fit, to be scored with the bundle; by default the
+            out-of-fold answers of the fit are analyzed.
+        out: Folder of the report, replaced if it is one; ``BUNDLE-report`` beside the bundle by default.
+        photos: Where the photos of the fit are now, if not where they were.
+        cache_dir: Where fingerprints and converted networks are kept between runs.
+        n_jobs: Threads; -1 for all processors this process may use.
+        listener: Hears of progress.
+
+    Raises:
+        BundleError: If the bundle is missing, damaged or of another format.
+        DataError: If `data` holds nothing that can be scored.
+        UserError: If `out` holds something else than a report, or `photos` not the photos.
+    """
+    started = time.perf_counter()
+    listener = Silent() if listener is None else listener
+    n_threads = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    path = Path(bundle).resolve()
+    folder = path.with_name(f"{path.name}-report") if out is None else Path(out)
+    check_place(folder)
+    loaded = read_bundle(path)
+    own = out_of_fold(loaded, _root(loaded, photos))
+    scored = own
+    if data is not None:
+        scored = score_folder(
+            loaded, own, Path(data), cache_dir=cache_dir, n_threads=n_threads, listener=listener
+        )
+    for note in scored.notes:
+        listener.note(note)
+    measures, unmeasured = _look(scored, loaded.config, n_threads, listener.stage("Looking at photos"))
+    known = Circumstances(
+        header=_header(loaded, scored),
+        manifest=scored.manifest,
+        measures=measures,
+        unmeasured=unmeasured,
+        combination=loaded.committee.combination,
+        temperature=loaded.committee.temperature,
+        costs=_costs(loaded),
+        learning_curve=loaded.metrics.get("learning_curve"),
+        calibration=None if scored is own else own.answers,
+    )
+    analysis = analyze(scored.answers, known, seed=loaded.config.seed)
+    html, json = draw_report(
+        analysis,
+        scored.answers,
+        folder,
+        files={str(one): scored.manifest.file(row) for row, one in enumerate(scored.manifest.path)}
+        if unmeasured is None
+        else {},
+        n_threads=n_threads,
+        progress=listener.stage("Drawing the report"),
+    )
+    return ReportResult(html, json, time.perf_counter() - started)
+
+
+def _root(bundle: Bundle, photos: str | Path | None) -> Path:
+    """Folder that the paths of the fit's manifest are relative to, today."""
+    if photos is None:
+        return Path(bundle.info["data"].get("root_path") or bundle.info["data"]["root"])
+    root = Path(photos)
+    paths = Manifest.read_csv(bundle.path / "manifest.csv", root).path
+    if not any((root / str(path)).is_file() for path in paths):
+        raise UserError(
+            f"--photos {root}: none of the photos of the fit is there (for example {paths[0]}); give the folder "
+            "that the bundle was fitted on, wherever it is now"
+        )
+    return root
+
+
+def _look(
+    scored: Scored, config: Config, n_threads: int, progress: Progress
+) -> tuple[dict[str, NDArray[Any]], str | None]:
+    """What slices are made of: from the manifest, and from the photos where they are at hand."""
+    manifest, rows = scored.manifest, scored.rows
+    width, height = (side[rows].astype(np.float64) for side in (manifest.width, manifest.height))
+    known = (width > 0) & (height > 0)
+    measures: dict[str, NDArray[Any]] = {
+        "resolution": np.where(known, np.minimum(width, height), np.nan),
+        "aspect": np.divide(width, height, out=np.full(len(rows), np.nan), where=known),
+        "format": manifest.format[rows],
+    }
+    files = [manifest.file(int(row)) for row in rows]
+    if not any(file.is_file() for file in files):
+        return measures, f"the photos are no longer at {manifest.root}; --photos says where they are now"
+    look = partial(_measured, config=config)
+    seen: list[dict[str, float]] = []
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="look") as pool:
+        for found in pool.map(look, files):
+            seen.append(found)
+            progress(len(seen), len(files))
+    names = ("brightness", "saturation", "sharpness", "background")
+    return {name: np.array([one.get(name, np.nan) for one in seen]) for name in names} | measures, None
+
+
+def _measured(file: Path, config: Config) -> dict[str, float]:
+    try:
+        limits = config.data
+        return measure(decode(file, at_least=SIDE, max_pixels=limits.max_pixels, min_side=limits.min_side).pixels)
+    except ImageError:  # moved or damaged since the fit: the slices count it as not measured
+        return {}
+
+
+def _header(bundle: Bundle, scored: Scored) -> dict[str, Any]:
+    info, answers = bundle.info, scored.answers
+    kinds = {
+        "best_single": "the best single member",
+        "uniform": "the plain mean of all members",
+        "greedy": "a weighted mean, members chosen greedily",
+        "log_pool": "a weighted product of the members' probabilities",
+        "logistic": "a logistic regression over the members' log-probabilities",
+    }
+    chosen = bundle.metrics["meta"]["chosen"]
+    return {
+        "bundle": bundle.path.name,
+        "data": info["data"]["root"] if scored.kind == "out_of_fold" else scored.manifest.root.name,
+        "data_digest": scored.manifest.digest,
+        "fit_digest": info["data"]["digest"],
+        "kind": scored.kind,
+        "source": scored.sentence,
+        "notes": [*scored.notes, *info.get("notes", [])],
+        "failures": info.get("failures", []),
+        "demonstration": bool(info.get("demonstration")),
+        "files": len(scored.manifest),
+        "rows": len(answers),
+        "row_groups": answers.n_groups,
+        "classes": len(answers.classes),
+        "folds": bundle.config.folds.n_splits,
+        "members": len(answers.members),
+        "seed": bundle.config.seed,
+        "chosen": chosen,
+        "combined": kinds.get(chosen, chosen),
+        "temperature": bundle.committee.temperature,
+        "versions": info["packages"],
+    }
+
+
+def _costs(bundle: Bundle) -> dict[str, dict[str, float | None]]:
+    """Of each member: fit time, and time and size of an answer with the sources it needs, as far as recorded.
+
+    The fit records what a photo costs in each source (``source_costs`` of ``metrics.json``); what comes after,
+    the member's own matrices, is weighed here and takes microseconds.
+    """
+    metrics = bundle.metrics
+    recorded = metrics.get("source_costs", {})
+    costs: dict[str, dict[str, float | None]] = {}
+    for member in bundle.committee.members:
+        sources = [recorded.get(name, {}) for name in member.features]
+        costs[member.name] = {
+            "fit_seconds": metrics.get("member_seconds", {}).get(member.name),
+            "predict_ms": _total([source.get("predict_ms") for source in sources]),
+            "megabytes": _total([_megabytes(member.scorer), *(source.get("megabytes") for source in sources)]),
+        }
+    return costs
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    """The sum; None where a part of it is not known."""
+    known = [value for value in values if value is not None]
+    return float(sum(known)) if len(known) == len(values) else None
+
+
+def _megabytes(scorer: FoldScorer) -> float:
+    nets = [net for part in scorer.parts for fold in part.nets for net in fold if isinstance(net, DenseNet)]
+    return sum(weight.nbytes + bias.nbytes for net in nets for weight, bias in net.layers) / 1e6

@@ -177,36 +177,32 @@ def show_inspection(where: Console, found: Inspection) -> None:
         say(where, f"{_count(excluded, 'file')} of classes that were not chosen left out.")
     _show_statistics(where, found.statistics)
     if found.conflicts:
-        table(
+        _first_of(
             where,
             "The same picture under several classes",
             [Column("group", number=True), Column("class"), Column("photo")],
-            _first(
-                [
-                    (group.number, manifest.label[row], manifest.path[row])
-                    for group in found.conflicts
-                    for row in group.rows
-                ]
-            ),
+            [
+                (group.number, manifest.label[row], manifest.path[row])
+                for group in found.conflicts
+                for row in group.rows
+            ],
         )
     if found.duplicate_groups:
-        kinds = [group.kind for group in found.duplicate_groups]
-        table(
+        copies = len(found.rows(Status.DUPLICATE))
+        _first_of(
             where,
-            f"Alike: {_count(kinds.count('exact'), 'group')} of exact copies, {_count(kinds.count('near'), 'group')} "
-            "with near duplicates",
+            f"Alike: {_count(len(found.duplicate_groups), 'group')}"
+            + (f", with {copies} exact {'copy' if copies == 1 else 'copies'} set aside" if copies else ""),
             [Column("group", number=True), Column("photos", number=True), Column("class"), Column("such as")],
-            _first(
-                [
-                    (
-                        group.number,
-                        len(group.rows),
-                        ", ".join(found.labels(group)),
-                        _examples(found, group.rows),
-                    )
-                    for group in found.duplicate_groups
-                ]
-            ),
+            [
+                (
+                    group.number,
+                    len(group.rows),
+                    ", ".join(found.labels(group)),
+                    _examples(found, group.rows),
+                )
+                for group in found.duplicate_groups
+            ],
         )
     unreadable = found.rows(Status.UNREADABLE)
     if unreadable:
@@ -234,15 +230,16 @@ def _show_statistics(where: Console, statistics: Mapping[str, Any]) -> None:
 
 
 def _show_unreadable(where: Console, rows: Sequence[tuple[object, object]]) -> None:
-    table(where, "Could not be read", [Column("file"), Column("reason")], _first(rows))
+    _first_of(where, "Could not be read", [Column("file"), Column("reason")], rows)
 
 
-def _first(rows: Sequence[tuple[object, ...]]) -> Sequence[tuple[object, ...]]:
-    """The first rows, and how many more there are."""
-    if len(rows) <= FEW:
-        return rows
-    rest = (f"and {len(rows) - FEW} more", *("" for _ in rows[0][1:]))
-    return [*rows[:FEW], rest]
+def _first_of(
+    where: Console, title: str, columns: Sequence[Column], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """The first rows as a table, and how many more there are."""
+    table(where, title, columns, rows[:FEW])
+    if len(rows) > FEW:
+        say(where, f"... and {len(rows) - FEW} more")
 
 
 def _examples(found: Inspection, rows: list[int]) -> str:

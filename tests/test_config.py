@@ -126,14 +126,15 @@ def test_local_is_default_with_two_more_backbones() -> None:
 
 
 def test_expanded_members() -> None:
-    members = load_config("default").expanded_members()
+    wide = ["members.+={features: all, strategy: flat}", "members.+={features: all, strategy: flat, head: mlp}"]
+    members = load_config("default", wide).expanded_members()
     assert all(isinstance(member.features, tuple) for member in members)
     by_name = {member.name: member for member in members}
     assert list(by_name) == [
         *("lite0-flat", "lite1-flat", "lite2-flat"),
         *("lite0-one_vs_rest", "lite1-one_vs_rest", "lite2-one_vs_rest"),
         *("lite0-hierarchical", "lite1-hierarchical", "lite2-hierarchical"),
-        *("descriptor-flat", "all-flat", "all-flat-mlp"),
+        *("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical", "all-flat", "all-flat-mlp"),
     ]
     assert by_name["lite1-one_vs_rest"].features == ("lite1",)
     assert by_name["lite1-one_vs_rest"].sampler == RandomSampler()

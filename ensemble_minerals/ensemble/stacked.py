@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.folds import assign_folds
@@ -115,7 +115,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         Raises:
             FitError: If a member failed and that is not allowed.
             DataError: If a class has fewer row groups than folds.
-            ValueError: If a group straddles two folds.
+            ValueError: If a group straddles two folds, or lengths differ.
         """
         blocks, labels = self._check_training(X, y)
         check_classification_targets(labels)
@@ -126,6 +126,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             )
         encoded = encoded.astype(np.intp)
         given = np.arange(len(labels)) if groups is None else np.asarray(groups)
+        check_consistent_length(*blocks.values(), labels, given, folds)
         together = np.unique(given, return_inverse=True)[1].astype(np.intp)
         if folds is None:
             self.folds_ = assign_folds(labels, together, n_splits=self.n_splits, seed=self.random_state)
@@ -157,8 +158,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 name: FoldScorer.average([part for fit in fits for part in fit.scorer.parts])
                 for name, fits in fitted.fitted.items()
             }
-        self._stack(encoded, together)
-        self.meta_, temperature = self._fit_meta(self.store_.log_proba(), encoded, self.folds_, together)
+        with threadpool_limits(1):
+            self._stack(encoded, together)
+            self.meta_, temperature = self._fit_meta(self.store_.log_proba(), encoded, self.folds_, together)
         learners = tuple(CommitteeMember(m.name, m.features, scorers[m.name]) for m in whole)
         self.committee_ = Committee(learners, self.meta_.combination_, temperature)
         return self

@@ -26,7 +26,8 @@ FloatMatrix = NDArray[np.floating[Any]]
 CANDIDATES = ("best_single", "uniform", "greedy", "log_pool", "logistic")
 """Names of the candidates, from simple to complex."""
 
-_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+_PENALTIES = (0.001, 0.01, 0.1)
+_TOLERANCE = 1e-2  # penalized this much, a finer solution moves the log-loss in the sixth digit
 
 
 class MetaLearner:
@@ -130,7 +131,7 @@ class MetaLearner:
         if name == "log_pool":
             return Combination("product", _pool_weights(members, y), none)
         problem = LogisticProblem(y, np.ones(len(y)), n_classes)
-        ((weight, bias),) = solve_logistic(centered(members), [problem], penalty)
+        ((weight, bias),) = solve_logistic(centered(members), [problem], penalty, tol=_TOLERANCE)
         if n_classes == 2:
             weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
             bias = np.concatenate([np.zeros(1), bias])

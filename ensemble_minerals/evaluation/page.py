@@ -111,5 +111,4 @@ def _environment() -> Environment:
 
 def percent(share: float) -> str:
     """A share in words of a page: one decimal, never a 100 % that is none."""
-    text = f"{100 * share:.1f}"
-    return "99.9 %" if text == "100.0" and share < 1 else f"{text.removesuffix('.0')} %"
+    return f"{min(100 * share, 100.0 if share >= 1 else 99.9):.1f} %"

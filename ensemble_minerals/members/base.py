@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.logistic import LogisticHead
@@ -58,7 +58,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             groups: Row groups, shape (n,); inner splits keep a group on one side. Each row by itself if None.
 
         Raises:
-            ValueError: If there are fewer than two classes.
+            ValueError: If there are fewer than two classes, or lengths differ.
         """
         matrix, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(labels)
@@ -68,6 +68,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
                 f"{type(self).__name__} needs at least two classes; the data has one class: {str(self.classes_[0])!r}"
             )
         given = np.arange(len(labels)) if groups is None else np.asarray(groups)
+        check_consistent_length(matrix, given)
         space = RowSpace()
         reduced = space.fit_transform(matrix)
         return self.fit_reduced(

@@ -158,6 +158,4 @@ def test_an_answer_does_not_depend_on_the_other_rows(make):
     together = scorer.log_proba(rows)
     np.testing.assert_allclose(scorer.log_proba(rows[::-1])[::-1], together, rtol=1e-10, atol=1e-10)
     for row in (0, 33, 69):
-        np.testing.assert_allclose(
-            scorer.log_proba(rows[[row]])[0], together[row], rtol=1e-10, atol=1e-10
-        )
+        np.testing.assert_allclose(scorer.log_proba(rows[[row]])[0], together[row], rtol=1e-10, atol=1e-10)

@@ -17,7 +17,10 @@ from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_t
 from ensemble_minerals.networks.mlp import MLPHead
 
 CLASSES = ("bornite", "malachite", "muscovite", "pyrite", "quartz")
-NESTED = {"shiny": {"metallic": ["bornite", "pyrite"], "mica": ["muscovite"]}, "dull": ["malachite", "quartz"]}
+NESTED = {
+    "shiny": {"metallic": ["bornite", "pyrite"], "mica": ["muscovite"]},
+    "dull": ["malachite", "quartz"],
+}
 OTHER = {"green": ["malachite", "bornite"]}
 
 

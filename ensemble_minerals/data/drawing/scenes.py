@@ -18,28 +18,33 @@ _SKIN = ((0.62, 0.38, 0.28), (0.5, 0.29, 0.2), (0.3, 0.16, 0.1), (0.7, 0.47, 0.3
 
 def _background(rng: np.random.Generator, side: int) -> Field:
     """White, black, a studio gradient, or something busy (side, side, 3), linear light."""
-    kind = rng.choice(["white", "black", "studio", "gravel", "wood", "cloth", "blur"],
-                      p=[0.36, 0.18, 0.24, 0.06, 0.05, 0.05, 0.06])  # fmt: skip
-    ramp = np.linspace(0, 1, side, dtype=np.float32)[:, None] * np.ones((side, side), dtype=np.float32)
-    plain = np.ones((side, side, 3), dtype=np.float32)
+    kind = rng.choice(["white", "black", "studio", "busy"], p=[0.36, 0.18, 0.24, 0.22])
     if kind == "white":
-        return plain * np.float32(rng.uniform(0.75, 1.0))
+        return np.full((side, side, 3), rng.uniform(0.75, 1.0), dtype=np.float32)
     if kind == "black":
-        return plain * np.float32(rng.uniform(0.002, 0.02))
+        return np.full((side, side, 3), rng.uniform(0.002, 0.02), dtype=np.float32)
     tint = rng.uniform(0.05, 0.6, size=3) if rng.random() < 0.15 else rng.uniform(0.08, 0.6) * np.ones(3)
-    if kind == "studio":
-        return blend(tint * rng.uniform(0.1, 0.6), tint, ramp + 0.02 * noise(rng, side, 2, 2))
+    if kind == "busy":
+        return _busy_background(rng, side, tint)
+    ramp = np.broadcast_to(np.linspace(0, 1, side, dtype=np.float32)[:, None], (side, side))
+    return blend(tint * rng.uniform(0.1, 0.6), tint, ramp + 0.02 * noise(rng, side, 2, 2))
+
+
+def _busy_background(rng: np.random.Generator, side: int, tint: NDArray[np.float64]) -> Field:
+    """Gravel, wood, cloth, or something out of focus, most of them in the color `tint` (3,)."""
+    kind = rng.choice(["gravel", "wood", "cloth", "blur"], p=[0.28, 0.22, 0.22, 0.28])
+    ramp = np.broadcast_to(np.linspace(0, 1, side, dtype=np.float32)[:, None], (side, side))
     if kind == "gravel":
         across = int(rng.integers(12, 30))
         _, border, owner = cells(rng, side, across)
         tone = rng.uniform(0.3, 1.2, size=(across + 2) ** 2).astype(np.float32)[owner]
         tone *= (1.0 - np.exp(-7.0 * border)) * (1.0 + 0.15 * noise(rng, side, 10, 4))
-        return np.clip(tint * tone[..., None], 0.01, 1.0).astype(np.float32)
+        stones: Field = np.clip(tint.astype(np.float32) * tone[..., None], 0.01, 1.0)
+        return stones
     if kind == "wood":
         rings = strata(rng, ramp * rng.uniform(15, 40) + 0.6 * noise(rng, side, 2, 3), 0.7)
-        return blend(
-            (0.16, 0.08, 0.04), (0.45, 0.28, 0.15), 0.5 + 0.3 * (rings if rng.random() < 0.5 else rings.T)
-        )
+        fibers = rings if rng.random() < 0.5 else rings.T
+        return blend((0.16, 0.08, 0.04), (0.45, 0.28, 0.15), 0.5 + 0.3 * fibers)
     if kind == "cloth":
         weave = np.sin(ramp * rng.uniform(180, 400)) * np.sin(ramp.T * rng.uniform(180, 400))
         return blend(tint * 0.4, tint, 0.5 + 0.3 * weave + 0.15 * noise(rng, side, 4, 5))

@@ -1,0 +1,148 @@
+"""Draws an error analysis: a page that stands alone, and the same as JSON, CSV and PNG. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation import plots
+from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.evaluation.page import thumbnails, write_page
+from ensemble_minerals.evaluation.tables import write_tables
+from ensemble_minerals.evaluation.wording import show, span
+
+PAGE, DATA = "report.html", "report.json"
+
+SUSPECTS, CLUSTERS, OF_A_CLUSTER = 18, 12, 6
+"""Suspected labels, clusters of files, and files of a cluster that the page shows; the CSV files hold all."""
+
+_PICTURE_CHARACTERS = 4_200_000  # of all data addresses together, so that the page stays below 6 MB
+_SIDES = (208, 176, 144, 112, 88)  # px of a thumbnail's longer side: large where there are few
+_CHARACTERS_A_PIXEL = 0.45  # of a square of that side, measured on photos of specimens with a margin
+
+TITLES = {
+    "overview": "What was measured",
+    "scores": "Scores",
+    "classes": "By class",
+    "confusion": "Confusion matrix",
+    "pairs": "Confused pairs",
+    "sheets": "Class sheets",
+    "reliability": "Reliability",
+    "abstention": "Abstaining and sets",
+    "data": "Data to look at",
+    "slices": "Slices",
+    "members": "Members",
+    "learning_curve": "Learning curve",
+}
+"""Sections of the page, in order."""
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than a report.
+
+    Raises:
+        UserError: If it does, or is a file.
+    """
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / DATA).is_file()):
+        return
+    if folder.exists():
+        raise UserError(f"--out {folder} is there and is no report; choose another folder, or remove it")
+
+
+def draw_report(
+    analysis: Mapping[str, Any],
+    answers: Answers,
+    folder: Path,
+    *,
+    files: Mapping[str, Path],
+    n_threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Path, Path]:
+    """Write a report; the folder appears whole or not at all, and replaces an earlier report.
+
+    Args:
+        analysis: Of `error_analysis.analyze`.
+        answers: The rows it was made of.
+        folder: Where the report goes.
+        files: Where the photo of each path is; empty for a page without pictures.
+        n_threads: Threads that decode.
+        progress: Called with (pictures done, of all).
+
+    Returns:
+        The page and the JSON.
+
+    Raises:
+        UserError: If the folder holds something else, or cannot be written.
+    """
+    check_place(folder)
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / "tables").mkdir(parents=True)
+        (unfinished / "figures").mkdir()
+        text = json.dumps(analysis, indent=1, allow_nan=False)
+        (unfinished / DATA).write_text(text + "\n", encoding="ascii")
+        tables = write_tables(analysis, answers, unfinished / "tables")
+        figures = plots.draw(analysis, unfinished / "figures")
+        write_page(
+            unfinished / PAGE,
+            "report.html.j2",
+            title=f"Where {analysis['header']['bundle']} fails, and why",
+            synthetic=analysis["header"]["demonstration"],
+            report=analysis,
+            titles=TITLES,
+            figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704  # drawn by plots, text escaped
+            tables=tables,
+            pictures=_pictures(analysis, files, n_threads, progress),
+            shown={"suspects": SUSPECTS, "clusters": CLUSTERS, "of_a_cluster": OF_A_CLUSTER},
+            show=show,
+            span=span,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder / PAGE, folder / DATA
+
+
+def _pictures(
+    analysis: Mapping[str, Any],
+    files: Mapping[str, Path],
+    n_threads: int,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, str]:
+    """A thumbnail for each path that the page shows, as large as the page can bear."""
+    uses = [path for path in _shown_paths(analysis) if path in files]
+    side = next(
+        (one for one in _SIDES if len(uses) * one**2 * _CHARACTERS_A_PIXEL < _PICTURE_CHARACTERS), _SIDES[-1]
+    )
+    paths = list(dict.fromkeys(uses))
+    pictures: dict[str, str] = {}
+    total = 0
+    drawn = thumbnails([files[path] for path in paths], side=side, n_threads=n_threads)
+    for path, picture in zip(paths, drawn, strict=True):
+        total += len(picture) * uses.count(path)
+        pictures[path] = picture if total < _PICTURE_CHARACTERS else ""
+        if progress is not None:
+            progress(len(pictures), len(paths))
+    return pictures
+
+
+def _shown_paths(analysis: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of the photos in the order in which the page shows them, one as often as it does."""
+    for pair in analysis["pairs"]:
+        yield from (photo["path"] for photo in pair["mistaken"] + pair["like"])
+    for sheet in analysis["sheets"]:
+        yield from (photo["path"] for photo in sheet["worst"] + sheet["typical"])
+    yield from (photo["path"] for photo in analysis["labels"]["suspects"][:SUSPECTS])
+    for kind in ("conflicts", "duplicates"):
+        for cluster in analysis["files"][kind][:CLUSTERS]:
+            yield from (file["path"] for file in cluster["files"][:OF_A_CLUSTER])

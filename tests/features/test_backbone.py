@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save_file
+
+from ensemble_minerals.errors import ConfigError, WeightsError
+from ensemble_minerals.features import backbone
+from ensemble_minerals.features.backbone import BackboneSource
+from ensemble_minerals.features.source import FeatureSource, fingerprint_of
+
+SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[NDArray[np.uint8]]:
+    rng = np.random.default_rng(5)
+    shapes = [(90, 130, 3), (200, 100, 3), (64, 64, 3)]
+    return [rng.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(3)
+    file = tmp_path_factory.mktemp("weights") / "resnet.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def source(weights: Path, cache_dir: Path | None = None, **changes: Any) -> BackboneSource:
+    return BackboneSource(
+        "small", "test_resnet", str(weights), **{**SMALL, "cache_dir": cache_dir, **changes}
+    )
+
+
+def test_it_is_a_feature_source(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
+    small = source(weights, cache_dir)
+    assert isinstance(small, FeatureSource)
+    features = small.extract(photos)
+    assert features.shape == (3, 4, small.n_features)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert (small.name, small.n_views, small.side) == ("small", 4, 92)
+    assert [columns.stop for columns in small.layers.values()][-1] == small.n_features
+    assert small.embedding.stop - small.embedding.start == 96
+    assert small.extract([]).shape == (0, 4, small.n_features)
+
+
+def test_facts_are_plain_and_decide_the_fingerprint(weights: Path, cache_dir: Path) -> None:
+    small = source(weights, cache_dir)
+    facts = json.loads(json.dumps(small.facts))
+    assert fingerprint_of(facts) == small.fingerprint
+    assert facts["views"] == ["squash", "squash_flip", "center", "detail"]
+    assert facts["layers"] == ["stage0", "stage1", "stage2", "stage3", "stage4"]
+    assert (facts["engine"], facts["precision"], facts["engine_note"]) == ("openvino", "float32", "")
+    assert facts["initialization"] == "pretrained"
+    assert set(facts["versions"]) == {"openvino", "pillow", "timm", "torch"}
+    assert min(small.agreement.values()) > 0.999
+
+
+def test_what_moves_the_numbers_moves_the_fingerprint(
+    tmp_path: Path, weights: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = source(weights, cache_dir).fingerprint
+    copy = tmp_path / "elsewhere.safetensors"
+    shutil.copy(weights, copy)
+    assert source(copy, cache_dir).fingerprint == same
+    renamed = BackboneSource("other", "test_resnet", str(weights), **SMALL, cache_dir=cache_dir)
+    assert renamed.fingerprint == same
+    monkeypatch.chdir(weights.parent)
+    relative = BackboneSource("small", "test_resnet", weights.name, **SMALL, cache_dir=cache_dir)
+    assert relative.fingerprint == same
+    changed = [
+        source(weights, cache_dir, size=96),
+        source(weights, cache_dir, views=["squash"]),
+        source(weights, cache_dir, layers=[0, 1]),
+        source(weights, cache_dir, engine="torch"),
+        source(weights, cache_dir, preprocessing={"mean": [0, 0, 0], "std": [1, 1, 1]}),
+        BackboneSource("small", "test_resnet", "random", **SMALL, cache_dir=cache_dir),
+    ]
+    assert len({same, *(each.fingerprint for each in changed)}) == 1 + len(changed)
+    assert changed[-1].facts["initialization"] == "random"
+
+
+def test_changed_weights_are_noticed(tmp_path: Path, weights: Path, cache_dir: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    shutil.copy(weights, file)
+    before = source(file, cache_dir).fingerprint
+    network = timm.create_model("test_resnet", num_classes=0)
+    save_file(network.state_dict(), file)
+    assert source(file, cache_dir).fingerprint != before
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_photo_does_not_see_its_neighbors(
+    weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]], engine: str
+) -> None:
+    small = source(weights, cache_dir, engine=engine)
+    together = small.extract(photos)
+    np.testing.assert_array_equal(np.concatenate([small.extract([photo]) for photo in photos]), together)
+    np.testing.assert_array_equal(small.extract(photos[::-1]), together[::-1])
+
+
+def test_engines_agree(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
+    one, other = (source(weights, cache_dir, engine=engine) for engine in ("torch", "openvino"))
+    np.testing.assert_allclose(one.extract(photos), other.extract(photos), rtol=1e-3, atol=1e-4)
+
+
+def forbid(*_: Any, **__: Any) -> None:
+    raise AssertionError("the network should not be loaded again")
+
+
+def test_a_network_is_converted_once(
+    tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = source(weights, tmp_path)
+    features, facts, layers = first.extract(photos), first.facts, first.layers
+    monkeypatch.setattr(backbone, "load_network", forbid)
+    second = source(weights, tmp_path)
+    assert (second.facts, second.layers, second.agreement) == (facts, layers, first.agreement)
+    np.testing.assert_array_equal(second.extract(photos), features)
+
+
+def test_a_damaged_cache_is_made_anew(tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]]) -> None:
+    features = source(weights, tmp_path).extract(photos)
+    for name, damage in (("network.bin", b"torn"), ("card.json", b"{")):
+        (file,) = tmp_path.glob(f"networks/*/{name}")
+        file.write_bytes(damage)
+        np.testing.assert_array_equal(source(weights, tmp_path).extract(photos), features)
+        assert file.stat().st_size > len(damage)
+    assert len(list((tmp_path / "networks").iterdir())) == 1
+
+
+def test_it_works_without_a_cache(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
+    small = source(weights)
+    expected = source(weights, cache_dir).extract(photos)
+    np.testing.assert_allclose(small.extract(photos), expected, rtol=1e-4, atol=1e-5)
+    assert small.fingerprint == source(weights, cache_dir).fingerprint
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_it_travels_to_other_processes(
+    weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]], cached: bool
+) -> None:
+    small = source(weights, cache_dir if cached else None)
+    features = small.extract(photos)
+    twin = pickle.loads(pickle.dumps(small))
+    assert twin.fingerprint == small.fingerprint
+    np.testing.assert_array_equal(twin.extract(photos), features)
+
+
+def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
+    lite = BackboneSource(
+        "lite0",
+        "tf_efficientnet_lite0",
+        "package:efficientnet_lite0",
+        precision="float32",
+        views=["squash"],
+        cache_dir=cache_dir,
+    )
+    assert (lite.n_features, lite.side) == (4128, 224)
+    features = lite.extract(photos[:1])
+    picture = Image.fromarray(photos[0]).resize((224, 224), Image.Resampling.BICUBIC)
+    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    network = backbone.load_network("tf_efficientnet_lite0", "package:efficientnet_lite0").network
+    with torch.inference_mode():
+        expected = network.forward_features(x).mean((2, 3)).numpy()
+    np.testing.assert_allclose(features[0, :, lite.embedding], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_cached_network_needs_no_torch(tmp_path: Path, weights: Path, cache_dir: Path) -> None:
+    small = source(weights, cache_dir)
+    photo = np.full((80, 80, 3), 90, np.uint8)
+    features = small.extract([photo])
+    script = f"""
+import sys
+from pathlib import Path
+import numpy as np
+from ensemble_minerals.features.backbone import BackboneSource
+small = BackboneSource("small", "test_resnet", {str(weights)!r}, size=64, precision="float32",
+                       cache_dir=Path({str(cache_dir)!r}))
+assert small.fingerprint == {small.fingerprint!r}
+assert "openvino" not in sys.modules
+np.save({str(tmp_path / "features.npy")!r}, small.extract([np.full((80, 80, 3), 90, np.uint8)]))
+assert not {{"torch", "timm", "sklearn", "pandas"}} & set(sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(backbone.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), features)
+
+
+def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no weights file"):
+        BackboneSource("a", "test_resnet", "gone.pth", base_dir=tmp_path)
+    with pytest.raises(ConfigError, match="views"):
+        BackboneSource("a", "test_resnet", "random", views=["corner"])
+    with pytest.raises(WeightsError, match="preprocessing"):
+        BackboneSource("a", "test_resnet", "random", preprocessing={"mean": [0]})
+    with pytest.raises(ConfigError, match="layers"):
+        _ = BackboneSource("a", "test_resnet", "random", layers=[50], **SMALL).facts

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ensemble_minerals.errors import ConfigError
+from ensemble_minerals.features.views import VIEWS, check_views, draw_views, needed_side
+
+
+@pytest.fixture
+def photo() -> NDArray[np.uint8]:
+    """200 wide, 100 high; red grows to the right, green downwards; a blue frame 10 px wide."""
+    pixels = np.zeros((100, 200, 3), np.uint8)
+    pixels[..., 0] = np.arange(200)[None]
+    pixels[..., 1] = np.arange(100)[:, None] * 2
+    pixels[:10, :, 2] = pixels[-10:, :, 2] = pixels[:, :10, 2] = pixels[:, -10:, 2] = 255
+    return pixels
+
+
+def view(photo: NDArray[np.uint8], name: str, size: int = 50) -> NDArray[np.uint8]:
+    (drawn,) = draw_views(photo, [name], size)
+    assert drawn.shape == (size, size, 3)
+    assert drawn.dtype == np.uint8
+    assert drawn.flags.c_contiguous
+    return drawn
+
+
+def red_span(drawn: NDArray[np.uint8]) -> tuple[int, int]:
+    row = drawn[len(drawn) // 2, :, 0].astype(int)
+    return int(row[0]), int(row[-1])
+
+
+def test_squash_holds_the_whole_picture(photo: NDArray[np.uint8]) -> None:
+    drawn = view(photo, "squash")
+    assert red_span(drawn) == (pytest.approx(2, abs=2), pytest.approx(198, abs=2))
+    assert (drawn[[0, -1], :, 2] > 200).all()
+
+
+def test_center_is_the_middle_square_of_the_shorter_side(photo: NDArray[np.uint8]) -> None:
+    drawn = view(photo, "center")
+    assert red_span(drawn) == (pytest.approx(50, abs=2), pytest.approx(149, abs=2))
+    assert (drawn[[0, -1], 10:-10, 2] > 200).all()  # full height
+    assert (drawn[10:-10, [0, -1], 2] == 0).all()
+
+
+def test_detail_is_the_middle_of_that(photo: NDArray[np.uint8]) -> None:
+    drawn = view(photo, "detail")
+    assert red_span(drawn) == (pytest.approx(65, abs=2), pytest.approx(134, abs=2))
+    assert (drawn[..., 2] == 0).all()
+
+
+def test_pad_keeps_the_shape_on_white(photo: NDArray[np.uint8]) -> None:
+    drawn = view(photo, "pad")
+    assert (drawn[:12] == 255).all()
+    assert (drawn[-12:] == 255).all()
+    assert red_span(drawn) == (pytest.approx(2, abs=3), pytest.approx(198, abs=3))
+    upright = view(np.ascontiguousarray(photo.transpose(1, 0, 2)), "pad")
+    assert (upright[:, :12] == 255).all()
+    assert view(photo[:1], "pad").shape == (50, 50, 3)
+
+
+@pytest.mark.parametrize("base", ["squash", "center", "detail", "pad"])
+def test_a_flip_is_the_mirror_image(photo: NDArray[np.uint8], base: str) -> None:
+    np.testing.assert_array_equal(view(photo, f"{base}_flip"), view(photo, base)[:, ::-1])
+
+
+def test_views_come_in_the_order_asked_for(photo: NDArray[np.uint8]) -> None:
+    names = ["detail", "squash_flip", "squash"]
+    for drawn, name in zip(draw_views(photo, names, 50), names, strict=True):
+        np.testing.assert_array_equal(drawn, view(photo, name))
+
+
+def test_the_decoder_is_asked_for_enough() -> None:
+    assert needed_side(["squash", "center"], 224) == 224
+    assert needed_side(["squash", "detail"], 224) == 320
+    assert needed_side(["detail_flip"], 100) == 143
+
+
+@pytest.mark.parametrize("names", [[], ["squash", "squash"], ["corner"]])
+def test_views_are_checked(names: list[str]) -> None:
+    with pytest.raises(ConfigError, match="views: .* each once"):
+        check_views(names)
+    assert check_views(VIEWS) == VIEWS
