@@ -352,8 +352,9 @@ def demo(
         summaries.show_predictions(shown, made.predictions, synthetic=True)
         terminal.say(shown)
         terminal.say(shown, "All of this is synthetic. Where to look:")
+        width = max(len(str(path)) for path, _ in made.places())
         for path, what in made.places():
-            terminal.say(shown, f"  {path}  {what}")
+            terminal.say(shown, f"  {path!s:{width}}  {what}")
         terminal.say(shown, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")
 
 

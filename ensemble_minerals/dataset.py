@@ -121,6 +121,8 @@ def load_dataset(
             list(built.values()),
             store=store,
             n_threads=n_threads,
+            max_pixels=config.data.max_pixels,
+            min_side=config.data.min_side,
             progress=listener.stage("Computing features"),
         )
     manifest, compared = _drop_unreadable(manifest, readable, found.errors)

@@ -131,7 +131,12 @@ def fit(
     }
     metrics = _metrics(ensemble, dataset, labels, classes, seconds)
     facts = {
-        "data": {"digest": manifest.digest, "root": manifest.root.name, "root_path": str(manifest.root.resolve()), **counts(manifest)},
+        "data": {
+            "digest": manifest.digest,
+            "root": manifest.root.name,
+            "root_path": str(manifest.root.resolve()),
+            **counts(manifest),
+        },
         "notes": notes,
         "failures": [vars(failure) for failure in ensemble.failures_],
         "demonstration": (manifest.root / ".synthetic").is_file(),

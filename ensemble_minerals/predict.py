@@ -71,10 +71,12 @@ class Predictor:
             chunk = paths[start : start + _CHUNK]
             found = extract_features(
                 chunk,
-                [str(number) for number in range(start, start + len(chunk))],
+                [""] * len(chunk),
                 list(self.sources.values()),
                 store=None,
                 n_threads=self.n_threads,
+                max_pixels=self.bundle.config.data.max_pixels,
+                min_side=self.bundle.config.data.min_side,
                 progress=None if progress is None else _shifted(progress, start, len(paths)),
             )
             for position, error in found.errors.items():

@@ -138,7 +138,7 @@ def _look(
     }
     files = [manifest.file(int(row)) for row in rows]
     if not any(file.is_file() for file in files):
-        return measures, f"the photos are no longer at {manifest.root}; --photos says where they are now"
+        return measures, f"The photos are no longer at {manifest.root}; --photos says where they are now."
     look = partial(_measured, config=config)
     seen: list[dict[str, float]] = []
     with ThreadPoolExecutor(n_threads, thread_name_prefix="look") as pool:
@@ -152,7 +152,9 @@ def _look(
 def _measured(file: Path, config: Config) -> dict[str, float]:
     try:
         limits = config.data
-        return measure(decode(file, at_least=SIDE, max_pixels=limits.max_pixels, min_side=limits.min_side).pixels)
+        return measure(
+            decode(file, at_least=SIDE, max_pixels=limits.max_pixels, min_side=limits.min_side).pixels
+        )
     except ImageError:  # moved or damaged since the fit: the slices count it as not measured
         return {}
 
@@ -205,7 +207,9 @@ def _costs(bundle: Bundle) -> dict[str, dict[str, float | None]]:
         costs[member.name] = {
             "fit_seconds": metrics.get("member_seconds", {}).get(member.name),
             "predict_ms": _total([source.get("predict_ms") for source in sources]),
-            "megabytes": _total([_megabytes(member.scorer), *(source.get("megabytes") for source in sources)]),
+            "megabytes": _total(
+                [_megabytes(member.scorer), *(source.get("megabytes") for source in sources)]
+            ),
         }
     return costs
 

@@ -149,7 +149,9 @@ def score_folder(
         "copies": "are copies of another photo of the folder",
         "conflicts": "show the same picture under two classes",
     }
-    notes = tuple(f"Not scored: {left_out[key]:,} that {text}." for key, text in words.items() if left_out[key])
+    notes = tuple(
+        f"Not scored: {left_out[key]:,} that {text}." for key, text in words.items() if left_out[key]
+    )
     return Scored("labeled_folder", sentence, answers, rows, manifest, notes)
 
 
@@ -158,9 +160,7 @@ def _positions(bundle: Bundle, manifest: Manifest, rows: NDArray[np.intp]) -> ND
     return np.array([position[str(label)] for label in manifest.label[rows]], dtype=np.int64)
 
 
-def _scan(
-    bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, listener: Listener
-) -> Manifest:
+def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, listener: Listener) -> Manifest:
     limits = bundle.config.data
     if cache_dir is not None:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -188,8 +188,16 @@ def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifes
     groups = alike.row_group[len(known) :]
     of_fit = np.isin(groups, alike.row_group[: len(known)])
     marks = {
-        "copies": (_later(alike.copies, len(known)), Status.DUPLICATE, "exact copy of another photo of its class"),
-        "fit": (np.flatnonzero(of_fit), Status.EXCLUDED, "took part in the fit, or looks like a photo that did"),
+        "copies": (
+            _later(alike.copies, len(known)),
+            Status.DUPLICATE,
+            "exact copy of another photo of its class",
+        ),
+        "fit": (
+            np.flatnonzero(of_fit),
+            Status.EXCLUDED,
+            "took part in the fit, or looks like a photo that did",
+        ),
         "conflicts": (
             _later(alike.conflicts, len(known)),
             Status.CONFLICT,

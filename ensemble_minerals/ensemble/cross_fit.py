@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
@@ -266,14 +267,15 @@ def _save(checkpoint: Path | None, fitted: FittedFold) -> None:
 
 
 def _load(checkpoint: Path | None, member: str, fold: int, names: tuple[str, ...]) -> FittedFold | None:
-    """A finished task of an earlier run, or None."""
+    """A finished task of an earlier run, or None where there is none, or a damaged one."""
     if checkpoint is None or not _path(checkpoint, member, fold).is_file():
         return None
-    from safetensors import safe_open
-
     path = _path(checkpoint, member, fold)
-    with safe_open(path, framework="numpy") as file:
-        facts = json.loads(file.metadata()["facts"])
-    arrays = load_file(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+        arrays = load_file(path)
+    except SafetensorError:
+        return None
     scorer = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
     return FittedFold(member, fold, scorer, arrays["proba"], tuple(facts["notes"]), facts["seconds"])

@@ -64,7 +64,7 @@ def compare_arms(
         if arm.name != FULL and not np.isnan(run.proba[arm.name]).any()
     ]
     for row, arm in tested:
-        row |= _paired(full, run.proba[arm.name], y, groups, run.folds, bootstrap)
+        row.update(_paired(full, run.proba[arm.name], y, groups, run.folds, bootstrap))
     family = [row for row, arm in tested if arm.kind != "protocol"]
     for score in ("accuracy", "log_loss"):
         adjusted = holm([row["p"][score] for row in family])
@@ -161,8 +161,9 @@ def _resolution(
     full: NDArray[np.floating[Any]], run: AblationRun, y: NDArray[np.intp], groups: NDArray[np.intp]
 ) -> dict[str, Any]:
     """The smallest difference in accuracy that these data can show."""
-    reference = next((name for name in ("best_single", "uniform") if name in run.proba), None)
-    reference = reference or next((arm.name for arm in run.arms if arm.name != FULL), None)
+    others: list[str] = [name for name in ("best_single", "uniform") if name in run.proba]
+    others += [arm.name for arm in run.arms if arm.name != FULL]
+    reference = others[0] if others else None
     if reference is None:
         return {"detectable": None, "sentence": "There is one arm only, so nothing is compared."}
     test = mcnemar(full[0].argmax(axis=1) == y, run.proba[reference][0].argmax(axis=1) == y, groups)

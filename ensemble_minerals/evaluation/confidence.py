@@ -104,7 +104,7 @@ def sets_section(answers: Answers, calibration: Answers | None = None) -> dict[s
         a ``reason`` where there is only one fold.
     """
     if calibration is None and len(np.unique(answers.folds)) < 2:
-        return {"levels": [], "reason": "sets are calibrated on other folds, and all rows are of one fold"}
+        return {"levels": [], "reason": "Sets are calibrated on other folds, and all rows are of one fold."}
     return {"levels": [_level(answers, calibration, level) for level in LEVELS], "reason": None}
 
 

@@ -20,6 +20,7 @@ from ensemble_minerals.evaluation.metrics import LOWER_IS_BETTER, METRICS, Float
 from ensemble_minerals.evaluation.mistakes import confused_pairs, confusion_section
 from ensemble_minerals.evaluation.slices import Measures, slice_table, slicings
 from ensemble_minerals.evaluation.suspects import files_section, label_section
+from ensemble_minerals.evaluation.wording import findings
 
 FORMAT = 1
 """Of the JSON that `analyze` returns."""
@@ -64,7 +65,7 @@ def analyze(answers: Answers, known: Circumstances, *, seed: int = 0) -> dict[st
 
     Returns:
         JSON values, one entry a section of the report; an interval is a mapping of ``estimate``, ``low``,
-        ``high`` and ``level``; None stands where a number is not defined.
+        ``high`` and ``level``; None stands where a number is not defined. ``findings`` heads each section.
     """
     bootstrap = GroupBootstrap(answers.groups, seed=seed)
     weights, meaning = member_weights(known.combination, len(answers.members))
@@ -94,6 +95,7 @@ def analyze(answers: Answers, known: Circumstances, *, seed: int = 0) -> dict[st
         "learning_curve": known.learning_curve,
     }
     plain: dict[str, Any] = jsonable(sections)
+    plain["findings"] = findings(plain)
     return plain
 
 

@@ -110,5 +110,5 @@ def _environment() -> Environment:
 
 
 def percent(share: float) -> str:
-    """A share in words of a page: one decimal, never a 100 % that is none."""
-    return f"{min(100 * share, 100.0 if share >= 1 else 99.9):.1f} %"
+    """A share as a page says it: one decimal, never a 100 % that is none, and no line break before the sign."""
+    return f"{min(100 * share, 100.0 if share >= 1 else 99.9):.1f}\N{NO-BREAK SPACE}%"

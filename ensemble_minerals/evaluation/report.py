@@ -15,7 +15,7 @@ from ensemble_minerals.evaluation import plots
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.page import thumbnails, write_page
 from ensemble_minerals.evaluation.tables import write_tables
-from ensemble_minerals.evaluation.wording import show, span
+from ensemble_minerals.evaluation.wording import SCORES, show, span
 
 PAGE, DATA = "report.html", "report.json"
 
@@ -101,6 +101,7 @@ def draw_report(
             tables=tables,
             pictures=_pictures(analysis, files, n_threads, progress),
             shown={"suspects": SUSPECTS, "clusters": CLUSTERS, "of_a_cluster": OF_A_CLUSTER},
+            score_words=SCORES,
             show=show,
             span=span,
         )

@@ -5,6 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+SCORES: Mapping[str, Mapping[str, str]] = {
+    "accuracy": {"title": "Accuracy", "kind": "percent", "meaning": "Photos answered right."},
+    "balanced_accuracy": {
+        "title": "Balanced accuracy",
+        "kind": "percent",
+        "meaning": "Mean of the classes' recalls: every class counts alike.",
+    },
+    "macro_f1": {"title": "Macro F1", "kind": "decimal", "meaning": "Mean of the classes' F1."},
+    "log_loss": {
+        "title": "Log-loss",
+        "kind": "decimal",
+        "meaning": "Surprise at the true class, in nats; confident errors cost most.",
+    },
+    "brier": {
+        "title": "Brier score",
+        "kind": "decimal",
+        "meaning": "Squared distance of the probabilities to the truth, summed over classes, 0 to 2.",
+    },
+    "ece": {
+        "title": "Calibration error (ECE)",
+        "kind": "decimal",
+        "meaning": "Gap between stated and observed frequency in 15 equal bins, freed of what chance alone adds.",
+    },
+    "ece_adaptive": {
+        "title": "Calibration error, adaptive",
+        "kind": "decimal",
+        "meaning": "The same in 15 bins of equal count.",
+    },
+    "kappa": {"title": "Cohen's kappa", "kind": "decimal", "meaning": "Agreement with the labels beyond chance."},
+    "mcc": {
+        "title": "Matthews correlation",
+        "kind": "decimal",
+        "meaning": "Correlation of labels and answers over all classes.",
+    },
+}
+"""How each score of `metrics.METRICS` is called, printed and explained."""
+
 NOTHING = "\N{EN DASH}"
 """Stands where a number is not defined."""
 

@@ -176,8 +176,9 @@ class BackboneSource:
 
     def _prepare(self) -> Card:
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
-        network, facts = self._load()
-        choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
+        with engines.one_thread():
+            network, facts = self._load()
+            choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
         card = Card(
             facts={
                 **facts,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -61,13 +62,13 @@ class TorchEngine:
     def __init__(self, network: TappedNetwork, precision: Precision, device: str = "cpu") -> None:
         import torch
 
+        if torch.get_num_threads() > processor.cores():
+            torch.set_num_threads(processor.cores())
         self._n_features = network.n_features
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack the pair
         self._precision = precision
         self._device = device
         self._batch = 1 if device == "cpu" else _GPU_BATCH
-        if device == "cpu" and torch.get_num_threads() > processor.cores():
-            torch.set_num_threads(processor.cores())
 
     def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
         """See `Engine.run`."""
@@ -180,6 +181,8 @@ def choose(
         notes.append("this processor has no bfloat16")
         precision = "float32"
     reference = TorchEngine(network, "float32")
+    if (engine, precision, device) == ("torch", "float32", "cpu"):
+        return Choice(reference, "torch", "float32", "cpu")
     pictures = probes(network.size)
     expected = reference.run(pictures, len(pictures))
     model = convert(network, notes) if engine == "openvino" else None
@@ -206,6 +209,23 @@ def choose(
 def _candidates(engine: Name, precision: Precision) -> list[tuple[Name, Precision]]:
     wanted: list[tuple[Name, Precision]] = [(engine, precision), (engine, "float32"), ("torch", "float32")]
     return list(dict.fromkeys(wanted))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread for a while.
+
+    For a handful of pictures it is nearly as quick as several, and it does not wait at barriers where other
+    programs use the cores: there several threads took a hundred times longer.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def installed() -> bool:

@@ -195,7 +195,8 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self.classes_, encoded = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"LogisticHead needs samples of at least two classes; the data has one class: {str(self.classes_[0])!r}"
+                "LogisticHead needs samples of at least two classes; the data has one class: "
+                f"{str(self.classes_[0])!r}"
             )
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_))
         stack = _Stack(matrix, [problem], self.C)

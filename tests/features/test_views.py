@@ -79,6 +79,6 @@ def test_the_decoder_is_asked_for_enough() -> None:
 
 @pytest.mark.parametrize("names", [[], ["squash", "squash"], ["corner"]])
 def test_views_are_checked(names: list[str]) -> None:
-    with pytest.raises(ConfigError, match="views: .* each once"):
+    with pytest.raises(ConfigError, match=r"views: .* each once"):
         check_views(names)
     assert check_views(VIEWS) == VIEWS

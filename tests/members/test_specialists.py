@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -52,7 +54,7 @@ def answers(shared, *nodes):
 class Spy(ClassifierMixin, BaseEstimator):
     """Answers with the shares of the labels, and keeps what it was given."""
 
-    seen: list[dict] = []
+    seen: ClassVar[list[dict]] = []
 
     def __init__(self, random_state=None):
         self.random_state = random_state
@@ -195,7 +197,7 @@ def test_a_head_that_splits_by_groups_is_given_them_where_nothing_is_added():
 
 
 def test_a_head_that_splits_after_oversampling_is_refused():
-    with pytest.raises(ValueError, match="copies of a row would stand on both sides.*`resample`"):
+    with pytest.raises(ValueError, match=r"copies of a row would stand on both sides.*`resample`"):
         training(GroupSpy(), "random").train([ALL])
 
 

@@ -179,7 +179,7 @@ def test_wrong_trees():
     X, y = specimens()
     with pytest.raises(TaxonomyError, match="'biotit'"):
         HierarchicalClassifier({"mica": ["biotit", "muscovite"]}).fit(X, y)
-    with pytest.raises(ValueError, match="taxonomy='automatic'.*'auto'"):
+    with pytest.raises(ValueError, match=r"taxonomy='automatic'.*'auto'"):
         HierarchicalClassifier("automatic").fit(X, y)
 
 
