@@ -6,6 +6,7 @@ answered), 130 interrupted. Nothing heavy is imported before a command runs, so 
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -94,7 +95,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal's encoding lacks
             stream.reconfigure(errors="replace")
-    app()
+    try:
+        app()
+    except SystemExit as ending:
+        if ending.code == _INTERRUPTED:  # threads may still compute; Python's own way out aborts under them
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_INTERRUPTED)
+        raise
 
 
 def _show_version(wanted: bool) -> None:

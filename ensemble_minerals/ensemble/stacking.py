@@ -27,6 +27,7 @@ CANDIDATES = ("best_single", "uniform", "greedy", "log_pool", "logistic")
 """Names of the candidates, from simple to complex."""
 
 _PENALTIES = (0.001, 0.01, 0.1)
+_ROUNDING = 1e-12  # nats; candidates that give the same answers are equal, whatever the order of their sums
 _TOLERANCE = 1e-2  # penalized this much, a finer solution moves the log-loss in the sixth digit
 
 
@@ -97,7 +98,7 @@ class MetaLearner:
         if self.one_standard_error:
             for name in names:
                 gap, error = _paired_gap(losses[name] - losses[best], groups)
-                if gap <= error:
+                if gap <= error + _ROUNDING:
                     self.chosen_ = name
                     break
         self.cross_fitted_ = answers[self.chosen_]

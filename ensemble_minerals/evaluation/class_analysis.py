@@ -69,8 +69,8 @@ def class_sheets(
         ``mistaken_for_it``.
     """
     n_classes = len(answers.classes)
-    worst = min(max(90 // n_classes, 3), 8) if worst is None else worst
-    typical = min(max(45 // n_classes, 2), 4) if typical is None else typical
+    worst = 12 if n_classes <= 10 else 6 if worst is None else worst
+    typical = 6 if n_classes <= 10 else 3 if typical is None else typical
     sheets = []
     for k, name in enumerate(answers.classes):
         rows = np.flatnonzero(answers.y == k)

@@ -46,7 +46,7 @@ def confusion_section(answers: Answers) -> dict[str, Any]:
     }
 
 
-def confused_pairs(answers: Answers, *, most: int = 10, examples: int = 4) -> list[dict[str, Any]]:
+def confused_pairs(answers: Answers, *, most: int = 10, examples: int = 3) -> list[dict[str, Any]]:
     """The most frequent mistakes (given label, answer), with photos to look at side by side.
 
     Args:

@@ -31,7 +31,7 @@ _VARIABLES = {
     FAINT: "--accent-soft",
 }
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # keys are checked when they are set
     "font.family": ["DejaVu Sans"],
     "font.size": 8.5,
     "text.parse_math": False,
@@ -128,9 +128,10 @@ def _forest(
     marker: str = "o",
     label: str | None = None,
     offset: float = 0.0,
+    first: int = 0,
 ) -> None:
-    """Points with intervals, one row each, the first on top."""
-    for position, (_, interval) in enumerate(rows):
+    """Points with intervals, one row each from position `first` on, downwards."""
+    for position, (_, interval) in enumerate(rows, start=first):
         if interval["estimate"] is None:
             axes.text(
                 0.5, position, "not defined", transform=axes.get_yaxis_transform(), color=SOFT, va="center"
@@ -147,10 +148,10 @@ def _forest(
             color=color,
             markerfacecolor=color if marker == "o" else "none",
             linestyle="none",
-            label=label if position == 0 else None,
+            label=label if position == first else None,
         )
-    axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_yticks(range(first, first + len(rows)), [_short(name) for name, _ in rows])
+    axes.set_ylim(first + len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
 
@@ -225,7 +226,7 @@ def _reliability(section: Mapping[str, Any]) -> Figure:
             color=SECOND,
             label="before the temperature",
         )
-    _stated_against_observed(upper, section["after"]["bins"], label="after the temperature")
+    _stated_against_observed(upper, section["after"]["bins"], "-", "after the temperature")
     upper.set_ylabel("right")
     upper.legend(loc="upper left")
     _counts(lower, section["after"]["bins"])
@@ -237,7 +238,7 @@ def _class_reliability(section: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(3.4, 3.3), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.6, 1])
     _diagonal(upper)
-    _stated_against_observed(upper, section["bins"])
+    _stated_against_observed(upper, section["bins"], "none")
     upper.set_ylabel("frequency")
     _counts(lower, section["bins"])
     lower.set_xlabel(f"probability of {_short(section['name'])}")
@@ -251,7 +252,7 @@ def _diagonal(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(_PERCENT)
 
 
-def _stated_against_observed(axes: Axes, bins: Rows, label: str | None = None) -> None:
+def _stated_against_observed(axes: Axes, bins: Rows, line: str, label: str | None = None) -> None:
     for one in bins:
         observed = one["observed"]
         axes.plot([one["stated"]] * 2, [observed["low"], observed["high"]], color=FIRST, linewidth=1.2)
@@ -260,6 +261,7 @@ def _stated_against_observed(axes: Axes, bins: Rows, label: str | None = None) -
         [one["observed"]["estimate"] for one in bins],
         marker="o",
         markersize=5,
+        linestyle=line,
         linewidth=1,
         color=FIRST,
         label=label,
@@ -342,10 +344,9 @@ def _members(section: Mapping[str, Any]) -> Figure:
     whole = [("ensemble", section["ensemble"]["accuracy"]), ("plain average", section["uniform"]["accuracy"])]
     rows = whole + [(row["name"], row["accuracy"]) for row in section["members"]]
     figure, axes = _canvas(4.8, 1.1 + 0.27 * len(rows))
-    _forest(axes, rows, color=SECOND, marker="s")
     _forest(axes, rows[:1], color=FIRST)
+    _forest(axes, rows[1:], color=SECOND, marker="s", first=1)
     axes.set_yticks(range(len(rows)), [_short(name) for name, _ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.axvline(section["oracle"], color=SOFT, linestyle=":", linewidth=1.2)
     axes.annotate(
         "some member is right",

@@ -97,7 +97,7 @@ def draw_report(
             synthetic=analysis["header"]["demonstration"],
             report=analysis,
             titles=TITLES,
-            figures={name: Markup(svg) for name, svg in figures.items()},  # noqa: S704  # drawn by plots, text escaped
+            figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
             tables=tables,
             pictures=_pictures(analysis, files, n_threads, progress),
             shown={"suspects": SUSPECTS, "clusters": CLUSTERS, "of_a_cluster": OF_A_CLUSTER},

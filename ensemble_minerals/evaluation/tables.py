@@ -35,7 +35,9 @@ def write_tables(analysis: Mapping[str, Any], answers: Answers, folder: Path) ->
         "reliability": _reliability(analysis["reliability"]),
         "risk_coverage": _columns(analysis["abstention"]["curve"]),
         "prediction_sets": [
-            {"level": level["level"], **row} for level in analysis["sets"]["levels"] for row in level["by_class"]
+            {"level": level["level"], **row}
+            for level in analysis["sets"]["levels"]
+            for row in level["by_class"]
         ],
         "suspected_labels": [_plain(photo) for photo in analysis["labels"]["suspects"]],
         "duplicates": _clusters(analysis["files"]["duplicates"]),

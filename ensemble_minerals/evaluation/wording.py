@@ -33,7 +33,11 @@ SCORES: Mapping[str, Mapping[str, str]] = {
         "kind": "decimal",
         "meaning": "The same in 15 bins of equal count.",
     },
-    "kappa": {"title": "Cohen's kappa", "kind": "decimal", "meaning": "Agreement with the labels beyond chance."},
+    "kappa": {
+        "title": "Cohen's kappa",
+        "kind": "decimal",
+        "meaning": "Agreement with the labels beyond chance.",
+    },
     "mcc": {
         "title": "Matthews correlation",
         "kind": "decimal",

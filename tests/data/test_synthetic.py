@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -14,9 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from ensemble_minerals.data import synthetic
-from ensemble_minerals.data.drawing.lighting import Light, Material, shade
-from ensemble_minerals.data.drawing.solids import Relief, box, rotation
-from ensemble_minerals.data.drawing.textures import cells, noise, strata
 from ensemble_minerals.data.images import decode
 from ensemble_minerals.data.manifest import Status, scan
 from ensemble_minerals.data.synthetic import (
@@ -29,9 +25,9 @@ from ensemble_minerals.errors import DataError, ImageError, ImageReason
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemonstrationSet]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationSet:
     """Half the set, small pictures."""
-    yield draw_demonstration_set(tmp_path_factory.mktemp("drawn") / "set", seed=3, scale=0.5, side=96)
+    return draw_demonstration_set(tmp_path_factory.mktemp("drawn") / "set", seed=3, scale=0.5, side=96)
 
 
 def _files(root: Path) -> list[str]:
@@ -166,7 +162,7 @@ def test_scan_sees_every_file_and_only_the_broken_ones_fail(drawn: Demonstration
 def test_minerals_have_their_colors() -> None:
     mean = {}
     for mineral in DEMONSTRATION_COUNTS:
-        photos = [draw_photo(mineral, np.random.default_rng([1, k]), 64) for k in range(24)]
+        photos = [draw_photo(mineral, np.random.default_rng([1, k]), 64) for k in range(16)]
         mean[mineral] = np.mean([photo[16:-16, 16:-16].mean(axis=(0, 1)) for photo in photos], axis=0)
     brightness = {mineral: color.mean() for mineral, color in mean.items()}
     assert brightness["biotite"] == min(brightness.values())
@@ -236,48 +232,3 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
     made = draw_demonstration_set(tmp_path, scale=0.01, side=64)
     assert made.root == tmp_path
     assert len(_files(tmp_path)) == made.n_files + 1
-
-
-def test_cube_is_seen_as_a_cube() -> None:
-    relief = Relief(64)
-    cube = box(np.random.default_rng(0), jitter=0.0)
-    relief.add_facets(cube, rotation(0.0, 0.0, 0.0), (0.0, 0.0, 0.0), 0.5)
-    assert relief.mask.mean() == pytest.approx(0.25)
-    np.testing.assert_allclose(relief.depth[relief.mask], 0.5, atol=1e-5)
-    np.testing.assert_allclose(relief.normals(), np.tile([0, 0, 1], (int(relief.mask.sum()), 1)), atol=1e-5)
-    np.testing.assert_allclose(relief.local()[relief.mask][:, 2], 1.0, atol=1e-4)
-
-
-def test_nearer_solid_hides_the_farther_one_whatever_the_order() -> None:
-    upright = rotation(0.0, 0.0, 0.0)
-    for near_first in (True, False):
-        relief = Relief(32)
-        for height in (0.5, -0.5) if near_first else (-0.5, 0.5):
-            relief.add_ellipsoid((0.4, 0.4, 0.4), upright, (0.0, 0.0, height))
-        assert relief.depth[16, 16] == pytest.approx(0.9, abs=0.01)
-        assert relief.piece[16, 16] == (0 if near_first else 1)
-
-
-def test_sphere_is_brightest_towards_the_lamp() -> None:
-    relief = Relief(64)
-    relief.add_ellipsoid((0.8, 0.8, 0.8), rotation(0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
-    color = np.full((64, 64, 3), 0.5, dtype=np.float32)
-    lamp = Light(np.asarray([[-0.8, 0.0, 0.6]], np.float32), np.ones(1, np.float32), 0.1)
-    picture = shade(
-        relief, Material(color, np.zeros((64, 64), np.float32), gloss=0.0), lamp, np.zeros_like(color)
-    )
-    assert picture[32, 16].mean() > 2 * picture[32, 48].mean()
-    assert not picture[~relief.mask].any()
-
-
-def test_textures_have_their_ranges() -> None:
-    rng = np.random.default_rng(0)
-    field = noise(rng, 50, 3, octaves=9)
-    assert field.mean() == pytest.approx(0.0, abs=1e-4)
-    assert field.std() == pytest.approx(1.0, abs=1e-3)
-    near, border, owner = cells(rng, 50, 6)
-    assert near.min() >= 0
-    assert near.max() < 1.5
-    assert border.min() >= 0
-    assert len(np.unique(owner)) > 30
-    assert np.abs(strata(rng, 40 * field)).max() <= 1.0

@@ -23,6 +23,15 @@ from ensemble_minerals.networks.weights import load_network
 SIZE = 64
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from several threads and wait long for them on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def network() -> TappedNetwork:
     return TappedNetwork(load_network("test_efficientnet", "random", size=SIZE))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,15 @@ from torch import nn
 from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.networks.taps import TappedNetwork
 from ensemble_minerals.networks.weights import LoadedNetwork, Preprocessing, WeightsSource, load_network
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Tiny networks gain nothing from several threads and wait long for them on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pixels(size: int, n: int = 2) -> torch.Tensor:
