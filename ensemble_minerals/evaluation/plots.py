@@ -109,6 +109,7 @@ def draw(analysis: Mapping[str, Any], folder: Path) -> dict[str, str]:
 def _save(figure: Figure, png: Path, name: str) -> str:
     """Write the PNG on white and return the SVG as an element to stand in a page."""
     figure.savefig(png, dpi=160, facecolor="white", metadata={"Software": None})
+    figure.set_layout_engine("none")  # it is laid out, and once is enough
     buffer = StringIO()
     figure.savefig(buffer, format="svg")
     return inline_svg(buffer.getvalue(), name, _VARIABLES)

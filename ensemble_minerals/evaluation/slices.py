@@ -50,8 +50,10 @@ def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
     filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
     rgb = np.asarray(Image.fromarray(pixels).resize(size, filter_), dtype=np.float32) / 255
     luminance = rgb @ _LUMINANCE
-    strongest = rgb.max(axis=2)
-    saturation = (strongest - rgb.min(axis=2)) / np.maximum(strongest, 1 / 255)
+    red, green, blue = np.moveaxis(rgb, 2, 0)
+    strongest = np.maximum(np.maximum(red, green), blue)
+    weakest = np.minimum(np.minimum(red, green), blue)
+    saturation = (strongest - weakest) / np.maximum(strongest, 1 / 255)
     middle = luminance[1:-1, 1:-1]
     around = luminance[:-2, 1:-1] + luminance[2:, 1:-1] + luminance[1:-1, :-2] + luminance[1:-1, 2:]
     down, across = np.gradient(luminance)

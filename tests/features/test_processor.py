@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ensemble_minerals.features import processor
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(processor, "_CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    return tmp_path
+
+
+def test_affinity_counts_where_there_is_no_quota(cgroup: Path) -> None:
+    assert processor.cores() == 8
+    (cgroup / "cpu.max").write_text("max 100000\n")
+    assert processor.cores() == 8
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(300_000, 3), (150_000, 2), (20_000, 1), (9_900_000, 8)])
+def test_a_quota_lowers_the_count(cgroup: Path, quota: int, cores: int) -> None:
+    (cgroup / "cpu.max").write_text(f"{quota} 100000\n")
+    assert processor.cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(200_000, 2), (-1, 8)])
+def test_the_older_cgroup_is_read_too(cgroup: Path, quota: int, cores: int) -> None:
+    (cgroup / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (cgroup / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert processor.cores() == cores
+
+
+def test_bfloat16_needs_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx512_bf16"}))
+    before = processor.identity()
+    assert not processor.quick_at_bfloat16()
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
+    assert processor.quick_at_bfloat16()
+    assert processor.identity() != before
