@@ -22,6 +22,7 @@ from ensemble_minerals.ensemble.cross_fit import Member, MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.members.build import build_strategy
 from ensemble_minerals.taxonomy import Taxonomy, Tree
@@ -158,7 +159,7 @@ def fit(
             manifest_csv=table,
             facts=facts,
             card=write_card(metrics, facts, config, sources),
-            weights=_weights_to_pack(dataset) if pack else {},
+            weights=_pack(dataset, Path(folder) / "weights") if pack else {},
         )
         write_bundle(out, contents, overwrite=overwrite)
     shutil.rmtree(checkpoint_root, ignore_errors=True)
@@ -249,10 +250,11 @@ def _metrics(
     return metrics
 
 
-def _weights_to_pack(dataset: Dataset) -> dict[str, Path]:
+def _pack(dataset: Dataset, folder: Path) -> dict[str, Path]:
+    """Copies of the backbones' weights, by source name."""
+    folder.mkdir()
     packed = {}
     for name, source in dataset.sources.items():
-        file = getattr(source, "weights_file", None)
-        if file is not None:
-            packed[name] = Path(file)
+        if isinstance(source, BackboneSource) and (file := source.pack(folder)) is not None:
+            packed[name] = file
     return packed

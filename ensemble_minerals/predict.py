@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from ensemble_minerals.bundle import Bundle, read_bundle
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.source import JSON, FeatureSource
 from ensemble_minerals.predictions import Predictions
 
 _CHUNK = 1024
 """Photos whose features are held in memory at once."""
 
-_FACTS_THAT_COUNT = ("model", "weights_digest", "layers", "views", "size", "preprocessing", "version")
-"""Facts of a source that must be those of the fit; engine and precision may differ between machines."""
+_FACTS_OF_THE_MACHINE = frozenset({"engine", "precision", "device", "engine_note", "versions", "libraries"})
+"""Facts of a source that may differ from those of the fit; all others must not."""
 
 
 class Predictor:
@@ -48,7 +48,9 @@ class Predictor:
             config = config.model_copy(update={"backbones": backbones})
         self.sources: dict[str, FeatureSource] = build_sources(config, bundle.sources, cache_dir=cache_dir)
         for name, source in self.sources.items():
-            _check_source(name, source.facts, bundle.sources[name]["facts"])
+            # Packed weights carry another digest than the hub's, and the bundle's own check has vouched for them.
+            own = frozenset({"weights"}) if name in packed else frozenset()
+            _check_source(name, source.facts, bundle.sources[name]["facts"], own)
 
     def predict(
         self, inputs: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
@@ -151,8 +153,8 @@ def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Ca
     return lambda done, _of_chunk: progress(start + done, total)
 
 
-def _check_source(name: str, now: Any, fitted: Any) -> None:
-    for fact in _FACTS_THAT_COUNT:
+def _check_source(name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any], own: frozenset[str]) -> None:
+    for fact in sorted((set(now) | set(fitted)) - _FACTS_OF_THE_MACHINE - own):
         if now.get(fact) != fitted.get(fact):
             raise BundleError(
                 f"source {name!r} is not what the bundle was fitted with: {fact} is {now.get(fact)!r}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -165,6 +166,27 @@ class BackboneSource:
                 else:
                     self._engine = engines.TorchEngine(self._load()[0], precision, card.device)
             return self._engine
+
+    def pack(self, folder: Path) -> Path | None:
+        """Copy the weights, so that a bundle stands alone.
+
+        Args:
+            folder: Where to.
+
+        Returns:
+            The file, named after the source; None for random weights, which need none.
+        """
+        if self._weights_source.kind == "random":
+            return None
+        file = self._weights_source.local_file(self._base_dir)
+        if file is not None:
+            return Path(shutil.copyfile(file, folder / f"{self._name}{file.suffix}"))
+        from safetensors.torch import save_file
+
+        packed = folder / f"{self._name}.safetensors"
+        network = load_network(self._model, self._weights, size=self._size).network
+        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, packed)
+        return packed
 
     def _card(self) -> Card:
         with self._lock:
