@@ -126,10 +126,9 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
     """Save a fitted ensemble; it appears under `path` whole or not at all.
 
     Raises:
-        BundleError: If `path` exists and `overwrite` is not set, or a member cannot be saved.
+        BundleError: If something stands at `path` that may not be replaced, or a member cannot be saved.
     """
-    if path.exists() and not overwrite:
-        raise BundleError(f"{path} exists; choose another --out, or replace it with --overwrite")
+    check_replaceable(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
     if unfinished.exists():
@@ -162,6 +161,18 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
     else:
         unfinished.rename(path)
     return path
+
+
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Make sure that nothing but a bundle is ever replaced by one.
+
+    Raises:
+        BundleError: If `path` exists and `overwrite` is not set, or what stands there is no bundle.
+    """
+    if path.exists() and not overwrite:
+        raise BundleError(f"{path} exists; choose another --out, or replace it with --overwrite")
+    if path.exists() and not (path / _INDEX).is_file() and (path.is_file() or any(path.iterdir())):
+        raise BundleError(f"{path} is no bundle, and --overwrite replaces nothing else; choose another --out")
 
 
 def _write_files(folder: Path, contents: BundleContents) -> None:

@@ -182,6 +182,7 @@ def fit(
     """Train an ensemble on a folder of photos and save it as a bundle."""
     with _reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
         from ensemble_minerals import pipeline, places, summaries, terminal
+        from ensemble_minerals.bundle import check_replaceable
         from ensemble_minerals.config import load_config
 
         flags = {"allow_failures": allow_failures, "refit": refit}
@@ -190,6 +191,7 @@ def fit(
         resolved = load_config(config, [*(settings or []), *extra])
         bundle = places.default_bundle(data) if out is None else out
         places.check_place(bundle, "--out")
+        check_replaceable(bundle, overwrite=overwrite)
         with terminal.reporter(terminal.console(stderr=True)) as listener:
             result = pipeline.fit(
                 data,

@@ -25,8 +25,6 @@ MARKER = ".synthetic"
 NEW_OF_CLASS = 2
 """Photos of each class that are drawn for the ensemble to answer."""
 
-_PARTS = ("photos", "new", "bundle")
-
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -108,13 +106,13 @@ def demonstrate(
 
 
 def _clear(folder: Path) -> None:
-    """Remove an earlier demonstration, and nothing else."""
-    for part in _PARTS[:2]:
-        place = folder / part
-        if place.exists() and not (place / MARKER).is_file() and any(place.iterdir()):
+    """Remove the photos of an earlier demonstration, and nothing else."""
+    places = [folder / "photos", folder / "new"]
+    for place in places:
+        if place.exists() and not (place / MARKER).is_file():
             raise UserError(f"{place} holds something that is no demonstration; choose another --out")
-    for part in _PARTS:
-        shutil.rmtree(folder / part, ignore_errors=True)
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _draw_new(folder: Path, seed: int, broken: Path) -> int:

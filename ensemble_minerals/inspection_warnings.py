@@ -42,7 +42,8 @@ def _of_duplicates(manifest: Manifest) -> Iterator[str]:
     several = sum(number > 1 for number in Counter(group for group, _ in pairs).values())
     if several:
         yield (
-            f"{several} row groups hold photos of more than one class; look whether each stands under the right one"
+            f"row groups with photos of more than one class: {several}; look whether each photo stands under the "
+            "right one"
         )
     copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
     readable = int(np.sum(manifest.width > 0))
@@ -63,7 +64,7 @@ def _of_counts(manifest: Manifest, n_splits: int) -> Iterator[str]:
         sizes[label] = left
         if left < FEW_PHOTOS <= int(np.sum(mine & readable)):
             yield (
-                f"class {label!r} has {left} usable photos once copies and conflicts are set aside; below "
+                f"class {label!r} has {_photos(left)} once copies and conflicts are set aside; below "
                 f"{FEW_PHOTOS} the results of a class are uncertain"
             )
         if groups < n_splits:
@@ -77,7 +78,7 @@ def _of_counts(manifest: Manifest, n_splits: int) -> Iterator[str]:
     if sizes and max(sizes.values()) >= _IMBALANCE * max(min(sizes.values()), 1):
         few, many = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
         yield (
-            f"class {many!r} has {sizes[many]} usable photos, class {few!r} has {sizes[few]}; judge by balanced "
+            f"class {many!r} has {_photos(sizes[many])}, class {few!r} has {sizes[few]}; judge by balanced "
             "accuracy, and let members oversample"
         )
 
@@ -86,7 +87,7 @@ def _of_files(manifest: Manifest) -> Iterator[str]:
     usable = manifest.usable
     small = int(np.sum(np.minimum(manifest.width[usable], manifest.height[usable]) < SMALL_SIDE))
     if small:
-        yield f"{small} usable photos have a shorter side under {SMALL_SIDE} pixels; they show little texture"
+        yield f"{_photos(small)} with a shorter side under {SMALL_SIDE} pixels: little texture is left in them"
     labels, formats = manifest.label[usable], manifest.format[usable]
     for name in sorted(set(formats.tolist())):
         with_it = labels[formats == name]
@@ -99,3 +100,7 @@ def _of_files(manifest: Manifest) -> Iterator[str]:
                 f"{number.max()} of {len(with_it)} {name} files are of class {str(label)!r}; traces of the "
                 "format could give the class away"
             )
+
+
+def _photos(number: int) -> str:
+    return "1 usable photo" if number == 1 else f"{number} usable photos"

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import time
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,14 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle import BundleContents, OutOfFold, write_bundle
 from ensemble_minerals.card import write_card
-from ensemble_minerals.config import Config, MemberConfig, load_config
-from ensemble_minerals.dataset import Dataset, counts, load_dataset, split
-from ensemble_minerals.ensemble.cross_fit import Member, MemberFailure
+from ensemble_minerals.config import Config, load_config
+from ensemble_minerals.dataset import Dataset, counts
+from ensemble_minerals.ensemble.cross_fit import MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.errors import BundleError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.listener import Listener, Silent
-from ensemble_minerals.members.build import build_strategy
-from ensemble_minerals.taxonomy import Taxonomy, Tree
+from ensemble_minerals.preparation import checkpoint_root, inputs_digest, prepare
 
 
 @dataclass(frozen=True)
@@ -81,31 +78,15 @@ def fit(
     listener = Silent() if listener is None else listener
     n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
     out = Path(out)
-    checkpoint_root = _checkpoint_root(out, resume=resume, overwrite=overwrite)
-    specified = config.expanded_members()
-    names = [source for member in specified for source in member.features]
-    dataset = load_dataset(
-        Path(data),
-        config,
-        _first_backbone(config) + names,
-        cache_dir=cache_dir,
-        n_threads=n_jobs,
-        listener=listener,
-    )
-    dataset = split(dataset, config)
-    manifest, rows = dataset.manifest, dataset.rows()
-    labels, groups = manifest.label[rows], manifest.row_group[rows]
-    classes = tuple(sorted(set(labels.tolist())))
-    tree, taxonomy, notes = _resolve_taxonomy(config, classes)
-    notes += [f"{name}: {why}" for name, s in dataset.sources.items() if (why := s.facts.get("engine_note"))]
-    for note in notes:
-        listener.note(note)
-    members = [_build_member(member, tree, config.seed, n) for n, member in enumerate(specified)]
-    checkpoint = checkpoint_root / _inputs_digest(config, dataset)
+    root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
+    prepared = prepare(Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
+    dataset, rows, notes = prepared.dataset, prepared.rows, list(prepared.notes)
+    manifest, labels, classes = dataset.manifest, prepared.labels, prepared.classes
+    checkpoint = root / inputs_digest(config, dataset)
     checkpoint.mkdir(parents=True, exist_ok=True)
     fitting = time.perf_counter()
     ensemble = StackedEnsemble(
-        members,
+        prepared.members,
         candidates=config.meta.candidates,
         one_standard_error=config.meta.one_standard_error,
         greedy_iterations=config.meta.greedy_iterations,
@@ -117,7 +98,7 @@ def fit(
         progress=listener.stage("Fitting members"),
         random_state=config.seed,
     )
-    ensemble.fit(dataset.blocks(rows), labels, groups, manifest.fold[rows])
+    ensemble.fit(prepared.blocks, labels, prepared.groups, prepared.folds)
     for member, note in ensemble.notes_:
         notes.append(f"{member}: {note}")
         listener.note(notes[-1])
@@ -151,7 +132,7 @@ def fit(
         manifest.write_csv(table)
         contents = BundleContents(
             config=config,
-            taxonomy=taxonomy,
+            taxonomy=prepared.taxonomy,
             committee=ensemble.committee_,
             sources=sources,
             out_of_fold=OutOfFold(ensemble.store_, ensemble.oof_proba_, rows),
@@ -162,59 +143,8 @@ def fit(
             weights=_pack(dataset, Path(folder) / "weights") if pack else {},
         )
         write_bundle(out, contents, overwrite=overwrite)
-    shutil.rmtree(checkpoint_root, ignore_errors=True)
+    shutil.rmtree(root, ignore_errors=True)
     return FitResult(out, metrics, tuple(ensemble.failures_), tuple(notes))
-
-
-def _first_backbone(config: Config) -> list[str]:
-    """The source that confirms near-duplicates; none where the configuration has no backbone."""
-    return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
-
-
-def _checkpoint_root(out: Path, *, resume: bool, overwrite: bool) -> Path:
-    """Folder of an interrupted fit into `out`, emptied unless it is to be resumed."""
-    root = out.with_name(f".{out.name}.checkpoint")
-    if out.exists() and not overwrite:
-        raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
-    if root.exists() and overwrite and not resume:
-        shutil.rmtree(root)
-    if root.exists() and not resume:
-        raise BundleError(
-            f"a fit into {out} was interrupted; take it up with --resume, or start anew with --overwrite"
-        )
-    return root
-
-
-def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:
-    """What hierarchical members are given, the tree for roll-ups, and what to tell the user."""
-    if not isinstance(config.taxonomy, str):
-        taxonomy = Taxonomy.from_tree(classes, config.taxonomy)
-        return taxonomy.to_tree(), taxonomy, []
-    known = Taxonomy.for_minerals(classes) if config.taxonomy == "default" else None
-    if known is not None:
-        return known.to_tree(), known, []
-    notes = []
-    if config.taxonomy == "default":
-        notes.append("not all classes are among the seven minerals: groups are learned inside each fold")
-    return "auto", Taxonomy.flat(classes), notes
-
-
-def _build_member(member: MemberConfig, tree: Tree | str, seed: int, number: int) -> Member:
-    drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return Member(str(member.name), tuple(member.features), build_strategy(member, tree, drawn))
-
-
-def _inputs_digest(config: Config, dataset: Dataset) -> str:
-    """Names everything that a finished task depends on."""
-    manifest = dataset.manifest
-    facts = [
-        config.to_yaml(),
-        manifest.digest,
-        *(dataset.sources[name].fingerprint for name in dataset.sources),
-        manifest.fold.tobytes().hex(),
-        manifest.row_group.tobytes().hex(),
-    ]
-    return blake2b("\n".join(facts).encode(), digest_size=16).hexdigest()
 
 
 def _metrics(

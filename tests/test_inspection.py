@@ -267,7 +267,7 @@ def test_few_photos_once_copies_are_set_aside():
 def test_a_group_with_two_labels():
     groups = [0, *range(1, 30), 0, *range(30, 59)]
     text = warned(manifest_of(["a"] * 30 + ["b"] * 30, row_group=groups))
-    assert "1 row groups hold photos of more than one class" in text
+    assert "row groups with photos of more than one class: 1" in text
 
 
 def test_imbalance():
@@ -277,7 +277,7 @@ def test_imbalance():
 
 
 def test_small_photos():
-    assert "60 usable photos have a shorter side under 64 pixels" in warned(
+    assert "60 usable photos with a shorter side under 64 pixels" in warned(
         manifest_of(["a"] * 30 + ["b"] * 30, side=40)
     )
 

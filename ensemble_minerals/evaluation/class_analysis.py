@@ -28,7 +28,7 @@ def class_table(answers: Answers, bootstrap: GroupBootstrap) -> dict[str, Any]:
     f1 = weighted_metric("f1", y, proba)
     difference = bootstrap.intervals(f1, minus=weighted_metric("f1", y, answers.member_proba[best]))
     stated = bootstrap.intervals(weighted_metric("mean_true_probability", y, proba))
-    ranked = average_precision(y, proba)
+    ranked = np.minimum(average_precision(y, proba), 1.0)  # its sums may pass 1 by rounding
     group_of, group_names = answers.taxonomy.group_of(), answers.taxonomy.group_names
     rows = []
     for k, (name, own, gain) in enumerate(

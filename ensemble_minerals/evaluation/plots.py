@@ -192,8 +192,7 @@ def _matrix(
     side = 1.6 + 0.42 * len(names)
     figure, axes = _canvas(side, side)
     colors = mpl.colors.LinearSegmentedColormap.from_list("page", ["#ffffff", FIRST])
-    colors.set_bad("#ffffff")
-    axes.imshow(np.clip(table, 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
+    axes.imshow(np.clip(np.nan_to_num(table), 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
     for (i, j), value in np.ndenumerate(table):
         if np.isfinite(value) and value != 0:
             text = form.format(value).replace("-", "\N{MINUS SIGN}")
@@ -332,7 +331,7 @@ def _slices(section: Mapping[str, Any]) -> Figure:
     rows = section["rows"]
     figure, axes = _canvas(6.4, 0.9 + 0.24 * len(rows))
     axes.axvline(section["accuracy"], color=SOFT, linewidth=1, linestyle=":")
-    names = [f"{row['measure']}: {row['name']}, {row['n']}" for row in rows]
+    names = [f"{row['measure']}: {row['name']} {row['span']}, {row['n']} photos" for row in rows]
     _forest(axes, [(_short(name, 60), row["accuracy"]) for name, row in zip(names, rows, strict=True)])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(SOFT if row["small"] else INK)

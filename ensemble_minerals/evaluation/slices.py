@@ -76,11 +76,13 @@ class Slicing:
     Attributes:
         measure: By what.
         names: Of the slices.
+        spans: From where to where each reaches; empty where the name says it all.
         of_row: (n,) position of each row's slice; -1 where the measure is not known.
     """
 
     measure: str
     names: tuple[str, ...]
+    spans: tuple[str, ...]
     of_row: NDArray[np.intp]
 
 
@@ -113,29 +115,26 @@ def slicings(measures: Measures) -> list[Slicing]:
     if "format" in measures:
         kinds = sorted(set(measures["format"].tolist()) - {""})
         of_row = [kinds.index(kind) if kind else -1 for kind in measures["format"].tolist()]
-        found.append(Slicing("format", tuple(kinds), np.array(of_row, dtype=np.intp)))
+        found.append(Slicing("format", tuple(kinds), ("",) * len(kinds), np.array(of_row, dtype=np.intp)))
     return [one for one in found if (one.of_row >= 0).any()]
 
 
 def _cut(name: str, values: Floats, edges: Sequence[float], names: Sequence[str]) -> Slicing:
     of_row = np.where(np.isnan(values), -1, np.searchsorted(edges, values, side="right"))
-    return Slicing(name, tuple(names), of_row)
+    return Slicing(name, tuple(names), ("",) * len(names), of_row)
 
 
 def _quarters(name: str, values: Floats, words: Sequence[str], form: str) -> Slicing:
     """Quarters by rank; equal values stay in one slice, so there may be fewer than four."""
     known = values[~np.isnan(values)]
     if not len(known):
-        return Slicing(name, (), np.full(len(values), -1, dtype=np.intp))
+        return Slicing(name, (), (), np.full(len(values), -1, dtype=np.intp))
     edges = np.quantile(known, (0.25, 0.5, 0.75), method="inverted_cdf")
     quarter = np.searchsorted(edges, values, side="left")  # a slice holds its upper edge
     of_row = np.where(np.isnan(values), -1, quarter)
-    names = []
-    for k, word in enumerate(words):
-        inside = values[of_row == k]
-        span = f" ({form.format(inside.min())} to {form.format(inside.max())})" if len(inside) else ""
-        names.append(word + span)
-    return Slicing(name, tuple(names), of_row)
+    inside = [values[of_row == k] for k in range(len(words))]
+    spans = [f"{form.format(v.min())} to {form.format(v.max())}" if len(v) else "" for v in inside]
+    return Slicing(name, tuple(words), tuple(spans), of_row)
 
 
 def slice_table(
@@ -150,13 +149,13 @@ def slice_table(
         divisions: Ways to divide them.
 
     Returns:
-        For each slice ``measure``, ``name``, ``n``, ``errors``, ``accuracy`` with Wilson's interval,
+        For each slice ``measure``, ``name``, ``span``, ``n``, ``errors``, ``accuracy`` with Wilson's interval,
         ``expected``: the accuracy its mix of classes alone would give it, and whether it is too ``small``.
     """
     usual = recall(confusion.astype(np.float64))
     table: list[dict[str, Any]] = []
     for division in divisions:
-        for k, name in enumerate(division.names):
+        for k, (name, span) in enumerate(zip(division.names, division.spans, strict=True)):
             rows = division.of_row == k
             n = int(rows.sum())
             if n:
@@ -164,6 +163,7 @@ def slice_table(
                     {
                         "measure": division.measure,
                         "name": name,
+                        "span": span,
                         "n": n,
                         "errors": int((~right[rows]).sum()),
                         "accuracy": wilson(int(right[rows].sum()), n),

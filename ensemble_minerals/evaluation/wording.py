@@ -49,6 +49,7 @@ SCORES: Mapping[str, Mapping[str, str]] = {
 NOTHING = "\N{EN DASH}"
 """Stands where a number is not defined."""
 
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _MINUS = "\N{MINUS SIGN}"
 
 
@@ -66,13 +67,13 @@ def show(value: float | None, kind: str) -> str:
     return NOTHING if value is None else _FORMS[kind](value).replace("-", _MINUS)
 
 
-def _percent(share: float) -> str:
+def _share(share: float) -> str:
     text = f"{100 * share:.1f}"
     if text == "100.0" and share < 1:
         text = "99.9"
     if text == "0.0" and share > 0:
         text = "<0.1"
-    return f"{text} %"
+    return text + _PERCENT
 
 
 def _points(difference: float) -> str:
@@ -86,7 +87,7 @@ def _signed(value: float) -> str:
 
 
 _FORMS: Mapping[str, Callable[[float], str]] = {
-    "percent": _percent,
+    "percent": _share,
     "points": _points,
     "whole": lambda value: f"{value:,.0f}",
     "signed": _signed,
@@ -101,7 +102,7 @@ def span(interval: Mapping[str, Any], kind: str) -> str:
     if interval["low"] is None:
         return ""
     low, high = show(interval["low"], kind), show(interval["high"], kind)
-    return f"{low.removesuffix(' %')} to {high}"
+    return f"{low.removesuffix(_PERCENT)} to {high}"
 
 
 def findings(analysis: Mapping[str, Any]) -> dict[str, str]:
@@ -122,6 +123,10 @@ def findings(analysis: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _round(share: float) -> str:
+    return f"{100 * share:.0f}{_PERCENT}"
+
+
 def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
@@ -138,7 +143,7 @@ def _scores(analysis: Mapping[str, Any]) -> str:
     accuracy = next(score for score in analysis["scores"] if score["name"] == "accuracy")
     n = _count(analysis["confusion"]["n"], "photo")
     text = f"{show(accuracy['estimate'], 'percent')} of {n} are answered right"
-    return f"{text} (95 % interval {span(accuracy, 'percent')})"
+    return f"{text} (95{_PERCENT} interval {span(accuracy, 'percent')})"
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -206,9 +211,11 @@ def _abstention(section: Mapping[str, Any]) -> str:
     if limit["coverage"] == 1:
         return f"Answering every photo costs {error} errors; there is little to gain by abstaining"
     if limit["coverage"] == 0:
-        return f"No threshold brings the {error} errors down to 2 %"
+        return f"No threshold brings the {error} errors down to 2{_PERCENT}"
     left = show(1 - limit["coverage"], "percent")
-    return f"Leaving the least sure {left} of the photos to a person brings errors from {error} to 2 %"
+    return (
+        f"Leaving the least sure {left} of the photos to a person brings errors from {error} to 2{_PERCENT}"
+    )
 
 
 def _sets(section: Mapping[str, Any]) -> str:
@@ -216,9 +223,9 @@ def _sets(section: Mapping[str, Any]) -> str:
         return "Prediction sets could not be scored"
     last = section["levels"][-1]
     return (
-        f"Sets stated to hold the class in {last['level']:.0%} of cases hold it in "
+        f"Sets stated to hold the class in {_round(last['level'])} of cases hold it in "
         f"{show(last['coverage']['estimate'], 'percent')}, with {show(last['mean_size'], 'two')} classes on average"
-    ).replace("%", " %", 1)
+    )
 
 
 def _data(labels: Mapping[str, Any], files: Mapping[str, Any]) -> str:
@@ -240,8 +247,9 @@ def _slices(rows: Sequence[Mapping[str, Any]]) -> str:
     if not behind:
         return "No slice is clearly weaker than its mix of classes explains"
     worst = behind[0]
+    span = f" ({worst['span']})" if worst["span"] else ""
     return (
-        f"Weakest beyond its mix of classes: {worst['measure']}, {worst['name']}, with "
+        f"Weaker than its mix of classes explains: {worst['measure']}, {worst['name']}{span}, with "
         f"{show(worst['accuracy']['estimate'], 'percent')} right"
     )
 
@@ -251,7 +259,7 @@ def _members(section: Mapping[str, Any]) -> str:
     gain = best["accuracy_gain"]
     if len(section["names"]) == 1:
         return f"There is one member, {best['name']}"
-    text = f"{show(gain['estimate'], 'points')} points, 95 % interval {span(gain, 'points')}"
+    text = f"{show(gain['estimate'], 'points')} points, 95{_PERCENT} interval {span(gain, 'points')}"
     if gain["low"] is not None and gain["low"] > 0:
         return f"The ensemble beats its best member, {best['name']} ({text})"
     if gain["high"] is not None and gain["high"] < 0:
@@ -263,7 +271,7 @@ def _learning_curve(section: Mapping[str, Any] | None) -> str:
     if section is None or section["last_step"] is None:
         return "Whether more photos would help was not measured"
     step = section["last_step"]
-    share = show(1 - section["points"][-2]["share"], "percent").replace(".0 %", " %")
+    share = _round(1 - section["points"][-2]["share"])
     text = (
         f"the last {share} of them added {show(step['estimate'], 'points')} points ({span(step, 'points')})"
     )

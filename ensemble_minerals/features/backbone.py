@@ -167,6 +167,17 @@ class BackboneSource:
                     self._engine = engines.TorchEngine(self._load()[0], precision, card.device)
             return self._engine
 
+    def megabytes(self) -> float:
+        """Size of the weights in float32; loads the network."""
+        network = load_network(
+            self._model,
+            self._weights,
+            base_dir=self._base_dir,
+            size=self._size,
+            preprocessing=self._preprocessing,
+        ).network
+        return 4e-6 * sum(tensor.numel() for tensor in network.state_dict().values())
+
     def pack(self, folder: Path) -> Path | None:
         """Copy the weights, so that a bundle stands alone.
 

@@ -71,9 +71,17 @@ def test_columns_that_say_nothing_leave_no_trace():
     space = RowSpace()
     Z = space.fit_transform(np.column_stack([X, X[:, 0], np.full(40, 7.0)]))
     assert Z.shape[1] == 10
-    # A constant column is divided by a thousandth of the typical spread, never by nothing.
-    new = np.column_stack([X, X[:, 0], np.full(40, 7.0 + 1e-9)])
-    np.testing.assert_allclose(space.transform(new), Z, atol=1e-6)
+    new = np.column_stack([X, X[:, 0], np.full(40, 8.0)])
+    np.testing.assert_allclose(space.transform(new), Z, atol=1e-9)
+
+
+def test_a_column_that_hardly_varies_is_not_blown_up():
+    X = correlated(40, 10)
+    hardly = 7.0 + 1e-6 * np.random.default_rng(1).normal(size=40)
+    space = RowSpace()
+    Z = space.fit_transform(np.column_stack([X, hardly]))
+    moved = space.transform(np.column_stack([X, hardly + 1e-3]))  # a thousand of its deviations
+    assert np.abs(moved - Z).max() < 0.05
 
 
 def test_constant_features_still_give_a_column():

@@ -1,0 +1,188 @@
+"""The plan of the house: imports go down, never up and never round; heavy libraries stay in their rooms."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+HOUSE = "ensemble_minerals"
+ROOT = Path(__file__).resolve().parents[1] / HOUSE
+
+FLOORS = (
+    {"errors", "taxonomy"},
+    {"config", "config_fields", "config_files", "config_overrides", "config_problems", "config_yaml",
+     "listener", "places"},
+    {"data"},
+    {"networks"},
+    {"features"},
+    {"members"},
+    {"ensemble"},
+    {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
+    {"predict", "preparation", "scoring"},
+    {"pipeline", "demonstration", "reporting", "summaries", "terminal"},
+    {"cli", "__main__"},
+)  # fmt: skip
+
+ALLOWED = {
+    "typer": {"cli"},
+    "rich": {"terminal", "summaries"},
+    "matplotlib": {"evaluation"},
+    "jinja2": {"evaluation"},
+    "torch": {"networks", "features.backbone", "features.engine"},
+    "torchvision": {"networks"},
+    "timm": {"networks", "features.backbone"},
+    "skorch": {"networks"},
+    "openvino": {"features.engine"},
+    "imblearn": {"data.sampling"},
+    "pandas": set(),
+    "pickle": {"networks.checkpoint"},  # for the name of its error alone
+}
+"""Where a library may be imported: rooms, or single modules of a room."""
+
+CALLS = {
+    "Image.open": {"data.images", "data.synthetic"},  # the only decoder; the second reads what it drew
+    "eval": set(),
+    "exec": set(),
+    "joblib.load": set(),
+    "np.load": set(),
+    "pickle.load": set(),
+    "pickle.loads": set(),
+    "torch.load": set(),  # timm's own loader, told weights_only, is the way
+    "yaml.load": set(),
+    "yaml.unsafe_load": set(),
+}
+"""Who may call what; most of these would run code that came as data."""
+
+HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn"}
+LIGHT = ("cli", "config", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
+         "evaluation.ablation", "members.build", "predictions")  # fmt: skip
+"""Modules that load none of the heavy libraries, however indirectly; a function may, when it is called."""
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in ROOT.rglob("*.py")}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def at_loading(tree):
+    """Statements that run when the module is imported: not in functions, not for the type checker."""
+    waiting = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting.extend(node.orelse)
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def imports(nodes):
+    """(modules of the house, libraries) among import statements."""
+    ours, theirs = set(), set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they lead"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            top, _, rest = name.partition(".")
+            if top == HOUSE:
+                while rest not in MODULES:  # a name inside a module
+                    rest = rest.rpartition(".")[0]
+                ours.add(rest)
+            else:
+                theirs.add(top)
+    return ours, theirs
+
+
+EVERYWHERE = {name: imports(ast.walk(tree)) for name, tree in TREES.items()}
+AT_LOADING = {name: imports(at_loading(tree)) for name, tree in TREES.items()}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room(module):
+    return module.partition(".")[0]
+
+
+def storey(module):
+    return FLOOR[room(module)]
+
+
+def edges():
+    """Every import inside the house, the door left out: it names what it hands on, for the type checker."""
+    return [(module, used) for module in MODULES if module for used in EVERYWHERE[module][0] if used]
+
+
+def test_every_room_has_a_floor_and_every_floor_its_rooms():
+    assert {room(module) for module in MODULES if module} == set(FLOOR)
+
+
+def test_no_import_goes_up():
+    upward = [f"{module} -> {used}" for module, used in edges() if storey(used) > storey(module)]
+    assert upward == []
+
+
+@pytest.mark.parametrize("of", ["modules", "rooms"])
+def test_no_import_goes_round(of):
+    graph = {}
+    for module, used in edges():
+        start, end = (module, used) if of == "modules" else (room(module), room(used))
+        if start != end:
+            graph.setdefault(start, set()).add(end)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_libraries_stay_in_their_rooms(library):
+    users = {module for module, (_, theirs) in EVERYWHERE.items() if library in theirs}
+    strays = {module for module in users if not {module, room(module)} & ALLOWED[library]}
+    assert strays == set()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_calls_stay_where_they_belong(call):
+    callers = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == call
+    }
+    assert callers - CALLS[call] == set()
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_loading_stays_light(module):
+    reached, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting.extend(AT_LOADING[name][0])
+    heavy = {f"{name} loads {library}" for name in reached for library in AT_LOADING[name][1] & HEAVY}
+    assert heavy == set()
+
+
+def test_the_door_loads_nothing_of_the_house():
+    assert AT_LOADING[""][0] == set()
+
+
+def test_doors_of_rooms_hold_a_docstring_only():
+    doors = [name for name, path in MODULES.items() if path.name == "__init__.py" and name]
+    for door in doors:
+        assert len(TREES[door].body) == 1, door
+        assert ast.get_docstring(TREES[door]), door
