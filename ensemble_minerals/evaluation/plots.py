@@ -13,8 +13,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter
 
 from ensemble_minerals.evaluation.svg import inline_svg
 from ensemble_minerals.evaluation.wording import show
@@ -59,6 +61,8 @@ _STYLE: Any = {  # keys are checked when they are set
 
 _PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %".replace("-", "\N{MINUS SIGN}"))
 _POINTS = FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIGN}").replace("+0", "0"))
+
+_FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -108,10 +112,15 @@ def draw(analysis: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 def _save(figure: Figure, png: Path, name: str) -> str:
     """Write the PNG on white and return the SVG as an element to stand in a page."""
-    figure.savefig(png, dpi=160, facecolor="white", metadata={"Software": None})
+    figure.set_dpi(150)
+    figure.set_facecolor("white")
+    agg: Any = FigureCanvasAgg(figure)
+    agg.print_png(png, metadata={"Software": None})  # savefig would draw twice
     figure.set_layout_engine("none")  # it is laid out, and once is enough
+    figure.set_facecolor("none")
     buffer = StringIO()
-    figure.savefig(buffer, format="svg")
+    svg: Any = FigureCanvasSVG(figure)
+    svg.print_svg(buffer)
     return inline_svg(buffer.getvalue(), name, _VARIABLES)
 
 
@@ -165,7 +174,7 @@ def _f1(classes: Rows) -> Figure:
     figure, axes = _canvas(4.6, 0.9 + 0.27 * len(classes))
     _forest(axes, [(row["name"], row["f1"]) for row in classes])
     axes.set_xlabel("F1")
-    axes.set_xlim(right=1.02)
+    axes.set_xlim(right=1.004)
     return figure
 
 
@@ -249,15 +258,17 @@ def _diagonal(axes: Axes) -> None:
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=":")
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.03, 1.03)
+    axes.set_xticks(_FIFTHS)
+    axes.set_yticks(_FIFTHS)
     axes.yaxis.set_major_formatter(_PERCENT)
 
 
 def _stated_against_observed(axes: Axes, bins: Rows, line: str, label: str | None = None) -> None:
-    for one in bins:
-        observed = one["observed"]
-        axes.plot([one["stated"]] * 2, [observed["low"], observed["high"]], color=FIRST, linewidth=1.2)
+    stated = [one["stated"] for one in bins]
+    low, high = ([one["observed"][end] for one in bins] for end in ("low", "high"))
+    axes.vlines(stated, low, high, colors=FIRST, linewidth=1.2)
     axes.plot(
-        [one["stated"] for one in bins],
+        stated,
         [one["observed"]["estimate"] for one in bins],
         marker="o",
         markersize=5,
@@ -269,15 +280,16 @@ def _stated_against_observed(axes: Axes, bins: Rows, line: str, label: str | Non
 
 
 def _counts(axes: Axes, bins: Rows) -> None:
-    most = max(one["count"] for one in bins)
-    for one in bins:
-        middle, width = (one["from"] + one["to"]) / 2, one["to"] - one["from"]
-        axes.bar(middle, one["count"], width=0.88 * width, color=FAINT, edgecolor=FIRST, linewidth=0.6)
-        axes.text(middle, one["count"] + 0.04 * most, f"{one['count']}", ha="center", fontsize=6.5)
-    axes.set_ylim(0, 1.28 * most)
+    count = [one["count"] for one in bins]
+    middle = [(one["from"] + one["to"]) / 2 for one in bins]
+    width = [0.88 * (one["to"] - one["from"]) for one in bins]
+    axes.bar(middle, count, width=width, color=FAINT, edgecolor=FIRST, linewidth=0.6)
+    for x, height in zip(middle, count, strict=True):
+        axes.text(x, height + 0.04 * max(count), f"{height}", ha="center", fontsize=6.5)
+    axes.set_ylim(0, 1.28 * max(count))
     axes.set_ylabel("photos")
+    axes.set_yticks([])
     axes.grid(visible=False)
-    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.xaxis.set_major_formatter(_PERCENT)
 
 
@@ -322,6 +334,7 @@ def _set_coverage(levels: Rows) -> Figure:
         stated = f"stated {level['level']:.0%}".replace("%", " %")
         _forest(axes, row, color=color, marker=marker, label=stated, offset=offset)
     axes.set_xlabel("sets that hold the true class")
+    axes.set_xlim(right=1.004)
     axes.xaxis.set_major_formatter(_PERCENT)
     figure.legend(loc="outside upper left", ncols=2)
     return figure
@@ -336,6 +349,7 @@ def _slices(section: Mapping[str, Any]) -> Figure:
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_color(SOFT if row["small"] else INK)
     axes.set_xlabel("answered right (dotted: all photos)")
+    axes.set_xlim(right=1.004)
     axes.xaxis.set_major_formatter(_PERCENT)
     return figure
 
@@ -358,6 +372,7 @@ def _members(section: Mapping[str, Any]) -> Figure:
         color=SOFT,
     )
     axes.set_xlabel("answered right")
+    axes.set_xlim(right=1.004)
     axes.xaxis.set_major_formatter(_PERCENT)
     return figure
 
@@ -375,6 +390,7 @@ def _learning_curve(section: Mapping[str, Any]) -> Figure:
         color=FIRST,
     )
     axes.set_xlim(left=0)
+    axes.set_ylim(top=min(axes.get_ylim()[1], 1.004))
     axes.set_xlabel("photos trained on")
     axes.set_ylabel("answered right")
     axes.yaxis.set_major_formatter(_PERCENT)

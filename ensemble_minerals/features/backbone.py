@@ -168,7 +168,7 @@ class BackboneSource:
             return self._engine
 
     def megabytes(self) -> float:
-        """Size of the weights in float32; loads the network."""
+        """Size of the weights in float32, the classifier's not counted; loads the network."""
         network = load_network(
             self._model,
             self._weights,
