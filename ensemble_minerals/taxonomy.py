@@ -211,10 +211,20 @@ def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: st
                 below.append(name)
         else:
             raise TaxonomyError(f"taxonomy.{path} must be a list of classes or a mapping, got {content!r}")
+        if group in classes and group not in _names(below):
+            raise TaxonomyError(
+                f"taxonomy.{path} bears the name of the class {group!r}, which is not in it; give the group "
+                "another name"
+            )
         if not below:
             raise TaxonomyError(f"taxonomy.{path} is empty; list its classes or remove the group")
         branches.append(below[0] if len(below) == 1 else (str(group), below))
     return branches
+
+
+def _names(content: list[Any]) -> set[str]:
+    """All classes below."""
+    return {name for child in content for name in ([child] if isinstance(child, str) else _names(child[1]))}
 
 
 def _grow(

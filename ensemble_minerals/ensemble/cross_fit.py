@@ -210,6 +210,7 @@ def fit_fold(
             FloatingPointError,
             np.linalg.LinAlgError,
             MemoryError,
+            RuntimeError,  # how torch says that memory ran out
         ) as error:
             results.append(MemberFailure(member.name, fold, f"{type(error).__name__}: {error}"))
             continue

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ensemble_minerals.evaluation.arms import BUDGET, FULL, LEAKY
-from ensemble_minerals.evaluation.wording import show, span
+from ensemble_minerals.evaluation.wording import _listed, _start, show, span
 
 CLOSE = 0.01
 """An arm this close to the full ensemble's accuracy counts as an alternative to it."""
@@ -21,7 +21,11 @@ COMBINED = {
 }
 """What the meta-learner's candidates are called."""
 
-Arms = Mapping[str, Mapping[str, Any]]
+EFFECTS = {"helps": "helps", "hurts": "hurts", "mixed": "helps and hurts", "unclear": "not significant"}
+"""What an ingredient does to the two tested scores, and the words for it."""
+
+Row = Mapping[str, Any]
+Arms = Mapping[str, Row]
 
 
 def findings(comparison: Mapping[str, Any], alike: int) -> dict[str, Any]:
@@ -32,43 +36,41 @@ def findings(comparison: Mapping[str, Any], alike: int) -> dict[str, Any]:
         alike: Photos that share their row group with another.
 
     Returns:
-        ``title``, ``resolution``, ``gain`` (sentences on the best single member), ``ingredients`` (each with
-        ``title``, ``effect`` and ``sentence``), ``combinations``, ``choices``, ``cost`` and ``leak``. What the
-        arms do not tell is empty.
+        ``title``, ``resolution``, ``gain`` (sentences on the best single member), ``ingredients`` (``title``,
+        ``changes``: each with ``name``, ``title``, ``effect`` and ``sentence``), ``choices``, ``cost`` and ``leak``.
+        What the arms do not tell is empty.
     """
     arms = {arm["name"]: arm for arm in comparison["arms"]}
-    family = comparison["family"]
-    ingredients = [
-        _ingredient(arm, family) for arm in arms.values() if arm["kind"] in ("ingredient", "source")
-    ]
-    ingredients.sort(key=lambda one: (EFFECTS.index(one["effect"]), -one["size"]))
+    changes = [_change(arm) for arm in arms.values() if arm["kind"] in ("ingredient", "source")]
+    changes.sort(key=lambda one: (list(EFFECTS).index(one["effect"]), -abs(one["gain"])))
     return {
         "title": _title(arms),
         "resolution": _resolution(comparison),
-        "gain": _gain(arms, family),
-        "ingredients": ingredients,
-        "combinations": [_combination(arm, family) for arm in arms.values() if arm["kind"] == "combination"],
+        "gain": _gain(arms, comparison),
+        "ingredients": {"title": _ingredients(changes), "changes": changes},
         "choices": _choices(comparison["choices"], len(arms[FULL]["members"])),
         "cost": _cost(arms),
         "leak": _leak(arms, alike),
     }
 
 
-EFFECTS = ("helps", "hurts", "mixed", "unclear")
-"""What an ingredient does: significantly better with it, worse, each in one of the two scores, or not shown."""
-
-
-def outcome(arm: Mapping[str, Any], score: str, alpha: float = 0.05) -> str:
+def outcome(arm: Row, score: str, alpha: float = 0.05) -> str:
     """How the full ensemble stands against an arm: ``better``, ``worse``, ``same`` or ``not significant``."""
     if arm["identical"]:
         return "same"
     if arm["p_holm"][score] >= alpha:
         return "not significant"
-    lead = _lead(arm, score)
-    return "better" if lead > 0 else "worse"
+    return "better" if _lead(arm, score) > 0 else "worse"
 
 
-def _lead(arm: Mapping[str, Any], score: str) -> float:
+def p_value(p: float, *, short: bool = False) -> str:
+    """A p-value as printed: ``p = 0.031``, ``p < 0.001``; ``0.031`` or ``< 0.001`` if short."""
+    if p < 0.001:
+        return "< 0.001" if short else "p < 0.001"
+    return f"{p:.3f}" if short else f"p = {p:.3f}"
+
+
+def _lead(arm: Row, score: str) -> float:
     """By how much the full ensemble is better, whichever way the score runs."""
     difference = float(arm["difference"][score]["estimate"])
     return -difference if score == "log_loss" else difference
@@ -90,126 +92,148 @@ def _title(arms: Arms) -> str:
 
 
 def _resolution(comparison: Mapping[str, Any]) -> str:
-    found, groups = comparison["resolution"], comparison["row_groups"]
+    found, family = comparison["resolution"], comparison["family"]
     if found["reference"] is None:
         return "There is one arm only, so nothing is compared."
-    text = (
-        f"What these data can resolve: of {groups:,} row groups {show(found['discordance'], 'percent')} are answered "
-        f"right by only one of the full ensemble and \N{LEFT DOUBLE QUOTATION MARK}{found['reference']}"
-        "\N{RIGHT DOUBLE QUOTATION MARK}"
+    differ = (
+        f"{_quoted(found['reference'])} and the full ensemble differ in right or wrong on "
+        f"{show(found['discordance'], 'percent')} of the {comparison['row_groups']:,} row groups"
     )
     if found["detectable"] is None:
-        return f"{text}, too few to find any difference in accuracy with a probability of 80 %."
-    text += f"; there a true difference in accuracy of {_points(found['detectable'])} is found with a probability of 80 %"
-    if comparison["family"] > 1:
-        corrected = found["detectable_in_table"]
-        text += (
-            f" if it is the only question, {_points(corrected)} after the correction for all {comparison['family']} "
-            "comparisons of the table"
-            if corrected is not None
-            else f" if it is the only question, none after the correction for all {comparison['family']} comparisons "
-            "of the table"
+        return (
+            "These data can resolve no difference in accuracy with a probability of 80 %, however large: "
+            f"{differ}."
         )
-    return f"{text}. Smaller differences may be real and be missed."
+    among = ""
+    if family > 1:
+        corrected = found["detectable_in_table"]
+        among = (
+            f" ({'none' if corrected is None else _points(corrected)} after the correction for all {family} "
+            "comparisons)"
+        )
+    return (
+        f"What these data can resolve: a true difference of {_points(found['detectable'])} of accuracy is found with "
+        f"a probability of 80 %{among}; {differ}. Smaller differences may be real and be missed."
+    )
 
 
-def _gain(arms: Arms, family: int) -> list[str]:
+def _gain(arms: Arms, comparison: Mapping[str, Any]) -> list[str]:
     """Sentences on the ensemble against single members."""
     if "best_single" not in arms:
         return []
+    family = comparison["family"]
     full, best = arms[FULL], arms["best_single"]
-    right = show(full["scores"]["accuracy"], "percent"), show(best["scores"]["accuracy"], "percent")
+    right, right_best = (show(arm["scores"]["accuracy"], "percent") for arm in (full, best))
+    loss, loss_best = (show(arm["scores"]["log_loss"], "decimal") for arm in (full, best))
     sentences = [
-        f"The full ensemble answers {right[0]} of the photos right, the best single member, chosen without the test "
-        f"photos, {right[1]}: {_signed_points(best)} ({_chance(best, 'accuracy', family)}): "
+        f"The full ensemble answers {right} of the photos right, the best single member, chosen without the test "
+        f"photos, {right_best}: {_signed_points(best)} ({_chance(best, 'accuracy', family)}), "
         f"{_significance(best, 'accuracy')}.",
-        f"Its log-loss is {show(full['scores']['log_loss'], 'decimal')} against "
-        f"{show(best['scores']['log_loss'], 'decimal')}: {show(best['difference']['log_loss']['estimate'], 'signed')} "
-        f"({_chance(best, 'log_loss', family)}): {_significance(best, 'log_loss')}.",
+        f"Its log-loss is {loss} against {loss_best}: "
+        f"{show(best['difference']['log_loss']['estimate'], 'signed')} ({_chance(best, 'log_loss', family)}), "
+        f"{_significance(best, 'log_loss')}.",
     ]
     if BUDGET in arms:
         budget = arms[BUDGET]
         sentences.append(
-            f"Training that one member as often as the ensemble trains members gives "
-            f"{show(budget['scores']['accuracy'], 'percent')}; the ensemble is at {_signed_points(budget)} "
-            f"({_chance(budget, 'accuracy', family)}): {_significance(budget, 'accuracy')}. What the ensemble gains "
+            "That member trained as often as the ensemble trains members answers "
+            f"{show(budget['scores']['accuracy'], 'percent')} right; the ensemble is at {_signed_points(budget)} "
+            f"({_chance(budget, 'accuracy', family)}), {_significance(budget, 'accuracy')}: what it gains "
             + (
                 "comes from different members, not from more training."
                 if outcome(budget, "accuracy") == "better"
-                else "may come from more training alone."
+                else "could come from more training alone."
             )
         )
     singles = [arm for arm in arms.values() if arm["kind"] == "single"]
     if singles:
         leads = [_lead(arm, "accuracy") for arm in singles]
-        better = sum(outcome(arm, "accuracy") == "better" for arm in singles)
+        better, worse = (
+            sum(outcome(arm, "accuracy") == how for arm in singles) for how in ("better", "worse")
+        )
         sentences.append(
-            f"Against each of the {len(singles)} members alone it stands at {show(min(leads), 'points')} to "
-            f"{show(max(leads), 'points')} points; {better} of the {len(singles)} differences "
-            f"{'is' if better == 1 else 'are'} significant after the correction."
+            f"Against the {len(singles)} members one by one it stands at {show(min(leads), 'points')} to "
+            f"{show(max(leads), 'points')} points: significantly better than {better}"
+            + (f", significantly worse than {worse}." if worse else ", significantly worse than none.")
         )
     return sentences
 
 
-def _ingredient(arm: Mapping[str, Any], family: int) -> dict[str, Any]:
+def _ingredients(changes: Sequence[Row]) -> str:
+    if not changes:
+        return "No ingredient was left out"
+    named = {effect: [one["title"] for one in changes if one["effect"] == effect] for effect in EFFECTS}
+    parts = [
+        f"{_listed(names)} {verb}"
+        for names, verb in (
+            (named["helps"], "significantly better with"),
+            (named["hurts"], "significantly better without"),
+            (named["mixed"], "one score better with, one without"),
+        )
+        if names
+    ]
+    rest = len(named["unclear"])
+    if not parts:
+        largest = max(changes, key=lambda one: abs(one["gain"]))
+        return (
+            f"None of {rest} ingredients makes a significant difference; the largest is that of "
+            f"{largest['title']}, {show(largest['gain'], 'points')} points"
+        )
+    others = f"; the other {rest} make no significant difference" if rest else ""
+    return _start("; ".join(parts)) + others
+
+
+def _change(arm: Row) -> dict[str, Any]:
     """What an ingredient gains or costs: the ensemble with it against the one without."""
-    found = {outcome(arm, score) for score in ("accuracy", "log_loss")}
-    if {"better", "worse"} <= found:
+    found = {score: outcome(arm, score) for score in ("accuracy", "log_loss")}
+    if {"better", "worse"} <= set(found.values()):
         effect = "mixed"
-    elif "better" in found:
+    elif "better" in found.values():
         effect = "helps"
     else:
-        effect = "hurts" if "worse" in found else "unclear"
+        effect = "hurts" if "worse" in found.values() else "unclear"
     return {
         "name": arm["name"],
-        "title": arm["subject"][:1].upper() + arm["subject"][1:],
+        "title": arm["subject"],
         "effect": effect,
-        "size": abs(_lead(arm, "accuracy")),
-        "sentence": _change(arm, family, "with", "without"),
+        "gain": _lead(arm, "accuracy"),
+        "sentence": _with_and_without(arm, found),
     }
 
 
-def _combination(arm: Mapping[str, Any], family: int) -> dict[str, Any]:
+def _with_and_without(arm: Row, found: Mapping[str, str]) -> str:
     if arm["identical"]:
-        sentence = "the same answers as the full ensemble, which chose it in every outer fold."
+        return "No answer changes at all."
+    lead, loss = _lead(arm, "accuracy"), arm["difference"]["log_loss"]["estimate"]
+    accuracy = "accuracy stays the same"
+    if lead != 0:
+        accuracy = f"{_points(lead)} of accuracy {'gained' if lead > 0 else 'lost'}"
+    log_loss = "log-loss the same to three places"
+    if abs(loss) >= 0.0005:
+        log_loss = (
+            f"log-loss {abs(loss):.3f} {'higher, which is worse' if loss > 0 else 'lower, which is better'}"
+        )
+    words = {
+        score: "not significant" if how == "not significant" else "significant"
+        for score, how in found.items()
+    }
+    if set(words.values()) == {"not significant"}:
+        text = f"{accuracy}, {log_loss}; neither is significant"
+    elif set(words.values()) == {"significant"}:
+        text = f"{accuracy}, {log_loss}; both are significant"
     else:
-        sentence = _change(arm, family, "as chosen", "so")
-    return {"name": arm["name"], "title": arm["title"], "sentence": sentence}
-
-
-def _change(arm: Mapping[str, Any], family: int, here: str, there: str) -> str:
-    """Accuracy and log-loss of the full ensemble against an arm."""
-    if arm["identical"]:
-        return "no answer changes at all."
-    lead = _lead(arm, "accuracy")
+        text = f"{accuracy} ({words['accuracy']}), {log_loss} ({words['log_loss']})"
     won, lost = (sum(test[key] for test in arm["mcnemar"]) for key in ("only_first", "only_second"))
-    groups = f"{won} row {'group' if won == 1 else 'groups'} right only {here}, {lost} only {there}"
-    if lead == 0:
-        first = f"accuracy is the same {here} and {there} ({groups})"
-    else:
-        first = (
-            f"{_points(lead)} of accuracy {'gained' if lead > 0 else 'lost'} "
-            f"({_interval(arm, 'accuracy')}; {groups}; {_p(arm, 'accuracy', family)}): "
-            f"{_significance(arm, 'accuracy')}"
-        )
-    loss = arm["difference"]["log_loss"]["estimate"]
-    if abs(loss) < 0.0005:
-        second = f"The log-loss stays the same ({_chance(arm, 'log_loss', family)})"
-    else:
-        second = (
-            f"The log-loss {'rises' if loss > 0 else 'falls'} by {abs(loss):.3f} ({_chance(arm, 'log_loss', family)}): "
-            f"{_significance(arm, 'log_loss')}"
-        )
-    return f"{first}. {second}."
+    return f"{_start(text)}. {won} row {'group is' if won == 1 else 'groups are'} right only with, {lost} only without."
 
 
-def _choices(choices: Sequence[Mapping[str, Any]], members: int) -> str:
+def _choices(choices: Sequence[Row], members: int) -> str:
     if not choices or members < 2:
         return ""
     combined = Counter(COMBINED.get(one["combination"], one["combination"]) for one in choices)
     singles = Counter(one["best_single"] for one in choices)
     return (
-        f"In {len(choices)} outer folds the full ensemble chose {_tally(combined)}; as best single member was chosen "
+        f"Of {len(choices)} outer folds the full ensemble chose {_tally(combined)}; the best single member was "
         f"{_tally(singles)}."
     )
 
@@ -218,27 +242,22 @@ def _cost(arms: Arms) -> str:
     full, best = arms[FULL], arms.get("best_single")
     if full["cost"].get("predict_ms") is None:
         return ""
-    text = f"An answer of the full ensemble takes {_ms(full)} and {_megabytes(full)} of weights"
+    text = f"An answer of the full ensemble takes {_amount(full)}"
     if best is not None:
         times = full["cost"]["predict_ms"] / best["cost"]["predict_ms"]
-        text += (
-            f", one of the best single member {_ms(best)} and {_megabytes(best)}: {times:.1f} times the time for "
-            f"{_signed_points(best)}"
-        )
+        text += f", one of the best single member {_amount(best)}: {times:.1f} times the time for {_signed_points(best)}"
     close = [
         arm
         for arm in arms.values()
         if arm["kind"] not in ("full", "protocol")
-        and arm["cost"].get("predict_ms") is not None
         and _lead(arm, "accuracy") <= CLOSE
         and arm["cost"]["predict_ms"] < 0.9 * full["cost"]["predict_ms"]
     ]
     if close:
         cheapest = min(close, key=lambda arm: float(arm["cost"]["predict_ms"]))
         text += (
-            f". The cheapest arm within a point of it is \N{LEFT DOUBLE QUOTATION MARK}{cheapest['title']}"
-            f"\N{RIGHT DOUBLE QUOTATION MARK}: {_ms(cheapest)}, "
-            f"{show(cheapest['scores']['accuracy'], 'percent')} right"
+            f". The cheapest arm that is at most one point less accurate is {_quoted(cheapest['title'])}: "
+            f"{_amount(cheapest)}, {show(cheapest['scores']['accuracy'], 'percent')} right"
         )
     return f"{text}."
 
@@ -248,42 +267,27 @@ def _leak(arms: Arms, alike: int) -> str:
         return ""
     arm = arms[LEAKY]
     claimed, honest = (show(arms[name]["scores"]["accuracy"], "percent") for name in (LEAKY, FULL))
-    lead = -_lead(arm, "accuracy")
-    more = f"{_points(lead)} {'more' if lead > 0 else 'less'}"
+    interval = arm["difference"]["accuracy"]
+    low, high = (show(-interval[end], "points") for end in ("high", "low"))
+    more = show(-interval["estimate"], "points")
     return (
-        f"If the {alike:,} photos that look like another one had been dealt to folds one by one, the same ensemble would "
-        f"have been reported at {claimed} instead of {honest}: {more} ({_interval(arm, 'accuracy')}, full minus leaky). "
-        "That is no better model, only a test on photos it knows in another version. Other folds alone move "
-        "such a figure by chance, too."
+        f"Had the {alike:,} photos that look like another one been dealt to the folds one by one, the same ensemble "
+        f"would have been reported at {claimed} instead of {honest} ({more} points, 95 % interval {low} to {high}). "
+        "That would be no better model, only a test on photos that it knows in another version. Some of the difference "
+        "is the luck of other folds."
     )
 
 
-def _significance(arm: Mapping[str, Any], score: str) -> str:
+def _significance(arm: Row, score: str) -> str:
     return "significant" if outcome(arm, score) in ("better", "worse") else "not significant"
 
 
-def _chance(arm: Mapping[str, Any], score: str, family: int) -> str:
-    return f"{_interval(arm, score)}; {_p(arm, score, family)}"
-
-
-def _interval(arm: Mapping[str, Any], score: str) -> str:
-    interval = arm["difference"][score]
+def _chance(arm: Row, score: str, family: int) -> str:
     kind = "points" if score == "accuracy" else "signed"
-    return f"95 % interval {span(interval, kind)}"
-
-
-def _p(arm: Mapping[str, Any], score: str, family: int) -> str:
-    text = p_value(arm["p"][score])
-    if score in arm["p_holm"] and family > 1:
-        text += f", corrected for {family} comparisons {p_value(arm['p_holm'][score], short=True)}"
+    text = f"95 % interval {span(arm['difference'][score], kind)}; {p_value(arm['p'][score])}"
+    if family > 1:
+        text += f", corrected {p_value(arm['p_holm'][score], short=True)}"
     return text
-
-
-def p_value(p: float, *, short: bool = False) -> str:
-    """A p-value as printed: ``p = 0.031``, ``p < 0.001``; without the ``p =`` if short."""
-    if p < 0.001:
-        return "< 0.001" if short else "p < 0.001"
-    return f"{p:.3f}" if short else f"p = {p:.3f}"
 
 
 def _points(difference: float) -> str:
@@ -292,18 +296,21 @@ def _points(difference: float) -> str:
     return f"{text} point" if text == "1.0" else f"{text} points"
 
 
-def _signed_points(arm: Mapping[str, Any]) -> str:
+def _signed_points(arm: Row) -> str:
     return f"{show(arm['difference']['accuracy']['estimate'], 'points')} points"
 
 
-def _ms(arm: Mapping[str, Any]) -> str:
-    return f"{arm['cost']['predict_ms']:.0f} ms"
-
-
-def _megabytes(arm: Mapping[str, Any]) -> str:
-    return f"{arm['cost']['megabytes']:.0f} MB"
+def _amount(arm: Row) -> str:
+    milliseconds, megabytes = arm["cost"]["predict_ms"], arm["cost"]["megabytes"]
+    return (
+        f"{show(milliseconds, 'whole' if milliseconds >= 10 else 'two')} ms and "
+        f"{show(megabytes, 'whole' if megabytes >= 10 else 'two')} MB"
+    )
 
 
 def _tally(counts: Counter[str]) -> str:
-    parts = [f"{name} {count} times" if count > 1 else f"{name} once" for name, count in counts.most_common()]
-    return ", ".join(parts)
+    return _listed([f"{name} in {count}" for name, count in counts.most_common()])
+
+
+def _quoted(title: str) -> str:
+    return f"\N{LEFT DOUBLE QUOTATION MARK}{title}\N{RIGHT DOUBLE QUOTATION MARK}"
