@@ -36,6 +36,11 @@ UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """For each older format the step that turns its ``bundle.json`` into the next one's. Format 1 is the first."""
 
 _INDEX = "bundle.json"
+_STATED: Mapping[str, type] = {"classes": list, "members": list, "sources": dict, "files": dict}
+_FILES = frozenset(
+    {"committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
+     "members_oof.safetensors", "meta.safetensors", "metrics.json", "taxonomy.json"}
+)  # fmt: skip
 _PACKAGES = (
     "ensemble-minerals", "imbalanced-learn", "numpy", "openvino", "pillow", "scikit-image", "scikit-learn",
     "scipy", "timm", "torch", "torchvision",
@@ -63,6 +68,12 @@ class Bundle:
     taxonomy: Taxonomy
     committee: Committee
     sources: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """Packed weights files by source name: those `read_bundle` checked, not whatever lies in the folder."""
+        names = [Path(name) for name in self.info["files"] if name.startswith("weights/")]
+        return {name.stem: self.path / name for name in names}
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -151,15 +162,18 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
         },
     }
     _write_json(unfinished / _INDEX, index)
+    aside = path.with_name(f".{path.name}.replaced")
     if path.exists():
-        aside = path.with_name(f".{path.name}.replaced")
         if aside.exists():
             shutil.rmtree(aside)
         path.rename(aside)
+    try:
         unfinished.rename(path)
-        shutil.rmtree(aside)
-    else:
-        unfinished.rename(path)
+    except BaseException:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
     return path
 
 
@@ -191,7 +205,12 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     )  # fmt: skip
     _write_json(
         folder / "committee.json",
-        {"members": members, "combination": combination.kind, "temperature": committee.temperature},
+        {
+            "classes": list(contents.taxonomy.classes),
+            "members": members,
+            "combination": combination.kind,
+            "temperature": committee.temperature,
+        },
     )
     out_of_fold = contents.out_of_fold
     out_of_fold.members.save(folder / "members_oof.safetensors")
@@ -203,7 +222,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     _write_json(folder / "taxonomy.json", contents.taxonomy.to_tree())
     _write_json(folder / "metrics.json", contents.metrics)
     shutil.copyfile(contents.manifest_csv, folder / "manifest.csv")
-    (folder / "README.md").write_text(contents.card, encoding="utf-8")
+    (folder / "README.md").write_text(contents.card, encoding="utf-8", errors="backslashreplace")
     for name, file in contents.weights.items():
         (folder / "weights").mkdir(exist_ok=True)
         shutil.copyfile(file, folder / "weights" / f"{name}{file.suffix}")
@@ -226,6 +245,11 @@ def read_bundle(path: Path) -> Bundle:
     config = load_config(path / "config.yaml")
     try:
         described = json.loads((path / "committee.json").read_text(encoding="utf-8"))
+        if described["classes"] != index["classes"]:
+            raise BundleError(
+                f"{path}: {_INDEX} says the classes are {', '.join(map(str, classes))}, but the members were "
+                f"fitted for {', '.join(described['classes'])}; fit it again"
+            )
         arrays, meta = load_file(path / "members.safetensors"), load_file(path / "meta.safetensors")
         members = tuple(
             CommitteeMember(
@@ -239,8 +263,9 @@ def read_bundle(path: Path) -> Bundle:
         tree = json.loads((path / "taxonomy.json").read_text(encoding="utf-8"))
     except (SafetensorError, KeyError, ValueError) as error:
         raise BundleError(f"{path} is damaged: {error}") from error
-    if [member.name for member in members] != index["members"] or len(combination.bias) != len(classes):
-        raise BundleError(f"{path}: members or classes of committee.json are not those of {_INDEX}")
+    used = {name for member in members for name in member.features}
+    if [member.name for member in members] != index["members"] or not used <= set(index["sources"]):
+        raise BundleError(f"{path}: members or sources of committee.json are not those of {_INDEX}")
     return Bundle(
         path=path,
         info=index,
@@ -273,6 +298,9 @@ def _read_index(path: Path) -> dict[str, Any]:
             raise BundleError(f"{path} has format {number}, which nothing upgrades; fit it again")
         index = UPGRADES[number](index)
         number += 1
+    lacking = [key for key, kind in _STATED.items() if not isinstance(index.get(key), kind)]
+    if lacking or not set(index["files"]) >= _FILES:
+        raise BundleError(f"{file} is damaged: {', '.join(lacking) or 'files'} is missing or incomplete")
     return index
 
 
@@ -297,4 +325,6 @@ def installed_versions() -> dict[str, str]:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A path that is no UTF-8 has stray bytes; written as \udcXX they are JSON's own escapes.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -31,7 +31,7 @@ def write_card(
         lines += ["> nothing about real minerals.", ""]
     chosen = metrics["meta"]["chosen"]
     lines += [
-        f"Answers with one of {len(data['classes'])} classes. Trained on {oof['n']} photos in "
+        f"Answers with one of {len(oof['per_class'])} classes. Trained on {oof['n']} photos in "
         f"{config.folds.n_splits} folds; near-duplicates ({data['row_groups']} groups of photos) never straddle a "
         "fold.",
         "",
@@ -63,7 +63,7 @@ def write_card(
     ]
     for name, scores in oof["per_class"].items():
         lines.append(
-            f"| {name} | {scores['support']} | {_number(scores['precision'])} | {_number(scores['recall'])} | "
+            f"| {_cell(name)} | {scores['support']} | {_number(scores['precision'])} | {_number(scores['recall'])} | "
             f"{_number(scores['f1'])} |"
         )
     lines += ["", "## Where features come from", ""]
@@ -92,7 +92,11 @@ def write_card(
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:
     figures = (scores[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"))
-    return f"| {name} | " + " | ".join(_number(figure) for figure in figures) + " |"
+    return f"| {_cell(name)} | " + " | ".join(_number(figure) for figure in figures) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:

@@ -123,6 +123,7 @@ def load_dataset(
             n_threads=n_threads,
             max_pixels=config.data.max_pixels,
             min_side=config.data.min_side,
+            check_contents=True,
             progress=listener.stage("Computing features"),
         )
     manifest, compared = _drop_unreadable(manifest, readable, found.errors)
@@ -150,15 +151,22 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     labels, groups = manifest.label[rows], manifest.row_group[rows]
     if len(set(labels.tolist())) < 2:
         raise DataError(
-            f"only one class has usable photos ({', '.join(sorted(set(labels.tolist())))}); "
-            "at least two are needed"
+            f"{'only one class has' if rows.size else 'no class has'} usable photos"
+            f"{f' ({labels[0]})' if rows.size else ''}; at least two are needed, and of {len(manifest)} files "
+            f"{_by_status(manifest)}"
         )
     aside = np.zeros(len(rows), dtype=bool)
-    named = manifest.split[rows] == "test"
-    if named.any():
-        aside = np.isin(
-            groups, groups[named]
-        )  # a group goes whole: its other rows would give the answer away
+    named = manifest.split == "test"
+    if named[rows].any():
+        # A group goes whole: its other rows would give the answer away. A test photo whose exact copy stands
+        # among the others is set aside itself, and takes the copy with it all the same.
+        aside = np.isin(groups, manifest.row_group[named])
+        untrained = sorted(set(labels[aside].tolist()) - set(labels[~aside].tolist()))
+        if untrained:
+            raise DataError(
+                f"all usable photos of {', '.join(map(repr, untrained))} are of the test part, or look like one "
+                "that is; leave some of each class to learn from"
+            )
     elif config.folds.holdout > 0:
         aside = hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
     fold = np.full(len(manifest), -1, dtype=np.int64)
@@ -233,6 +241,11 @@ def _mark(manifest: Manifest, rows: NDArray[np.intp], report: DuplicateReport, c
         status[rows[position]] = Status.CONFLICT.value
         reason[rows[position]] = "the same picture stands under another class too"
     return manifest.replace(status=status, reason=reason, row_group=group)
+
+
+def _by_status(manifest: Manifest) -> str:
+    found = Counter(manifest.status.tolist())
+    return ", ".join(f"{number} are {status}" for status, number in sorted(found.items()))
 
 
 def counts(manifest: Manifest) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class ImageReason(StrEnum):
     TOO_SMALL = "too_small"
     UNSUPPORTED = "unsupported"
     NOT_PERMITTED = "not_permitted"
+    CHANGED = "changed"
 
 
 class ImageError(EnsembleMineralsError):

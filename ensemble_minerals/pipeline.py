@@ -13,12 +13,13 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.bundle import BundleContents, OutOfFold, write_bundle
+from ensemble_minerals.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
 from ensemble_minerals.card import write_card
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.dataset import Dataset, counts
 from ensemble_minerals.ensemble.cross_fit import MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.listener import Listener, Silent
@@ -70,14 +71,17 @@ def fit(
     Raises:
         DataError: If the photos cannot be used as they are.
         WeightsError: If a backbone's weights cannot be had.
-        BundleError: If `out` exists and neither flag is given.
+        BundleError: If `out` exists and neither flag is given, or is something else than a bundle.
         FitError: If a member fails and the configuration does not allow that.
     """
     started = time.perf_counter()
     config = load_config(None) if config is None else config
     listener = Silent() if listener is None else listener
+    if n_jobs == 0 or n_jobs < -1:
+        raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
     n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
     out = Path(out)
+    check_replaceable(out, overwrite=overwrite)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     prepared = prepare(Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
     dataset, rows, notes = prepared.dataset, prepared.rows, list(prepared.notes)
@@ -173,9 +177,8 @@ def _metrics(
     }
     test = dataset.test_rows()
     if test.size:
-        known = test[np.isin(dataset.manifest.label[test], classes)]
-        proba = ensemble.predict_proba(dataset.blocks(known))
-        answer = np.searchsorted(np.array(classes), dataset.manifest.label[known])
+        proba = ensemble.predict_proba(dataset.blocks(test))
+        answer = np.searchsorted(np.array(classes), dataset.manifest.label[test])
         metrics["test"] = summary(answer, proba, classes)
     return metrics
 

@@ -40,7 +40,7 @@ class Predictor:
         self.bundle = bundle
         self.n_threads = n_threads
         config = bundle.config
-        packed = {file.stem: str(file) for file in (bundle.path / "weights").glob("*")}
+        packed = {name: str(file) for name, file in bundle.weights.items()}
         if packed:
             backbones = tuple(
                 b.model_copy(update={"weights": packed.get(b.name, b.weights)}) for b in config.backbones
@@ -125,24 +125,34 @@ def expand_inputs(inputs: Sequence[str | Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for entry in inputs:
         path = Path(entry)
-        if path.is_dir():
-            inside = [
-                p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p.relative_to(path))
-            ]
-            if not inside:
-                raise UserError(f"{path} holds no files")
-            found |= dict.fromkeys(inside)
-        elif path.exists():
-            found[path] = None
-        else:
-            pattern = Path(entry)
-            anchor = Path(pattern.anchor) if pattern.is_absolute() else Path()
-            matches = sorted(anchor.glob(str(pattern.relative_to(pattern.anchor))))
-            files = [match for match in matches if match.is_file()]
-            if not files:
-                raise UserError(f"{entry} is no file or folder here, and matches none as a pattern")
-            found |= dict.fromkeys(files)
+        if not str(entry):
+            raise UserError("an input is empty; name a file, a folder or a pattern")
+        try:
+            matches = [path] if path.exists() else _matches(path)
+        except (OSError, ValueError) as error:  # a name too long, or no pattern either
+            raise UserError(f"{entry} is no file or folder here, and no pattern: {error}") from error
+        if not matches:
+            raise UserError(f"{entry} is no file or folder here, and matches none as a pattern")
+        files = [file for match in matches for file in (_inside(match) if match.is_dir() else [match])]
+        if not files:
+            raise UserError(f"{entry} holds no files")
+        found |= dict.fromkeys(files)
     return list(found)
+
+
+def _inside(folder: Path) -> list[Path]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [path for path in files if not _is_hidden(path.relative_to(folder))]
+
+
+def _matches(pattern: Path) -> list[Path]:
+    """What a pattern matches, hidden files only where it asks for them, as in a shell."""
+    fixed = next((n for n, part in enumerate(pattern.parts) if set(part) & set("*?[")), None)
+    if fixed is None:
+        return []
+    start, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
+    hidden = _is_hidden(rest)
+    return sorted(path for path in start.glob(str(rest)) if hidden or not _is_hidden(path.relative_to(start)))
 
 
 def _is_hidden(path: Path) -> bool:

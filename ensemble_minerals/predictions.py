@@ -17,6 +17,12 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.taxonomy import Taxonomy
 
 
+_GUESS: dict[str, type] = {"label": str, "confidence": float}
+_FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "group"), str) | {
+    "confidence": float
+}
+
+
 @dataclass(frozen=True)
 class Predictions:
     """One row an input.
@@ -63,6 +69,12 @@ class Predictions:
             for m, (name, c) in enumerate(zip(self.members, best, strict=True))
         ]
 
+    def columns(self, top_k: int = 1) -> dict[str, type]:
+        """Names of the columns of a table of the answers, in order, and whether each holds text or a number."""
+        ranks = range(2, min(top_k, len(self.classes)) + 1)
+        guesses = {f"{what}_{rank}": kind for rank in ranks for what, kind in _GUESS.items()}
+        return _FIXED | guesses | {f"p_{name}": float for name in self.classes}
+
     def records(self, top_k: int = 1) -> Iterator[dict[str, Any]]:
         """Rows as mappings: path, status, reason, label, group, confidence, further guesses, p_<class>."""
         group_of = self.taxonomy.group_of()
@@ -94,7 +106,7 @@ class Predictions:
         check_ending(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_name(f".{file.name}.unfinished")
-        _WRITERS[file.suffix.lower()](unfinished, list(self.records(top_k)))
+        _WRITERS[file.suffix.lower()](unfinished, list(self.records(top_k)), self.columns(top_k))
         unfinished.replace(file)
         return file
 
@@ -118,24 +130,27 @@ def check_ending(file: Path) -> None:
 # A file name that is no UTF-8 has stray bytes: they pass through a CSV, are escaped in JSON, replaced in Parquet.
 
 
-def _write_csv(file: Path, records: list[Mapping[str, Any]]) -> None:
+def _write_csv(file: Path, records: list[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
     with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        writer = csv.DictWriter(handle, list(records[0]))
+        writer = csv.DictWriter(handle, list(columns))
         writer.writeheader()
         writer.writerows(records)
 
 
-def _write_json(file: Path, records: list[Mapping[str, Any]]) -> None:
+def _write_json(file: Path, records: list[Mapping[str, Any]], _columns: Mapping[str, type]) -> None:
     text = json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     file.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _write_parquet(file: Path, records: list[Mapping[str, Any]]) -> None:
+def _write_parquet(file: Path, records: list[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     named = [{**record, "path": record["path"].encode(errors="replace").decode()} for record in records]
-    pq.write_table(pa.Table.from_pylist(named), file)
+    schema = pa.schema(
+        [(name, pa.string() if kind is str else pa.float64()) for name, kind in columns.items()]
+    )
+    pq.write_table(pa.Table.from_pylist(named, schema), file)
 
 
 _WRITERS = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}

@@ -131,8 +131,10 @@ def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> P
         work: What it is, for messages, such as "a fit".
 
     Raises:
-        BundleError: If `out` exists, or interrupted work does, and neither flag is given.
+        BundleError: If `out` exists, or interrupted work does, and neither flag is given; or `out` has no name.
     """
+    if not out.name or out.name == "..":
+        raise BundleError(f"{str(out)!r} is no name for something new; name a folder, such as artifacts/mine")
     root = out.with_name(f".{out.name}.checkpoint")
     if out.exists() and not overwrite:
         raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")

@@ -182,7 +182,11 @@ class Taxonomy:
                 nested = any(isinstance(value, dict) or value != [key] for key, value in below.items())
                 tree[label] = below if nested else list(below)
             else:
-                tree[label] = [self.classes[node.branches[branch][0]]]
+                # A group of one class is the class, whatever it is called; a group may bear the class's name.
+                key = label
+                while key in tree or (key != label and key in node.labels) or node.labels.count(key) > 1:
+                    key += "_"
+                tree[key] = [label]
         return tree
 
 

@@ -74,6 +74,11 @@ def list_photos(data: Path) -> Listing:
         listing = _list_csv(data)
     else:
         raise DataError(f"there is no folder or CSV {data}; check the path (it is read from {Path.cwd()})")
+    for name in listing.classes:
+        if any(unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"} for sign in name):
+            raise DataError(
+                f"class name {name!r} holds a line break, a control sign or bytes that are no UTF-8; rename it"
+            )
     if len(listing.classes) < 2:
         raise DataError(
             f"{data} holds only the class {listing.classes[0]!r}; at least 2 classes are needed"

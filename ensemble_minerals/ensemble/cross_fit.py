@@ -8,10 +8,12 @@ runs only what is missing.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +250,10 @@ def _collect(
 
 
 def _path(checkpoint: Path, member: str, fold: int) -> Path:
+    """A name that no file system takes for another member's, however long or odd the member's own is."""
+    if not re.fullmatch(r"[a-z0-9_+-][a-z0-9_.+-]{0,99}", member):
+        digest = blake2b(member.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        member = f"{re.sub('[^A-Za-z0-9_+-]', '_', member[:60])}-{digest}"
     return checkpoint / f"{member}.{fold}.safetensors"
 
 

@@ -223,15 +223,19 @@ def _with_and_without(arm: Row, found: Mapping[str, str]) -> str:
         text = f"{accuracy}, {log_loss}; both are significant"
     else:
         text = f"{accuracy} ({words['accuracy']}), {log_loss} ({words['log_loss']})"
-    won, lost = (sum(test[key] for test in arm["mcnemar"]) for key in ("only_first", "only_second"))
-    return f"{_start(text)}. {won} row {'group is' if won == 1 else 'groups are'} right only with, {lost} only without."
+    won, lost = (
+        round(sum(test[key] for test in arm["mcnemar"]) / len(arm["mcnemar"]))
+        for key in ("only_first", "only_second")
+    )
+    groups = f"{won} row {'group is' if won == 1 else 'groups are'} right only with, {lost} only without"
+    return f"{_start(text)}. {groups}{' (mean of the repeats)' if len(arm['mcnemar']) > 1 else ''}."
 
 
 def _choices(choices: Sequence[Row], members: int) -> str:
     if not choices or members < 2:
         return ""
-    combined = Counter(COMBINED.get(one["combination"], one["combination"]) for one in choices)
-    singles = Counter(one["best_single"] for one in choices)
+    combined = Counter(COMBINED[str(one["combination"])] for one in choices)
+    singles = Counter(str(one["best_single"]) for one in choices)
     return (
         f"Of {len(choices)} outer folds the full ensemble chose {_tally(combined)}; the best single member was "
         f"{_tally(singles)}."
@@ -245,7 +249,8 @@ def _cost(arms: Arms) -> str:
     text = f"An answer of the full ensemble takes {_amount(full)}"
     if best is not None:
         times = full["cost"]["predict_ms"] / best["cost"]["predict_ms"]
-        text += f", one of the best single member {_amount(best)}: {times:.1f} times the time for {_signed_points(best)}"
+        gained = _signed_points(best)
+        text += f", one of the best single member {_amount(best)}: {times:.1f} times the time for {gained}"
     close = [
         arm
         for arm in arms.values()
@@ -273,8 +278,8 @@ def _leak(arms: Arms, alike: int) -> str:
     return (
         f"Had the {alike:,} photos that look like another one been dealt to the folds one by one, the same ensemble "
         f"would have been reported at {claimed} instead of {honest} ({more} points, 95 % interval {low} to {high}). "
-        "That would be no better model, only a test on photos that it knows in another version. Some of the difference "
-        "is the luck of other folds."
+        "That would be no better model, only a test on photos that it knows in another version. Some of the "
+        "difference is the luck of other folds."
     )
 
 

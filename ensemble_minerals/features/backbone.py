@@ -190,12 +190,12 @@ class BackboneSource:
         if self._weights_source.kind == "random":
             return None
         file = self._weights_source.local_file(self._base_dir)
-        if file is not None:
+        if file is not None and file.suffix == ".safetensors":
             return Path(shutil.copyfile(file, folder / f"{self._name}{file.suffix}"))
         from safetensors.torch import save_file
 
         packed = folder / f"{self._name}.safetensors"
-        network = load_network(self._model, self._weights, size=self._size).network
+        network = load_network(self._model, self._weights, base_dir=self._base_dir, size=self._size).network
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, packed)
         return packed
 

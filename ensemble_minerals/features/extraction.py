@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, Photo, decode
-from ensemble_minerals.errors import FitError, ImageError
+from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, Photo, decode, file_digest
+from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.features.store import FeatureStore
 
@@ -74,6 +74,7 @@ def extract_features(
     out: Path | None = None,
     max_pixels: int = MAX_PIXELS,
     min_side: int = MIN_SIDE,
+    check_contents: bool = False,
 ) -> ExtractionResult:
     """Give the features of every photo from every source.
 
@@ -91,6 +92,8 @@ def extract_features(
         out: Folder for the features as memory maps, for more than fit in memory; in memory if None.
         max_pixels: Largest photo that is decoded, see `decode`.
         min_side: Smallest, see `decode`.
+        check_contents: Whether a file whose digest is no more its image id is an error: it was replaced since,
+            and the features of the new picture must not be kept under the old one's name.
 
     Returns:
         The features; photos that cannot be read keep their rows.
@@ -110,7 +113,7 @@ def extract_features(
     collector = _Collector(sources, features, store)
     decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
     done = 0
-    with closing(_prefetch(partial(_prepare, decode_photo), tasks, n_threads)) as stream:
+    with closing(_prefetch(partial(_prepare, decode_photo, check_contents), tasks, n_threads)) as stream:
         while chunk := list(islice(stream, CHUNK)):
             collector.compute(chunk)
             done += len(chunk)
@@ -254,12 +257,14 @@ def _prefetch(
             yield prepared
 
 
-def _prepare(decode_photo: Callable[..., Photo], task: _Task) -> _Prepared:
+def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: _Task) -> _Prepared:
     """Decode a photo at the sizes its sources need, and show it to those of one thread."""
     prepared = _Prepared(task)
     started = time.perf_counter()
     try:
         prepared.pictures = _pictures(decode_photo, task)
+        if check_contents and file_digest(task.path) != task.image_id:
+            raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
     except ImageError as error:
         prepared.error = error
         return prepared

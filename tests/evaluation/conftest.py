@@ -45,18 +45,25 @@ def distributions(y, n_classes, strength, rng):
     return proba / proba.sum(axis=1, keepdims=True)
 
 
-def draw_answers(support, *, strength=2.0, members=3, tree=None, folds=5, seed=0, group_size=2, perfect=False):
+def draw_answers(
+    support, *, strength=2.0, members=3, tree=None, folds=5, seed=0, group_size=2, perfect=False
+):
     """Answers for classes with `support` rows each; rows of a class stand in row groups of `group_size`."""
     rng = np.random.default_rng(seed)
     names = tuple(f"class {k}" for k in range(len(support)))
     y = np.repeat(np.arange(len(support)), support)
     group = np.arange(len(y)) // group_size + 1000 * y
-    own = [np.eye(len(support))[y] if perfect else distributions(y, len(support), strength, rng) for _ in range(members)]
+    own = [
+        np.eye(len(support))[y] if perfect else distributions(y, len(support), strength, rng)
+        for _ in range(members)
+    ]
     member_proba = np.array(own)
     proba = member_proba.mean(axis=0)
     before = proba**2 / (proba**2).sum(axis=1, keepdims=True)
     return Answers(
-        taxonomy=Taxonomy.from_tree(names, {name: [names[k] for k in ks] for name, ks in (tree or {}).items()}),
+        taxonomy=Taxonomy.from_tree(
+            names, {name: [names[k] for k in ks] for name, ks in (tree or {}).items()}
+        ),
         y=y,
         proba=proba,
         uncalibrated=before,
@@ -113,7 +120,9 @@ def circumstances_of(answers, **changes):
         "unmeasured": None,
         "combination": Combination("mean", np.full(count, 1 / count), np.zeros(len(answers.classes))),
         "temperature": 1.5,
-        "costs": {name: {"fit_seconds": 1.25, "predict_ms": None, "megabytes": 3.5} for name in answers.members},
+        "costs": {
+            name: {"fit_seconds": 1.25, "predict_ms": None, "megabytes": 3.5} for name in answers.members
+        },
     }
     return Circumstances(**{**known, **changes})
 

@@ -131,7 +131,10 @@ def test_scores_are_those_of_the_metrics(case, analysis):
         own = expected["per_class"][row["name"]]
         assert row["support"] == own["support"]
         for name in ("precision", "recall", "f1", "mean_true_probability"):
-            assert row[name]["estimate"] == pytest.approx(own[name]) or row[name]["estimate"] is own[name] is None
+            assert (
+                row[name]["estimate"] == pytest.approx(own[name])
+                or row[name]["estimate"] is own[name] is None
+            )
         assert row["average_precision"] == pytest.approx(own["average_precision"], nan_ok=True)
 
 
@@ -165,7 +168,9 @@ def test_intervals_are_those_of_their_methods(drawn):
 
 def test_intervals_are_wider_where_rows_come_in_groups(drawn):
     alone = drawn.answers([60, 60], strength=1.0, group_size=1)
-    again = {name: np.repeat(getattr(alone, name), 4, axis=0) for name in ("y", "proba", "uncalibrated", "folds")}
+    again = {
+        name: np.repeat(getattr(alone, name), 4, axis=0) for name in ("y", "proba", "uncalibrated", "folds")
+    }
     grouped = replace(
         alone,
         **again,
@@ -209,7 +214,12 @@ def test_a_planted_confusion_comes_first(drawn):
     answers = planted(7)
     found = analyze(answers, drawn.circumstances(answers))
     (pair,) = found["pairs"]
-    assert (pair["given"], pair["answer"], pair["count"], pair["within_group"]) == ("pyrite", "mica", 7, False)
+    assert (pair["given"], pair["answer"], pair["count"], pair["within_group"]) == (
+        "pyrite",
+        "mica",
+        7,
+        False,
+    )
     assert pair["share_of_class"] == 7 / 20
     assert pair["share_of_errors"] == 1
     assert found["findings"]["pairs"] == "Pyrite is mistaken for mica most: 7 of its 20 photos"
@@ -228,7 +238,11 @@ def test_pairs_are_ordered_by_count_then_share():
         Taxonomy.flat(("a", "b", "c")), y, proba, None, ("m",), proba[None], np.arange(60), np.zeros(60),
         ("",) * 60,
     )  # fmt: skip
-    assert [(p["given"], p["answer"]) for p in confused_pairs(answers)] == [("c", "a"), ("b", "a"), ("a", "b")]
+    assert [(p["given"], p["answer"]) for p in confused_pairs(answers)] == [
+        ("c", "a"),
+        ("b", "a"),
+        ("a", "b"),
+    ]
 
 
 def test_sheets_show_the_worst_first_and_each_group_once(drawn):
@@ -262,7 +276,20 @@ def test_files_that_need_a_look_are_listed(drawn):
     manifest = drawn.manifest(
         answers,
         row_group=[0, 0, 0, 1, 2, 3, 2, 4, 5, 5, -1, 6],
-        status=["ok", "duplicate", "ok", "ok", "ok", "ok", "ok", "ok", "conflict", "conflict", "unreadable", "ok"],
+        status=[
+            "ok",
+            "duplicate",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "ok",
+            "conflict",
+            "conflict",
+            "unreadable",
+            "ok",
+        ],
         reason=[""] * 10 + ["truncated: half of it", ""],
         pixel_hash=list("aabcdefghhij"),
     )

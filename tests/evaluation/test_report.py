@@ -149,7 +149,9 @@ def test_the_tables_are_there(made):
     ]
     assert [row["name"] for row in rows("classes")] == list(answers.classes)
     assert "recall_low" in rows("classes")[0]
-    counts = [[int(row[name]) for name in analysis["confusion"]["classes"]] for row in rows("confusion_counts")]
+    counts = [
+        [int(row[name]) for name in analysis["confusion"]["classes"]] for row in rows("confusion_counts")
+    ]
     assert counts == analysis["confusion"]["counts"]
     suspects = folder / "tables" / "suspected_labels.csv"
     assert suspects.exists() == bool(analysis["labels"]["suspects"])
@@ -157,7 +159,16 @@ def test_the_tables_are_there(made):
 
 def test_figures_are_pictures(made, page):
     figures = sorted((made[2] / "figures").glob("*.png"))
-    expected = {"f1", "f1_gain", "confusion", "reliability", "risk_coverage", "members", "slices", "reliability_0"}
+    expected = {
+        "f1",
+        "f1_gain",
+        "confusion",
+        "reliability",
+        "risk_coverage",
+        "members",
+        "slices",
+        "reliability_0",
+    }
     assert expected <= {file.stem for file in figures}
     for file in figures:
         with Image.open(file) as image:
@@ -182,12 +193,12 @@ def test_the_matrix_prints_rows_that_sum_to_a_hundred(made, page):
 @pytest.mark.parametrize(
     ("value", "kind", "text"),
     [
-        (None, "percent", "–"),
+        (None, "percent", "\N{EN DASH}"),
         (0.9996, "percent", "99.9\N{NO-BREAK SPACE}%"),
         (1.0, "percent", "100.0\N{NO-BREAK SPACE}%"),
         (0.0001, "percent", "<0.1\N{NO-BREAK SPACE}%"),
         (0.0, "percent", "0.0\N{NO-BREAK SPACE}%"),
-        (-0.012, "points", "−1.2"),
+        (-0.012, "points", "\N{MINUS SIGN}1.2"),
         (-0.0001, "points", "0.0"),
         (0.0123, "points", "+1.2"),
         (-0.00001, "signed", "0.000"),
@@ -196,6 +207,12 @@ def test_the_matrix_prints_rows_that_sum_to_a_hundred(made, page):
 )
 def test_numbers_in_words(value, kind, text):
     assert show(value, kind) == text
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Figures take most of the time of a report, and some tests ask nothing of them."""
+    monkeypatch.setattr(module.plots, "draw", lambda analysis, folder: {})
 
 
 def photos_for(answers, root, n=None):
@@ -209,7 +226,7 @@ def photos_for(answers, root, n=None):
     return files
 
 
-def test_photos_are_inlined(drawn, tmp_path):
+def test_photos_are_inlined(drawn, tmp_path, without_figures):
     answers = drawn.answers([12, 12], strength=1.0)
     analysis = analyze(answers, drawn.circumstances(answers))
     files = photos_for(answers, tmp_path / "photos")
@@ -222,7 +239,7 @@ def test_photos_are_inlined(drawn, tmp_path):
     draw_report(analysis, answers, tmp_path / "report", files=files)
 
 
-def test_pictures_keep_to_their_budget(drawn, tmp_path, monkeypatch):
+def test_pictures_keep_to_their_budget(drawn, tmp_path, monkeypatch, without_figures):
     answers = drawn.answers([12, 12], strength=1.0)
     analysis = analyze(answers, drawn.circumstances(answers))
     files = photos_for(answers, tmp_path / "photos")
@@ -252,7 +269,7 @@ def test_names_of_classes_and_files_are_only_text(drawn, tmp_path):
     assert "&lt;script&gt;" in text
 
 
-def test_a_file_name_that_is_no_text_does_no_harm(drawn, tmp_path):
+def test_a_file_name_that_is_no_text_does_no_harm(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10], strength=0.5)
     odd = type(answers)(
         **{
@@ -266,7 +283,7 @@ def test_a_file_name_that_is_no_text_does_no_harm(drawn, tmp_path):
     assert b"stone\xe90.jpg" in (tmp_path / "report" / "tables" / "answers.csv").read_bytes()
 
 
-def test_a_report_replaces_a_report_and_nothing_else(drawn, tmp_path):
+def test_a_report_replaces_a_report_and_nothing_else(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
     analysis = analyze(answers, drawn.circumstances(answers))
     folder = tmp_path / "report"
@@ -284,7 +301,7 @@ def test_a_report_replaces_a_report_and_nothing_else(drawn, tmp_path):
     assert (other / "chapter.txt").read_text() == "years of work"
 
 
-def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch):
+def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch, without_figures):
     answers = drawn.answers([10, 10])
     analysis = analyze(answers, drawn.circumstances(answers))
     html, _ = draw_report(analysis, answers, tmp_path / "report", files={})
@@ -300,7 +317,7 @@ def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch):
     assert [path.name for path in Path(tmp_path).iterdir()] == ["report"]
 
 
-def test_the_page_says_what_is_missing(drawn, tmp_path):
+def test_the_page_says_what_is_missing(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
     known = drawn.circumstances(answers, measures={}, unmeasured="The photos are no longer at photos.")
     html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
@@ -326,6 +343,9 @@ def test_a_learning_curve_is_drawn(drawn, tmp_path):
     known = drawn.circumstances(answers, learning_curve=curve)
     html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
-    assert "More photos would help: the last 25\N{NO-BREAK SPACE}% of them added +2.0 points (+1.0 to +3.0)" in text
+    assert (
+        "More photos would help: the last 25\N{NO-BREAK SPACE}% of them added +2.0 points (+1.0 to +3.0)"
+        in text
+    )
     assert "25% of the training rows: too few." in text
     assert (tmp_path / "report" / "figures" / "learning_curve.png").exists()

@@ -1,0 +1,164 @@
+"""The figures of an ablation: differences with their intervals, and accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ensemble_minerals.evaluation.ablation_wording import outcome
+from ensemble_minerals.evaluation.arms import FULL, HINDSIGHT
+from ensemble_minerals.evaluation.drawing import (
+    FIRST,
+    INK,
+    PERCENT,
+    POINTS,
+    SECOND,
+    SOFT,
+    canvas,
+    forest,
+    page_style,
+    save,
+    short,
+)
+
+LONGEST = 34
+"""Characters of an arm's title in a figure."""
+
+LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
+    "full": ("full ensemble", "o", True, FIRST),
+    "combination": ("other combination of all members", "^", False, FIRST),
+    "ingredient": ("without an ingredient", "v", False, FIRST),
+    "source": ("without a source", "D", False, FIRST),
+    "single": ("one member", "s", False, SECOND),
+    "choice": ("best single", "s", True, SECOND),
+    "control": ("best single, trained as often", "P", True, SECOND),
+}
+"""For each kind of arm its words, marker, whether it is filled, and color."""
+
+Arms = Sequence[Mapping[str, Any]]
+
+_THOUSANDTHS = FuncFormatter(
+    lambda value, _: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"
+)
+
+
+def draw(comparison: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Draw the figures of a comparison.
+
+    Args:
+        comparison: Of `comparison.compare_arms`.
+        folder: Where the PNG files go; it exists.
+
+    Returns:
+        SVG elements by name: ``forest_accuracy``, ``forest_log_loss`` and, where costs are known, ``cost``.
+    """
+    arms = comparison["arms"]
+    compared = [arm for arm in arms if arm["name"] != FULL and arm["kind"] != "protocol"]
+    costly = [
+        arm
+        for arm in arms
+        if arm["kind"] != "protocol"
+        and arm["name"] != HINDSIGHT
+        and arm["cost"].get("predict_ms") is not None
+    ]
+    with page_style():
+        figures: dict[str, Figure] = {}
+        if compared:
+            figures["forest_accuracy"] = _forest(compared, "accuracy")
+            figures["forest_log_loss"] = _forest(compared, "log_loss")
+        if len(costly) > 1:
+            figures["cost"] = _cost(costly)
+        return {name: save(figure, folder / f"{name}.png", name) for name, figure in figures.items()}
+
+
+def _forest(arms: Arms, score: str) -> Figure:
+    """Full minus arm, one row an arm; filled where significant, kinds set apart."""
+    kinds = [list(group) for _, group in groupby(arms, key=lambda arm: str(arm["kind"]))]
+    rows = len(arms) + 0.6 * (len(kinds) - 1)
+    figure, axes = canvas(5.4, 1.15 + 0.215 * rows)
+    axes.axvline(0, color=SOFT, linewidth=1)
+    ticks: list[float] = []
+    place = 0.0
+    for kind in kinds:
+        for arm in kind:
+            significant = outcome(arm, score) in ("better", "worse")
+            forest(
+                axes,
+                [(arm["title"], arm["difference"][score])],
+                scale=100 if score == "accuracy" else 1,
+                color=FIRST if significant else SOFT,
+                marker="o" if significant else "s",
+                offset=place,
+            )
+            ticks.append(place)
+            place += 1
+        place += 0.6
+    axes.set_yticks(ticks, [short(arm["title"], LONGEST) for arm in arms])
+    axes.set_ylim(place - 0.9, -0.7)
+    better, worse = ("left", "right") if score == "log_loss" else ("right", "left")
+    ends = {better: "full ensemble better", worse: "worse"}
+    arrows = (f"\N{LEFTWARDS ARROW} {ends['left']}", f"{ends['right']} \N{RIGHTWARDS ARROW}")
+    for x, align, text in ((0.0, "left", arrows[0]), (1.0, "right", arrows[1])):
+        axes.text(x, 1.01, text, transform=axes.transAxes, ha=align, va="bottom", color=SOFT, fontsize=7.5)
+    axes.set_xlabel(
+        "points of accuracy, full minus arm" if score == "accuracy" else "log-loss (nats), full minus arm"
+    )
+    axes.xaxis.set_major_formatter(POINTS if score == "accuracy" else _THOUSANDTHS)
+    return figure
+
+
+def _cost(arms: Arms) -> Figure:
+    figure, axes = canvas(6.6, 4.4)
+    for kind, (words, marker, filled, color) in LOOKS.items():
+        shown = [arm for arm in arms if arm["kind"] == kind]
+        if shown:
+            axes.plot(
+                [arm["cost"]["predict_ms"] for arm in shown],
+                [arm["scores"]["accuracy"] for arm in shown],
+                marker=marker,
+                markersize=7 if kind == "full" else 5.5,
+                markerfacecolor=color if filled else "none",
+                color=color,
+                linestyle="none",
+                label=words,
+                zorder=3 if filled else 2,
+            )
+    axes.set_xscale("log")
+    axes.margins(0.1, 0.1)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("milliseconds a photo, decoding not counted")
+    axes.set_ylabel("answered right")
+    axes.yaxis.set_major_formatter(PERCENT)
+    _name(axes, [arm for arm in arms if arm["kind"] in ("full", "source") or arm["name"] == "best_single"])
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def _name(axes: Axes, arms: Arms) -> None:
+    """Write titles beside their points, towards the middle, those of one side not over each other."""
+    bottom, top = axes.get_ylim()
+    low, high = axes.get_xlim()
+    middle, gap = (low * high) ** 0.5, 0.045 * (top - bottom)
+    written: dict[bool, float] = {}
+    for arm in sorted(arms, key=lambda arm: -arm["scores"]["accuracy"]):
+        milliseconds, accuracy = arm["cost"]["predict_ms"], arm["scores"]["accuracy"]
+        leftwards = milliseconds > middle
+        y = min(accuracy, written.get(leftwards, top) - gap)
+        written[leftwards] = y
+        axes.annotate(
+            short(arm["title"], LONGEST),
+            (milliseconds, accuracy),
+            xytext=(milliseconds * (0.965 if leftwards else 1.035), y),
+            ha="right" if leftwards else "left",
+            va="center",
+            fontsize=7.5,
+            color=INK if arm["kind"] != "source" else SOFT,
+        )
