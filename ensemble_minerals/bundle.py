@@ -84,7 +84,10 @@ class Bundle:
     @property
     def out_of_fold(self) -> OutOfFold:
         """Out-of-fold probabilities of the members and of the whole."""
-        arrays = load_file(self.path / "ensemble_oof.safetensors")
+        try:
+            arrays = load_file(self.path / "ensemble_oof.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{self.path} is damaged: ensemble_oof.safetensors: {error}") from error
         store = ProbabilityStore.load(self.path / "members_oof.safetensors")
         return OutOfFold(store, arrays["proba"], arrays["row"].astype(np.intp))
 

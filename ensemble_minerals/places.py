@@ -61,8 +61,17 @@ def check_place(place: Path, option: str, endings: tuple[str, ...] = ()) -> None
 
 def default_bundle(data: Path) -> Path:
     """Where a fit on `data` is saved unless the user says otherwise: in ``artifacts``, under the name of the data."""
+    return Path("artifacts") / (_name(data) or "bundle")
+
+
+def default_ablation(data: Path) -> Path:
+    """Where an ablation on `data` is saved unless the user says otherwise."""
+    return Path("artifacts") / f"{_name(data) or 'photos'}-ablation"
+
+
+def _name(data: Path) -> str:
     whole = data.resolve()
-    return Path("artifacts") / ((whole.stem if whole.is_file() else whole.name) or "bundle")
+    return whole.stem if whole.is_file() else whole.name
 
 
 def _probe(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -85,6 +85,7 @@ def write_report(
     for note in scored.notes:
         listener.note(note)
     measures, unmeasured = _look(scored, loaded.config, n_threads, listener.stage("Looking at photos"))
+    costs, cost = _costs(loaded)
     known = Circumstances(
         header=_header(loaded, scored),
         manifest=scored.manifest,
@@ -92,7 +93,8 @@ def write_report(
         unmeasured=unmeasured,
         combination=loaded.committee.combination,
         temperature=loaded.committee.temperature,
-        costs=_costs(loaded),
+        costs=costs,
+        cost=cost,
         learning_curve=loaded.metrics.get("learning_curve"),
         calibration=None if scored is own else own.answers,
     )
@@ -193,8 +195,8 @@ def _header(bundle: Bundle, scored: Scored) -> dict[str, Any]:
     }
 
 
-def _costs(bundle: Bundle) -> dict[str, dict[str, float | None]]:
-    """Of each member: fit time, and time and size of an answer with the sources it needs, as far as recorded.
+def _costs(bundle: Bundle) -> tuple[dict[str, dict[str, float | None]], dict[str, float | None]]:
+    """Of each member: fit time, and time and size of an answer with the sources it needs; the same of all together.
 
     The fit records what a photo costs in each source (``source_costs`` of ``metrics.json``); what comes after,
     the member's own matrices, is weighed here and takes microseconds.
@@ -203,15 +205,25 @@ def _costs(bundle: Bundle) -> dict[str, dict[str, float | None]]:
     recorded = metrics.get("source_costs", {})
     costs: dict[str, dict[str, float | None]] = {}
     for member in bundle.committee.members:
-        sources = [recorded.get(name, {}) for name in member.features]
         costs[member.name] = {
             "fit_seconds": metrics.get("member_seconds", {}).get(member.name),
-            "predict_ms": _total([source.get("predict_ms") for source in sources]),
-            "megabytes": _total(
-                [_megabytes(member.scorer), *(source.get("megabytes") for source in sources)]
-            ),
+            **_cost(recorded, set(member.features), [member.scorer]),
         }
-    return costs
+    members = bundle.committee.members
+    every = {name for member in members for name in member.features}
+    return costs, _cost(recorded, every, [member.scorer for member in members])
+
+
+def _cost(
+    recorded: Mapping[str, Mapping[str, float]], sources: Iterable[str], scorers: Sequence[FoldScorer]
+) -> dict[str, float | None]:
+    """Milliseconds and megabytes of one photo's way through these sources, each once, and scorers."""
+    known = [recorded.get(name, {}) for name in sources]
+    matrices: list[float | None] = [_megabytes(scorer) for scorer in scorers]
+    return {
+        "predict_ms": _total([source.get("predict_ms") for source in known]),
+        "megabytes": _total(matrices + [source.get("megabytes") for source in known]),
+    }
 
 
 def _total(values: Sequence[float | None]) -> float | None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 
 from ensemble_minerals.data.manifest import Status
+from ensemble_minerals.evaluation.ablation_wording import outcome, p_value
 from ensemble_minerals.evaluation.gallery import count_by_class
+from ensemble_minerals.evaluation.wording import show
 from ensemble_minerals.inspection import Inspection
 from ensemble_minerals.pipeline import FitResult
 from ensemble_minerals.predictions import Predictions
 from ensemble_minerals.terminal import Column, duration, say, table
+
+if TYPE_CHECKING:
+    from ensemble_minerals.ablating import AblationResult  # it draws, which the other commands need not load
 
 FEW = 20
 """Rows of a table on the terminal, at most; files hold the rest."""
@@ -149,6 +154,62 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
             line += [label, _figure(share)]
         cells.append(line)
     table(where, "", columns, cells)
+
+
+def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) -> None:
+    """What was found, and every arm: effect first, p second."""
+    if synthetic:
+        say(where)
+        say(where, SYNTHETIC, "bold yellow")
+    ablation = result.ablation
+    rows = []
+    for arm in ablation["arms"]:
+        difference = arm.get("difference")
+        rows.append(
+            (
+                arm["title"],
+                show(arm["scores"]["accuracy"], "percent"),
+                difference and show(difference["accuracy"]["estimate"], "points"),
+                _verdict(arm, "accuracy"),
+                show(arm["scores"]["log_loss"], "decimal"),
+                difference and show(difference["log_loss"]["estimate"], "signed"),
+                _verdict(arm, "log_loss"),
+            )
+        )
+    table(
+        where,
+        f"{ablation['n']} photos, each answered out of its outer fold",
+        [
+            Column("arm"),
+            Column("accuracy", number=True),
+            Column("full minus arm", number=True),
+            Column("corrected p"),
+            Column("log-loss", number=True),
+            Column("full minus arm", number=True),
+            Column("corrected p"),
+        ],
+        rows,
+    )
+    told = ablation["findings"]
+    for sentence in (
+        f"{told['title']}.",
+        told["resolution"],
+        *told["gain"],
+        f"{told['ingredients']['title']}.",
+    ):
+        say(where)
+        say(where, sentence)
+    say(where, f"Took {duration(result.seconds)}.")
+
+
+def _verdict(arm: Mapping[str, Any], score: str) -> str:
+    if score not in arm.get("p_holm", {}):
+        return "" if "difference" not in arm else "no model"
+    found = outcome(arm, score)
+    if found == "same":
+        return "the same answers"
+    p = p_value(arm["p_holm"][score], short=True)
+    return f"{p} {'significant' if found in ('better', 'worse') else 'not significant'}"
 
 
 def show_inspection(where: Console, found: Inspection) -> None:

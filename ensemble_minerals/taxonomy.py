@@ -111,10 +111,13 @@ class Taxonomy:
     @classmethod
     def from_merges(cls, classes: Sequence[str], groups: Sequence[Sequence[int]]) -> Taxonomy:
         """Build a two-level tree from groups of class positions, named after their classes joined by ``+``."""
-        tree = {
-            "+".join(classes[position] for position in sorted(group)): [classes[p] for p in sorted(group)]
-            for group in groups
-        }
+        tree: dict[str, list[str]] = {}
+        for group in groups:
+            below = [classes[position] for position in sorted(group)]
+            name = "+".join(below)
+            while name in tree or (len(below) > 1 and name in classes):  # a class may be called "a+b"
+                name += "+"
+            tree[name] = below
         return cls.from_tree(classes, tree)
 
     @classmethod
@@ -182,11 +185,7 @@ class Taxonomy:
                 nested = any(isinstance(value, dict) or value != [key] for key, value in below.items())
                 tree[label] = below if nested else list(below)
             else:
-                # A group of one class is the class, whatever it is called; a group may bear the class's name.
-                key = label
-                while key in tree or (key != label and key in node.labels) or node.labels.count(key) > 1:
-                    key += "_"
-                tree[key] = [label]
+                tree[label] = [self.classes[node.branches[branch][0]]]
         return tree
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     {"ensemble"},
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
     {"predict", "preparation", "scoring"},
-    {"pipeline", "demonstration", "reporting", "summaries", "terminal"},
+    {"ablating", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
     {"cli", "__main__"},
 )  # fmt: skip
 

@@ -158,6 +158,9 @@ def test_costs_of_sources_are_added_up(bundle, tmp_path):
     for row in found["members"]["members"]:
         assert row["predict_ms"] == 12.5
         assert 100 < row["megabytes"] < 101
+    own = [row["megabytes"] - 100 for row in found["members"]["members"]]
+    assert found["members"]["ensemble"]["predict_ms"] == 12.5
+    assert found["members"]["ensemble"]["megabytes"] == pytest.approx(100 + sum(own))
 
 
 def test_photos_that_moved_are_found_where_they_are(bundle, photos, tmp_path):

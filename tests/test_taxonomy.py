@@ -86,3 +86,12 @@ def test_two_classes_of_one_group_collapse_to_the_root() -> None:
     taxonomy = Taxonomy.from_tree(["biotite", "muscovite"], {"mica": ["biotite", "muscovite"]})
     proba = np.exp(taxonomy.expand_log(random_branches(taxonomy)))
     np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("groups", [[[0, 1], [2], [3]], [[2], [0, 1], [3]], [[0, 1], [2, 3]], [[0, 1, 2, 3]]])
+def test_learned_groups_next_to_a_class_that_is_called_like_one(groups):
+    taxonomy = Taxonomy.from_merges(("a", "b", "a+b", "a+b+"), groups)
+    found = [sorted(branch) for branch in taxonomy.nodes[0].branches]
+    assert found == (groups if len(groups) > 1 else [[0], [1], [2], [3]])
+    assert len(set(taxonomy.group_names)) == len(found)
+    assert Taxonomy.from_tree(taxonomy.classes, taxonomy.to_tree()) == taxonomy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,9 @@ class ProbabilityStore:
         """Write as safetensors, with member and class names beside the array."""
         from safetensors.numpy import save_file
 
-        names = {"members": "\n".join(self.members), "classes": "\n".join(self.classes)}
-        save_file({"proba": np.ascontiguousarray(self._proba)}, path, metadata=names)
+        # One entry: safetensors writes several in an order that differs from run to run.
+        names = json.dumps({"members": self.members, "classes": self.classes})
+        save_file({"proba": np.ascontiguousarray(self._proba)}, path, metadata={"names": names})
 
     @classmethod
     def load(cls, path: Path) -> ProbabilityStore:
@@ -108,9 +110,9 @@ class ProbabilityStore:
 
         try:
             with safe_open(path, framework="numpy") as file:
-                names, proba = file.metadata() or {}, file.get_tensor("proba")
-            store = cls(names["members"].split("\n"), proba.shape[1], names["classes"].split("\n"))
-        except (SafetensorError, OSError, KeyError) as error:
+                names, proba = json.loads((file.metadata() or {})["names"]), file.get_tensor("proba")
+            store = cls(names["members"], proba.shape[1], names["classes"])
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise BundleError(f"{path.name} holds no out-of-fold probabilities: {error}") from error
         if proba.shape != store._proba.shape:
             raise BundleError(f"{path.name}: {proba.shape} probabilities for {store._proba.shape} names")

@@ -123,7 +123,8 @@ class Ablation:
             if found is None:
                 outer = self._outer_fold(place)
                 if progress is not None:
-                    outer.progress = _shifted(progress, before, total)
+                    own = count_fits(plan, leaky=place.leaky)
+                    outer.progress = _within(progress, before, own, total)
                 with threadpool_limits(1):
                     found = outer.answer()
                 self._save(place, found)
@@ -250,8 +251,16 @@ class _Place:
     fold: int
 
 
-def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(before + done, total)
+def _within(
+    progress: Callable[[int, int], None], before: int, own: int, total: int
+) -> Callable[[int], None]:
+    """Progress of one outer fold as that of all; its last step is taken when it has answered."""
+
+    def report(done: int) -> None:
+        if done < own:
+            progress(before + done, total)
+
+    return report
 
 
 def _choose_in_hindsight(run: AblationRun, y: NDArray[np.intp]) -> None:

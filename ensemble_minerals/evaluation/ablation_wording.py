@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ensemble_minerals.evaluation.arms import BUDGET, FULL, LEAKY
-from ensemble_minerals.evaluation.wording import _listed, _start, show, span
+from ensemble_minerals.evaluation.wording import capitalized, listed, show, span
 
 CLOSE = 0.01
 """An arm this close to the full ensemble's accuracy counts as an alternative to it."""
@@ -96,8 +96,8 @@ def _resolution(comparison: Mapping[str, Any]) -> str:
     if found["reference"] is None:
         return "There is one arm only, so nothing is compared."
     differ = (
-        f"{_quoted(found['reference'])} and the full ensemble differ in right or wrong on "
-        f"{show(found['discordance'], 'percent')} of the {comparison['row_groups']:,} row groups"
+        f"on {show(found['discordance'], 'percent')} of the {comparison['row_groups']:,} row groups only one of the "
+        f"full ensemble and {_quoted(found['reference'])} is right"
     )
     if found["detectable"] is None:
         return (
@@ -164,7 +164,7 @@ def _ingredients(changes: Sequence[Row]) -> str:
         return "No ingredient was left out"
     named = {effect: [one["title"] for one in changes if one["effect"] == effect] for effect in EFFECTS}
     parts = [
-        f"{_listed(names)} {verb}"
+        f"{listed(names)} {verb}"
         for names, verb in (
             (named["helps"], "significantly better with"),
             (named["hurts"], "significantly better without"),
@@ -180,7 +180,7 @@ def _ingredients(changes: Sequence[Row]) -> str:
             f"{largest['title']}, {show(largest['gain'], 'points')} points"
         )
     others = f"; the other {rest} make no significant difference" if rest else ""
-    return _start("; ".join(parts)) + others
+    return capitalized("; ".join(parts)) + others
 
 
 def _change(arm: Row) -> dict[str, Any]:
@@ -227,8 +227,10 @@ def _with_and_without(arm: Row, found: Mapping[str, str]) -> str:
         round(sum(test[key] for test in arm["mcnemar"]) / len(arm["mcnemar"]))
         for key in ("only_first", "only_second")
     )
+    if won == lost == 0:
+        return f"{capitalized(text)}. No answer turns right or wrong."
     groups = f"{won} row {'group is' if won == 1 else 'groups are'} right only with, {lost} only without"
-    return f"{_start(text)}. {groups}{' (mean of the repeats)' if len(arm['mcnemar']) > 1 else ''}."
+    return f"{capitalized(text)}. {groups}{' (mean of the repeats)' if len(arm['mcnemar']) > 1 else ''}."
 
 
 def _choices(choices: Sequence[Row], members: int) -> str:
@@ -314,7 +316,7 @@ def _amount(arm: Row) -> str:
 
 
 def _tally(counts: Counter[str]) -> str:
-    return _listed([f"{name} in {count}" for name, count in counts.most_common()])
+    return listed([f"{name} in {count}" for name, count in counts.most_common()])
 
 
 def _quoted(title: str) -> str:

@@ -40,6 +40,7 @@ class Circumstances:
         combination: Of the final ensemble.
         temperature: Of the final ensemble.
         costs: Of each member, see `leaderboard.members_section`.
+        cost: Of all members together.
         learning_curve: Of `learning_curve.learning_curve`, None where the fit made none.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
     """
@@ -51,6 +52,7 @@ class Circumstances:
     combination: Combination
     temperature: float
     costs: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
     learning_curve: Mapping[str, Any] | None = None
     calibration: Answers | None = None
 
@@ -88,7 +90,7 @@ def analyze(answers: Answers, known: Circumstances, *, seed: int = 0) -> dict[st
             "rows": slice_table(answers.right, answers.y, answers.confusion, slicings(known.measures)),
         },
         "members": {
-            **members_section(answers, bootstrap, weights=weights, costs=known.costs),
+            **members_section(answers, bootstrap, weights=weights, costs=known.costs, cost=known.cost),
             "combination": known.combination.kind,
             "weights_mean": meaning,
         },

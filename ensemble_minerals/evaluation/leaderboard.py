@@ -23,6 +23,7 @@ def members_section(
     *,
     weights: NDArray[np.float64],
     costs: Mapping[str, Mapping[str, float | None]],
+    cost: Mapping[str, float | None],
 ) -> dict[str, Any]:
     """Scores, costs, diversity and weights of the members.
 
@@ -31,6 +32,7 @@ def members_section(
         bootstrap: Draws of their row groups.
         weights: (M,) how much each member counts, see `member_weights`.
         costs: For each member any of ``fit_seconds``, ``predict_ms`` and ``megabytes``.
+        cost: The same for all members together: a source that several need counts once.
 
     Returns:
         ``ensemble``, ``uniform`` (the plain average) and, best first, ``members``; ``best_single`` with the
@@ -43,20 +45,19 @@ def members_section(
     without = {} if alone else leave_one_member_out(y, probas)
     rows = []
     for name, weight in zip(answers.members, weights, strict=True):
-        cost = costs.get(name, {})
         rows.append(
             {
                 "name": name,
                 **_scores(answers, probas[name], bootstrap),
                 "weight": float(weight),
                 "without": None if alone else without[name]["log_loss"],
-                **{key: cost.get(key) for key in ("fit_seconds", "predict_ms", "megabytes")},
+                **_known(costs.get(name, {})),
             }
         )
     rows.sort(key=lambda row: (-row["accuracy"].estimate, row["log_loss"]))
     best = answers.best_single
     return {
-        "ensemble": _scores(answers, answers.proba, bootstrap),
+        "ensemble": {**_scores(answers, answers.proba, bootstrap), **_known(cost)},
         "uniform": _scores(answers, uniform_mean(probas), bootstrap),
         "members": rows,
         "best_single": {
@@ -75,6 +76,10 @@ def members_section(
         "error_correlation": found.error_correlation,
         "double_fault": found.double_fault,
     }
+
+
+def _known(cost: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: cost.get(key) for key in ("fit_seconds", "predict_ms", "megabytes")}
 
 
 def _scores(answers: Answers, proba: Floats, bootstrap: GroupBootstrap) -> dict[str, Any]:

@@ -51,12 +51,21 @@ def write_tables(analysis: Mapping[str, Any], answers: Answers, folder: Path) ->
     }
     written = []
     for name, rows in tables.items():
-        if _write(folder / f"{name}.csv", rows):
+        if write_table(folder / f"{name}.csv", rows):
             written.append(f"{name}.csv")
     return written
 
 
-def _write(file: Path, rows: Iterable[Row]) -> bool:
+def write_table(file: Path, rows: Iterable[Row]) -> bool:
+    """Write rows as CSV; nested cells become columns, an interval three. Without rows there is no file.
+
+    Args:
+        file: Where to.
+        rows: All with the cells of the first.
+
+    Returns:
+        Whether there was a row.
+    """
     flat = iter(dict(_flattened(row)) for row in rows)
     first = next(flat, None)
     if first is None:

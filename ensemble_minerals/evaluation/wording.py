@@ -131,11 +131,13 @@ def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _start(name: str) -> str:
+def capitalized(name: str) -> str:
+    """With its first letter large, the rest as it is."""
     return name[:1].upper() + name[1:]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: ``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -153,7 +155,7 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
     worst = min(known, key=lambda row: row["f1"]["estimate"])
     best = max(known, key=lambda row: row["f1"]["estimate"])
     return (
-        f"{_start(worst['name'])} is recognized worst (F1 {show(worst['f1']['estimate'], 'two')}), "
+        f"{capitalized(worst['name'])} is recognized worst (F1 {show(worst['f1']['estimate'], 'two')}), "
         f"{best['name']} best ({show(best['f1']['estimate'], 'two')})"
     )
 
@@ -161,7 +163,8 @@ def _classes(rows: Sequence[Mapping[str, Any]]) -> str:
 def _confusion(section: Mapping[str, Any]) -> str:
     if not section["errors"]:
         return "No answer is wrong"
-    text = f"{section['errors']:,} of {_count(section['n'], 'answer')} are wrong"
+    verb = "is" if section["errors"] == 1 else "are"
+    text = f"{section['errors']:,} of {_count(section['n'], 'answer')} {verb} wrong"
     if section["groups"] is None:
         return text
     return (
@@ -174,7 +177,7 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:
         return "No class is mistaken for another"
     first = pairs[0]
     return (
-        f"{_start(first['given'])} is mistaken for {first['answer']} most: {first['count']:,} of its "
+        f"{capitalized(first['given'])} is mistaken for {first['answer']} most: {first['count']:,} of its "
         f"{_count(first['support'], 'photo')}"
     )
 
@@ -182,7 +185,7 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:
 def _sheets(sheets: Sequence[Mapping[str, Any]]) -> str:
     errors = sum(sheet["errors"] for sheet in sheets)
     if not errors:
-        return "Class by class: no errors, but some photos were close calls"
+        return "No class holds an error; these photos were the closest calls"
     names, held = [], 0
     for sheet in sorted(sheets, key=lambda sheet: -sheet["errors"]):
         names.append(sheet["name"])
@@ -192,7 +195,7 @@ def _sheets(sheets: Sequence[Mapping[str, Any]]) -> str:
     share = f"{held:,} of the {_count(errors, 'error')}"
     if len(names) > 3:
         return f"Errors are spread: {_count(len(names), 'class', 'classes')} hold {share}"
-    return f"{_start(_listed(names))} {'holds' if len(names) == 1 else 'hold'} {share}"
+    return f"{capitalized(listed(names))} {'holds' if len(names) == 1 else 'hold'} {share}"
 
 
 def _reliability(analysis: Mapping[str, Any]) -> str:
@@ -236,7 +239,7 @@ def _data(labels: Mapping[str, Any], files: Mapping[str, Any]) -> str:
         (len(files["unreadable"]), "unreadable file", "unreadable files"),
     ]
     named = [_count(number, one, many) for number, one, many in found if number]
-    return _start(_listed(named)) if named else "Nothing in the data asks for a second look"
+    return capitalized(listed(named)) if named else "Nothing in the data asks for a second look"
 
 
 def _slices(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -137,7 +137,7 @@ CASES = {
     "a class without photos": {"support": [20, 0, 15]},
     "perfect": {"support": [10, 10, 10], "perfect": True},
     "hardly better than chance": {"support": [12, 12, 12, 12], "strength": 0.1},
-    "thirty classes": {"support": [8] * 30, "strength": 3.0},
+    "thirty classes": {"support": [8] * 30, "strength": 2.5, "members": 5},
     "one member": {"support": [15, 15], "members": 1},
     "one fold": {"support": [15, 15], "folds": 1},
 }

@@ -317,7 +317,7 @@ def test_sets_hold_what_they_state_on_rows_of_other_folds(drawn):
 
 
 def test_sets_of_new_photos_are_calibrated_on_the_rows_of_the_fit(drawn):
-    fit, new = drawn.answers([50, 50], seed=1), drawn.answers([30, 30], seed=2)
+    fit, new = drawn.answers([50, 50], strength=0.3, seed=1), drawn.answers([30, 30], seed=2)
     found = sets_section(new, fit)["levels"][0]
     sets = ConformalSets().fit(fit.y, fit.proba, fit.groups).predict(new.proba, 0.9)
     assert found["mean_size"] == sets.sum(axis=1).mean()
@@ -342,6 +342,7 @@ def test_members_are_compared(drawn):
     assert np.diag(found["double_fault"]) == pytest.approx(1 - right.mean(axis=1))
     assert found["members"][0]["fit_seconds"] == 1.25
     assert found["members"][0]["predict_ms"] is None
+    assert found["ensemble"]["megabytes"] is None
 
 
 def test_weights_say_how_much_each_member_counts():
