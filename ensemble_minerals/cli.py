@@ -175,6 +175,9 @@ def fit(
         bool,
         typer.Option("--pack", help="Copy the backbones' weights into the bundle, so that it stands alone."),
     ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Do not write the page on where the ensemble fails and why.")
+    ] = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     debug: Debug = False,
@@ -184,6 +187,7 @@ def fit(
         from ensemble_minerals import pipeline, places, summaries, terminal
         from ensemble_minerals.bundle import check_replaceable
         from ensemble_minerals.config import load_config
+        from ensemble_minerals.reporting import write_report
 
         flags = {"allow_failures": allow_failures, "refit": refit}
         extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
@@ -204,10 +208,14 @@ def fit(
                 pack=pack,
                 listener=listener,
             )
+            page = None if no_report else write_report(bundle, n_jobs=_jobs(n_jobs), listener=listener).html
         shown = terminal.console()
         summaries.show_fit(shown, result, synthetic=_is_synthetic(data))
         terminal.say(shown)
-        terminal.say(shown, f"Saved as {result.bundle}; its README.md says more. Next:")
+        terminal.say(shown, f"Saved as {result.bundle}; its README.md says more.")
+        if page is not None:
+            terminal.say(shown, f"Where it fails and why: {page}")
+        terminal.say(shown, "Next:")
         terminal.say(
             shown,
             f"  ensemble-minerals predict {shlex.quote(str(result.bundle))} PHOTOS --gallery answers.html",

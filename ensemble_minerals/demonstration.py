@@ -18,6 +18,7 @@ from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.pipeline import FitResult
 from ensemble_minerals.predict import load
 from ensemble_minerals.predictions import Predictions
+from ensemble_minerals.reporting import write_report
 
 MARKER = ".synthetic"
 """Empty file in a folder of drawn photos; whatever is trained on them says that it is synthetic."""
@@ -48,6 +49,7 @@ class Demonstration:
                 "answers for new photos, with every member's vote: open it in a browser",
             ),
             (self.folder / "predictions.csv", "the same as a table"),
+            (self.folder / "report" / "report.html", "where the ensemble fails and why, class by class"),
             (self.folder / "bundle" / "README.md", "the ensemble's card: figures by class, sources, limits"),
             (self.folder / "photos", "what it was trained on, a folder for each class"),
         ]
@@ -65,7 +67,8 @@ def demonstrate(
     """Draw the demonstration set, fit an ensemble to it, and let it answer for new drawings.
 
     Args:
-        folder: Where ``photos/``, ``new/``, ``bundle/``, ``predictions.csv`` and ``gallery.html`` go; those of an
+        folder: Where ``photos/``, ``new/``, ``bundle/``, ``predictions.csv``, ``gallery.html`` and ``report/``
+            go; those of an
             earlier demonstration are replaced.
         config: What to train.
         n_jobs: Concurrent tasks; -1 for all processors this process may use.
@@ -102,6 +105,7 @@ def demonstrate(
         source=str(fitted.bundle),
         synthetic=True,
     )
+    write_report(fitted.bundle, out=folder / "report", n_jobs=n_jobs, listener=listener)
     return Demonstration(folder, fitted, predictions)
 
 

@@ -20,10 +20,15 @@ from ensemble_minerals.dataset import Dataset, counts
 from ensemble_minerals.ensemble.cross_fit import MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
+from ensemble_minerals.features.costs import measure_sources
 from ensemble_minerals.listener import Listener, Silent
-from ensemble_minerals.preparation import checkpoint_root, inputs_digest, prepare
+from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
+
+_TIMED_PHOTOS = 4
+"""Photos on which the sources are timed."""
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,11 @@ def fit(
         **dataset.seconds,
         "members": ensemble.cross_fit_seconds_,
         "meta": time.perf_counter() - fitting - ensemble.cross_fit_seconds_,
-        "total": time.perf_counter() - started,
     }
     metrics = _metrics(ensemble, dataset, labels, classes, seconds)
+    metrics["source_costs"] = _source_costs(dataset, config)
+    metrics["learning_curve"] = _learning_curve(ensemble, prepared, metrics, n_jobs=n_jobs, seed=config.seed)
+    metrics["seconds"]["total"] = round(time.perf_counter() - started, 3)
     facts = {
         "data": {
             "digest": manifest.digest,
@@ -170,6 +177,7 @@ def _metrics(
             "chosen": ensemble.meta_.chosen_,
             "candidates": ensemble.meta_.scores_,
             "temperature": ensemble.committee_.temperature,
+            "fold_temperatures": {str(fold): t for fold, t in ensemble.fold_temperatures_.items()},
         },
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "member_seconds": {name: round(value, 3) for name, value in ensemble.seconds_.items()},
@@ -181,6 +189,40 @@ def _metrics(
         answer = np.searchsorted(np.array(classes), dataset.manifest.label[test])
         metrics["test"] = summary(answer, proba, classes)
     return metrics
+
+
+def _source_costs(dataset: Dataset, config: Config) -> dict[str, dict[str, float | None]]:
+    """Milliseconds a photo and megabytes of each source, measured on a few photos."""
+    photos = [dataset.manifest.file(int(row)) for row in dataset.rows()[:_TIMED_PHOTOS]]
+    costs = measure_sources(
+        dataset.sources,
+        photos,
+        max_pixels=config.data.max_pixels,
+        min_side=config.data.min_side,
+        rounds=1,
+    )
+    return {name: {"predict_ms": c.predict_ms, "megabytes": c.megabytes} for name, c in costs.items()}
+
+
+def _learning_curve(
+    ensemble: StackedEnsemble, prepared: Prepared, metrics: dict[str, Any], *, n_jobs: int, seed: int
+) -> dict[str, Any]:
+    """Of the member with the lowest log-loss, on growing parts of the training rows."""
+    names = ensemble.store_.members
+    best = min(range(len(names)), key=lambda m: float(metrics["members"][names[m]]["log_loss"]))
+    member = next(member for member in prepared.members if member.name == names[best])
+    classes = np.array(prepared.classes)
+    return learning_curve(
+        [member],
+        prepared.blocks,
+        np.searchsorted(classes, prepared.labels),
+        prepared.groups,
+        prepared.folds,
+        classes,
+        ensemble.store_.proba[[best]],
+        n_jobs=n_jobs,
+        seed=seed,
+    )
 
 
 def _pack(dataset: Dataset, folder: Path) -> dict[str, Path]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.taxonomy import Taxonomy
 
-
 _GUESS: dict[str, type] = {"label": str, "confidence": float}
 _FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "group"), str) | {
     "confidence": float

@@ -32,7 +32,8 @@ from ensemble_minerals import listener
 
 def literal(value: object, style: str = "") -> Text:
     """A text from outside, fit for a terminal: what cannot be printed shows as a replacement character."""
-    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    plain = str(value).replace("\N{NO-BREAK SPACE}", " ")
+    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in plain)
     return Text(shown, style=style)
 
 

@@ -129,7 +129,12 @@ def called(monkeypatch, bundle):
         vars(seen).update(data=data, out=out, config=config, **options)
         return SimpleNamespace(bundle=out, metrics=metrics, failures=(), notes=())
 
+    def report(bundle, **options):
+        seen.reported = bundle
+        return SimpleNamespace(html=Path(f"{bundle}-report") / "report.html")
+
     monkeypatch.setattr("ensemble_minerals.pipeline.fit", spy)
+    monkeypatch.setattr("ensemble_minerals.reporting.write_report", report)
     return seen
 
 
@@ -146,6 +151,15 @@ def test_every_option_of_fit_arrives(home, called, tmp_path):
     config = called.config
     assert (config.seed, config.allow_failures, config.refit, config.folds.n_splits) == (7, True, True, 4)
     assert [member.head.kind for member in config.members] == ["mlp", "logistic"]
+
+
+def test_a_report_is_written_unless_it_is_not_wanted(home, called, tmp_path):
+    arguments = ("fit", home / "photos", "-c", home / "tiny.yaml", "-o", tmp_path / "b")
+    assert run(*arguments, "--no-report").exit_code == 0
+    assert not hasattr(called, "reported")
+    outcome = run(*arguments)
+    assert called.reported == tmp_path / "b"
+    assert f"{tmp_path / 'b'}-report" in outcome.stdout
 
 
 def test_what_is_not_given_is_left_to_the_configuration(home, called, tmp_path, monkeypatch):

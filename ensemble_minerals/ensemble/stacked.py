@@ -61,6 +61,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         folds_: Fold of each training row.
         store_: Out-of-fold probabilities of the members.
         oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes).
+        fold_temperatures_: For each fold the temperature by which `oof_proba_` of its rows was scaled.
         meta_: The meta-learner, fitted on all rows.
         committee_: What predicts.
         failures_: Members left out, and why.
@@ -197,11 +198,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         members = self.store_.log_proba()
         oof = np.full((len(y), len(self.classes_)), np.nan)
         numbers = np.unique(self.folds_)
+        self.fold_temperatures_ = {}
         for fold in numbers:
             rest, held_out = self.folds_ != fold, self.folds_ == fold
             # Of two folds only one is left: it is split again, by row groups, to choose and to calibrate.
             inner = self.folds_[rest] if len(numbers) > 2 else _halves(groups[rest])
             meta, temperature = self._fit_meta(members[rest], y[rest], inner, groups[rest])
+            self.fold_temperatures_[int(fold)] = temperature
             oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
         self.oof_proba_ = np.exp(oof)
 

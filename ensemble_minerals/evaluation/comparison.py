@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.evaluation.ablation import AblationRun
 from ensemble_minerals.evaluation.arms import FULL, Arm
 from ensemble_minerals.evaluation.intervals import GroupBootstrap, detectable_difference
-from ensemble_minerals.evaluation.metrics import jsonable, row_log_loss, summary, weighted_metric
+from ensemble_minerals.evaluation.metrics import jsonable, row_log_loss, weighted_metric
 from ensemble_minerals.evaluation.significance import McNemar, corrected_resampled_t, holm, mcnemar, verdict
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
@@ -63,7 +63,7 @@ def compare_arms(
     """
     repeats, n = run.folds.shape
     bootstrap = GroupBootstrap(np.tile(groups, repeats), n_replicates=n_replicates, seed=seed)
-    rows = [_scores(arm, run, y, classes, costs) for arm in run.arms]
+    rows = [_scores(arm, run, y, costs) for arm in run.arms]
     full = run.proba[FULL]
     tested = [(row, arm) for row, arm in zip(rows, run.arms, strict=True) if arm.name != FULL]
     for row, arm in tested:
@@ -89,14 +89,10 @@ def compare_arms(
 
 
 def _scores(
-    arm: Arm,
-    run: AblationRun,
-    y: NDArray[np.intp],
-    classes: Sequence[str],
-    costs: Mapping[str, Mapping[str, float | None]],
+    arm: Arm, run: AblationRun, y: NDArray[np.intp], costs: Mapping[str, Mapping[str, float | None]]
 ) -> dict[str, Any]:
     """What an arm is, its scores (mean over the repeats) and its cost."""
-    each = [summary(y, proba, classes) for proba in run.proba[arm.name]]
+    answers = run.proba[arm.name]
     return {
         "name": arm.name,
         "title": arm.title,
@@ -104,7 +100,10 @@ def _scores(
         "kind": arm.kind,
         "subject": arm.subject,
         "members": list(arm.members),
-        "scores": {score: float(np.mean([one[score] for one in each])) for score in SCORES},
+        "scores": {
+            score: float(np.mean([weighted_metric(score, y, proba).estimate for proba in answers]))
+            for score in SCORES
+        },
         "cost": dict(costs.get(arm.name, {})),
     }
 

@@ -168,15 +168,8 @@ class BackboneSource:
             return self._engine
 
     def megabytes(self) -> float:
-        """Size of the weights in float32, the classifier's not counted; loads the network."""
-        network = load_network(
-            self._model,
-            self._weights,
-            base_dir=self._base_dir,
-            size=self._size,
-            preprocessing=self._preprocessing,
-        ).network
-        return 4e-6 * sum(tensor.numel() for tensor in network.state_dict().values())
+        """Size of the weights in float32, the classifier's not counted."""
+        return self._card().megabytes
 
     def pack(self, folder: Path) -> Path | None:
         """Copy the weights, so that a bundle stands alone.
@@ -227,6 +220,7 @@ class BackboneSource:
             engine=choice.name,
             precision=choice.precision,
             device=choice.device,
+            megabytes=4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()),
             agreement=choice.agreement,
         )
         if self._cache_dir is not None:

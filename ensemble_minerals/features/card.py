@@ -33,6 +33,7 @@ class Card:
         engine: What runs it.
         precision: Of the computation.
         device: Where.
+        megabytes: Size of the weights in float32.
         agreement: With PyTorch in float32, by layer, as measured when it was converted.
     """
 
@@ -44,6 +45,7 @@ class Card:
     engine: str
     precision: str
     device: str
+    megabytes: float
     agreement: Mapping[str, float]
 
 

@@ -64,7 +64,8 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
         Shape (n, n_features) or (n, n_views * n_features).
     """
     if pooling == "concat":
-        return features.reshape(len(features), -1)
+        n, n_views, n_features = features.shape
+        return features.reshape(n, n_views * n_features)
     pooled: NDArray[np.floating[Any]] = features.mean(axis=1, dtype=features.dtype)
     return pooled
 

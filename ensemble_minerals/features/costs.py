@@ -14,6 +14,7 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.source import FeatureSource
 
 _ROUNDS = 3
+"""Rounds that count, by default."""
 
 
 @runtime_checkable
@@ -44,6 +45,7 @@ def measure_sources(
     *,
     max_pixels: int = MAX_PIXELS,
     min_side: int = MIN_SIDE,
+    rounds: int = _ROUNDS,
 ) -> dict[str, SourceCost]:
     """Time every source on some photos.
 
@@ -55,9 +57,10 @@ def measure_sources(
         photos: A handful is enough; all are looked at in every round.
         max_pixels: Largest photo that is decoded.
         min_side: Smallest.
+        rounds: Rounds that count; one more goes before them, to load the networks.
     """
     quickest = dict.fromkeys(sources, np.inf)
-    for number in range(1 + _ROUNDS):
+    for number in range(1 + rounds):
         found = extract_features(
             photos, [""] * len(photos), list(sources.values()), max_pixels=max_pixels, min_side=min_side
         )
