@@ -25,6 +25,7 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.features.costs import measure_sources
 from ensemble_minerals.listener import Listener, Silent
+from ensemble_minerals.places import check_place
 from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
 
 _TIMED_PHOTOS = 4
@@ -77,6 +78,7 @@ def fit(
         DataError: If the photos cannot be used as they are.
         WeightsError: If a backbone's weights cannot be had.
         BundleError: If `out` exists and neither flag is given, or is something else than a bundle.
+        UserError: If nothing can be saved at `out`, or `n_jobs` is no number of jobs.
         FitError: If a member fails and the configuration does not allow that.
     """
     started = time.perf_counter()
@@ -87,6 +89,7 @@ def fit(
     n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
     out = Path(out)
     check_replaceable(out, overwrite=overwrite)
+    check_place(out, "out")
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     prepared = prepare(Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
     dataset, rows, notes = prepared.dataset, prepared.rows, list(prepared.notes)

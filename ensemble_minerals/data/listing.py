@@ -14,6 +14,8 @@ from typing import NamedTuple
 from ensemble_minerals.errors import DataError
 
 _JUNK = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"})
+_PROSE = frozenset({".csv", ".html", ".json", ".md", ".pdf", ".rst", ".txt", ".yaml", ".yml"})
+_MARKER = ".synthetic"
 _SPLIT_FOLDERS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation"})
 _CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 _COLUMNS = ("path", "label", "group", "split")
@@ -114,7 +116,7 @@ def _list_folder(root: Path) -> Listing:
     ignored: list[str] = []
     visible = [child for child in _children(root) if not _is_junk(child.name, ignored)]
     folders = [child for child in visible if child.is_dir()]
-    loose = [child.name for child in visible if not child.is_dir()]
+    loose = [child.name for child in visible if not child.is_dir() and child.suffix.lower() not in _PROSE]
     if not folders:
         found = f"{len(loose)} files" if loose else "nothing"
         raise DataError(
@@ -129,7 +131,7 @@ def _list_folder(root: Path) -> Listing:
     warnings = []
     if loose:
         warnings.append(
-            f"{_count(loose, 'file')} straight in {root.name or root} belong to no class: {_some(loose)}"
+            f"{_count(loose, 'file')} straight in {root.name or root}, so of no class: {_some(loose)}"
         )
     entries: list[Entry] = []
     for folder in folders:
@@ -173,7 +175,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], ignored: list[str]) 
 
 def _is_junk(name: str, ignored: list[str]) -> bool:
     if name.startswith(".") or name.lower() in _JUNK:
-        ignored.append(name)
+        if name != _MARKER:  # the demonstration set's own
+            ignored.append(name)
         return True
     return False
 

@@ -251,9 +251,7 @@ class _Place:
     fold: int
 
 
-def _within(
-    progress: Callable[[int, int], None], before: int, own: int, total: int
-) -> Callable[[int], None]:
+def _within(progress: Callable[[int, int], None], before: int, own: int, total: int) -> Callable[[int], None]:
     """Progress of one outer fold as that of all; its last step is taken when it has answered."""
 
     def report(done: int) -> None:

@@ -63,9 +63,7 @@ def draw(comparison: Mapping[str, Any], folder: Path) -> dict[str, str]:
     costly = [
         arm
         for arm in arms
-        if arm["kind"] != "protocol"
-        and arm["name"] != HINDSIGHT
-        and arm["cost"].get("predict_ms") is not None
+        if arm["kind"] != "protocol" and arm["name"] != HINDSIGHT and arm["cost"]["predict_ms"] is not None
     ]
     with page_style():
         figures: dict[str, Figure] = {}

@@ -44,7 +44,7 @@ def _flat(arm: Row) -> dict[str, Any]:
     row: dict[str, Any] = {name: arm[name] for name in ("name", "kind", "title", "description")}
     row["members"] = "; ".join(arm["members"])
     row |= arm["scores"]
-    row |= {name: arm["cost"].get(name) for name in ("fit_seconds", "predict_ms", "megabytes")}
+    row |= {name: arm["cost"][name] for name in ("fit_seconds", "predict_ms", "megabytes")}
     for score in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
         row[f"{score}_difference"] = arm.get("difference", {}).get(score, nothing)
     for score in ("accuracy", "log_loss"):
@@ -92,9 +92,9 @@ def _cells(arm: Row) -> list[str]:
         show(scores["balanced_accuracy"], "percent"),
         show(scores["macro_f1"], "decimal"),
         show(scores["ece"], "decimal"),
-        show(cost.get("fit_seconds"), "one"),
-        show(cost.get("predict_ms"), "one"),
-        show(cost.get("megabytes"), "one"),
+        show(cost["fit_seconds"], "one"),
+        show(cost["predict_ms"], "one"),
+        show(cost["megabytes"], "one"),
     ]
 
 

@@ -246,7 +246,7 @@ def _choices(choices: Sequence[Row], members: int) -> str:
 
 def _cost(arms: Arms) -> str:
     full, best = arms[FULL], arms.get("best_single")
-    if full["cost"].get("predict_ms") is None:
+    if full["cost"]["predict_ms"] is None:
         return ""
     text = f"An answer of the full ensemble takes {_amount(full)}"
     if best is not None:

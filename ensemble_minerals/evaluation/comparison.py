@@ -23,6 +23,9 @@ COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 TESTED = ("accuracy", "log_loss")
 """Scores that are tested."""
 
+COSTS = ("fit_seconds", "predict_ms", "megabytes")
+"""What an arm may cost; None where it was not measured."""
+
 ALPHA = 0.05
 POWER = 0.8
 
@@ -104,7 +107,7 @@ def _scores(
             score: float(np.mean([weighted_metric(score, y, proba).estimate for proba in answers]))
             for score in SCORES
         },
-        "cost": dict(costs.get(arm.name, {})),
+        "cost": {kind: costs.get(arm.name, {}).get(kind) for kind in COSTS},
     }
 
 
