@@ -33,9 +33,10 @@ class Ears:
 
 @pytest.fixture
 def run(tiny, tmp_path, monkeypatch):
-    """Ablate the drawn photos; sources are not timed, which has its own test."""
+    """Ablate the drawn photos; sources are not timed and figures not drawn, which have tests of their own."""
     timed = {"descriptor": SourceCost(12.5, 0.0)}
     monkeypatch.setattr(ablating, "measure_sources", lambda *_, **__: timed)
+    monkeypatch.setattr("ensemble_minerals.evaluation.ablation_plots.draw", lambda *_: {})
 
     def call(**options):
         settings = {"data": tiny.photos, "out": tmp_path / "out", "config": tiny.config(), "arms": FEW}
@@ -61,7 +62,9 @@ def test_from_photos_to_page(tiny, tmp_path):
     assert {"ablation.html", "ablation.json", "ablation.csv", "ablation.md", "forest_accuracy.png"} <= names
     assert [path.name for path in tmp_path.iterdir()] == ["out"]  # the checkpoint is gone
     arms = {arm["name"]: arm for arm in result.ablation["arms"]}
-    assert {"full", "best_single", "budget_matched", "without_hierarchical", "without_calibration"} <= set(arms)
+    assert {"full", "best_single", "budget_matched", "without_hierarchical", "without_calibration"} <= set(
+        arms
+    )
     assert result.ablation["n"] == 36
     assert result.ablation["header"]["data"] == "photos"
     assert arms["full"]["scores"]["accuracy"] > 0.5
@@ -98,7 +101,7 @@ def test_a_killed_ablation_is_taken_up(run, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not (tmp_path / "out").exists()
-    with pytest.raises(BundleError, match="an ablation into .* was interrupted; take it up with --resume"):
+    with pytest.raises(BundleError, match=r"an ablation into .* was interrupted; take it up with --resume"):
         run()
     answered = []
     monkeypatch.setattr(OuterFold, "answer", lambda self: answered.append(self.seed) or answer(self))
@@ -155,15 +158,11 @@ def test_mistakes_are_found_before_any_photo_is_read(run, monkeypatch, options, 
         run(**options)
 
 
-def test_too_few_photos_for_the_folds(run):
-    with pytest.raises(DataError, match="fewer than the 11 inner folds"):
-        run(config=None, n_splits=2) if False else run(config=_folds(11))
-
-
-def _folds(number):
-    from tests_config import config  # replaced below
-
-    return config(number)
+def test_too_few_photos_for_the_folds(tiny, run):
+    with pytest.raises(
+        DataError, match="'azurite' has 8 row groups left to train on, fewer than the 11 inner folds"
+    ):
+        run(config=tiny.config(folds={"n_splits": 11}))
 
 
 def test_long_work_asks_first(run, tmp_path, monkeypatch):
@@ -185,17 +184,34 @@ def test_without_look_alikes_there_is_no_leak_to_show(tiny, run, monkeypatch):
     monkeypatch.setattr(ablating, "prepare", apart)
     result = run(arms=["uniform", "protocol"])
     assert [arm["name"] for arm in result.ablation["arms"]] == ["full", "uniform"]
-    assert "no photo looks like another one, so there is no leak to show" in result.ablation["header"]["notes"]
+    assert (
+        "no photo looks like another one, so there is no leak to show" in result.ablation["header"]["notes"]
+    )
 
 
-def test_look_alikes_stay_together_but_in_the_leaky_protocol(tiny, run, tmp_path):
-    photos = tmp_path / "photos"
-    shutil.copytree(tiny.photos, photos)
-    for name in ("azurite", "malachite", "pyrite"):
-        for seed in range(4):
-            tiny.picture(photos / name / f"again {seed}.jpg", 0 if name == "azurite" else 1, seed, quality=95)
-    result = run(data=tiny.photos, arms=["protocol"])
-    assert result.ablation["arms"][-1]["name"] in ("full", "without_duplicate_grouping")
+def test_photos_that_belong_together_are_dealt_apart_by_the_leaky_protocol_only(
+    tiny, run, tmp_path, monkeypatch
+):
+    shutil.copytree(tiny.photos, tmp_path / "photos")
+    files = sorted((tmp_path / "photos").rglob("*.png"))
+    lines = [
+        f"{file.relative_to(tmp_path).as_posix()},{file.parent.name},{n // 2}" for n, file in enumerate(files)
+    ]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,label,group", *lines]), encoding="utf-8")
+    straddling = {False: set(), True: set()}
+    answer = OuterFold.answer
+    pairs = np.arange(36) // 2
+
+    def spy(self):
+        straddling[self.leaky] |= set(pairs[self.test]) & set(pairs[~self.test])
+        return answer(self)
+
+    monkeypatch.setattr(OuterFold, "answer", spy)
+    result = run(data=table, arms=["protocol"])
+    assert straddling[False] == set() != straddling[True]
+    assert "Had the 36 photos that look like another one" in result.ablation["findings"]["leak"]
+    assert result.ablation["family"] == 0
 
 
 def test_the_test_part_stays_untouched(tiny, run):

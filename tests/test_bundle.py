@@ -325,6 +325,7 @@ def test_a_killed_write_leaves_nothing_new_and_everything_old(killed, contents, 
             write_bundle(old, replace(contents, card="# Another\n"), overwrite=True)
         assert tree(old) == before
     disarm()
+    (tmp_path / ".new.unfinished" / "of another fit").touch()
     assert tree(write_bundle(out, contents)) == before
     assert not list(tmp_path.glob(".new*"))  # the remains are gone, too
 

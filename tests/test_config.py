@@ -126,7 +126,10 @@ def test_local_is_default_with_two_more_backbones() -> None:
 
 
 def test_expanded_members() -> None:
-    wide = ["members.+={features: all, strategy: flat}", "members.+={features: all, strategy: flat, head: mlp}"]
+    wide = [
+        "members.+={features: all, strategy: flat}",
+        "members.+={features: all, strategy: flat, head: mlp}",
+    ]
     members = load_config("default", wide).expanded_members()
     assert all(isinstance(member.features, tuple) for member in members)
     by_name = {member.name: member for member in members}

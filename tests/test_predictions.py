@@ -58,6 +58,8 @@ def test_rows_and_their_answers():
         "confidence": None, "p_bornite": None, "p_malachite": None, "p_pyrite": None,
     }  # fmt: skip
     assert records[2]["group"] == "malachite"
+    copper = answers(tree={"copper": ["malachite", "pyrite"]})
+    assert [record["group"] for record in copper.records()] == ["bornite", None, "copper"]
 
 
 @pytest.mark.parametrize(("top_k", "ranks"), [(1, 1), (2, 2), (3, 3), (50, 3)])

@@ -43,6 +43,8 @@ LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
 
 Arms = Sequence[Mapping[str, Any]]
 
+_INCHES_HIGH = 3.3  # of the axes of the cost figure, about
+
 _THOUSANDTHS = FuncFormatter(
     lambda value, _: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"
 )
@@ -129,6 +131,9 @@ def _cost(arms: Arms) -> Figure:
             )
     axes.set_xscale("log")
     axes.margins(0.1, 0.1)
+    costs = [arm["cost"]["predict_ms"] for arm in arms]
+    room = max(1.2, (max(costs) / min(costs)) ** 0.12)  # equal costs need an axis, too
+    axes.set_xlim(min(costs) / room, max(costs) * room)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -151,12 +156,14 @@ def _name(axes: Axes, arms: Arms) -> None:
         leftwards = milliseconds > middle
         y = min(accuracy, written.get(leftwards, top) - gap)
         written[leftwards] = y
+        lower = (accuracy - y) / (top - bottom) * _INCHES_HIGH * 72
         axes.annotate(
             short(arm["title"], LONGEST),
             (milliseconds, accuracy),
-            xytext=(milliseconds * (0.965 if leftwards else 1.035), y),
+            xytext=(-8 if leftwards else 8, -lower),
+            textcoords="offset points",
             ha="right" if leftwards else "left",
             va="center",
             fontsize=7.5,
             color=INK if arm["kind"] != "source" else SOFT,
-        )
+        ).set_in_layout(False)

@@ -153,8 +153,8 @@ def _gain(arms: Arms, comparison: Mapping[str, Any]) -> list[str]:
         )
         sentences.append(
             f"Against the {len(singles)} members one by one it stands at {show(min(leads), 'points')} to "
-            f"{show(max(leads), 'points')} points: significantly better than {better}"
-            + (f", significantly worse than {worse}." if worse else ", significantly worse than none.")
+            f"{show(max(leads), 'points')} points: significantly better than {better or 'none'}, significantly worse "
+            f"than {worse or 'none'}."
         )
     return sentences
 
@@ -175,6 +175,8 @@ def _ingredients(changes: Sequence[Row]) -> str:
     rest = len(named["unclear"])
     if not parts:
         largest = max(changes, key=lambda one: abs(one["gain"]))
+        if largest["gain"] == 0:
+            return f"None of {rest} ingredients changes the accuracy, or anything else significantly"
         return (
             f"None of {rest} ingredients makes a significant difference; the largest is that of "
             f"{largest['title']}, {show(largest['gain'], 'points')} points"

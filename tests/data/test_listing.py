@@ -60,7 +60,9 @@ def test_loose_files_and_empty_folders_are_warnings(tmp_path):
     (tmp_path / "empty" / "deep").mkdir(parents=True)
     listing = list_photos(tmp_path)
     assert listing.classes == ("a", "b")
-    assert any(text.startswith("1 file straight in") and text.endswith("stray.jpg") for text in listing.warnings)
+    assert any(
+        text.startswith("1 file straight in") and text.endswith("stray.jpg") for text in listing.warnings
+    )
     assert any("'empty' is empty" in text for text in listing.warnings)
 
 

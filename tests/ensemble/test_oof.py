@@ -97,6 +97,8 @@ def test_a_file_that_is_no_store(tmp_path):
     save_file({"proba": np.zeros((2, 6, 3))}, path)
     with pytest.raises(BundleError, match="holds no out-of-fold probabilities"):
         ProbabilityStore.load(path)
-    save_file({"proba": np.zeros((2, 6, 3))}, path, metadata={"names": '{"members": ["a"], "classes": ["b", "c"]}'})
+    save_file(
+        {"proba": np.zeros((2, 6, 3))}, path, metadata={"names": '{"members": ["a"], "classes": ["b", "c"]}'}
+    )
     with pytest.raises(BundleError, match=r"\(2, 6, 3\) probabilities for \(1, 6, 2\)"):
         ProbabilityStore.load(path)

@@ -16,6 +16,7 @@ from ensemble_minerals.evaluation.ablation import Ablation
 from ensemble_minerals.evaluation.ablation_wording import outcome
 from ensemble_minerals.evaluation.arms import (
     BUDGET,
+    COMBINATIONS,
     FULL,
     HINDSIGHT,
     LEAKY,
@@ -195,6 +196,23 @@ def test_the_full_arm_is_what_fit_makes(problem, refit):
     found = fold.answer()
     np.testing.assert_allclose(found.proba[FULL], expected, atol=1e-12)
     assert found.combination == ensemble.meta_.chosen_
+
+
+def test_an_arm_of_one_combination_always_uses_it(problem):
+    fold = outer(problem, wanted=["combination"])
+    found = fold.answer()
+    blocks, y, groups = problem
+    training = ~fold.test
+    for name in ("uniform", "greedy", "log_pool", "stacked"):
+        ensemble = StackedEnsemble(MEMBERS, candidates=[COMBINATIONS[name]])
+        ensemble.fit(
+            {block: matrix[training] for block, matrix in blocks.items()},
+            CLASSES[y[training]],
+            groups[training],
+            fold.inner_folds(0),
+        )
+        expected = ensemble.predict_proba({block: matrix[fold.test] for block, matrix in blocks.items()})
+        np.testing.assert_allclose(found.proba[name], expected, atol=1e-12, err_msg=name)
 
 
 def test_labels_of_the_test_rows_influence_nothing(problem):
