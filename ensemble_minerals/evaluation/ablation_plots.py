@@ -15,7 +15,6 @@ from ensemble_minerals.evaluation.ablation_wording import outcome
 from ensemble_minerals.evaluation.arms import FULL, HINDSIGHT
 from ensemble_minerals.evaluation.drawing import (
     FIRST,
-    INK,
     PERCENT,
     POINTS,
     SECOND,
@@ -27,7 +26,7 @@ from ensemble_minerals.evaluation.drawing import (
     short,
 )
 
-LONGEST = 34
+LONGEST = 30
 """Characters of an arm's title in a figure."""
 
 LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
@@ -37,13 +36,11 @@ LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
     "source": ("without a source", "D", False, FIRST),
     "single": ("one member", "s", False, SECOND),
     "choice": ("best single", "s", True, SECOND),
-    "control": ("best single, trained as often", "P", True, SECOND),
+    "control": ("best single, trained as often", "h", False, SECOND),
 }
 """For each kind of arm its words, marker, whether it is filled, and color."""
 
 Arms = Sequence[Mapping[str, Any]]
-
-_INCHES_HIGH = 3.3  # of the axes of the cost figure, about
 
 _THOUSANDTHS = FuncFormatter(
     lambda value, _: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"
@@ -81,7 +78,7 @@ def _forest(arms: Arms, score: str) -> Figure:
     """Full minus arm, one row an arm; filled where significant, kinds set apart."""
     kinds = [list(group) for _, group in groupby(arms, key=lambda arm: str(arm["kind"]))]
     rows = len(arms) + 0.6 * (len(kinds) - 1)
-    figure, axes = canvas(5.4, 1.15 + 0.215 * rows)
+    figure, axes = canvas(4.7, 1.15 + 0.215 * rows)
     axes.axvline(0, color=SOFT, linewidth=1)
     ticks: list[float] = []
     place = 0.0
@@ -114,7 +111,7 @@ def _forest(arms: Arms, score: str) -> Figure:
 
 
 def _cost(arms: Arms) -> Figure:
-    figure, axes = canvas(6.6, 4.4)
+    figure, axes = canvas(5.0, 4.5)
     for kind, (words, marker, filled, color) in LOOKS.items():
         shown = [arm for arm in arms if arm["kind"] == kind]
         if shown:
@@ -122,7 +119,7 @@ def _cost(arms: Arms) -> Figure:
                 [arm["cost"]["predict_ms"] for arm in shown],
                 [arm["scores"]["accuracy"] for arm in shown],
                 marker=marker,
-                markersize=7 if kind == "full" else 5.5,
+                markersize={"full": 7.0, "control": 10.0}.get(kind, 5.5),
                 markerfacecolor=color if filled else "none",
                 color=color,
                 linestyle="none",
@@ -140,30 +137,33 @@ def _cost(arms: Arms) -> Figure:
     axes.set_xlabel("milliseconds a photo, decoding not counted")
     axes.set_ylabel("answered right")
     axes.yaxis.set_major_formatter(PERCENT)
-    _name(axes, [arm for arm in arms if arm["kind"] in ("full", "source") or arm["name"] == "best_single"])
-    figure.legend(loc="outside lower center", ncols=3)
+    _name(axes, [arm for arm in arms if arm["kind"] == "source"])
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
 def _name(axes: Axes, arms: Arms) -> None:
-    """Write titles beside their points, towards the middle, those of one side not over each other."""
+    """Write titles in a column left of all their points, not over each other, each with a line to its point."""
     bottom, top = axes.get_ylim()
-    low, high = axes.get_xlim()
-    middle, gap = (low * high) ** 0.5, 0.045 * (top - bottom)
-    written: dict[bool, float] = {}
-    for arm in sorted(arms, key=lambda arm: -arm["scores"]["accuracy"]):
+    gap, y = 0.05 * (top - bottom), top
+    left = min((arm["cost"]["predict_ms"] for arm in arms), default=0.0)
+    for arm in sorted(arms, key=lambda arm: (-arm["scores"]["accuracy"], arm["cost"]["predict_ms"])):
         milliseconds, accuracy = arm["cost"]["predict_ms"], arm["scores"]["accuracy"]
-        leftwards = milliseconds > middle
-        y = min(accuracy, written.get(leftwards, top) - gap)
-        written[leftwards] = y
-        lower = (accuracy - y) / (top - bottom) * _INCHES_HIGH * 72
+        y = min(accuracy, y - gap)
         axes.annotate(
             short(arm["title"], LONGEST),
             (milliseconds, accuracy),
-            xytext=(-8 if leftwards else 8, -lower),
-            textcoords="offset points",
-            ha="right" if leftwards else "left",
+            xytext=(0.92 * left, y),
+            ha="right",
             va="center",
             fontsize=7.5,
-            color=INK if arm["kind"] != "source" else SOFT,
+            color=SOFT,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": SOFT,
+                "linewidth": 0.5,
+                "relpos": (1.0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
         ).set_in_layout(False)
