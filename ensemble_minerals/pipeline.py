@@ -55,7 +55,7 @@ def fit(
     config: Config | None = None,
     *,
     n_jobs: int = -1,
-    cache_dir: Path | None = None,
+    cache_dir: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     pack: bool = False,
@@ -88,6 +88,7 @@ def fit(
         raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
     n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
     out = Path(out)
+    cache_dir = None if cache_dir is None else Path(cache_dir)
     check_replaceable(out, overwrite=overwrite)
     check_place(out, "out")
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")

@@ -107,13 +107,13 @@ class Predictor:
         return self.predict(inputs).proba
 
 
-def load(path: str | Path, cache_dir: Path | None = None, n_threads: int = 2) -> Predictor:
+def load(path: str | Path, cache_dir: str | Path | None = None, n_threads: int = 2) -> Predictor:
     """Read a bundle and get ready to answer.
 
     Raises:
         BundleError: If it is missing, damaged or of an unknown format.
     """
-    return Predictor(read_bundle(Path(path)), cache_dir, n_threads)
+    return Predictor(read_bundle(Path(path)), None if cache_dir is None else Path(cache_dir), n_threads)
 
 
 def expand_inputs(inputs: Sequence[str | Path]) -> list[Path]:
