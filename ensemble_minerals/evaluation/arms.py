@@ -15,7 +15,7 @@ FULL = "full"
 """Name of the arm that all others are compared with: what `fit` would save."""
 
 HINDSIGHT = "best_single_in_hindsight"
-"""Name of the arm that is chosen on the test rows themselves: a bound, not a choice that one can make."""
+"""Name of the arm that is chosen by its log-loss on the test rows themselves: a bound, not a choice one can make."""
 
 LEAKY = "without_duplicate_grouping"
 """Name of the arm whose folds ignore duplicates: not a model, but what a leaky protocol would have claimed."""
@@ -202,7 +202,7 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
     yield Arm(
         HINDSIGHT,
         "Best single, in hindsight",
-        "the single member that turned out best on the test rows: a bound, not a choice that one can make",
+        "the member with the lowest log-loss on the test rows themselves: a bound, not a choice that one can make",
         "choice",
         names,
     )
