@@ -24,6 +24,8 @@ COMBINED = {
 EFFECTS = {"helps": "helps", "hurts": "hurts", "mixed": "helps and hurts", "unclear": "not significant"}
 """What an ingredient does to the two tested scores, and the words for it."""
 
+_TESTED = {"accuracy": "accuracy", "log_loss": "log-loss"}
+
 Row = Mapping[str, Any]
 Arms = Mapping[str, Row]
 
@@ -37,8 +39,8 @@ def findings(comparison: Mapping[str, Any], alike: int) -> dict[str, Any]:
 
     Returns:
         ``title``, ``resolution``, ``gain`` (sentences on the best single member), ``ingredients`` (``title``,
-        ``changes``: each with ``name``, ``title``, ``effect`` and ``sentence``), ``choices``, ``cost`` and ``leak``.
-        What the arms do not tell is empty.
+        ``changes``: each with ``name``, ``title``, ``effect``, ``significant`` and ``sentence``), ``choices``,
+        ``cost`` and ``leak``. What the arms do not tell is empty.
     """
     arms = {arm["name"]: arm for arm in comparison["arms"]}
     changes = [_change(arm) for arm in arms.values() if arm["kind"] in ("ingredient", "source")]
@@ -162,13 +164,13 @@ def _gain(arms: Arms, comparison: Mapping[str, Any]) -> list[str]:
 def _ingredients(changes: Sequence[Row]) -> str:
     if not changes:
         return "No ingredient was left out"
-    named = {effect: [one["title"] for one in changes if one["effect"] == effect] for effect in EFFECTS}
+    named = {effect: [_where(one) for one in changes if one["effect"] == effect] for effect in EFFECTS}
     parts = [
-        f"{listed(names)} {verb}"
+        f"{verb} {listed(names)}"
         for names, verb in (
             (named["helps"], "significantly better with"),
             (named["hurts"], "significantly better without"),
-            (named["mixed"], "one score better with, one without"),
+            (named["mixed"], "one score significantly better with, the other without"),
         )
         if names
     ]
@@ -185,9 +187,18 @@ def _ingredients(changes: Sequence[Row]) -> str:
     return capitalized("; ".join(parts)) + others
 
 
+def _where(change: Row) -> str:
+    """An ingredient and the scores that it changes significantly."""
+    return (
+        f"{change['title']} ({listed(change['significant'])})"
+        if change["significant"]
+        else str(change["title"])
+    )
+
+
 def _change(arm: Row) -> dict[str, Any]:
     """What an ingredient gains or costs: the ensemble with it against the one without."""
-    found = {score: outcome(arm, score) for score in ("accuracy", "log_loss")}
+    found = {score: outcome(arm, score) for score in _TESTED}
     if {"better", "worse"} <= set(found.values()):
         effect = "mixed"
     elif "better" in found.values():
@@ -198,6 +209,7 @@ def _change(arm: Row) -> dict[str, Any]:
         "name": arm["name"],
         "title": arm["subject"],
         "effect": effect,
+        "significant": [words for score, words in _TESTED.items() if found[score] in ("better", "worse")],
         "gain": _lead(arm, "accuracy"),
         "sentence": _with_and_without(arm, found),
     }

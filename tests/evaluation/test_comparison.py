@@ -299,9 +299,10 @@ def test_ingredients_help_hurt_or_neither():
         in changes["without_c"]["sentence"]
     )
     assert changes["without_d"]["sentence"] == "No answer changes at all."
+    assert changes["without_a"]["significant"] == ["accuracy"]
     assert found["ingredients"]["title"] == (
-        "Part without_a significantly better with; part without_b significantly better without; the other 2 make "
-        "no significant difference"
+        "Significantly better with part without_a (accuracy); significantly better without part without_b "
+        "(accuracy); the other 2 make no significant difference"
     )
 
 
