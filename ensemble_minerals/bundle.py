@@ -24,6 +24,7 @@ from safetensors.numpy import load_file, save_file
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
+from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
@@ -90,6 +91,20 @@ class Bundle:
             raise BundleError(f"{self.path} is damaged: ensemble_oof.safetensors: {error}") from error
         store = ProbabilityStore.load(self.path / "members_oof.safetensors")
         return OutOfFold(store, arrays["proba"], arrays["row"].astype(np.intp))
+
+    def conformal_sets(self) -> ConformalSets:
+        """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
+        from ensemble_minerals.data.manifest import Manifest  # brings the scanner along: not for every answer
+
+        found = self.out_of_fold
+        manifest = Manifest.read_csv(self.path / "manifest.csv", self.path)
+        y = self.positions(manifest.label[found.row])
+        return ConformalSets().fit(y, found.proba, manifest.row_group[found.row])
+
+    def positions(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
+        """Class positions of labels, shape (n,)."""
+        position = {name: k for k, name in enumerate(self.classes)}
+        return np.array([position[label] for label in labels.tolist()], dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -246,6 +246,14 @@ def predict(
         int,
         typer.Option("--top-k", "-k", metavar="K", min=1, help="How many guesses to give for each photo."),
     ] = 1,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            "--sets",
+            metavar="P",
+            help="Give each photo the classes that hold the true one with probability P, such as 0.95.",
+        ),
+    ] = None,
     gallery: Annotated[
         Path | None,
         typer.Option(
@@ -275,7 +283,7 @@ def predict(
         predictor = load(bundle, places.cache_folder(cache, none=no_cache), threads)
         synthetic = bool(predictor.bundle.info.get("demonstration"))
         with terminal.reporter(terminal.console(stderr=True)) as listener:
-            predictions = predictor.predict(inputs, listener.stage("Answering"))
+            predictions = predictor.predict(inputs, listener.stage("Answering"), sets=sets)
         shown = terminal.console()
         summaries.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
         if out is not None:

@@ -53,17 +53,25 @@ class Predictor:
             _check_source(name, source.facts, bundle.sources[name]["facts"], own)
 
     def predict(
-        self, inputs: Sequence[str | Path], progress: Callable[[int, int], None] | None = None
+        self,
+        inputs: Sequence[str | Path],
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        sets: float | None = None,
     ) -> Predictions:
         """Answer for photos.
 
         Args:
             inputs: Files, folders (every file in them, at any depth) and glob patterns.
             progress: Called with (photos done, of all).
+            sets: Also give each photo the set of classes that holds the true one with this probability,
+                between 0 and 1.
 
         Raises:
-            UserError: If an input matches nothing.
+            UserError: If an input matches nothing, or no such probability.
         """
+        if sets is not None and not 0 < sets < 1:
+            raise UserError(f"sets={sets}: give a probability between 0 and 1, such as 0.95")
         paths = expand_inputs(inputs)
         classes, members = self.bundle.classes, self.bundle.committee.members
         proba = np.full((len(paths), len(classes)), np.nan)
@@ -93,6 +101,11 @@ class Predictor:
             answers = self.bundle.committee.member_log_proba(blocks)
             member_proba[start + readable] = np.exp(answers)
             proba[start + readable] = np.exp(self.bundle.committee.combine(answers))
+        member_of_set = None
+        if sets is not None:
+            answered = ~np.isnan(proba[:, 0])
+            member_of_set = np.zeros(proba.shape, dtype=bool)
+            member_of_set[answered] = self.bundle.conformal_sets().predict(proba[answered], sets)
         return Predictions(
             tuple(paths),
             tuple(reasons),
@@ -100,6 +113,7 @@ class Predictor:
             member_proba,
             tuple(member.name for member in members),
             self.bundle.taxonomy,
+            member_of_set,
         )
 
     def predict_proba(self, inputs: Sequence[str | Path]) -> NDArray[np.float64]:

@@ -33,6 +33,8 @@ class Predictions:
         member_proba: Of each member, shape (n, n_members, n_classes).
         members: Their names.
         taxonomy: Classes, in the order of the columns, and their groups.
+        sets: Membership of the classes in each photo's prediction set, shape (n, n_classes); None where none
+            were asked for, all False for a photo that could not be read.
     """
 
     paths: tuple[Path, ...]
@@ -41,6 +43,7 @@ class Predictions:
     member_proba: NDArray[np.float64]
     members: tuple[str, ...]
     taxonomy: Taxonomy
+    sets: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -68,14 +71,26 @@ class Predictions:
             for m, (name, c) in enumerate(zip(self.members, best, strict=True))
         ]
 
+    def set_of(self, row: int) -> tuple[str, ...]:
+        """Classes of an answered row's prediction set, the most probable first.
+
+        Raises:
+            ValueError: If no sets were asked for.
+        """
+        if self.sets is None:
+            raise ValueError("these predictions have no sets: ask for them with predict(..., sets=0.95)")
+        order = np.argsort(-self.proba[row], kind="stable")
+        return tuple(self.classes[c] for c in order if self.sets[row, c])
+
     def columns(self, top_k: int = 1) -> dict[str, type]:
         """Names of the columns of a table of the answers, in order, and whether each holds text or a number."""
         ranks = range(2, min(top_k, len(self.classes)) + 1)
         guesses = {f"{what}_{rank}": kind for rank in ranks for what, kind in _GUESS.items()}
-        return _FIXED | guesses | {f"p_{name}": float for name in self.classes}
+        chosen = {} if self.sets is None else {"set": str}
+        return _FIXED | guesses | chosen | {f"p_{name}": float for name in self.classes}
 
     def records(self, top_k: int = 1) -> Iterator[dict[str, Any]]:
-        """Rows as mappings: path, status, reason, label, group, confidence, further guesses, p_<class>."""
+        """Rows as mappings: path, status, reason, label, group, confidence, further guesses, set, p_<class>."""
         group_of = self.taxonomy.group_of()
         for row, path in enumerate(self.paths):
             answered = bool(self.answered[row])
@@ -92,6 +107,8 @@ class Predictions:
             for rank in range(1, min(top_k, len(self.classes))):
                 record[f"label_{rank + 1}"] = guesses[rank][0] if guesses else None
                 record[f"confidence_{rank + 1}"] = guesses[rank][1] if guesses else None
+            if self.sets is not None:
+                record["set"] = "; ".join(self.set_of(row)) if answered else None
             for position, name in enumerate(self.classes):
                 record[f"p_{name}"] = float(self.proba[row, position]) if answered else None
             yield record

@@ -53,7 +53,7 @@ def out_of_fold(bundle: Bundle, root: Path) -> Scored:
     rows, folds = found.row, manifest.fold[found.row]
     answers = Answers(
         taxonomy=bundle.taxonomy,
-        y=_positions(bundle, manifest, rows),
+        y=bundle.positions(manifest.label[rows]),
         proba=found.proba,
         uncalibrated=_before_temperature(bundle, found.proba, folds),
         members=found.members.members,
@@ -130,7 +130,7 @@ def score_folder(
     before = bundle.committee.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
     answers = Answers(
         taxonomy=bundle.taxonomy,
-        y=_positions(bundle, manifest, rows),
+        y=bundle.positions(manifest.label[rows]),
         proba=found.proba[found.answered],
         uncalibrated=np.exp(log_normalize(before)),
         members=found.members,
@@ -153,11 +153,6 @@ def score_folder(
         f"Not scored: {left_out[key]:,} that {text}." for key, text in words.items() if left_out[key]
     )
     return Scored("labeled_folder", sentence, answers, rows, manifest, notes)
-
-
-def _positions(bundle: Bundle, manifest: Manifest, rows: NDArray[np.intp]) -> NDArray[np.int64]:
-    position = {name: k for k, name in enumerate(bundle.classes)}
-    return np.array([position[str(label)] for label in manifest.label[rows]], dtype=np.int64)
 
 
 def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, listener: Listener) -> Manifest:

@@ -139,6 +139,8 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
     columns = [Column("photo"), Column("label"), Column("confidence", number=True), Column("members")]
     for _ in range(1, guesses):
         columns += [Column("or"), Column("", number=True)]
+    if predictions.sets is not None:
+        columns.append(Column("set"))
     cells = []
     for row in rows:
         first, *others = predictions.top(row, guesses)
@@ -152,6 +154,8 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
         ]
         for label, share in others:
             line += [label, _figure(share)]
+        if predictions.sets is not None:
+            line.append(", ".join(predictions.set_of(row)))
         cells.append(line)
     table(where, "", columns, cells)
 

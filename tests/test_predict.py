@@ -41,6 +41,35 @@ def test_answers_are_distributions_and_mostly_right(tiny, predictor):
     np.testing.assert_array_equal(predictor.predict_proba([tiny.new]), found.proba)
 
 
+def test_sets_hold_the_answer_grow_with_the_level_and_cover(tiny, predictor):
+    wide, certain = (predictor.predict([tiny.photos], sets=level) for level in (0.9, 0.99))
+    assert predictor.predict([tiny.new]).sets is None
+    assert (wide.sets <= certain.sets).all()
+    assert wide.sets.sum() < certain.sets.sum()  # twelve photos a class cannot rule out anything at 99 %
+    for row in np.flatnonzero(wide.answered):
+        assert wide.set_of(row)[0] == wide.top(row)[0][0]
+    expected = predictor.bundle.conformal_sets().predict(wide.proba[wide.answered], 0.9)
+    np.testing.assert_array_equal(wide.sets[wide.answered], expected)
+    truth = [path.parent.name for path in wide.paths]
+    held = [
+        truth[row] in wide.set_of(row) for row in np.flatnonzero(wide.answered) if truth[row] in wide.classes
+    ]
+    assert np.mean(held) >= 0.85
+
+
+def test_a_photo_that_cannot_be_read_has_no_set(tmp_path, predictor):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    found = predictor.predict([tmp_path], sets=0.9)
+    assert not found.sets.any()
+    assert next(found.records())["set"] is None
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5])
+def test_a_level_that_is_no_probability_is_the_users_mistake(tiny, predictor, level):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        predictor.predict([tiny.new], sets=level)
+
+
 def test_an_answer_does_not_depend_on_the_others_their_order_or_the_threads(tiny, predictor, monkeypatch):
     files = [*sorted(tiny.new.iterdir()), *sorted(tiny.photos.rglob("*.png"))]
     together = predictor.predict(files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -162,3 +163,25 @@ def test_folders_and_missing_pyarrow_are_told_before_the_work(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"needs pyarrow: pip install 'ensemble-minerals\[parquet\]'"):
         check_ending(tmp_path / "a.parquet")
     check_ending(tmp_path / "a.csv")
+
+
+def test_sets_stand_in_the_table_only_where_asked_for(tmp_path):
+    sets = np.array([[True, True, False]])
+    one = Predictions(
+        (Path("a.jpg"),),
+        ("",),
+        np.array([[0.3, 0.6, 0.1]]),
+        np.array([[[0.3, 0.6, 0.1]]]),
+        ("one",),
+        Taxonomy.flat(("a", "b", "c")),
+        sets,
+    )
+    assert one.set_of(0) == ("b", "a")
+    assert next(one.records())["set"] == "b; a"
+    assert list(one.columns()) == list(next(one.records()))
+    without = dataclasses.replace(one, sets=None)
+    assert "set" not in next(without.records())
+    with pytest.raises(ValueError, match="no sets"):
+        without.set_of(0)
+    for ending in (".csv", ".json", ".parquet"):
+        assert one.write(tmp_path / f"answers{ending}").is_file()
