@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.networks.weights import file_digest
 from ensemble_minerals.taxonomy import Taxonomy
 
 FORMAT = 1
@@ -320,15 +320,6 @@ def _read_index(path: Path) -> dict[str, Any]:
     if lacking or not set(index["files"]) >= _FILES:
         raise BundleError(f"{file} is damaged: {', '.join(lacking) or 'files'} is missing or incomplete")
     return index
-
-
-def file_digest(path: Path) -> str:
-    """blake2b of a file's bytes, 32 hexadecimal digits."""
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def installed_versions() -> dict[str, str]:

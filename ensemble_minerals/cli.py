@@ -76,6 +76,15 @@ Jobs = Annotated[
         help="Work at once on so many cores; -1 for all. Answers stay the same.",
     ),
 ]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Seed of folds, samplers and networks.",
+        show_default="the configuration's",
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -147,15 +156,7 @@ def fit(
     ] = None,
     settings: Settings = None,
     n_jobs: Jobs = -1,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            help="Seed of folds, samplers and networks.",
-            show_default="the configuration's",
-        ),
-    ] = None,
+    seed: Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the bundle that stands at --out.")
@@ -442,15 +443,7 @@ def ablate(
         ),
     ] = None,
     n_jobs: Jobs = -1,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            help="Seed of folds, samplers and networks.",
-            show_default="the configuration's",
-        ),
-    ] = None,
+    seed: Seed = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an ablation that was interrupted.")
     ] = False,

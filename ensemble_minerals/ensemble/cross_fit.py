@@ -25,6 +25,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+from ensemble_minerals.ensemble.committee import Blocks
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.errors import EnsembleMineralsError, FitError
 from ensemble_minerals.members.base import Strategy
@@ -33,7 +34,6 @@ from ensemble_minerals.members.scorer import FoldScorer
 from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
 
 FloatMatrix = NDArray[np.floating[Any]]
-Blocks = Mapping[str, FloatMatrix]
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
-from ensemble_minerals.ensemble.cross_fit import Blocks, FittedFold, Member, cross_fit, fit_fold
+from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember
+from ensemble_minerals.ensemble.cross_fit import FittedFold, Member, cross_fit, fit_fold
 from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier

@@ -20,7 +20,8 @@ from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.cross_fit import Blocks, fit_fold
+from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.cross_fit import fit_fold
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
 from ensemble_minerals.evaluation.metrics import row_log_loss

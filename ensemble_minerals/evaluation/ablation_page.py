@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from ensemble_minerals.errors import UserError
-from ensemble_minerals.evaluation import ablation_plots
+from ensemble_minerals.evaluation import ablation_plots, page
 from ensemble_minerals.evaluation.ablation_tables import flat_rows, markdown
 from ensemble_minerals.evaluation.ablation_wording import COMBINED, EFFECTS, outcome, p_value
 from ensemble_minerals.evaluation.page import write_page
@@ -38,10 +36,7 @@ def check_place(folder: Path) -> None:
     Raises:
         UserError: If it does, or is a file.
     """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / DATA).is_file()):
-        return
-    if folder.exists():
-        raise UserError(f"--out {folder} is there and is no ablation; choose another folder, or remove it")
+    page.check_place(folder, "ablation", DATA)
 
 
 def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
@@ -58,10 +53,7 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
+    with page.replacing(folder) as unfinished:
         text = json.dumps(ablation, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
         (unfinished / PAPER).write_text(markdown(ablation), encoding="utf-8", errors="replace")
@@ -85,10 +77,4 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
             outcome=outcome,
             capitalized=capitalized,
         )
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder / PAGE

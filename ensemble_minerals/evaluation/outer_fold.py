@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.cross_fit import Blocks, Member
+from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.cross_fit import Member
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.errors import FitError

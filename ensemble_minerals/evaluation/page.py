@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -49,6 +50,43 @@ def write_page(file: Path, template: str, **context: Any) -> Path:
         with suppress(OSError):
             unfinished.unlink()
     return file
+
+
+def check_place(folder: Path, kind: str, marker: str) -> None:
+    """Refuse a folder that holds something else than an earlier output of the same kind.
+
+    Args:
+        folder: Where it shall go.
+        kind: What it is, for the message: "report".
+        marker: A file that every output of the kind holds.
+
+    Raises:
+        UserError: If it does, or is a file.
+    """
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / marker).is_file()):
+        return
+    if folder.exists():
+        raise UserError(f"--out {folder} is there and is no {kind}; choose another folder, or remove it")
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write into, which takes the place of `folder` when all went well, or is gone.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def thumbnails(

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from ensemble_minerals.errors import UserError
-from ensemble_minerals.evaluation import plots
+from ensemble_minerals.evaluation import page, plots
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.page import thumbnails, write_page
 from ensemble_minerals.evaluation.tables import write_tables
@@ -49,10 +47,7 @@ def check_place(folder: Path) -> None:
     Raises:
         UserError: If it does, or is a file.
     """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / DATA).is_file()):
-        return
-    if folder.exists():
-        raise UserError(f"--out {folder} is there and is no report; choose another folder, or remove it")
+    page.check_place(folder, "report", DATA)
 
 
 def draw_report(
@@ -81,10 +76,8 @@ def draw_report(
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        (unfinished / "tables").mkdir(parents=True)
+    with page.replacing(folder) as unfinished:
+        (unfinished / "tables").mkdir()
         (unfinished / "figures").mkdir()
         text = json.dumps(analysis, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
@@ -105,12 +98,6 @@ def draw_report(
             show=show,
             span=span,
         )
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder / PAGE, folder / DATA
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -19,13 +18,7 @@ from ensemble_minerals.networks.weights import PACKAGES, Preprocessing, WeightsS
 MODEL = "test_resnet"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from several threads and wait long for them on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
