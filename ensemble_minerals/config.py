@@ -29,10 +29,10 @@ from ensemble_minerals.config_fields import (
     Ratio,
     Share,
     Text,
-    Triple,
     View,
     Weights,
 )
+from ensemble_minerals.config_networks import NetworkConfig, PreprocessingConfig
 from ensemble_minerals.config_overrides import apply_override
 from ensemble_minerals.config_problems import DESCRIPTOR, cross_problems, schema_problems
 from ensemble_minerals.config_yaml import OneLine, dump_yaml, parse_yaml
@@ -72,22 +72,6 @@ class FoldsConfig(_Section):
 
     n_splits: int = Field(default=5, ge=2)
     holdout: Share = 0.0
-
-
-class PreprocessingConfig(_Section):
-    """What a network expects where its weights do not say: ``(pixel / 255 * scale - mean) / std``.
-
-    Attributes:
-        order: Order of the channels; mean and std follow it.
-        scale: The value that a white pixel gets: 1 for most, 255 for Caffe's.
-        mean: Subtracted from each channel after scaling.
-        std: Divides each channel after that.
-    """
-
-    order: Literal["rgb", "bgr"] = "rgb"
-    scale: Positive = 1.0
-    mean: Triple[float] = (0.0, 0.0, 0.0)
-    std: Triple[Positive] = (1.0, 1.0, 1.0)
 
 
 class BackboneConfig(_Section):
@@ -171,6 +155,9 @@ class MemberConfig(_Section):
         name: Its name in every table; made from the other settings when None.
         features: Names of sources, laid side by side; ``each`` is one member for each backbone; ``all`` is
             every backbone and the descriptor side by side.
+        network: Name of a network that is trained on the photos, instead of features.
+        specialists: Of a network that is one_vs_rest or hierarchical: one body with a branch for each
+            (``joint``), or a whole network for each (``separate``).
         strategy: One classifier, one against the rest for each class, or one for each group of the taxonomy.
         head: The classifier.
         sampler: The over-sampler, applied inside the training rows.
@@ -178,7 +165,9 @@ class MemberConfig(_Section):
     """
 
     name: Name | None = None
-    features: Features
+    features: Features | None = None
+    network: Name | None = None
+    specialists: Literal["joint", "separate"] = "joint"
     strategy: Literal["flat", "one_vs_rest", "hierarchical"]
     head: HeadConfig = LogisticHead()
     sampler: SamplerConfig = NoSampler()
@@ -219,6 +208,7 @@ class Config(_Section):
         engine: What runs the frozen backbones.
         precision: Of the frozen backbones.
         backbones: Frozen networks; the color and texture source ``descriptor`` is always there.
+        networks: Networks that are trained on the photos, in every fold anew.
         members: Base learners.
         meta: Their combination.
         calibration: The last step.
@@ -235,6 +225,7 @@ class Config(_Section):
     engine: Literal["auto", "torch", "openvino"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     backbones: Many[BackboneConfig] = ()
+    networks: Many[NetworkConfig] = ()
     members: Many[MemberConfig] = ()
     meta: MetaConfig = MetaConfig()
     calibration: CalibrationConfig = CalibrationConfig()
@@ -251,6 +242,8 @@ class Config(_Section):
     def expanded_members(self) -> tuple[MemberConfig, ...]:
         """Write out the short forms: one entry a member, features as a tuple of source names, unique names.
 
+        A network's member has no features.
+
         A generated name is made of source, strategy and, unless it is logistic, head, such as
         ``lite0-one_vs_rest-mlp``. A name given to an ``each`` entry takes the place of what follows the
         source. Where two would be equal the later one adds its sampler, then a number.
@@ -260,11 +253,13 @@ class Config(_Section):
         expanded = []
         for member in self.members:
             head = "" if member.head.kind == "logistic" else f"-{member.head.kind}"
+            if member.specialists == "separate":
+                head += "-separate"
             ending = member.name or member.strategy + head
             for features in _expand(member.features, backbones):
                 name = member.name
                 if name is None or member.features == "each":
-                    source = "all" if member.features == "all" else "+".join(features)
+                    source = "all" if member.features == "all" else "+".join(features) or str(member.network)
                     name = _free(f"{source}-{ending}", member.sampler.kind, taken)
                     taken.add(name)
                 expanded.append(member.model_copy(update={"name": name, "features": features}))
@@ -278,7 +273,11 @@ class Config(_Section):
         return dump_yaml(data)
 
 
-def _expand(features: str | tuple[str, ...], backbones: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+def _expand(
+    features: str | tuple[str, ...] | None, backbones: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...]:
+    if features is None:
+        return ((),)
     if features == "each":
         return tuple((name,) for name in backbones)
     if features == "all":

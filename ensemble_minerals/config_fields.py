@@ -13,26 +13,33 @@ from ensemble_minerals.config_problems import DESCRIPTOR, SELECTIONS, nearest, s
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
 
-def _wrong(words: str) -> PydanticCustomError:
+def wrong(words: str) -> PydanticCustomError:
+    """An error of validation, in plain words."""
     return PydanticCustomError("plain_words", "{words}", {"words": words})
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """A list as a tuple, anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise _wrong("must be a list of at least one entry, got []")
+    _not_empty(values)
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise _wrong(f"{shown(value)} stands twice; list each once")
+            raise wrong(f"{shown(value)} stands twice; list each once")
+    return values
+
+
+def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise wrong("must be a list of at least one entry, got []")
     return values
 
 
 def _two_or_more(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) < 2:
-        raise _wrong(f"must be a list of at least two classes, got {shown(values)}")
+        raise wrong(f"must be a list of at least two classes, got {shown(values)}")
     return values
 
 
@@ -41,14 +48,14 @@ def _named_kind(value: object) -> object:
         return {"kind": value}
     if isinstance(value, Mapping | BaseModel):
         return value
-    raise _wrong(f"must be a name or a mapping with the key 'kind', got {shown(value)}")
+    raise wrong(f"must be a name or a mapping with the key 'kind', got {shown(value)}")
 
 
 def _weights(value: str) -> str:
     package = value.removeprefix("package:")
     if value in {"hub", "random"} or is_weights_file(value) or (package and package != value):
         return value
-    raise _wrong(
+    raise wrong(
         f"{shown(value)} is no source of weights{nearest(value, ['hub', 'random'])}; write hub, random, "
         f"package:NAME, or the path of a {', '.join(_WEIGHT_FILES)} file"
     )
@@ -64,7 +71,7 @@ def _features(value: object) -> object:
         return value if value in SELECTIONS else (value,)
     if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
         return _distinct(tuple(value))
-    raise _wrong(f"must be each, all, or a list of sources such as [lite0, {DESCRIPTOR}], got {shown(value)}")
+    raise wrong(f"must be each, all, or a list of sources such as [lite0, {DESCRIPTOR}], got {shown(value)}")
 
 
 def _taxonomy(value: object) -> object:
@@ -74,7 +81,7 @@ def _taxonomy(value: object) -> object:
         return _plain_tree(value)
     close = nearest(value, ["default", "auto"]) if isinstance(value, str) else ""
     example = "{mica: [biotite, muscovite]}"
-    raise _wrong(f"must be default, auto, or groups such as {example}, got {shown(value)}{close}")
+    raise wrong(f"must be default, auto, or groups such as {example}, got {shown(value)}{close}")
 
 
 def _plain_tree(value: Any) -> Any:
@@ -84,10 +91,11 @@ def _plain_tree(value: Any) -> Any:
 
 
 T = TypeVar("T")
-Many: TypeAlias = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+Many: TypeAlias = Annotated[tuple[T, ...], BeforeValidator(as_tuple)]
 # No min_length: pydantic counts valid entries only and would call a list of one wrong entry empty.
-Distinct: TypeAlias = Annotated[tuple[T, ...], AfterValidator(_distinct), BeforeValidator(_as_tuple)]
-Triple: TypeAlias = Annotated[tuple[T, T, T], BeforeValidator(_as_tuple)]
+Distinct: TypeAlias = Annotated[tuple[T, ...], AfterValidator(_distinct), BeforeValidator(as_tuple)]
+Some: TypeAlias = Annotated[tuple[T, ...], AfterValidator(_not_empty), BeforeValidator(as_tuple)]
+Triple: TypeAlias = Annotated[tuple[T, T, T], BeforeValidator(as_tuple)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0)]
 Ratio: TypeAlias = Annotated[float, Field(gt=0, le=1)]

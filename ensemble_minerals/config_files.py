@@ -46,9 +46,10 @@ def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
 
 
 def anchor_weights(data: dict[str, Any], folder: Path) -> None:
-    """Make the relative weight paths of parsed backbones absolute, seen from ``folder``."""
-    backbones = data.get("backbones")
-    for backbone in backbones if isinstance(backbones, list) else []:
-        weights = backbone.get("weights") if isinstance(backbone, dict) else None
-        if isinstance(weights, str) and is_weights_file(weights):
-            backbone["weights"] = str((folder / Path(weights).expanduser()).resolve())
+    """Make the relative weight paths of parsed backbones and networks absolute, seen from ``folder``."""
+    for key in ("backbones", "networks"):
+        entries = data.get(key)
+        for entry in entries if isinstance(entries, list) else []:
+            weights = entry.get("weights") if isinstance(entry, dict) else None
+            if isinstance(weights, str) and is_weights_file(weights):
+                entry["weights"] = str((folder / Path(weights).expanduser()).resolve())

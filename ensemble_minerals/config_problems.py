@@ -136,8 +136,10 @@ def cross_problems(data: Mapping[str, Any]) -> list[str]:
         data: A configuration as plain values, valid or not.
     """
     backbones = _entries(data, "backbones")
+    networks = _entries(data, "networks")
     members = _entries(data, "members")
     names = [(f"backbones.{i}.name", entry.get("name")) for i, entry in backbones]
+    names += [(f"networks.{i}.name", entry.get("name")) for i, entry in networks]
     problems = [
         f"{path}: {name!r} is the name of something else; choose another"
         for path, name in names
@@ -147,9 +149,12 @@ def cross_problems(data: Mapping[str, Any]) -> list[str]:
     problems += _repeats([(f"members.{i}.name", entry.get("name")) for i, entry in members])
     if "members" not in data or data["members"] in ([], ()):
         problems.append("members: at least one is needed, for example {features: each, strategy: flat}")
-    sources = [name for _, name in names if isinstance(name, str)]
+    sources = [str(entry["name"]) for _, entry in backbones if isinstance(entry.get("name"), str)]
+    trained = [str(entry["name"]) for _, entry in networks if isinstance(entry.get("name"), str)]
     for i, entry in members:
-        problems += _feature_problems(f"members.{i}.features", entry.get("features"), sources)
+        problems += _member_problems(f"members.{i}", entry, sources, trained)
+    for i, entry in networks:
+        problems += _network_problems(f"networks.{i}", entry)
     classes = data.get("classes")
     problems += _taxonomy_problems(
         data.get("taxonomy"), classes if isinstance(classes, list | tuple) else None
@@ -176,6 +181,54 @@ def _repeats(named: Iterable[tuple[str, object]]) -> list[str]:
             problems.append(f"{path}: {name!r} is already the name at {first[name]}; names must differ")
         first.setdefault(name, path)
     return problems
+
+
+def _member_problems(
+    path: str, entry: Mapping[str, Any], sources: Sequence[str], networks: Sequence[str]
+) -> list[str]:
+    """A member stands on features or on a network, and what each allows differs."""
+    features, network = entry.get("features"), entry.get("network")
+    if network is None:
+        problems = [f"{path}: needs features, or a network"] if features is None else []
+        if entry.get("specialists", "joint") != "joint":
+            problems.append(f"{path}.specialists: only a network's member has a choice of joint and separate")
+        return problems + _feature_problems(f"{path}.features", features, sources)
+    problems = []
+    if features is not None:
+        problems.append(f"{path}: has features and a network; make two members of it")
+    if isinstance(network, str) and network not in networks:
+        known = f"choose from {', '.join(networks)}" if networks else "there is none under networks"
+        problems.append(
+            f"{path}.network: no network is called {network!r}{nearest(network, networks)}; {known}"
+        )
+    head = _kind(entry.get("head"))
+    if head not in (None, "logistic"):
+        problems.append(f"{path}.head: a network has its own, see networks; leave it out here")
+    sampler = _kind(entry.get("sampler"))
+    if sampler not in (None, "none", "random"):
+        problems.append(
+            f"{path}.sampler: {sampler!r} makes new rows between rows, and a photo is none; choose none or random"
+        )
+    return problems
+
+
+def _network_problems(path: str, entry: Mapping[str, Any]) -> list[str]:
+    """What the parts of a network ask of each other."""
+    head = entry.get("head")
+    if not isinstance(head, Mapping) or head.get("init") != "probe":
+        return []
+    problems = []
+    if head.get("hidden"):
+        problems.append(
+            f"{path}.head.init: probe starts a single dense layer; leave hidden empty, or take random"
+        )
+    if head.get("batch_norm"):
+        problems.append(f"{path}.head.init: probe takes no batch_norm, which would undo it; leave that out")
+    return problems
+
+
+def _kind(value: object) -> object:
+    return value.get("kind") if isinstance(value, Mapping) else value
 
 
 def _feature_problems(path: str, features: object, backbones: Sequence[str]) -> list[str]:

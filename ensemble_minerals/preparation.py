@@ -73,7 +73,7 @@ def prepare(
         WeightsError: If a backbone's weights cannot be had.
     """
     specified = config.expanded_members()
-    names = _confirming(config) + [source for member in specified for source in member.features]
+    names = _confirming(config) + [source for member in specified for source in member.features or ()]
     dataset = load_dataset(data, config, names, cache_dir=cache_dir, n_threads=n_threads, listener=listener)
     dataset = split(dataset, config)
     rows = dataset.rows()
@@ -169,4 +169,4 @@ def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | 
 
 def _build_member(member: MemberConfig, tree: Tree | str, seed: int, number: int) -> Member:
     drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return Member(str(member.name), tuple(member.features), build_strategy(member, tree, drawn))
+    return Member(str(member.name), tuple(member.features or ()), build_strategy(member, tree, drawn))

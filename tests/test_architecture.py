@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1] / HOUSE
 
 FLOORS = (
     {"errors", "taxonomy"},
-    {"config", "config_fields", "config_files", "config_overrides", "config_problems", "config_yaml",
-     "listener", "places"},
+    {"config", "config_fields", "config_files", "config_networks", "config_overrides", "config_problems",
+     "config_yaml", "listener", "places"},
     {"data"},
     {"networks"},
     {"features"},

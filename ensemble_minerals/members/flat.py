@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.scorer import Scorer
-from ensemble_minerals.members.specialists import Decision, Training
+from ensemble_minerals.members.specialists import Training
 from ensemble_minerals.taxonomy import Taxonomy
 
 

@@ -10,11 +10,12 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.scorer import Scorer
-from ensemble_minerals.members.specialists import Decision, Training
+from ensemble_minerals.members.specialists import Training
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
+from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler, class_prior, prior_shift
 from ensemble_minerals.members.logistic import LogisticHead, LogisticProblem, solve_logistic
 from ensemble_minerals.members.row_space import RowSpace
@@ -18,23 +19,6 @@ from ensemble_minerals.members.scorer import ClassifierNet, DenseNet, Net
 from ensemble_minerals.networks.mlp import MLPHead
 
 FloatMatrix = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One decision to be learned.
-
-    Attributes:
-        name: What it decides, for messages: ``"mica"``, ``"quartz against the rest"``.
-        rows: Positions of the rows it learns from, shape (m,).
-        targets: Branch of each of them, shape (m,).
-        n_branches: Number of branches; every one has rows.
-    """
-
-    name: str
-    rows: NDArray[np.intp]
-    targets: NDArray[np.intp]
-    n_branches: int
 
 
 @dataclass(frozen=True)

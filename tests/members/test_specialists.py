@@ -9,12 +9,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
+from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import branch_log_proba
-from ensemble_minerals.members.specialists import Decision, Training
+from ensemble_minerals.members.specialists import Training
 from ensemble_minerals.networks.mlp import MLPHead
 
 COUNTS = (70, 30, 14)

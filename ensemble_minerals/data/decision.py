@@ -1,0 +1,25 @@
+"""One decision that a specialist learns: which rows, and which way each of them goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision to be learned.
+
+    Attributes:
+        name: What it decides, for messages: ``"mica"``, ``"quartz against the rest"``.
+        rows: Positions of the rows it learns from, shape (m,).
+        targets: Branch of each of them, shape (m,).
+        n_branches: Number of branches; every one has rows.
+    """
+
+    name: str
+    rows: NDArray[np.intp]
+    targets: NDArray[np.intp]
+    n_branches: int
