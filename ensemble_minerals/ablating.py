@@ -15,7 +15,7 @@ import numpy as np
 
 from ensemble_minerals.bundle import installed_versions
 from ensemble_minerals.config import Config, load_config
-from ensemble_minerals.ensemble.cross_fit import Member
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.ablation import Ablation, AblationRun
 from ensemble_minerals.evaluation.ablation_page import DATA, check_place, write_ablation

@@ -212,7 +212,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     arrays: dict[str, NDArray[np.float32]] = {}
     members = []
     for number, member in enumerate(committee.members):
-        own, description = scorer_to_arrays(member.scorer, f"{number}.")
+        own, description = scorer_to_arrays(member.matrices, f"{number}.")
         arrays |= own
         members.append({"name": member.name, "features": list(member.features), "scorer": description})
     save_file(arrays, folder / "members.safetensors")

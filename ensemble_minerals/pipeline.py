@@ -17,7 +17,7 @@ from ensemble_minerals.bundle import BundleContents, OutOfFold, check_replaceabl
 from ensemble_minerals.card import write_card
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.dataset import Dataset, counts
-from ensemble_minerals.ensemble.cross_fit import MemberFailure
+from ensemble_minerals.ensemble.tasks import MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.learning_curve import learning_curve

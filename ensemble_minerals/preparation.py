@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.config import Config, MemberConfig
 from ensemble_minerals.dataset import Dataset, load_dataset, split
 from ensemble_minerals.ensemble.committee import Blocks
-from ensemble_minerals.ensemble.cross_fit import Member
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.listener import Listener
 from ensemble_minerals.members.build import build_strategy

@@ -207,11 +207,11 @@ def _costs(bundle: Bundle) -> tuple[dict[str, dict[str, float | None]], dict[str
     for member in bundle.committee.members:
         costs[member.name] = {
             "fit_seconds": metrics.get("member_seconds", {}).get(member.name),
-            **_cost(recorded, set(member.features), [member.scorer]),
+            **_cost(recorded, set(member.features), [member.matrices]),
         }
     members = bundle.committee.members
     every = {name for member in members for name in member.features}
-    return costs, _cost(recorded, every, [member.scorer for member in members])
+    return costs, _cost(recorded, every, [member.matrices for member in members])
 
 
 def _cost(

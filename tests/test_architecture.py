@@ -35,6 +35,12 @@ ALLOWED = {
     "torchvision": {"networks"},
     "timm": {"networks", "features.backbone"},
     "skorch": {"networks"},
+    "captum": {"networks"},
+    "onnx": {"networks"},
+    "onnxruntime": {"networks"},
+    "distributed": set(),  # joblib's own backends are named by text
+    "dask": set(),
+    "ray": set(),
     "openvino": {"features.engine"},
     "imblearn": {"data.sampling"},
     "pandas": set(),

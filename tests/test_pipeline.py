@@ -17,7 +17,7 @@ from ensemble_minerals.bundle import read_bundle
 from ensemble_minerals.config import build_config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble import cross_fit, stacked
-from ensemble_minerals.ensemble.cross_fit import Member
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError, DataError, FitError, TaxonomyError, UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.listener import Silent

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.oof import clipped_log
+from ensemble_minerals.members.network import NetworkScorer
 from ensemble_minerals.members.scorer import FoldScorer, log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -24,12 +25,17 @@ class CommitteeMember:
     Attributes:
         name: Unique.
         features: Names of the feature matrices it sees, side by side.
-        scorer: Its fold models.
+        scorer: Its fold models; of a network that has not been saved yet, with the networks themselves.
     """
 
     name: str
     features: tuple[str, ...]
-    scorer: FoldScorer
+    scorer: FoldScorer | NetworkScorer
+
+    @property
+    def matrices(self) -> FoldScorer:
+        """What turns its features, or the logits of its networks, into probabilities."""
+        return self.scorer.logits if isinstance(self.scorer, NetworkScorer) else self.scorer
 
 
 @dataclass(frozen=True)

@@ -7,78 +7,38 @@ runs only what is missing.
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.checkpoints import load_task, save_task
+from ensemble_minerals.ensemble.committee import Blocks, side_by_side
+from ensemble_minerals.ensemble.network_tasks import (
+    count_epochs,
+    devices,
+    fit_network_fold,
+    read_logs,
+    watched,
+    work_folder,
+)
 from ensemble_minerals.ensemble.oof import ProbabilityStore
+from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure
 from ensemble_minerals.errors import EnsembleMineralsError, FitError
 from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import FoldScorer
-from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
 
 FloatMatrix = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True)
-class Member:
-    """A base learner of the ensemble.
-
-    Attributes:
-        name: Unique.
-        features: Names of the feature matrices it sees, side by side.
-        strategy: Unfitted.
-    """
-
-    name: str
-    features: tuple[str, ...]
-    strategy: Strategy
-
-
-@dataclass(frozen=True)
-class MemberFailure:
-    """A member that could not be fitted in a fold, and why."""
-
-    member: str
-    fold: int
-    reason: str
-
-
-@dataclass
-class FittedFold:
-    """One member in one fold.
-
-    Attributes:
-        member: Its name.
-        fold: Number of the fold; -1 when trained on all rows.
-        scorer: The fitted member.
-        proba: Answers for the held-out rows, shape (k, n_classes).
-        notes: What the user should know, such as an over-sampler that was replaced.
-        seconds: Time of the fit, its share of the common factorization included.
-    """
-
-    member: str
-    fold: int
-    scorer: FoldScorer
-    proba: FloatMatrix
-    notes: tuple[str, ...]
-    seconds: float
 
 
 @dataclass
@@ -125,7 +85,7 @@ def cross_fit(
         n_jobs: Concurrent tasks; answers do not depend on it.
         checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
         allow_failures: Leave failed members out instead of raising.
-        progress: Called with (members x folds done, of all).
+        progress: Called with (steps done, of all): one for each member in each fold, or the epochs of its network.
 
     Raises:
         FitError: If a member failed and that is not allowed, or all failed.
@@ -134,46 +94,103 @@ def cross_fit(
     twice = [name for name, count in Counter(member.name for member in members).items() if count > 1]
     if twice:
         raise ValueError(f"two members are named {twice[0]!r}; every member needs a name of its own")
-    by_features: dict[tuple[str, ...], list[Member]] = defaultdict(list)
-    for member in members:
-        by_features[member.features].append(member)
     numbers = [int(fold) for fold in np.unique(folds)]
     names = tuple(str(label) for label in classes)
-    total = len(members) * len(numbers)
     outcomes: dict[tuple[str, int], FittedFold | MemberFailure] = {}
-    tasks = []
-    for features, same in by_features.items():
+    steps = {member.name: member.steps for member in members}
+    todo: list[tuple[Member, int]] = []
+    for member in members:
         for fold in numbers:
-            kept = {
-                member.name: loaded
-                for member in same
-                if (loaded := _load(checkpoint, member.name, fold, names)) is not None
-            }
-            outcomes |= {(name, fold): loaded for name, loaded in kept.items()}
-            todo = [member for member in same if member.name not in kept]
-            if todo:
-                tasks.append((features, fold, todo))
-    if progress:
-        progress(len(outcomes), total)
+            if (kept := load_task(checkpoint, member, fold, names)) is not None:
+                outcomes[member.name, fold] = kept
+            else:
+                todo.append((member, fold))
+
+    def report(under_way: int = 0) -> None:
+        if progress:
+            done = sum(steps[name] for name, _ in outcomes)
+            progress(done + under_way, sum(steps.values()) * len(numbers))
+
+    def take(results: Sequence[FittedFold | MemberFailure]) -> None:
+        for result in results:
+            outcomes[result.member, result.fold] = result
+            if isinstance(result, FittedFold):
+                save_task(checkpoint, result)
+            elif not allow_failures:
+                raise FitError(
+                    f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"
+                    "Mend or remove the member, or leave failed members out with --allow-failures."
+                )
+        report()
+
+    report()
+    by_features: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
+    for member, fold in todo:
+        if not isinstance(member.strategy, NetworkStrategy):
+            by_features[member.features, fold].append(member)
     # One BLAS thread a task: threads beyond the cores wait on each other, and sums keep one order whatever n_jobs.
     with threadpool_limits(1):
         run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered")
         for results in run(
-            delayed(fit_fold)(todo, [blocks[name] for name in features], y, groups, folds, fold, classes)
-            for features, fold, todo in tasks
+            delayed(fit_fold)(same, [blocks[name] for name in features], y, groups, folds, fold, classes)
+            for (features, fold), same in by_features.items()
         ):
-            for result in results:
-                outcomes[result.member, result.fold] = result
-                if isinstance(result, FittedFold):
-                    _save(checkpoint, result)
-                elif not allow_failures:
-                    raise FitError(
-                        f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"
-                        "Mend or remove the member, or leave failed members out with --allow-failures."
-                    )
-            if progress:
-                progress(len(outcomes), total)
+            take(results)
+    networks = [(member, fold) for member, fold in todo if isinstance(member.strategy, NetworkStrategy)]
+    if networks:
+        _train_networks(networks, blocks, y, groups, folds, classes, n_jobs, checkpoint, take, report)
     return _collect(members, outcomes, numbers, folds, names)
+
+
+def _train_networks(
+    tasks: Sequence[tuple[Member, int]],
+    blocks: Blocks,
+    y: NDArray[np.intp],
+    groups: NDArray[np.intp],
+    folds: NDArray[np.intp],
+    classes: NDArray[Any],
+    n_jobs: int,
+    checkpoint: Path | None,
+    take: Callable[[Sequence[FittedFold | MemberFailure]], None],
+    report: Callable[[int], None],
+) -> None:
+    """Train networks, each in a process of its own: several on the cores of a processor, or one on each GPU."""
+    places = devices()
+    on_gpus = places[0] != "cpu"
+    at_once = min(len(tasks), len(places) if on_gpus else n_jobs)
+    n_threads = max(1, n_jobs // at_once)
+    works = [work_folder(checkpoint, member.name, fold) for member, fold in tasks]
+    open_works = {
+        (member.name, fold): work
+        for (member, fold), work in zip(tasks, works, strict=True)
+        if work is not None
+    }
+
+    def taken(results: Sequence[FittedFold | MemberFailure]) -> None:
+        for result in results:
+            work = open_works.pop((result.member, result.fold), None)
+            if work is not None and isinstance(result, FittedFold):
+                result.logs = read_logs(work)
+        take(results)
+
+    run = Parallel(n_jobs=at_once, return_as="generator_unordered")
+    with watched(lambda: sum(count_epochs(work) for work in list(open_works.values())), report):
+        for results in run(
+            delayed(fit_network_fold)(
+                member,
+                side_by_side(blocks, member.features),
+                y,
+                groups,
+                folds,
+                fold,
+                classes,
+                work=work,
+                n_threads=n_threads,
+                device=places[number % len(places)],
+            )
+            for number, ((member, fold), work) in enumerate(zip(tasks, works, strict=True))
+        ):
+            taken(results)
 
 
 def fit_fold(
@@ -203,7 +220,9 @@ def fit_fold(
     for member in members:
         started = time.perf_counter()
         try:
-            strategy = clone(member.strategy).fit_reduced(space, Z, y[training], groups[training], classes)
+            strategy: Strategy = clone(member.strategy).fit_reduced(
+                space, Z, y[training], groups[training], classes
+            )
             scorer = FoldScorer.average([strategy.scorer_])
             proba = np.exp(scorer.log_proba(X[held_out]).astype(np.float64))
         except (
@@ -247,42 +266,3 @@ def _collect(
         notes = dict.fromkeys(note for fit in fitted for note in fit.notes)
         result.notes += [(member.name, note) for note in notes]
     return result
-
-
-def _path(checkpoint: Path, member: str, fold: int) -> Path:
-    """A name that no file system takes for another member's, however long or odd the member's own is."""
-    if not re.fullmatch(r"[a-z0-9_+-][a-z0-9_.+-]{0,99}", member):
-        digest = blake2b(member.encode(errors="surrogateescape"), digest_size=16).hexdigest()
-        member = f"{re.sub('[^A-Za-z0-9_+-]', '_', member[:60])}-{digest}"
-    return checkpoint / f"{member}.{fold}.safetensors"
-
-
-def _save(checkpoint: Path | None, fitted: FittedFold) -> None:
-    """Keep a finished task; it appears whole or not at all."""
-    if checkpoint is None:
-        return
-    arrays, description = scorer_to_arrays(fitted.scorer, "scorer.")
-    facts = {"scorer": description, "notes": list(fitted.notes), "seconds": fitted.seconds}
-    path = _path(checkpoint, fitted.member, fitted.fold)
-    unfinished = path.with_suffix(".part")
-    save_file(
-        {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
-        unfinished,
-        metadata={"facts": json.dumps(facts)},
-    )
-    unfinished.replace(path)
-
-
-def _load(checkpoint: Path | None, member: str, fold: int, names: tuple[str, ...]) -> FittedFold | None:
-    """A finished task of an earlier run, or None where there is none, or a damaged one."""
-    if checkpoint is None or not _path(checkpoint, member, fold).is_file():
-        return None
-    path = _path(checkpoint, member, fold)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            facts = json.loads(file.metadata()["facts"])
-        arrays = load_file(path)
-    except SafetensorError:
-        return None
-    scorer = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
-    return FittedFold(member, fold, scorer, arrays["proba"], tuple(facts["notes"]), facts["seconds"])

@@ -19,12 +19,15 @@ from threadpoolctl import threadpool_limits
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember
-from ensemble_minerals.ensemble.cross_fit import FittedFold, Member, cross_fit, fit_fold
+from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
+from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
 from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
+from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy, average_scorers
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.scorer import FoldScorer, log_normalize
 
@@ -67,6 +70,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         failures_: Members left out, and why.
         notes_: (member, note) pairs.
         seconds_: Time of each member's fits.
+        logs_: For each member that stands on networks, their epochs, network by network.
         cross_fit_seconds_: Time from the first of them to the last.
     """
 
@@ -150,14 +154,18 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         )
         self.store_, self.failures_ = fitted.store, fitted.failures
         self.notes_, self.seconds_ = fitted.notes, fitted.seconds
+        self.logs_ = {
+            name: [log for fit in fits for log in fit.logs]
+            for name, fits in fitted.fitted.items()
+            if any(fit.logs for fit in fits)
+        }
         self.cross_fit_seconds_ = time.perf_counter() - started
         whole = [member for member in members if member.name in fitted.fitted]
         if self.refit:
             scorers = self._refit(whole, blocks, encoded, together)
         else:
             scorers = {
-                name: FoldScorer.average([part for fit in fits for part in fit.scorer.parts])
-                for name, fits in fitted.fitted.items()
+                name: average_scorers([fit.scorer for fit in fits]) for name, fits in fitted.fitted.items()
             }
         with threadpool_limits(1):
             self._stack(encoded, together)
@@ -174,11 +182,12 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _refit(
         self, members: Sequence[Member], blocks: Blocks, y: NDArray[np.intp], groups: NDArray[np.intp]
-    ) -> dict[str, FoldScorer]:
+    ) -> dict[str, FoldScorer | NetworkScorer]:
         """Train each member once on all rows."""
         by_features: dict[tuple[str, ...], list[Member]] = {}
         for member in members:
-            by_features.setdefault(member.features, []).append(member)
+            if not isinstance(member.strategy, NetworkStrategy):
+                by_features.setdefault(member.features, []).append(member)
         with threadpool_limits(1):
             results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
                 delayed(fit_fold)(
@@ -186,7 +195,23 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 )
                 for features, same in by_features.items()
             )
-        scorers = {}
+        results += [
+            fit_network_fold(
+                member,
+                side_by_side(blocks, member.features),
+                y,
+                groups,
+                self.folds_,
+                -1,
+                self.classes_,
+                work=work_folder(self.checkpoint, member.name, -1),
+                n_threads=self.n_jobs,
+                device=devices()[0],
+            )
+            for member in members
+            if isinstance(member.strategy, NetworkStrategy)
+        ]
+        scorers: dict[str, FoldScorer | NetworkScorer] = {}
         for result in (result for same in results for result in same):
             if not isinstance(result, FittedFold):
                 raise FitError(f"member {result.member!r} failed on all rows: {result.reason}")

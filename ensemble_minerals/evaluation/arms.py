@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.ensemble.cross_fit import Member
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.stacking import CANDIDATES
 
 FULL = "full"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,30 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import Scorer
 from ensemble_minerals.members.specialists import Training
+from ensemble_minerals.taxonomy import Taxonomy
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The decisions whose answers make a distribution over the classes.
+
+    Attributes:
+        taxonomy: Tree at whose nodes the decisions stand; flat for flat and one-vs-rest members.
+        one_vs_rest: Whether the decisions are one a class against the others instead of one a node.
+        decisions: What each specialist learns, in the order of nodes or classes.
+    """
+
+    taxonomy: Taxonomy
+    one_vs_rest: bool
+    decisions: tuple[Decision, ...]
 
 
 class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -107,10 +125,29 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         return self
 
     @abstractmethod
+    def plan(
+        self,
+        y: NDArray[np.intp],
+        names: tuple[str, ...],
+        Z: FloatMatrix,
+        groups: NDArray[np.intp],
+    ) -> Plan:
+        """What the specialists shall decide.
+
+        Args:
+            y: Class positions, shape (n,).
+            names: Class names.
+            Z: Training rows, shape (n, d), for what is learned about the classes.
+            groups: Row groups, shape (n,).
+        """
+
     def _train(
         self, training: Training, y: NDArray[np.intp], names: tuple[str, ...]
     ) -> tuple[Scorer, tuple[str, ...]]:
         """Fit the specialists and return their scorer and notes."""
+        plan = self.plan(y, names, training.Z, training.groups)
+        nets, notes = training.train(plan.decisions)
+        return Scorer(plan.taxonomy, plan.one_vs_rest, (nets,)), notes
 
     def predict_log_proba(self, X: ArrayLike) -> FloatMatrix:
         """Log-probabilities, shape (n, n_classes)."""

@@ -12,10 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.base import Plan, Strategy
 from ensemble_minerals.members.logistic import LogisticHead
-from ensemble_minerals.members.scorer import Scorer
-from ensemble_minerals.members.specialists import Training
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -50,24 +48,24 @@ class HierarchicalClassifier(Strategy):
         self.taxonomy = taxonomy
         self.n_groups = n_groups
 
-    def _train(
-        self, training: Training, y: NDArray[np.intp], names: tuple[str, ...]
-    ) -> tuple[Scorer, tuple[str, ...]]:
+    def plan(
+        self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
+    ) -> Plan:
+        """One decision a node of the tree, each of the rows below it."""
         if isinstance(self.taxonomy, str):
             if self.taxonomy != "auto":
                 raise ValueError(f"taxonomy={self.taxonomy!r}: give nested groups of labels, or 'auto'")
             self.taxonomy_ = learn_taxonomy(
-                training.Z, y, training.groups, names, n_groups=self.n_groups, seed=self.random_state
+                Z, y, groups, names, n_groups=self.n_groups, seed=self.random_state
             )
         else:
             self.taxonomy_ = Taxonomy.from_tree(names, self.taxonomy)
-        nodes = []
+        decisions = []
         for node in self.taxonomy_.nodes:
             targets = node.targets(y)
             rows = np.flatnonzero(targets >= 0)
-            nodes.append(Decision(node.name, rows, targets[rows], len(node.branches)))
-        nets, notes = training.train(nodes)
-        return Scorer(self.taxonomy_, False, (nets,)), notes
+            decisions.append(Decision(node.name, rows, targets[rows], len(node.branches)))
+        return Plan(self.taxonomy_, False, tuple(decisions))
 
 
 def learn_taxonomy(

@@ -7,7 +7,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as module
-from ensemble_minerals.ensemble.cross_fit import Member, cross_fit, fit_fold
+from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier

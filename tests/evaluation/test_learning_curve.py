@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from ensemble_minerals.ensemble.cross_fit import Member, MemberFailure, cross_fit
+from ensemble_minerals.ensemble.cross_fit import cross_fit
+from ensemble_minerals.ensemble.tasks import Member, MemberFailure
 from ensemble_minerals.evaluation import learning_curve as module
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.members.flat import FlatClassifier

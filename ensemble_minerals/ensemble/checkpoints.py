@@ -1,0 +1,91 @@
+"""Finished tasks on disk, so that a fit that was killed runs only what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from ensemble_minerals.ensemble.tasks import FittedFold, Member
+from ensemble_minerals.errors import WeightsError
+from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy
+from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
+
+
+def task_path(checkpoint: Path, member: str, fold: int) -> Path:
+    """A name that no file system takes for another member's, however long or odd the member's own is."""
+    if not re.fullmatch(r"[a-z0-9_+-][a-z0-9_.+-]{0,99}", member):
+        digest = blake2b(member.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        member = f"{re.sub('[^A-Za-z0-9_+-]', '_', member[:60])}-{digest}"
+    return checkpoint / f"{member}.{fold}.safetensors"
+
+
+def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
+    """Keep a finished task; it appears whole or not at all."""
+    if checkpoint is None:
+        return
+    path = task_path(checkpoint, fitted.member, fitted.fold)
+    scorer, n_states = fitted.scorer, 0
+    if isinstance(scorer, NetworkScorer):
+        n_states = len(scorer.states)
+        for number, state in enumerate(scorer.states):
+            state.save(_state_path(path, number))
+        scorer = scorer.logits
+    arrays, description = scorer_to_arrays(scorer, "scorer.")
+    facts = {
+        "scorer": description,
+        "notes": list(fitted.notes),
+        "seconds": fitted.seconds,
+        "states": n_states,
+        "logs": list(fitted.logs),
+    }
+    unfinished = path.with_suffix(".part")
+    save_file(
+        {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
+        unfinished,
+        metadata={"facts": json.dumps(facts)},
+    )
+    unfinished.replace(path)
+
+
+def load_task(
+    checkpoint: Path | None, member: Member, fold: int, names: tuple[str, ...]
+) -> FittedFold | None:
+    """A finished task of an earlier run, or None where there is none, or a damaged one."""
+    if checkpoint is None or not task_path(checkpoint, member.name, fold).is_file():
+        return None
+    path = task_path(checkpoint, member.name, fold)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+        arrays = load_file(path)
+    except SafetensorError:
+        return None
+    logits = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
+    scorer: NetworkScorer | None = None
+    if isinstance(member.strategy, NetworkStrategy):
+        from ensemble_minerals.networks.state import NetworkState
+
+        try:
+            states = tuple(NetworkState.load(_state_path(path, n)) for n in range(facts["states"]))
+        except (WeightsError, OSError):
+            return None
+        scorer = NetworkScorer(member.strategy.network, member.strategy.pictures, states, logits)
+    return FittedFold(
+        member.name,
+        fold,
+        scorer or logits,
+        arrays["proba"],
+        tuple(facts["notes"]),
+        facts["seconds"],
+        tuple(facts["logs"]),
+    )
+
+
+def _state_path(task: Path, number: int) -> Path:
+    return task.with_suffix(f".{number}.state")

@@ -1,0 +1,67 @@
+"""Members, and what becomes of one of them in one fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy
+from ensemble_minerals.members.scorer import FoldScorer
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A base learner of the ensemble.
+
+    Attributes:
+        name: Unique.
+        features: Names of the feature matrices it sees, side by side.
+        strategy: Unfitted.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    strategy: Strategy | NetworkStrategy
+
+    @property
+    def steps(self) -> int:
+        """What a fit in one fold counts for in a bar of progress: epochs, or one where there are none."""
+        return self.strategy.epochs if isinstance(self.strategy, NetworkStrategy) else 1
+
+
+@dataclass(frozen=True)
+class MemberFailure:
+    """A member that could not be fitted in a fold, and why."""
+
+    member: str
+    fold: int
+    reason: str
+
+
+@dataclass
+class FittedFold:
+    """One member in one fold.
+
+    Attributes:
+        member: Its name.
+        fold: Number of the fold; -1 when trained on all rows.
+        scorer: The fitted member.
+        proba: Answers for the held-out rows, shape (k, n_classes).
+        notes: What the user should know, such as an over-sampler that was replaced.
+        seconds: Time of the fit, its share of the common factorization included.
+        logs: Of a network, for each that was trained the records of its epochs.
+    """
+
+    member: str
+    fold: int
+    scorer: FoldScorer | NetworkScorer
+    proba: FloatMatrix
+    notes: tuple[str, ...]
+    seconds: float
+    logs: tuple[list[dict[str, Any]], ...] = ()

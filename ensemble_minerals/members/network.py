@@ -1,0 +1,235 @@
+"""Specialists over networks that are trained on the photos: the decisions of any strategy, learned by a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ensemble_minerals.config_networks import NetworkConfig
+from ensemble_minerals.data.decision import Decision
+from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.members.base import Plan, Strategy
+from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.scorer import DenseNet, FoldScorer, Net, Scorer
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.pictures import PictureTable
+    from ensemble_minerals.networks.state import NetworkState
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+PHOTOS = "photos"
+"""Name of the block that holds, as one column, the position of each row's photo in the tables of pictures."""
+
+
+@dataclass(frozen=True)
+class NetworkScorer:
+    """Trained networks of one member, and the scorer of their logits.
+
+    Attributes:
+        network: What was trained.
+        pictures: Photos of the rows it is asked about.
+        states: The trained networks: one for each fold and, where specialists are separate, each decision.
+        logits: Scorer over the outputs of all states side by side.
+        device: Where the networks answer.
+        n_threads: Threads that they may use.
+    """
+
+    network: NetworkConfig
+    pictures: PictureTable
+    states: tuple[NetworkState, ...]
+    logits: FoldScorer
+    device: str = "cpu"
+    n_threads: int = 1
+
+    def log_proba(self, X: FloatMatrix) -> FloatMatrix:
+        """Log-probabilities of the classes, shape (n, n_classes).
+
+        Args:
+            X: Positions of photos in the first column, shape (n, 1 or more).
+        """
+        from ensemble_minerals.networks.inference import NetworkPredictor
+
+        rows = X[:, 0].astype(np.intp)
+        if not rows.size:
+            return np.zeros((0, len(self.logits.parts[0].taxonomy.classes)))
+        predictor = NetworkPredictor(
+            self.states, self.network.weights, device=self.device, n_threads=self.n_threads
+        )
+        answers = [
+            predictor.logits([self.pictures.picture(int(row)) for row in rows[start : start + _BATCH]])
+            for start in range(0, len(rows), _BATCH)
+        ]
+        return self.logits.log_proba(np.concatenate(answers).mean(axis=1))
+
+    @classmethod
+    def average(cls, scorers: Sequence[NetworkScorer]) -> NetworkScorer:
+        """Bundle fold models: their log-odds are averaged, as those of any member."""
+        widths = [count_outputs(scorer.states) for scorer in scorers]
+        starts, total = np.cumsum([0, *widths[:-1]]), sum(widths)
+        parts = [
+            _among(part, int(start), total)
+            for scorer, start in zip(scorers, starts, strict=True)
+            for part in scorer.logits.parts
+        ]
+        states = tuple(state for scorer in scorers for state in scorer.states)
+        return replace(scorers[0], states=states, logits=FoldScorer.average(parts))
+
+
+def average_scorers(scorers: Sequence[FoldScorer | NetworkScorer]) -> FoldScorer | NetworkScorer:
+    """The fold models of one member as one scorer."""
+    trained = [scorer for scorer in scorers if isinstance(scorer, NetworkScorer)]
+    if trained:
+        return NetworkScorer.average(trained)
+    return FoldScorer.average(
+        [part for scorer in scorers if isinstance(scorer, FoldScorer) for part in scorer.parts]
+    )
+
+
+_BATCH = 64
+"""Photos whose pixels are held at once when a network answers."""
+
+
+@dataclass(frozen=True)
+class NetworkStrategy:
+    """What is trained in every fold for a member that stands on a network.
+
+    Attributes:
+        strategy: Unfitted; says which decisions there are, how they are oversampled, and the seed.
+        network: What is trained.
+        pictures: Photos, by position.
+        specialists: One network with a branch for each decision (``joint``), or a network for each.
+    """
+
+    strategy: Strategy
+    network: NetworkConfig
+    pictures: PictureTable = field(repr=False)
+    specialists: Literal["joint", "separate"] = "joint"
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of one network, at most."""
+        return sum(phase.epochs for phase in self.network.phases)
+
+    @property
+    def sampler(self) -> OverSampler | None:
+        """The over-sampler of the strategy."""
+        sampler: OverSampler | None = self.strategy.sampler
+        return sampler
+
+    @property
+    def prior_correction(self) -> bool:
+        """Whether the shift of the over-sampler is taken back."""
+        return bool(self.strategy.prior_correction)
+
+    def fit_rows(
+        self,
+        X: FloatMatrix,
+        y: NDArray[np.intp],
+        groups: NDArray[np.intp],
+        classes: NDArray[Any],
+        *,
+        work: Path | None = None,
+        n_threads: int = 1,
+        device: str = "cpu",
+    ) -> tuple[NetworkScorer, tuple[str, ...]]:
+        """Train on rows.
+
+        Args:
+            X: Positions of photos in the first column; further columns, if any, are features from which a
+                taxonomy may be learned. Shape (n, 1 or more).
+            y: Class positions, shape (n,).
+            groups: Row groups, shape (n,).
+            classes: Labels of the positions.
+            work: Folder for logs and checkpoints; an interrupted fit into it is taken up.
+            n_threads: Threads that this fit may use.
+            device: Where it trains.
+
+        Returns:
+            The trained member, and notes.
+        """
+        from ensemble_minerals.networks.finetuned import FineTunedNetwork
+
+        strategy: Strategy = clone(self.strategy)
+        names = tuple(str(label) for label in classes)
+        Z = RowSpace().fit_transform(X[:, 1:]) if X.shape[1] > 1 else np.zeros((len(y), 1))
+        plan = strategy.plan(y, names, Z, groups)
+        rows = X[:, 0].astype(np.intp)
+        states, notes = [], dict[str, None]()
+        for number, (chosen, decisions) in enumerate(self._networks(plan, len(rows))):
+            trained = FineTunedNetwork(
+                self.network,
+                self.pictures,
+                sampler=self.sampler,
+                prior_correction=self.prior_correction,
+                random_state=int(
+                    np.random.SeedSequence((strategy.random_state, number)).generate_state(1)[0]
+                ),
+                n_threads=n_threads,
+                device=device,
+                work=None if work is None else work / str(number),
+            )
+            trained.fit_decisions(rows[chosen], decisions, groups[chosen])
+            states.append(trained.state_)
+            notes |= dict.fromkeys(trained.notes_)
+        scorer = Scorer(plan.taxonomy, plan.one_vs_rest, (_selecting(plan),))
+        fitted = NetworkScorer(
+            self.network,
+            self.pictures,
+            tuple(states),
+            FoldScorer.average([scorer]),
+            device,
+            n_threads,
+        )
+        return fitted, tuple(notes)
+
+    def _networks(self, plan: Plan, n_rows: int) -> list[tuple[NDArray[np.intp], list[Decision]]]:
+        """For each network its rows and decisions."""
+        if self.specialists == "joint" or len(plan.decisions) == 1:
+            return [(np.arange(n_rows), list(plan.decisions))]
+        return [
+            (d.rows, [Decision(d.name, np.arange(len(d.rows)), d.targets, d.n_branches)])
+            for d in plan.decisions
+        ]
+
+
+def count_outputs(states: Sequence[NetworkState]) -> int:
+    """Logits of networks side by side."""
+    return sum(state.n_outputs for state in states)
+
+
+def _selecting(plan: Plan) -> tuple[Net, ...]:
+    """For each decision the net that picks its columns from all logits."""
+    widths = [1 if d.n_branches == 2 else d.n_branches for d in plan.decisions]
+    total, start = sum(widths), 0
+    nets: list[Net] = []
+    for width in widths:
+        weight = np.zeros((total, width), dtype=np.float32)
+        weight[start : start + width] = np.eye(width)
+        nets.append(DenseNet(((weight, np.zeros(width, dtype=np.float32)),)))
+        start += width
+    return tuple(nets)
+
+
+def _among(scorer: Scorer, start: int, total: int) -> Scorer:
+    """The same scorer of columns that stand at `start` among `total`."""
+    return Scorer(
+        scorer.taxonomy,
+        scorer.one_vs_rest,
+        tuple(tuple(_moved(net, start, total) for net in fold) for fold in scorer.nets),
+    )
+
+
+def _moved(net: Net, start: int, total: int) -> Net:
+    if not isinstance(net, DenseNet):
+        raise TypeError("the logits of a network are scored by matrices")
+    (weight, bias), *rest = net.layers
+    wide = np.zeros((total, weight.shape[1]), dtype=weight.dtype)
+    wide[start : start + len(weight)] = weight
+    return DenseNet(((wide, bias), *rest))
