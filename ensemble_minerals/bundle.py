@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,21 @@ class Bundle:
         return {name.stem: self.path / name for name in names}
 
     @property
+    def networks(self) -> dict[str, tuple[Path, ...]]:
+        """Files of trained networks by source name, in the order of the logits."""
+        return {
+            source: tuple(self.path / name for name in names)
+            for source, names in self.info.get("networks", {}).items()
+        }
+
+    @property
+    def logs(self) -> dict[str, Any]:
+        """Epochs of trained networks, by member; empty where none was trained."""
+        file = self.path / "logs.json"
+        logs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return logs
+
+    @property
     def metrics(self) -> dict[str, Any]:
         """What ``metrics.json`` says."""
         loaded: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
@@ -137,6 +152,8 @@ class BundleContents:
         facts: Data digest, notes, failed members, and what else a reader should know; JSON values.
         card: Text of the bundle's README.
         weights: Weights files to copy in, by source name; empty unless the bundle shall stand alone.
+        networks: Files of trained networks to copy in, by source name.
+        logs: Epochs of trained networks, by member; JSON values.
     """
 
     config: Config
@@ -149,6 +166,8 @@ class BundleContents:
     facts: Mapping[str, Any]
     card: str
     weights: Mapping[str, Path]
+    networks: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    logs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = False) -> Path:
@@ -172,6 +191,9 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
         "seed": contents.config.seed,
         "packages": installed_versions(),
         "sources": contents.sources,
+        "networks": {
+            name: [f"networks/{file.name}" for file in files] for name, files in contents.networks.items()
+        },
         **contents.facts,
         "files": {
             file.relative_to(unfinished).as_posix(): file_digest(file)
@@ -241,6 +263,11 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     _write_json(folder / "metrics.json", contents.metrics)
     shutil.copyfile(contents.manifest_csv, folder / "manifest.csv")
     (folder / "README.md").write_text(contents.card, encoding="utf-8", errors="backslashreplace")
+    for file in (file for files in contents.networks.values() for file in files):
+        (folder / "networks").mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / "networks" / file.name)
+    if contents.logs:
+        _write_json(folder / "logs.json", contents.logs)
     for name, file in contents.weights.items():
         (folder / "weights").mkdir(exist_ok=True)
         shutil.copyfile(file, folder / "weights" / f"{name}{file.suffix}")

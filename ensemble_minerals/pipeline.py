@@ -5,28 +5,32 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
 
 from ensemble_minerals.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
 from ensemble_minerals.card import write_card
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.dataset import Dataset, counts
-from ensemble_minerals.ensemble.tasks import MemberFailure
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.ensemble.tasks import MemberFailure
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.features.costs import measure_sources
+from ensemble_minerals.features.network import pack_start
+from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.listener import Listener, Silent
+from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.places import check_place
 from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
+from ensemble_minerals.trained import SavedNetworks, save_networks
 
 _TIMED_PHOTOS = 4
 """Photos on which the sources are timed."""
@@ -92,11 +96,15 @@ def fit(
     check_replaceable(out, overwrite=overwrite)
     check_place(out, "out")
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
-    prepared = prepare(Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
+    prepared = prepare(
+        Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root
+    )
     dataset, rows, notes = prepared.dataset, prepared.rows, list(prepared.notes)
     manifest, labels, classes = dataset.manifest, prepared.labels, prepared.classes
     checkpoint = root / inputs_digest(config, dataset)
     checkpoint.mkdir(parents=True, exist_ok=True)
+    for table in prepared.pictures:
+        table.prepare(n_jobs, listener.stage("Shrinking photos"))
     fitting = time.perf_counter()
     ensemble = StackedEnsemble(
         prepared.members,
@@ -123,9 +131,10 @@ def fit(
         "members": ensemble.cross_fit_seconds_,
         "meta": time.perf_counter() - fitting - ensemble.cross_fit_seconds_,
     }
-    metrics = _metrics(ensemble, dataset, labels, classes, seconds)
-    metrics["source_costs"] = _source_costs(dataset, config)
-    metrics["learning_curve"] = _learning_curve(ensemble, prepared, metrics, n_jobs=n_jobs, seed=config.seed)
+    metrics = _metrics(ensemble, prepared, classes, seconds)
+    curve = _learning_curve(ensemble, prepared, metrics, n_jobs=n_jobs, seed=config.seed)
+    if curve is not None:
+        metrics["learning_curve"] = curve
     metrics["seconds"]["total"] = round(time.perf_counter() - started, 3)
     facts = {
         "data": {
@@ -138,24 +147,29 @@ def fit(
         "failures": [vars(failure) for failure in ensemble.failures_],
         "demonstration": (manifest.root / ".synthetic").is_file(),
     }
-    sources = {
-        name: {"facts": dict(source.facts), "fingerprint": source.fingerprint}
-        for name, source in dataset.sources.items()
-    }
     with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "manifest.csv"
-        manifest.write_csv(table)
+        trained = save_networks(ensemble.committee_, Path(folder) / "networks", n_threads=n_jobs)
+        asked = {**dataset.sources, **trained.sources}
+        metrics["source_costs"] = _source_costs(asked, dataset, config)
+        sources = {
+            name: {"facts": dict(source.facts), "fingerprint": source.fingerprint}
+            for name, source in asked.items()
+        }
+        manifest_csv = Path(folder) / "manifest.csv"
+        manifest.write_csv(manifest_csv)
         contents = BundleContents(
             config=config,
             taxonomy=prepared.taxonomy,
-            committee=ensemble.committee_,
+            committee=trained.committee,
             sources=sources,
             out_of_fold=OutOfFold(ensemble.store_, ensemble.oof_proba_, rows),
             metrics=metrics,
-            manifest_csv=table,
+            manifest_csv=manifest_csv,
             facts=facts,
             card=write_card(metrics, facts, config, sources),
-            weights=_pack(dataset, Path(folder) / "weights") if pack else {},
+            weights=_pack(dataset, trained, Path(folder) / "weights") if pack else {},
+            networks={name: source.states for name, source in trained.sources.items()},
+            logs=ensemble.logs_,
         )
         write_bundle(out, contents, overwrite=overwrite)
     shutil.rmtree(root, ignore_errors=True)
@@ -163,14 +177,11 @@ def fit(
 
 
 def _metrics(
-    ensemble: StackedEnsemble,
-    dataset: Dataset,
-    labels: NDArray[np.str_],
-    classes: tuple[str, ...],
-    seconds: dict[str, float],
+    ensemble: StackedEnsemble, prepared: Prepared, classes: tuple[str, ...], seconds: dict[str, float]
 ) -> dict[str, Any]:
     """``metrics.json``; ``oof`` is the cross-fitted figure of the whole, never the in-sample one."""
-    y = np.searchsorted(np.array(classes), labels)
+    dataset = prepared.dataset
+    y = np.searchsorted(np.array(classes), prepared.labels)
     metrics: dict[str, Any] = {
         "oof": summary(y, ensemble.oof_proba_, classes),
         "members": {
@@ -189,17 +200,19 @@ def _metrics(
     }
     test = dataset.test_rows()
     if test.size:
-        proba = ensemble.predict_proba(dataset.blocks(test))
+        proba = ensemble.predict_proba(prepared.blocks_of(test))
         answer = np.searchsorted(np.array(classes), dataset.manifest.label[test])
         metrics["test"] = summary(answer, proba, classes)
     return metrics
 
 
-def _source_costs(dataset: Dataset, config: Config) -> dict[str, dict[str, float | None]]:
+def _source_costs(
+    sources: Mapping[str, FeatureSource], dataset: Dataset, config: Config
+) -> dict[str, dict[str, float | None]]:
     """Milliseconds a photo and megabytes of each source, measured on a few photos."""
     photos = [dataset.manifest.file(int(row)) for row in dataset.rows()[:_TIMED_PHOTOS]]
     costs = measure_sources(
-        dataset.sources,
+        sources,
         photos,
         max_pixels=config.data.max_pixels,
         min_side=config.data.min_side,
@@ -210,11 +223,15 @@ def _source_costs(dataset: Dataset, config: Config) -> dict[str, dict[str, float
 
 def _learning_curve(
     ensemble: StackedEnsemble, prepared: Prepared, metrics: dict[str, Any], *, n_jobs: int, seed: int
-) -> dict[str, Any]:
-    """Of the member with the lowest log-loss, on growing parts of the training rows."""
+) -> dict[str, Any] | None:
+    """Of the best member on features, on growing parts of the training rows; training networks takes too long."""
     names = ensemble.store_.members
-    best = min(range(len(names)), key=lambda m: float(metrics["members"][names[m]]["log_loss"]))
-    member = next(member for member in prepared.members if member.name == names[best])
+    quick = {m.name: m for m in prepared.members if not isinstance(m.strategy, NetworkStrategy)}
+    candidates = [place for place, name in enumerate(names) if name in quick]
+    if not candidates:
+        return None
+    best = min(candidates, key=lambda m: float(metrics["members"][names[m]]["log_loss"]))
+    member = quick[names[best]]
     classes = np.array(prepared.classes)
     return learning_curve(
         [member],
@@ -229,10 +246,13 @@ def _learning_curve(
     )
 
 
-def _pack(dataset: Dataset, folder: Path) -> dict[str, Path]:
-    """Copies of the backbones' weights, by source name."""
+def _pack(dataset: Dataset, trained: SavedNetworks, folder: Path) -> dict[str, Path]:
+    """Copies of the backbones' weights, by source name, and of those where networks started, by network name."""
     folder.mkdir()
     packed = {}
+    for network in {source.network.name: source.network for source in trained.sources.values()}.values():
+        if (file := pack_start(network, folder)) is not None:
+            packed[network.name] = file
     for name, source in dataset.sources.items():
         if isinstance(source, BackboneSource) and (file := source.pack(folder)) is not None:
             packed[name] = file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle import Bundle, read_bundle
 from ensemble_minerals.errors import BundleError, UserError
-from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
+from ensemble_minerals.features.catalog import build_network_sources, build_sources, pool_views, pooling_of
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.source import JSON, FeatureSource
 from ensemble_minerals.predictions import Predictions
@@ -45,8 +45,15 @@ class Predictor:
             backbones = tuple(
                 b.model_copy(update={"weights": packed.get(b.name, b.weights)}) for b in config.backbones
             )
-            config = config.model_copy(update={"backbones": backbones})
-        self.sources: dict[str, FeatureSource] = build_sources(config, bundle.sources, cache_dir=cache_dir)
+            networks = tuple(
+                n.model_copy(update={"weights": packed.get(n.name, n.weights)}) for n in config.networks
+            )
+            config = config.model_copy(update={"backbones": backbones, "networks": networks})
+        facts = {name: stated["facts"] for name, stated in bundle.sources.items()}
+        self.sources: dict[str, FeatureSource] = {
+            **build_sources(config, bundle.sources, cache_dir=cache_dir),
+            **build_network_sources(config, bundle.networks, facts, n_threads=n_threads),
+        }
         for name, source in self.sources.items():
             # Packed weights carry another digest than the hub's, and the bundle's own check has vouched for them.
             own = frozenset({"weights"}) if name in packed else frozenset()

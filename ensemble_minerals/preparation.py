@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config import Config, MemberConfig
+from ensemble_minerals.config_problems import DESCRIPTOR
 from ensemble_minerals.dataset import Dataset, load_dataset, split
 from ensemble_minerals.ensemble.committee import Blocks
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.features.network import picture_side
 from ensemble_minerals.listener import Listener
 from ensemble_minerals.members.build import build_strategy
+from ensemble_minerals.members.network import PHOTOS, NetworkStrategy
 from ensemble_minerals.taxonomy import Taxonomy, Tree
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.pictures import PictureTable
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Prepared:
         members: Unfitted.
         taxonomy: For roll-ups.
         notes: What the user should know, one sentence each; the listener has heard them.
+        pictures: Shrunken photos that networks learn from, still to be prepared; one table for each size.
     """
 
     dataset: Dataset
@@ -43,11 +52,20 @@ class Prepared:
     members: tuple[Member, ...]
     taxonomy: Taxonomy
     notes: tuple[str, ...]
+    pictures: tuple[PictureTable, ...] = ()
 
     @property
     def blocks(self) -> Blocks:
         """Feature matrices of the rows, by name of the source."""
-        return self.dataset.blocks(self.rows)
+        return self.blocks_of(self.rows)
+
+    def blocks_of(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """Feature matrices of manifest rows, and the positions of their photos where networks learn from them."""
+        blocks: dict[str, NDArray[Any]] = self.dataset.blocks(rows)
+        if self.pictures:
+            positions = np.searchsorted(self.dataset.manifest.usable, rows)
+            blocks[PHOTOS] = positions[:, None].astype(np.float64)
+        return blocks
 
     @property
     def folds(self) -> NDArray[np.int64]:
@@ -57,7 +75,13 @@ class Prepared:
 
 
 def prepare(
-    data: Path, config: Config, *, cache_dir: Path | None, n_threads: int, listener: Listener
+    data: Path,
+    config: Config,
+    *,
+    cache_dir: Path | None,
+    n_threads: int,
+    listener: Listener,
+    work: Path | None = None,
 ) -> Prepared:
     """Read photos, compute features, find what is alike, assign folds, build the members.
 
@@ -67,6 +91,7 @@ def prepare(
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         n_threads: Threads that decode.
         listener: Hears of progress and of notes.
+        work: Where pictures for networks will be kept; in memory if None.
 
     Raises:
         DataError: If the photos cannot be used as they are.
@@ -74,6 +99,8 @@ def prepare(
     """
     specified = config.expanded_members()
     names = _confirming(config) + [source for member in specified for source in member.features or ()]
+    # Where groups of classes must be learned, a network's member learns them from color and texture.
+    names += [DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"]
     dataset = load_dataset(data, config, names, cache_dir=cache_dir, n_threads=n_threads, listener=listener)
     dataset = split(dataset, config)
     rows = dataset.rows()
@@ -83,27 +110,32 @@ def prepare(
     notes += [f"{name}: {why}" for name, s in dataset.sources.items() if (why := s.facts.get("engine_note"))]
     for note in notes:
         listener.note(note)
+    pictures = _picture_tables(config, dataset, work)
     return Prepared(
         dataset,
         rows,
         labels,
         dataset.manifest.row_group[rows],
         classes,
-        build_members(config, tree),
+        build_members(config, tree, pictures),
         taxonomy,
         tuple(notes),
+        tuple({id(table): table for table in pictures.values()}.values()),
     )
 
 
-def build_members(config: Config, tree: Tree | str = "auto") -> tuple[Member, ...]:
+def build_members(
+    config: Config, tree: Tree | str = "auto", pictures: Mapping[str, PictureTable] | None = None
+) -> tuple[Member, ...]:
     """The members of a configuration, unfitted, each with a seed of its own.
 
     Args:
         config: What to train.
         tree: Groups of the classes for hierarchical members, or ``"auto"``.
+        pictures: For each network the photos it learns from; without them its members cannot be fitted.
     """
     return tuple(
-        _build_member(member, tree, config.seed, number)
+        _build_member(config, member, tree, pictures or {}, number)
         for number, member in enumerate(config.expanded_members())
     )
 
@@ -167,6 +199,45 @@ def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | 
     return "auto", Taxonomy.flat(classes), notes
 
 
-def _build_member(member: MemberConfig, tree: Tree | str, seed: int, number: int) -> Member:
-    drawn = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
-    return Member(str(member.name), tuple(member.features or ()), build_strategy(member, tree, drawn))
+def _build_member(
+    config: Config, member: MemberConfig, tree: Tree | str, pictures: Mapping[str, PictureTable], number: int
+) -> Member:
+    drawn = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
+    strategy = build_strategy(member, tree, drawn)
+    name = str(member.name)
+    if member.network is None:
+        return Member(name, tuple(member.features or ()), strategy)
+    network = next(network for network in config.networks if network.name == member.network)
+    learns_groups = member.strategy == "hierarchical" and tree == "auto"
+    return Member(
+        name,
+        (PHOTOS, DESCRIPTOR) if learns_groups else (PHOTOS,),
+        NetworkStrategy(strategy, network, pictures.get(network.name), member.specialists),
+    )
+
+
+def _picture_tables(config: Config, dataset: Dataset, work: Path | None) -> dict[str, PictureTable]:
+    """For each network that a member uses its photos; networks of one size share them."""
+    used = {member.network for member in config.members}
+    wanted = [network for network in config.networks if network.name in used]
+    if not wanted:
+        return {}
+    from ensemble_minerals.networks.pictures import PictureTable
+
+    manifest = dataset.manifest
+    paths = [manifest.file(row) for row in manifest.usable]
+    tables: dict[tuple[int, int], PictureTable] = {}
+    by_network = {}
+    for network in wanted:
+        key = (picture_side(network), network.memory)
+        if key not in tables:
+            tables[key] = PictureTable(
+                paths,
+                side=key[0],
+                folder=None if work is None else work / "pictures",
+                limit_mb=network.memory,
+                max_pixels=config.data.max_pixels,
+                min_side=config.data.min_side,
+            )
+        by_network[network.name] = tables[key]
+    return by_network

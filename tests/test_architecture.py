@@ -21,7 +21,7 @@ FLOORS = (
     {"members"},
     {"ensemble"},
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
-    {"predict", "preparation", "scoring"},
+    {"predict", "preparation", "scoring", "trained"},
     {"ablating", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
     {"cli", "__main__"},
 )  # fmt: skip

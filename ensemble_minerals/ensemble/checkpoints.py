@@ -68,7 +68,7 @@ def load_task(
         return None
     logits = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
     scorer: NetworkScorer | None = None
-    if isinstance(member.strategy, NetworkStrategy):
+    if isinstance(member.strategy, NetworkStrategy) and member.strategy.pictures is not None:
         from ensemble_minerals.networks.state import NetworkState
 
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,32 @@ def build_sources(
         from ensemble_minerals.features.descriptor import ColorTextureSource
 
         sources[DESCRIPTOR] = ColorTextureSource()
+    return sources
+
+
+def build_network_sources(
+    config: Config,
+    networks: Mapping[str, Sequence[Path]],
+    facts: Mapping[str, Mapping[str, Any]],
+    *,
+    n_threads: int,
+) -> dict[str, FeatureSource]:
+    """Sources of the logits of trained networks.
+
+    Args:
+        config: Says how they were trained.
+        networks: Their files, by source name.
+        facts: What each source stated of itself.
+        n_threads: Threads that they may use.
+    """
+    sources: dict[str, FeatureSource] = {}
+    for name, files in networks.items():
+        from ensemble_minerals.features.network import NetworkSource
+
+        network = next(network for network in config.networks if network.name == facts[name]["network"])
+        sources[name] = NetworkSource(
+            name, network, files, side=int(facts[name]["side"]), n_threads=n_threads
+        )
     return sources
 
 

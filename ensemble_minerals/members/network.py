@@ -103,13 +103,13 @@ class NetworkStrategy:
     Attributes:
         strategy: Unfitted; says which decisions there are, how they are oversampled, and the seed.
         network: What is trained.
-        pictures: Photos, by position.
+        pictures: Photos, by position; None in a plan that is only counted.
         specialists: One network with a branch for each decision (``joint``), or a network for each.
     """
 
     strategy: Strategy
     network: NetworkConfig
-    pictures: PictureTable = field(repr=False)
+    pictures: PictureTable | None = field(repr=False)
     specialists: Literal["joint", "separate"] = "joint"
 
     @property
@@ -156,6 +156,8 @@ class NetworkStrategy:
         """
         from ensemble_minerals.networks.finetuned import FineTunedNetwork
 
+        if self.pictures is None:
+            raise ValueError("this member was built without photos; it can be counted, not trained")
         strategy: Strategy = clone(self.strategy)
         names = tuple(str(label) for label in classes)
         Z = RowSpace().fit_transform(X[:, 1:]) if X.shape[1] > 1 else np.zeros((len(y), 1))
