@@ -80,7 +80,7 @@ def cross_fit(
         blocks: Feature matrices by name, each of shape (n, n_features).
         y: Class positions, shape (n,).
         groups: Row groups, shape (n,).
-        folds: Fold of each row, shape (n,).
+        folds: Fold of each row, shape (n,); rows of a negative one are only trained on.
         classes: Labels of the positions.
         n_jobs: Concurrent tasks; answers do not depend on it.
         checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
@@ -94,7 +94,7 @@ def cross_fit(
     twice = [name for name, count in Counter(member.name for member in members).items() if count > 1]
     if twice:
         raise ValueError(f"two members are named {twice[0]!r}; every member needs a name of its own")
-    numbers = [int(fold) for fold in np.unique(folds)]
+    numbers = [int(fold) for fold in np.unique(folds) if fold >= 0]
     names = tuple(str(label) for label in classes)
     outcomes: dict[tuple[str, int], FittedFold | MemberFailure] = {}
     steps = {member.name: member.steps for member in members}

@@ -77,6 +77,12 @@ class ProbabilityStore:
         """Rows the member never predicted."""
         return np.flatnonzero(np.isnan(self._proba[self.members.index(member), :, 0]))
 
+    def of(self, rows: NDArray[np.intp]) -> ProbabilityStore:
+        """What is known of some rows alone, in their order."""
+        part = ProbabilityStore(self.members, len(rows), self.classes)
+        part._proba = self._proba[:, rows]
+        return part
+
     def log_proba(self) -> NDArray[np.float64]:
         """Clipped log-probabilities, shape (n_rows, n_members, n_classes).
 

@@ -43,6 +43,10 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     Every step that learns from labels is itself cross-fitted before it is scored: `oof_proba_` of a row comes
     from members, a choice of combination, its weights and a temperature that never saw the row's fold.
 
+    Rows of a negative fold are only trained on. With such rows and one other fold, a plain hold-out, each member
+    is trained once; no answers are left to learn weights and a temperature from, so members count alike and the
+    temperature is 1.
+
     Args:
         members: Base learners; a flat, a one-vs-rest and a hierarchical one over all columns by default.
         n_splits: Folds, where `fit` is not given any.
@@ -62,8 +66,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         classes_: Labels, ascending.
         n_features_in_: Number of columns, where `fit` was given one array.
         folds_: Fold of each training row.
-        store_: Out-of-fold probabilities of the members.
-        oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes).
+        answered_: Positions of the rows that are predicted out of fold: all, or those held out.
+        store_: Out-of-fold probabilities of the members; NaN for a row that is only trained on.
+        oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes); NaN likewise.
         fold_temperatures_: For each fold the temperature by which `oof_proba_` of its rows was scaled.
         meta_: The meta-learner, fitted on all rows.
         committee_: What predicts.
@@ -120,7 +125,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         Raises:
             FitError: If a member failed and that is not allowed.
             DataError: If a class has fewer row groups than folds.
-            ValueError: If a group straddles two folds, or lengths differ.
+            ValueError: If a group straddles two folds, lengths differ, or a hold-out is to be refitted or has folds.
         """
         blocks, labels = self._check_training(X, y)
         check_classification_targets(labels)
@@ -138,6 +143,12 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         else:
             self.folds_ = np.asarray(folds, dtype=np.intp)
         _check_no_straddling(together, self.folds_)
+        once = _is_holdout(self.folds_)
+        if once and self.refit:
+            raise ValueError(
+                "refit=True trains on all rows, those held out, too; leave it out, or give folds"
+            )
+        self.answered_ = np.flatnonzero(self.folds_ >= 0)
         members = _default_members() if self.members is None else list(self.members)
         started = time.perf_counter()
         fitted = cross_fit(
@@ -168,8 +179,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 name: average_scorers([fit.scorer for fit in fits]) for name, fits in fitted.fitted.items()
             }
         with threadpool_limits(1):
-            self._stack(encoded, together)
-            self.meta_, temperature = self._fit_meta(self.store_.log_proba(), encoded, self.folds_, together)
+            if once:
+                temperature = self._average(encoded)
+            else:
+                self._stack(encoded, together)
+                self.meta_, temperature = self._fit_meta(
+                    self.store_.log_proba(), encoded, self.folds_, together
+                )
         learners = tuple(CommitteeMember(m.name, m.features, scorers[m.name]) for m in whole)
         self.committee_ = Committee(learners, self.meta_.combination_, temperature)
         return self
@@ -232,6 +248,15 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             self.fold_temperatures_[int(fold)] = temperature
             oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
         self.oof_proba_ = np.exp(oof)
+
+    def _average(self, y: NDArray[np.intp]) -> float:
+        """Score the plain mean of members on the rows held out, and return its temperature."""
+        members = self.store_.of(self.answered_).log_proba()
+        self.meta_ = MetaLearner().take_uniform(members, y[self.answered_])
+        self.fold_temperatures_ = {int(fold): 1.0 for fold in np.unique(self.folds_[self.answered_])}
+        self.oof_proba_ = np.full((len(y), len(self.classes_)), np.nan)
+        self.oof_proba_[self.answered_] = np.exp(self.meta_.cross_fitted_)
+        return 1.0
 
     def _fit_meta(
         self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], groups: NDArray[np.intp]
@@ -296,6 +321,16 @@ def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:
 def _is_blocks(X: ArrayLike | Blocks) -> TypeGuard[Blocks]:
     """Whether X is matrices by name; a sparse matrix of keys is a mapping, too, but none of ours."""
     return isinstance(X, Mapping) and not issparse(X)
+
+
+def _is_holdout(folds: NDArray[np.intp]) -> bool:
+    """Whether some rows are only trained on, and the others are the one fold that is predicted."""
+    numbers = np.unique(folds[folds >= 0])
+    if len(numbers) < len(np.unique(folds)) and len(numbers) != 1:
+        raise ValueError(
+            f"rows of a negative fold are only trained on, and want one fold to be predicted, not {len(numbers)}"
+        )
+    return bool((folds < 0).any())
 
 
 def _check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:

@@ -86,13 +86,7 @@ class MetaLearner:
             else:
                 answers[name] = self._cross_fit(name, members, y, folds, 1.0)
         losses = {name: -answer[rows, y] for name, answer in answers.items()}
-        self.scores_ = {
-            name: {
-                "log_loss": float(losses[name].mean()),
-                "accuracy": float(np.mean(answers[name].argmax(axis=1) == y)),
-            }
-            for name in names
-        }
+        self.scores_ = {name: _scores(answers[name], y) for name in names}
         best = min(names, key=lambda name: float(losses[name].mean()))
         self.chosen_ = best
         if self.one_standard_error:
@@ -103,6 +97,19 @@ class MetaLearner:
                     break
         self.cross_fitted_ = answers[self.chosen_]
         self.combination_ = self._solve(self.chosen_, members, y, getattr(self, "penalty_", 1.0))
+        return self
+
+    def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:
+        """Take the uniform mean where there are no rows to learn from; `y` is scored, and nothing else.
+
+        Args:
+            members: Log-probabilities of rows that the members never saw, shape (n, n_members, n_classes).
+            y: Class positions, shape (n,).
+        """
+        self.chosen_ = "uniform"
+        self.combination_ = self._solve(self.chosen_, members, y, 1.0)
+        self.cross_fitted_ = self.log_proba(members)
+        self.scores_ = {self.chosen_: _scores(self.cross_fitted_, y)}
         return self
 
     def log_proba(self, members: FloatMatrix) -> FloatMatrix:
@@ -137,6 +144,13 @@ class MetaLearner:
             weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
             bias = np.concatenate([np.zeros(1), bias])
         return Combination("linear", weight, bias)
+
+
+def _scores(answer: FloatMatrix, y: NDArray[np.intp]) -> dict[str, float]:
+    return {
+        "log_loss": float((-answer[np.arange(len(y)), y]).mean()),
+        "accuracy": float(np.mean(answer.argmax(axis=1) == y)),
+    }
 
 
 def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int) -> FloatMatrix:

@@ -30,12 +30,21 @@ def test_nothing_lowers_the_log_loss_further():
     def loss(temperature):
         return -log_softmax(logs / temperature, axis=1)[np.arange(len(y)), y].mean()
 
-    assert loss(best) < min(loss(best * 1.02), loss(best / 1.02), loss(1.0))
+    assert loss(best) < min(loss(best * 1.06), loss(best / 1.06), loss(1.0))
+
+
+@pytest.mark.parametrize("n", [10, 36, 1000])
+def test_rows_that_are_all_right_make_the_answers_as_sure_as_laplace_would_be(n):
+    _, y = drawn(n=n)
+    right = np.log(np.full((n, 4), 0.1))
+    right[np.arange(n), y] = np.log(0.7)
+    temperature = TemperatureScaling().fit(right, y).temperature_
+    sure = softmax(right / temperature, axis=1)[np.arange(n), y]
+    assert sure == pytest.approx((n + 1) / (n + 2), abs=1e-4)
 
 
 def test_the_temperature_stays_within_its_bounds():
     _, y = drawn(n=200)
-    right = np.log(np.full((200, 4), 0.1))
-    right[np.arange(200), y] = np.log(0.7)
-    assert 1 / 20 <= TemperatureScaling().fit(right, y).temperature_ < 0.06
-    assert 19 < TemperatureScaling().fit(right[:, ::-1], y[::-1]).temperature_ <= 20.001
+    unsure = np.log(np.full((200, 4), 0.2499))
+    unsure[np.arange(200), y] = np.log(0.2503)
+    assert TemperatureScaling().fit(unsure, y).temperature_ == pytest.approx(1 / 20, rel=1e-3)
