@@ -42,6 +42,17 @@ class ReportResult:
     seconds: float
 
 
+def report_folder(bundle: Path) -> Path:
+    """Where the report of a bundle goes unless it is told.
+
+    Raises:
+        UserError: If something else than a report stands there.
+    """
+    folder = bundle.with_name(f"{bundle.name}-report")
+    check_place(folder)
+    return folder
+
+
 def write_report(
     bundle: str | Path,
     *,
@@ -73,7 +84,7 @@ def write_report(
     listener = Silent() if listener is None else listener
     n_threads = joblib.cpu_count() if n_jobs == -1 else n_jobs
     path = Path(bundle).resolve()
-    folder = path.with_name(f"{path.name}-report") if out is None else Path(out)
+    folder = report_folder(path) if out is None else Path(out)
     check_place(folder)
     loaded = read_bundle(path)
     own = out_of_fold(loaded, _root(loaded, photos))

@@ -23,11 +23,11 @@ FLOORS = (
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
     {"predict", "preparation", "scoring", "trained"},
     {"ablating", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
-    {"cli", "__main__"},
+    {"cli", "commands", "__main__"},
 )  # fmt: skip
 
 ALLOWED = {
-    "typer": {"cli"},
+    "typer": {"cli", "commands"},
     "rich": {"terminal", "summaries"},
     "matplotlib": {"evaluation"},
     "jinja2": {"evaluation"},

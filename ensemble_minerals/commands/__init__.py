@@ -1,0 +1,1 @@
+"""The commands, a few to a file; `cli` puts them together."""

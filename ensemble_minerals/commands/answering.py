@@ -1,0 +1,136 @@
+"""`predict` and `inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
+from ensemble_minerals.commands.running import jobs, reporting
+
+SOME_UNREADABLE = 3
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals predict artifacts/mine new/ --out answers.csv --gallery answers.html
+
+  ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' --top-k 3
+
+Exit code 0: all answered; 3: some photos could not be read, all others are answered.
+"""
+)
+def predict(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Table with a row for each input: .csv, .json or .parquet."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int,
+        typer.Option("--top-k", "-k", metavar="K", min=1, help="How many guesses to give for each photo."),
+    ] = 1,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            "--sets",
+            metavar="P",
+            help="Give each photo the classes that hold the true one with probability P, such as 0.95.",
+        ),
+    ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            "--gallery",
+            "-g",
+            metavar="FILE.html",
+            help="Page with each photo, its label and every member's vote.",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Ask a bundle what is on photos."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals import places, summaries, terminal
+        from ensemble_minerals.predict import load
+        from ensemble_minerals.predictions import check_ending
+
+        if out is not None:
+            check_ending(out)
+            places.check_place(out, "--out")
+        if gallery is not None:
+            places.check_place(gallery, "--gallery", endings=(".html", ".htm"))
+        threads = jobs(n_jobs)
+        predictor = load(bundle, places.cache_folder(cache, none=no_cache), threads)
+        synthetic = bool(predictor.bundle.info.get("demonstration"))
+        with terminal.reporter(terminal.console(stderr=True)) as listener:
+            predictions = predictor.predict(inputs, listener.stage("Answering"), sets=sets)
+        shown = terminal.console()
+        summaries.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
+        if out is not None:
+            terminal.say(shown, f"Table: {predictions.write(out, top_k)}")
+        if gallery is not None:
+            from ensemble_minerals.evaluation.gallery import write_gallery
+
+            write_gallery(predictions, gallery, source=str(bundle), synthetic=synthetic, n_threads=threads)
+            terminal.say(shown, f"Gallery: {gallery}")
+    if not predictions.answered.all():
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+@app.command(epilog="  ensemble-minerals inspect photos/ --out artifacts/look")
+def inspect(
+    data: Data,
+    config: ConfigOption = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Save the findings here: inspection.html, .json, manifest.csv, duplicates.csv.",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals import places, summaries, terminal
+        from ensemble_minerals.config import load_config
+        from ensemble_minerals.inspection import inspect_data
+
+        resolved = load_config(config, settings or [])
+        if out is not None:
+            places.check_place(out / "inspection.html", "--out")
+        threads = jobs(n_jobs)
+        with terminal.reporter(terminal.console(stderr=True), notes=False) as listener:
+            found = inspect_data(
+                data,
+                resolved,
+                cache_dir=places.cache_folder(cache, none=no_cache),
+                n_threads=threads,
+                listener=listener,
+            )
+        shown = terminal.console()
+        summaries.show_inspection(shown, found)
+        terminal.say(shown)
+        if out is None:
+            terminal.say(shown, "With --out DIR this is saved, with the duplicates side by side on a page.")
+        else:
+            terminal.say(shown, f"Saved: {found.write(out, n_threads=threads) / 'inspection.html'}")

@@ -1,0 +1,157 @@
+"""`report` and `ablate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Seed, Settings
+from ensemble_minerals.commands.running import is_synthetic, jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals report artifacts/mine
+
+  ensemble-minerals report artifacts/mine --data others/ --out artifacts/mine-others
+"""
+)
+def report(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Labeled photos that took no part in the fit, to be scored with the bundle.",
+            show_default="the fit's own photos, each answered by models that never saw it",
+        ),
+    ] = None,
+    photos: Annotated[
+        Path | None,
+        typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where the report goes; an earlier report there is replaced.",
+            show_default="BUNDLE-report",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """See where an ensemble fails and why: errors, calibration, suspected labels, weak slices."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals import places, terminal
+        from ensemble_minerals.reporting import write_report
+
+        if out is not None:
+            places.check_place(out, "--out")
+        threads = jobs(n_jobs)
+        with terminal.reporter(terminal.console(stderr=True)) as listener:
+            result = write_report(
+                bundle,
+                data=data,
+                out=out,
+                photos=photos,
+                cache_dir=places.cache_folder(cache, none=no_cache),
+                n_jobs=threads,
+                listener=listener,
+            )
+        shown = terminal.console()
+        terminal.say(shown, f"Report: {result.html}; the same as data, tables and figures lies beside it.")
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals ablate photos/ --out artifacts/ablation
+
+  ensemble-minerals ablate photos/ --repeats 3 --arms best_single,uniform,ingredient
+
+Interrupted? The same command with --resume goes on.
+"""
+)
+def ablate(
+    data: Data,
+    config: ConfigOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where page, table and figures go.",
+            show_default="artifacts/<name of DATA>-ablation",
+        ),
+    ] = None,
+    settings: Settings = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", "-r", metavar="R", help="Outer cross-validations; more are sharper.")
+    ] = 1,
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="K", help="Outer folds; the inner ones are the configuration's.")
+    ] = 5,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arms",
+            metavar="A,B,...",
+            help="Only these arms or kinds of arms: single, choice, control, combination, ingredient, source, "
+            "protocol.",
+            show_default="all",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    seed: Seed = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an ablation that was interrupted.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the ablation that stands at --out.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Go on even if it will take more than half an hour.")
+    ] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Test the ensemble against single models, and against itself without each ingredient."""
+    with reporting(debug, "finished outer folds are kept; run the same command with --resume to go on"):
+        from ensemble_minerals import ablating, places, summaries, terminal
+        from ensemble_minerals.config import load_config
+
+        extra = [] if seed is None else [f"seed={seed}"]
+        resolved = load_config(config, [*(settings or []), *extra])
+        folder = places.default_ablation(data) if out is None else out
+        places.check_place(folder, "--out")
+        wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
+        with terminal.reporter(terminal.console(stderr=True)) as listener:
+            result = ablating.ablate(
+                data,
+                folder,
+                resolved,
+                repeats=repeats,
+                arms=wanted or None,
+                n_splits=folds,
+                n_jobs=jobs(n_jobs),
+                cache_dir=places.cache_folder(cache, none=no_cache),
+                yes=yes,
+                resume=resume,
+                overwrite=overwrite,
+                listener=listener,
+            )
+        shown = terminal.console()
+        summaries.show_ablation(shown, result, synthetic=is_synthetic(data))
+        terminal.say(shown)
+        terminal.say(shown, f"Page: {result.html}; ablation.md beside it is the table for a paper.")
