@@ -107,6 +107,7 @@ def write_report(
         costs=costs,
         cost=cost,
         learning_curve=loaded.metrics.get("learning_curve"),
+        logs=loaded.logs,
         calibration=None if scored is own else own.answers,
     )
     analysis = analyze(scored.answers, known, seed=loaded.config.seed)

@@ -20,6 +20,7 @@ from ensemble_minerals.evaluation.metrics import LOWER_IS_BETTER, METRICS, Float
 from ensemble_minerals.evaluation.mistakes import confused_pairs, confusion_section
 from ensemble_minerals.evaluation.slices import Measures, slice_table, slicings
 from ensemble_minerals.evaluation.suspects import files_section, label_section
+from ensemble_minerals.evaluation.training_curves import Logs, finding, training_section
 from ensemble_minerals.evaluation.wording import findings
 
 FORMAT = 1
@@ -42,6 +43,7 @@ class Circumstances:
         costs: Of each member, see `leaderboard.members_section`.
         cost: Of all members together.
         learning_curve: Of `learning_curve.learning_curve`, None where the fit made none.
+        logs: Epochs of trained networks, see `training_curves.training_section`; empty where none was trained.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
     """
 
@@ -54,6 +56,7 @@ class Circumstances:
     costs: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     cost: Mapping[str, float | None] = field(default_factory=dict)
     learning_curve: Mapping[str, Any] | None = None
+    logs: Logs = field(default_factory=dict)
     calibration: Answers | None = None
 
 
@@ -95,9 +98,12 @@ def analyze(answers: Answers, known: Circumstances, *, seed: int = 0) -> dict[st
             "weights_mean": meaning,
         },
         "learning_curve": known.learning_curve,
+        "training": training_section(known.logs),
     }
     plain: dict[str, Any] = jsonable(sections)
     plain["findings"] = findings(plain)
+    if plain["training"]:
+        plain["findings"]["training"] = finding(plain["training"])
     return plain
 
 

@@ -25,6 +25,7 @@ from ensemble_minerals.evaluation.drawing import (
     save,
     short,
 )
+from ensemble_minerals.evaluation.training_figure import draw_training
 from ensemble_minerals.evaluation.wording import show
 
 Rows = Sequence[Mapping[str, Any]]
@@ -70,6 +71,8 @@ def draw(analysis: Mapping[str, Any], folder: Path) -> dict[str, str]:
             figures["slices"] = _slices(analysis["slices"])
         if analysis["learning_curve"] is not None:
             figures["learning_curve"] = _learning_curve(analysis["learning_curve"])
+        for number, section in enumerate(analysis["training"]):
+            figures[f"training_{number}"] = draw_training(section)
         return {name: save(figure, folder / f"{name}.png", name) for name, figure in figures.items()}
 
 

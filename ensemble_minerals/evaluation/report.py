@@ -37,6 +37,7 @@ TITLES = {
     "slices": "Slices",
     "members": "Members",
     "learning_curve": "Learning curve",
+    "training": "Training",
 }
 """Sections of the page, in order."""
 
@@ -89,7 +90,7 @@ def draw_report(
             title=f"Where {analysis['header']['bundle']} fails, and why",
             synthetic=analysis["header"]["demonstration"],
             report=analysis,
-            titles=TITLES,
+            titles={key: title for key, title in TITLES.items() if key != "training" or analysis["training"]},
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
             tables=tables,
             pictures=_pictures(analysis, files, n_threads, progress),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.evaluation.training_curves import training_rows
 
 Row = Mapping[str, Any]
 
@@ -48,6 +49,7 @@ def write_tables(analysis: Mapping[str, Any], answers: Answers, folder: Path) ->
         "error_correlation": _matrix(members["names"], members["error_correlation"]),
         "double_fault": _matrix(members["names"], members["double_fault"]),
         "learning_curve": (analysis["learning_curve"] or {"points": []})["points"],
+        "training": training_rows(analysis["training"]),
     }
     written = []
     for name, rows in tables.items():
