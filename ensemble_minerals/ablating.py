@@ -100,7 +100,7 @@ def ablate(
     listener = Silent() if listener is None else listener
     n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
     out = Path(out)
-    _check_numbers(repeats, n_splits)
+    _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = _choose_arms(build_members(config), arms, config)
     check_place(out)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
@@ -155,11 +155,16 @@ def ablate(
     return AblationResult(out, html, out / DATA, content, time.perf_counter() - started)
 
 
-def _check_numbers(repeats: int, n_splits: int) -> None:
+def _check_numbers(repeats: int, n_splits: int, inner: int) -> None:
     if repeats < 1:
         raise UserError(f"{repeats} repeats were asked for; give 1 or more")
     if n_splits < 2:
         raise UserError(f"{n_splits} outer folds were asked for; give 2 or more")
+    if inner < 2:
+        raise UserError(
+            "folds.n_splits is 1, a plain hold-out: an ablation needs 2 or more folds inside each outer one; "
+            "add --set folds.n_splits=3 --set folds.holdout=0"
+        )
 
 
 def _choose_arms(members: Sequence[Member], wanted: Sequence[str] | None, config: Config) -> tuple[Arm, ...]:

@@ -30,14 +30,19 @@ def write_card(
         ]
         lines += ["> nothing about real minerals.", ""]
     chosen = metrics["meta"]["chosen"]
+    if config.folds.n_splits == 1:
+        title, learners, side = "Hold-out figures", "members", "the split"
+        how = f"{sum(data['classes'].values()) - oof['n']} photos and scored once on {oof['n']} others"
+    else:
+        title, learners, side = "Out-of-fold figures", "members, a combination and a temperature", "a fold"
+        how = f"{oof['n']} photos in {config.folds.n_splits} folds"
     lines += [
-        f"Answers with one of {len(oof['per_class'])} classes. Trained on {oof['n']} photos in "
-        f"{config.folds.n_splits} folds; near-duplicates ({data['row_groups']} groups of photos) never straddle a "
-        "fold.",
+        f"Answers with one of {len(oof['per_class'])} classes. Trained on {how}; near-duplicates "
+        f"({data['row_groups']} groups of photos) never straddle {side}.",
         "",
-        "## Out-of-fold figures",
+        f"## {title}",
         "",
-        "Every photo was answered by members, a combination and a temperature that never saw it or its group.",
+        f"Every photo was answered by {learners} that never saw it or its group.",
         "",
         "| | accuracy | balanced accuracy | macro F1 | log-loss | ECE |",
         "|---|---|---|---|---|---|",

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.commands import answering, evidence, training
+from ensemble_minerals.commands import answering, evidence, mobile, training
 from ensemble_minerals.commands.running import INTERRUPTED
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals
 """,
 )
 
-for part in (training, answering, evidence):
+for part in (training, answering, evidence, mobile):
     app.add_typer(part.app)
 
 

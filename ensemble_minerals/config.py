@@ -68,9 +68,12 @@ class DuplicatesConfig(_Section):
 
 
 class FoldsConfig(_Section):
-    """Cross-validation folds, and the share of row groups put aside as an untouched test part."""
+    """Cross-validation folds, and the share of row groups put aside as an untouched test part.
 
-    n_splits: int = Field(default=5, ge=2)
+    One fold is a plain hold-out: members are trained once on the rest, and scored once on what was put aside.
+    """
+
+    n_splits: Count = 5
     holdout: Share = 0.0
 
 
@@ -204,7 +207,7 @@ class Config(_Section):
             inside each fold), or nested groups of class names.
         data: Limits of what is read.
         duplicates: When two photos are the same.
-        folds: Cross-validation.
+        folds: Cross-validation, or a plain hold-out.
         engine: What runs the frozen backbones.
         precision: Of the frozen backbones.
         backbones: Frozen networks; the color and texture source ``descriptor`` is always there.

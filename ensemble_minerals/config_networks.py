@@ -107,6 +107,8 @@ class PhaseConfig(_Section):
         weight_decay: As in torch.
         lr_decay: Rate is divided by ``1 + lr_decay * step`` (Keras' decay).
         momentum: Of SGD and RMSprop.
+        alpha: Of RMSprop, how slowly its mean of squared gradients moves. torch's 0.99 makes the first steps ten
+            times as large as the rate, Keras' 0.9 three times.
         schedule: Course of the rate: constant, cosine to 0, one cycle up and down, or halved on a plateau.
         warmup: Share of the phase in which the rate rises from 0 (cosine), or the cycle goes up (one_cycle).
         epochs: At most.
@@ -123,6 +125,7 @@ class PhaseConfig(_Section):
     weight_decay: NotNegative = 0.0
     lr_decay: NotNegative = 0.0
     momentum: Share = 0.0
+    alpha: Share = 0.99
     schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "constant"
     warmup: Share = 0.25
     epochs: Count = 10

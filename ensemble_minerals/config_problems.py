@@ -155,6 +155,7 @@ def cross_problems(data: Mapping[str, Any]) -> list[str]:
         problems += _member_problems(f"members.{i}", entry, sources, trained)
     for i, entry in networks:
         problems += _network_problems(f"networks.{i}", entry)
+    problems += _holdout_problems(data)
     classes = data.get("classes")
     problems += _taxonomy_problems(
         data.get("taxonomy"), classes if isinstance(classes, list | tuple) else None
@@ -224,6 +225,24 @@ def _network_problems(path: str, entry: Mapping[str, Any]) -> list[str]:
         )
     if head.get("batch_norm"):
         problems.append(f"{path}.head.init: probe takes no batch_norm, which would undo it; leave that out")
+    return problems
+
+
+def _holdout_problems(data: Mapping[str, Any]) -> list[str]:
+    """What one fold, a plain hold-out, asks of the rest."""
+    folds = data.get("folds")
+    if not isinstance(folds, Mapping) or folds.get("n_splits") is True or folds.get("n_splits") != 1:
+        return []
+    problems = []
+    if not folds.get("holdout"):
+        problems.append(
+            "folds.holdout: one fold is a plain hold-out, and needs its share of the photos, such as 0.2; "
+            "or take n_splits of 2 or more, for cross-validation"
+        )
+    if data.get("refit") is True:
+        problems.append(
+            "refit: trains on all photos, those held out, too; leave it out, or take folds.n_splits of 2 or more"
+        )
     return problems
 
 

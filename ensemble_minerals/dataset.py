@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.clusters import Cluster
 from ensemble_minerals.config import Config
 from ensemble_minerals.data.duplicates import DuplicateReport, find_duplicates
-from ensemble_minerals.data.folds import assign_folds, hold_out
+from ensemble_minerals.data.folds import TRAINING_FOLD, assign_folds, hold_out
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
 from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.shards import extract_on_cluster
 from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.listener import Listener, Silent
@@ -28,6 +31,12 @@ FloatMatrix = NDArray[np.floating[Any]]
 
 TEST_FOLD = -2
 """Fold of a row that is put aside as an untouched test part."""
+
+SCANS = "scans.sqlite"
+"""What was found in photos, in the cache folder."""
+
+FEATURES = "features.sqlite"
+"""What was computed of them, likewise."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,47 @@ class Dataset:
         return {name: matrix[position[rows]] for name, matrix in self.features.items()}
 
 
+@dataclass(frozen=True)
+class Scan:
+    """Photos that were read, before anything was computed of them.
+
+    Attributes:
+        manifest: One row a file.
+        seconds: Time it took.
+        sources: Sources of features that have been opened since, to estimate what they take.
+        trial_seconds: Time that took.
+    """
+
+    manifest: Manifest
+    seconds: float
+    sources: Mapping[str, FeatureSource] = field(default_factory=dict)
+    trial_seconds: float = 0.0
+
+
+def scan_photos(
+    data: Path, config: Config, *, cache_dir: Path | None, n_threads: int, listener: Listener
+) -> Scan:
+    """Read the photos; see `load_dataset`, which goes on from here."""
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        cache = None
+        if cache_dir is not None:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+            cache = stack.enter_context(ScanCache(cache_dir / SCANS))
+        manifest = scan(
+            data,
+            classes=config.classes,
+            n_jobs=n_threads,
+            cache=cache,
+            max_pixels=config.data.max_pixels,
+            min_side=config.data.min_side,
+            progress=listener.stage("Reading photos"),
+        )
+    for warning in manifest.warnings:
+        listener.note(warning)
+    return Scan(manifest, time.perf_counter() - started)
+
+
 def load_dataset(
     data: Path,
     config: Config,
@@ -77,6 +127,8 @@ def load_dataset(
     cache_dir: Path | None = None,
     n_threads: int = 1,
     listener: Listener | None = None,
+    found: Scan | None = None,
+    cluster: Cluster | None = None,
 ) -> Dataset:
     """Scan photos, extract the features of the named sources, and find what is alike.
 
@@ -88,48 +140,43 @@ def load_dataset(
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         n_threads: Threads that decode.
         listener: Hears of progress.
+        found: The photos, where they have been read already.
+        cluster: Whose workers compute the features, if it is not this machine.
 
     Raises:
         DataError: If there are no photos, or fewer than two classes.
         WeightsError: If a backbone's weights cannot be had.
     """
     listener = Silent() if listener is None else listener
+    if found is None:
+        found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_threads, listener=listener)
+    manifest, started = found.manifest, time.perf_counter()
+    readable = manifest.usable
+    built = build_sources(config, sources, cache_dir=cache_dir)
+    built |= {name: source for name, source in found.sources.items() if name in built}
+    extract = (
+        partial(extract_features, n_threads=n_threads)
+        if cluster is None or cluster.is_local
+        else partial(extract_on_cluster, n_jobs=cluster.n_cores)
+    )
     with ExitStack() as stack:
-        cache = store = None
+        store = None
         if cache_dir is not None:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-            cache = stack.enter_context(ScanCache(cache_dir / "scans.sqlite"))
-            store = stack.enter_context(FeatureStore(cache_dir / "features.sqlite"))
-        started = time.perf_counter()
-        manifest = scan(
-            data,
-            classes=config.classes,
-            n_jobs=n_threads,
-            cache=cache,
-            max_pixels=config.data.max_pixels,
-            min_side=config.data.min_side,
-            progress=listener.stage("Reading photos"),
-        )
-        for warning in manifest.warnings:
-            listener.note(warning)
-        scanned = time.perf_counter()
-        readable = manifest.usable
-        built = build_sources(config, sources, cache_dir=cache_dir)
-        found = extract_features(
+            store = stack.enter_context(FeatureStore(cache_dir / FEATURES))
+        extracted = extract(
             [manifest.file(row) for row in readable],
             manifest.image_id[readable].tolist(),
             list(built.values()),
             store=store,
-            n_threads=n_threads,
             max_pixels=config.data.max_pixels,
             min_side=config.data.min_side,
             check_contents=True,
             progress=listener.stage("Computing features"),
         )
-    manifest, compared = _drop_unreadable(manifest, readable, found.errors)
+    manifest, compared = _drop_unreadable(manifest, readable, extracted.errors)
     kept = np.isin(readable, compared)
-    raw = {name: values[kept] for name, values in found.features.items()}
-    seconds = {"scan": scanned - started, "features": time.perf_counter() - scanned}
+    raw = {name: values[kept] for name, values in extracted.features.items()}
+    seconds = {"scan": found.seconds, "features": found.trial_seconds + time.perf_counter() - started}
     report = _find_alike(manifest, compared, config, _embeddings(raw, built))
     manifest = _mark(manifest, compared, report, config)
     features = {name: pool_views(values, pooling_of(config, name)) for name, values in raw.items()}
@@ -138,6 +185,8 @@ def load_dataset(
 
 def split(dataset: Dataset, config: Config) -> Dataset:
     """Put the test part aside and assign folds, by row groups.
+
+    With one fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
 
     Raises:
         DataError: If nothing usable is left, or a class has fewer row groups than folds.
@@ -170,10 +219,12 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     elif config.folds.holdout > 0:
         aside = hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
     fold = np.full(len(manifest), -1, dtype=np.int64)
-    fold[rows[aside]] = TEST_FOLD
-    training = rows[~aside]
-    fold[training] = assign_folds(
-        labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed
+    once = config.folds.n_splits == 1
+    fold[rows[aside]] = 0 if once else TEST_FOLD
+    fold[rows[~aside]] = (
+        TRAINING_FOLD
+        if once
+        else assign_folds(labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed)
     )
     changed = manifest.replace(fold=fold)
     return Dataset(

@@ -300,7 +300,7 @@ def inspect_data(
         DuplicatePair(row[pair.first], row[pair.second], pair.kind, pair.hash_distance, pair.cosine)
         for pair in dataset.duplicates.pairs
     )
-    warnings = (*dataset.manifest.warnings, *data_warnings(dataset.manifest, config.folds.n_splits))
+    warnings = (*dataset.manifest.warnings, *data_warnings(dataset.manifest, max(config.folds.n_splits, 2)))
     return Inspection(dataset.manifest, pairs, config, warnings, dataset.seconds)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import joblib
 import numpy as np
 
+from ensemble_minerals.budget import parse_seconds
 from ensemble_minerals.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
 from ensemble_minerals.card import write_card
+from ensemble_minerals.clusters import Cluster, at_home, cluster
 from ensemble_minerals.config import Config, load_config
-from ensemble_minerals.dataset import Dataset, counts
+from ensemble_minerals.dataset import Dataset, counts, scan_photos
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import MemberFailure
+from ensemble_minerals.ensemble.tasks import MemberFailure, OutOfTime
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.evaluation.metrics import summary
@@ -29,6 +32,7 @@ from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.places import check_place
+from ensemble_minerals.planning import Clock, decide
 from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
 from ensemble_minerals.trained import SavedNetworks, save_networks
 
@@ -63,6 +67,9 @@ def fit(
     resume: bool = False,
     overwrite: bool = False,
     pack: bool = False,
+    backend: str = "local",
+    scheduler: str | None = None,
+    time_limit: float | str | None = None,
     listener: Listener | None = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
@@ -76,16 +83,22 @@ def fit(
         resume: Take up a fit into the same `out` that was interrupted.
         overwrite: Replace what stands at `out`, and forget an interrupted fit unless it is to be resumed.
         pack: Copy the backbones' weights into the bundle, so that it stands alone.
+        backend: Where features are computed and members fitted: ``local``, or a ``dask`` or ``ray`` cluster, whose
+            workers see photos, weights and `out` under the same paths. Answers do not depend on it.
+        scheduler: Address of the cluster's scheduler.
+        time_limit: Seconds, or a time such as ``1h30m``, for all of this. What does not fit in is left out, see
+            `budget.ORDER`, and members that have not begun by then; one member is always fitted.
         listener: Hears of progress.
 
     Raises:
         DataError: If the photos cannot be used as they are.
         WeightsError: If a backbone's weights cannot be had.
         BundleError: If `out` exists and neither flag is given, or is something else than a bundle.
-        UserError: If nothing can be saved at `out`, or `n_jobs` is no number of jobs.
+        UserError: If nothing can be saved at `out`, `n_jobs` is no number of jobs, the cluster cannot be used, or
+            the time limit is no time.
         FitError: If a member fails and the configuration does not allow that.
     """
-    started = time.perf_counter()
+    began = time.time()
     config = load_config(None) if config is None else config
     listener = Silent() if listener is None else listener
     if n_jobs == 0 or n_jobs < -1:
@@ -95,11 +108,52 @@ def fit(
     cache_dir = None if cache_dir is None else Path(cache_dir)
     check_replaceable(out, overwrite=overwrite)
     check_place(out, "out")
+    limit = parse_seconds(str(time_limit)) if time_limit is not None else None
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
+    with cluster(backend, scheduler, n_jobs=n_jobs) as where:
+        return _fit(
+            Path(data),
+            out,
+            config,
+            Clock(began, limit),
+            where,
+            root,
+            n_jobs=n_jobs,
+            cache_dir=cache_dir,
+            overwrite=overwrite,
+            pack=pack,
+            listener=listener,
+        )
+
+
+def _fit(
+    data: Path,
+    out: Path,
+    config: Config,
+    clock: Clock,
+    where: Cluster,
+    root: Path,
+    *,
+    n_jobs: int,
+    cache_dir: Path | None,
+    overwrite: bool,
+    pack: bool,
+    listener: Listener,
+) -> FitResult:
+    found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
+    trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, listener=listener)
+    config = trial.plan.config
     prepared = prepare(
-        Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root
+        data,
+        config,
+        cache_dir=cache_dir,
+        n_threads=n_jobs,
+        listener=listener,
+        work=root,
+        found=trial.scan,
+        cluster=where,
     )
-    dataset, rows, notes = prepared.dataset, prepared.rows, list(prepared.notes)
+    dataset, rows, notes = prepared.dataset, prepared.rows, [*trial.notes, *prepared.notes]
     manifest, labels, classes = dataset.manifest, prepared.labels, prepared.classes
     checkpoint = root / inputs_digest(config, dataset)
     checkpoint.mkdir(parents=True, exist_ok=True)
@@ -114,28 +168,36 @@ def fit(
         calibrate=config.calibration.temperature,
         refit=config.refit,
         allow_failures=config.allow_failures,
-        n_jobs=n_jobs,
+        n_jobs=where.n_cores,
         checkpoint=checkpoint,
         progress=listener.stage("Fitting members"),
+        deadline=clock.deadline,
         random_state=config.seed,
     )
     ensemble.fit(prepared.blocks, labels, prepared.groups, prepared.folds)
     for member, note in ensemble.notes_:
         notes.append(f"{member}: {note}")
         listener.note(notes[-1])
-    for failure in ensemble.failures_:
-        notes.append(f"{failure.member} was left out: fold {failure.fold}: {failure.reason}")
-        listener.note(notes[-1])
+    late = _late(ensemble)
+    for note in late + [
+        f"{failure.member} was left out: fold {failure.fold}: {failure.reason}"
+        for failure in ensemble.failures_
+        if not isinstance(failure, OutOfTime)
+    ]:
+        notes.append(note)
+        listener.note(note)
     seconds = {
         **dataset.seconds,
         "members": ensemble.cross_fit_seconds_,
         "meta": time.perf_counter() - fitting - ensemble.cross_fit_seconds_,
     }
     metrics = _metrics(ensemble, prepared, classes, seconds)
-    curve = _learning_curve(ensemble, prepared, metrics, n_jobs=n_jobs, seed=config.seed)
-    if curve is not None:
-        metrics["learning_curve"] = curve
-    metrics["seconds"]["total"] = round(time.perf_counter() - started, 3)
+    if trial.plan.learning_curve:
+        with at_home():
+            curve = _learning_curve(ensemble, prepared, metrics, n_jobs=n_jobs, seed=config.seed)
+        if curve is not None:
+            metrics["learning_curve"] = curve
+    metrics["seconds"]["total"] = round(clock.spent, 3)
     facts = {
         "data": {
             "digest": manifest.digest,
@@ -147,6 +209,12 @@ def fit(
         "failures": [vars(failure) for failure in ensemble.failures_],
         "demonstration": (manifest.root / ".synthetic").is_file(),
     }
+    if clock.limit is not None:
+        facts["time_limit"] = {
+            "seconds": clock.limit,
+            "estimated": round(trial.plan.estimate.total, 1),
+            "left_out": [*trial.plan.left_out, *late],
+        }
     with tempfile.TemporaryDirectory() as folder:
         trained = save_networks(ensemble.committee_, Path(folder) / "networks", n_threads=n_jobs)
         asked = {**dataset.sources, **trained.sources}
@@ -162,7 +230,11 @@ def fit(
             taxonomy=prepared.taxonomy,
             committee=trained.committee,
             sources=sources,
-            out_of_fold=OutOfFold(ensemble.store_, ensemble.oof_proba_, rows),
+            out_of_fold=OutOfFold(
+                ensemble.store_.of(ensemble.answered_),
+                ensemble.oof_proba_[ensemble.answered_],
+                rows[ensemble.answered_],
+            ),
             metrics=metrics,
             manifest_csv=manifest_csv,
             facts=facts,
@@ -176,16 +248,28 @@ def fit(
     return FitResult(out, metrics, tuple(ensemble.failures_), tuple(notes))
 
 
+def _late(ensemble: StackedEnsemble) -> list[str]:
+    """A sentence for each member whose folds were not all fitted in time."""
+    missing = Counter(failure.member for failure in ensemble.failures_ if isinstance(failure, OutOfTime))
+    n_folds = len(np.unique(ensemble.folds_[ensemble.answered_]))
+    return [
+        f"time limit: left out {member}, of which {number} of {n_folds} folds were not fitted in time"
+        for member, number in missing.items()
+    ]
+
+
 def _metrics(
     ensemble: StackedEnsemble, prepared: Prepared, classes: tuple[str, ...], seconds: dict[str, float]
 ) -> dict[str, Any]:
-    """``metrics.json``; ``oof`` is the cross-fitted figure of the whole, never the in-sample one."""
+    """``metrics.json``; ``oof`` is the figure of the whole on rows it never saw, never the in-sample one."""
     dataset = prepared.dataset
-    y = np.searchsorted(np.array(classes), prepared.labels)
+    answered = ensemble.answered_
+    y = np.searchsorted(np.array(classes), prepared.labels[answered])
     metrics: dict[str, Any] = {
-        "oof": summary(y, ensemble.oof_proba_, classes),
+        "protocol": "cross_validation" if len(answered) == len(prepared.rows) else "holdout",
+        "oof": summary(y, ensemble.oof_proba_[answered], classes),
         "members": {
-            name: summary(y, ensemble.store_.proba[n], classes)
+            name: summary(y, ensemble.store_.proba[n, answered], classes)
             for n, name in enumerate(ensemble.store_.members)
         },
         "meta": {

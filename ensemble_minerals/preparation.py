@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.clusters import Cluster
 from ensemble_minerals.config import Config, MemberConfig
 from ensemble_minerals.config_problems import DESCRIPTOR
-from ensemble_minerals.dataset import Dataset, load_dataset, split
+from ensemble_minerals.data.folds import TRAINING_FOLD
+from ensemble_minerals.dataset import Dataset, Scan, load_dataset, split
 from ensemble_minerals.ensemble.committee import Blocks
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError
@@ -82,6 +84,8 @@ def prepare(
     n_threads: int,
     listener: Listener,
     work: Path | None = None,
+    found: Scan | None = None,
+    cluster: Cluster | None = None,
 ) -> Prepared:
     """Read photos, compute features, find what is alike, assign folds, build the members.
 
@@ -92,22 +96,30 @@ def prepare(
         n_threads: Threads that decode.
         listener: Hears of progress and of notes.
         work: Where pictures for networks will be kept; in memory if None.
+        found: The photos, where they have been read already.
+        cluster: Whose workers compute the features, if it is not this machine.
 
     Raises:
         DataError: If the photos cannot be used as they are.
         WeightsError: If a backbone's weights cannot be had.
     """
-    specified = config.expanded_members()
-    names = _confirming(config) + [source for member in specified for source in member.features or ()]
-    # Where groups of classes must be learned, a network's member learns them from color and texture.
-    names += [DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"]
-    dataset = load_dataset(data, config, names, cache_dir=cache_dir, n_threads=n_threads, listener=listener)
+    dataset = load_dataset(
+        data,
+        config,
+        source_names(config),
+        cache_dir=cache_dir,
+        n_threads=n_threads,
+        listener=listener,
+        found=found,
+        cluster=cluster,
+    )
     dataset = split(dataset, config)
     rows = dataset.rows()
     labels = dataset.manifest.label[rows]
     classes = tuple(sorted(set(labels.tolist())))
     tree, taxonomy, notes = _resolve_taxonomy(config, classes)
     notes += [f"{name}: {why}" for name, s in dataset.sources.items() if (why := s.facts.get("engine_note"))]
+    notes += _notes_of_holdout(dataset)
     for note in notes:
         listener.note(note)
     pictures = _picture_tables(config, dataset, work)
@@ -122,6 +134,16 @@ def prepare(
         tuple(notes),
         tuple({id(table): table for table in pictures.values()}.values()),
     )
+
+
+def source_names(config: Config) -> list[str]:
+    """The sources of features that a configuration needs; some may stand there twice."""
+    specified = config.expanded_members()
+    names = _confirming(config) + [source for member in specified for source in member.features or ()]
+    # Where groups of classes must be learned, a network's member learns them from color and texture.
+    return names + [
+        DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
+    ]
 
 
 def build_members(
@@ -183,6 +205,19 @@ def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> P
 def _confirming(config: Config) -> list[str]:
     """The source that confirms near-duplicates; none where the configuration has no backbone."""
     return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
+
+
+def _notes_of_holdout(dataset: Dataset) -> list[str]:
+    """What the user should know of a plain hold-out; nothing where there are folds."""
+    folds = dataset.manifest.fold[dataset.rows()]
+    learned = int(np.sum(folds == TRAINING_FOLD))
+    if not learned:
+        return []
+    return [
+        f"one hold-out of {len(folds) - learned} photos: members are trained once, on the other {learned}; there "
+        "are no out-of-fold rows to learn weights and a temperature from, so members count alike and the "
+        "temperature is 1"
+    ]
 
 
 def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,18 @@ from ensemble_minerals.bundle import Bundle, read_bundle
 from ensemble_minerals.config import Config
 from ensemble_minerals.data.images import decode
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.errors import BundleError, ImageError, UserError, WeightsError
 from ensemble_minerals.evaluation.error_analysis import Circumstances, analyze
-from ensemble_minerals.evaluation.report import check_place, draw_report
+from ensemble_minerals.evaluation.report import check_place, draw_report, worst_photos
 from ensemble_minerals.evaluation.slices import SIDE, measure
+from ensemble_minerals.explainer import Explainer, heat_maps
 from ensemble_minerals.listener import Listener, Progress, Silent
 from ensemble_minerals.members.scorer import DenseNet, FoldScorer
+from ensemble_minerals.predict import Predictor
 from ensemble_minerals.scoring import Scored, out_of_fold, score_folder
+
+HEATMAPS = 18
+"""Photos that get a heat-map, at most: each passes every network once more."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def write_report(
     data: str | Path | None = None,
     out: str | Path | None = None,
     photos: str | Path | None = None,
+    heatmaps: bool = True,
     cache_dir: Path | None = None,
     n_jobs: int = -1,
     listener: Listener | None = None,
@@ -71,6 +77,8 @@ def write_report(
             out-of-fold answers of the fit are analyzed.
         out: Folder of the report, replaced if it is one; ``BUNDLE-report`` beside the bundle by default.
         photos: Where the photos of the fit are now, if not where they were.
+        heatmaps: Whether the worst photos are shown with what spoke for the wrong answer; where the weights are
+            no longer at hand, the page says so instead.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
         listener: Hears of progress.
@@ -111,17 +119,62 @@ def write_report(
         calibration=None if scored is own else own.answers,
     )
     analysis = analyze(scored.answers, known, seed=loaded.config.seed)
+    files = {}
+    if unmeasured is None:
+        files = {str(one): scored.manifest.file(row) for row, one in enumerate(scored.manifest.path)}
+    heats: dict[str, NDArray[np.floating[Any]]] = {}
+    note = ""
+    if heatmaps:
+        heats, note = _heats(loaded, analysis, files, cache_dir, n_threads, listener)
     html, json = draw_report(
         analysis,
         scored.answers,
         folder,
-        files={str(one): scored.manifest.file(row) for row, one in enumerate(scored.manifest.path)}
-        if unmeasured is None
-        else {},
+        files=files,
+        heats=heats,
+        heat_note=note,
         n_threads=n_threads,
         progress=listener.stage("Drawing the report"),
     )
     return ReportResult(html, json, time.perf_counter() - started)
+
+
+def _heats(
+    bundle: Bundle,
+    analysis: Mapping[str, Any],
+    files: Mapping[str, Path],
+    cache_dir: Path | None,
+    n_threads: int,
+    listener: Listener,
+) -> tuple[dict[str, NDArray[np.floating[Any]]], str]:
+    """Heat-maps of the answers to the worst photos, and what they show or why there are none."""
+    answers = {path: answer for path, answer in worst_photos(analysis, HEATMAPS).items() if path in files}
+    if not answers:
+        return {}, ""
+    # PyTorch looks into networks, so they need not be made ready for another engine.
+    config = bundle.config.model_copy(update={"engine": "torch", "precision": "float32"})
+    try:
+        explainer = Explainer(Predictor(replace(bundle, config=config), cache_dir, n_threads))
+        if not explainer.networks:
+            return {}, ""
+        targets = {files[path]: bundle.classes.index(answer) for path, answer in answers.items()}
+        found = heat_maps(
+            explainer, targets, n_threads=n_threads, progress=listener.stage("Looking into networks")
+        )
+    except (WeightsError, BundleError) as error:
+        note = f"There are no heat-maps beside the worst photos: {error}."
+        listener.note(note)
+        return {}, note
+    note = (
+        "Beside some of the worst photos, what in them speaks for the wrong answer: Grad-CAM of the finished "
+        "ensemble, each map scaled to its own brightest place."
+    )
+    if analysis["header"]["kind"] == "out_of_fold":
+        note += (
+            " The answer was given by models that had not seen the photo; the map is drawn with the finished "
+            "ensemble, which has."
+        )
+    return {path: found[files[path]] for path in answers if files[path] in found}, note
 
 
 def _root(bundle: Bundle, photos: str | Path | None) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle import Bundle
 from ensemble_minerals.data.duplicates import find_duplicates
+from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.errors import DataError
@@ -62,9 +63,12 @@ def out_of_fold(bundle: Bundle, root: Path) -> Scored:
         folds=folds,
         paths=tuple(manifest.path[rows].tolist()),
     )
+    held_out = "out-of-fold rows of the fit", "members, a combination and a temperature"
+    if bundle.config.folds.n_splits == 1:
+        held_out = "photos that the fit held out", "members"
     sentence = (
-        f"the {len(rows):,} out-of-fold rows of the fit: each photo was answered by members, a combination and a "
-        "temperature that saw neither it nor any photo of its row group"
+        f"the {len(rows):,} {held_out[0]}: each photo was answered by {held_out[1]} that saw neither it nor any "
+        "photo of its row group"
     )
     return Scored("out_of_fold", sentence, answers, rows, manifest, ())
 
@@ -172,7 +176,7 @@ def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, li
 
 def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifest, dict[str, int]]:
     """Group the new photos by likeness, together with those of the fit, and mark what must not be scored."""
-    rows, known = new.usable, np.flatnonzero(fitted.fold >= 0)
+    rows, known = new.usable, np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
     alike = find_duplicates(
         pixel_hash=np.concatenate([fitted.pixel_hash[known], new.pixel_hash[rows]]),
         phash=np.concatenate([fitted.phash[known], new.phash[rows]]),

@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 
-from ensemble_minerals.data.manifest import Status
-from ensemble_minerals.evaluation.ablation_wording import outcome, p_value
-from ensemble_minerals.evaluation.gallery import count_by_class
-from ensemble_minerals.evaluation.wording import show
-from ensemble_minerals.inspection import Inspection
-from ensemble_minerals.pipeline import FitResult
 from ensemble_minerals.predictions import Predictions
 from ensemble_minerals.terminal import Column, duration, say, table
 
-if TYPE_CHECKING:
-    from ensemble_minerals.ablating import AblationResult  # it draws, which the other commands need not load
+if TYPE_CHECKING:  # each command loads what it shows, and no other's
+    from ensemble_minerals.ablating import AblationResult
+    from ensemble_minerals.distilling import DistillResult
+    from ensemble_minerals.inspection import Inspection
+    from ensemble_minerals.pipeline import FitResult
 
 FEW = 20
 """Rows of a table on the terminal, at most; files hold the rest."""
@@ -37,9 +34,10 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
     members = sorted(metrics["members"].items(), key=lambda entry: _order(entry[1]["log_loss"]))
     seconds = metrics["member_seconds"]
     oof = metrics["oof"]
+    once = metrics["protocol"] == "holdout"
     table(
         where,
-        f"Out-of-fold figures of {oof['n']} photos",
+        f"{'Hold-out' if once else 'Out-of-fold'} figures of {oof['n']} photos",
         [
             Column("member"),
             Column("accuracy", number=True),
@@ -93,6 +91,28 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
     say(where, f"Took {duration(metrics['seconds']['total'])} ({parts}).")
 
 
+def show_student(where: Console, result: DistillResult) -> None:
+    """A student beside its teacher, and what it weighs."""
+    student, teacher = result.metrics["oof"], result.metrics["teacher"]
+    scores = {"accuracy": "accuracy", "log-loss": "log_loss", "calibration error": "ece"}
+    table(
+        where,
+        f"Out-of-fold figures of {student['n']} photos",
+        [Column(""), *(Column(name, number=True) for name in scores)],
+        [
+            ("teacher", *(_figure(teacher[key]) for key in scores.values())),
+            ("STUDENT", *(_figure(student[key]) for key in scores.values())),
+        ],
+        last_apart=True,
+    )
+    say(where)
+    say(
+        where,
+        f"{result.metrics['megabytes']:.1f} MB, {result.metrics['predict_ms']:.0f} ms a photo on one core. "
+        f"Took {duration(result.metrics['seconds'])}.",
+    )
+
+
 def show_predictions(
     where: Console, predictions: Predictions, *, top_k: int = 1, synthetic: bool = False
 ) -> None:
@@ -108,6 +128,8 @@ def show_predictions(
     if len(predictions) <= FEW:
         _show_each(where, predictions, answered, top_k)
     elif answered:
+        from ensemble_minerals.evaluation.gallery import count_by_class
+
         table(
             where,
             "",
@@ -162,6 +184,8 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
 
 def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) -> None:
     """What was found, and every arm: effect first, p second."""
+    from ensemble_minerals.evaluation.wording import show
+
     if synthetic:
         say(where)
         say(where, SYNTHETIC, "bold yellow")
@@ -209,6 +233,8 @@ def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) ->
 def _verdict(arm: Mapping[str, Any], score: str) -> str:
     if score not in arm.get("p_holm", {}):
         return "" if "difference" not in arm else "no model"
+    from ensemble_minerals.evaluation.ablation_wording import outcome, p_value
+
     found = outcome(arm, score)
     if found == "same":
         return "the same answers"
@@ -218,6 +244,8 @@ def _verdict(arm: Mapping[str, Any], score: str) -> str:
 
 def show_inspection(where: Console, found: Inspection) -> None:
     """Counts by class, sizes, what is alike, what is in conflict, what cannot be read, warnings."""
+    from ensemble_minerals.data.manifest import Status
+
     columns = {
         "usable": "usable",
         "row_groups": "groups",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
 from ensemble_minerals.features.network import PREFIX, NetworkSource
-from ensemble_minerals.members.network import NetworkScorer
+from ensemble_minerals.members.network_scorer import NetworkScorer
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,46 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A student that learned nothing: a tiny network with random weights for three classes; read only."""
+    import torch
+
+    from ensemble_minerals.config_students import student_config
+    from ensemble_minerals.networks.branches import build_network
+    from ensemble_minerals.networks.state import NetworkState
+    from ensemble_minerals.networks.student_graph import complete
+    from ensemble_minerals.student import OutOfFoldAnswers, write_student
+    from ensemble_minerals.taxonomy import Taxonomy
+
+    config = student_config("test_efficientnet", weights="random", size=32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, loaded = build_network(config, [3])
+    state = NetworkState.of(
+        network,
+        network.state_dict(),
+        start=network.state_dict(),
+        config=config,
+        loaded=loaded,
+        decisions=[("classes", 3)],
+        shift=np.array([0.3, -0.2, 0.0]),
+        precision="float32",
+    )
+    taxonomy = Taxonomy.from_tree(("azurite", "malachite", "pyrite"), {"copper": ["azurite", "malachite"]})
+    y = np.arange(60) % 3
+    answers = OutOfFoldAnswers(np.eye(3)[y] * 0.7 + 0.1, y, np.arange(60), np.arange(60))
+    facts = {
+        "classes": list(taxonomy.classes),
+        "taxonomy": taxonomy.to_tree(),
+        "network": config.model_dump(mode="json"),
+        "temperature": 1.6,
+        "data": {"max_pixels": 10_000, "min_side": 8, "digest": "0" * 32},
+        "teacher": {"digest": "1" * 32, "members": ["one", "two"]},
+        "metrics": {},
+    }
+    return write_student(
+        tmp_path_factory.mktemp("student") / "student", complete(state, "random"), facts, answers
+    )

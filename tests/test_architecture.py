@@ -13,16 +13,16 @@ ROOT = Path(__file__).resolve().parents[1] / HOUSE
 
 FLOORS = (
     {"errors", "taxonomy"},
-    {"config", "config_fields", "config_files", "config_networks", "config_overrides", "config_problems",
-     "config_yaml", "listener", "places"},
+    {"budget", "clusters", "config", "config_fields", "config_files", "config_networks", "config_overrides",
+     "config_problems", "config_students", "config_yaml", "listener", "places"},
     {"data"},
     {"networks"},
     {"features"},
     {"members"},
     {"ensemble"},
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
-    {"predict", "preparation", "scoring", "trained"},
-    {"ablating", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
+    {"estimating", "lesson", "planning", "predict", "preparation", "scoring", "student", "trained"},
+    {"ablating", "distilling", "exporting", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
     {"cli", "commands", "__main__"},
 )  # fmt: skip
 
@@ -38,9 +38,9 @@ ALLOWED = {
     "captum": {"networks"},
     "onnx": {"networks"},
     "onnxruntime": {"networks"},
-    "distributed": set(),  # joblib's own backends are named by text
-    "dask": set(),
-    "ray": set(),
+    "distributed": {"clusters"},
+    "dask": {"clusters"},
+    "ray": {"clusters"},
     "openvino": {"features.engine"},
     "imblearn": {"data.sampling"},
     "pandas": set(),

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
-from ensemble_minerals.commands.running import jobs, reporting
-
-SOME_UNREADABLE = 3
+from ensemble_minerals.commands.running import SOME_UNREADABLE, jobs, reporting
 
 app = typer.Typer()
 
@@ -25,7 +23,9 @@ Exit code 0: all answered; 3: some photos could not be read, all others are answ
 """
 )
 def predict(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
+    ],
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
     ],
@@ -64,8 +64,9 @@ def predict(
     """Ask a bundle what is on photos."""
     with reporting(debug, "run the same command again"):
         from ensemble_minerals import places, summaries, terminal
-        from ensemble_minerals.predict import load
+        from ensemble_minerals.predict import Predictor, load
         from ensemble_minerals.predictions import check_ending
+        from ensemble_minerals.student import StudentPredictor, is_student, load_student
 
         if out is not None:
             check_ending(out)
@@ -73,10 +74,15 @@ def predict(
         if gallery is not None:
             places.check_place(gallery, "--gallery", endings=(".html", ".htm"))
         threads = jobs(n_jobs)
-        predictor = load(bundle, places.cache_folder(cache, none=no_cache), threads)
-        synthetic = bool(predictor.bundle.info.get("demonstration"))
+        ask: Predictor | StudentPredictor
+        if is_student(bundle):
+            ask = load_student(bundle, threads)
+            synthetic = bool(ask.student.info.get("demonstration"))
+        else:
+            ask = load(bundle, places.cache_folder(cache, none=no_cache), threads)
+            synthetic = bool(ask.bundle.info.get("demonstration"))
         with terminal.reporter(terminal.console(stderr=True)) as listener:
-            predictions = predictor.predict(inputs, listener.stage("Answering"), sets=sets)
+            predictions = ask.predict(inputs, listener.stage("Answering"), sets=sets)
         shown = terminal.console()
         summaries.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
         if out is not None:

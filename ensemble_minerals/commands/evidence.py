@@ -1,4 +1,4 @@
-"""`report` and `ablate`."""
+"""`report`, `ablate` and `explain`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Seed, Settings
-from ensemble_minerals.commands.running import is_synthetic, jobs, reporting
+from ensemble_minerals.commands.running import SOME_UNREADABLE, is_synthetic, jobs, reporting
 
 app = typer.Typer()
 
@@ -155,3 +155,79 @@ def ablate(
         summaries.show_ablation(shown, result, synthetic=is_synthetic(data))
         terminal.say(shown)
         terminal.say(shown, f"Page: {result.html}; ablation.md beside it is the table for a paper.")
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals explain artifacts/mine odd.jpg --out artifacts/why
+
+  ensemble-minerals explain artifacts/mine odd.jpg --class malachite --layers lite0:final
+"""
+)
+def explain(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="IMAGES...", help="Photos, folders, or patterns in quotes.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where page, pictures and tables go.",
+            show_default="BUNDLE-explained",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="CLASS", help="What speaks for this class.", show_default="the photo's answer"
+        ),
+    ] = None,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--member", metavar="NAME", help="Also draw this member's own heat-map. Repeatable."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers",
+            metavar="NETWORK:LAYER",
+            help="Layers whose feature maps are drawn, such as lite0:final. Repeatable.",
+            show_default="three of each network",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the explanation that stands at --out.")
+    ] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Show what in photos speaks for an answer: heat-maps, feature maps and every member's vote."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals import explaining, places, terminal
+
+        folder = bundle.with_name(f"{bundle.name}-explained") if out is None else out
+        places.check_place(folder, "--out")
+        with terminal.reporter(terminal.console(stderr=True)) as listener:
+            result = explaining.explain(
+                bundle,
+                inputs,
+                folder,
+                target=target,
+                layers=layers,
+                members=members,
+                cache_dir=places.cache_folder(cache, none=no_cache),
+                overwrite=overwrite,
+                n_jobs=jobs(n_jobs),
+                listener=listener,
+            )
+        shown = terminal.console()
+        answered = result.predictions.answered
+        terminal.say(shown, f"{int(answered.sum())} of {len(answered)} photos are explained.")
+        terminal.say(shown, f"Page: {result.html}; every vote: {result.votes}")
+    if not result.predictions.answered.all():
+        raise typer.Exit(SOME_UNREADABLE)

@@ -10,6 +10,7 @@ import typer
 
 DEBUG_VARIABLE = "ENSEMBLE_MINERALS_DEBUG"
 INTERRUPTED = 130
+SOME_UNREADABLE = 3
 
 
 @contextmanager

@@ -61,6 +61,28 @@ def fit(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Do not write the page on where the ensemble fails and why.")
     ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit",
+            metavar="TIME",
+            help="Be done in about this time, such as 10m or 1h30m. What does not fit is left out, in this order: "
+            "trained networks, the costliest first; MLP members; further views; the learning curve; backbones from "
+            "the last to the second. The bundle says what was.",
+        ),
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(
+            "--backend",
+            metavar="NAME",
+            help="local, or a dask or ray cluster whose workers see photos, weights and --out under the same paths.",
+        ),
+    ] = "local",
+    scheduler: Annotated[
+        str | None,
+        typer.Option("--scheduler", metavar="ADDRESS", help="Of the cluster, such as tcp://head:8786."),
+    ] = None,
     cache: Cache = None,
     no_cache: NoCache = False,
     debug: Debug = False,
@@ -91,6 +113,9 @@ def fit(
                 resume=resume,
                 overwrite=overwrite,
                 pack=pack,
+                backend=backend,
+                scheduler=scheduler,
+                time_limit=time_limit,
                 listener=listener,
             )
             page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), listener=listener).html

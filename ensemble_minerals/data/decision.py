@@ -17,9 +17,12 @@ class Decision:
         rows: Positions of the rows it learns from, shape (m,).
         targets: Branch of each of them, shape (m,).
         n_branches: Number of branches; every one has rows.
+        shares: What is learned in place of the branch alone, for a network that learns another's answers: how much of
+            each branch, shape (m, n_branches), rows sum to 1. Sampling and inner splits go by `targets`.
     """
 
     name: str
     rows: NDArray[np.intp]
     targets: NDArray[np.intp]
     n_branches: int
+    shares: NDArray[np.float64] | None = None

@@ -13,6 +13,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.errors import DataError
 
+TRAINING_FOLD = -3
+"""Fold of a row that is only ever trained on, where one hold-out takes the place of folds."""
+
 _SHUFFLES = 10
 _STEPS = 2000
 

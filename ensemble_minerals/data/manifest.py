@@ -73,7 +73,7 @@ class Manifest:
         given_group: Group named by the user's CSV; empty for none.
         split: ``"train"``, ``"test"`` or empty, as named by the user's CSV.
         row_group: Rows of one row group stay together in every split; -1 while unset.
-        fold: Cross-validation fold; -1 while unset.
+        fold: Cross-validation fold; -1 while unset. Less than that: of a part by itself, see `dataset.split`.
         status: A `Status`.
         reason: Why the status is not ok; empty otherwise.
         width: Width in pixels, upright; 0 for a file that was not read.

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import WeightsError
-from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy
+from ensemble_minerals.members.network import NetworkStrategy
+from ensemble_minerals.members.network_scorer import NetworkScorer
 from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
 
 

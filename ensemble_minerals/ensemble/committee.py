@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.oof import clipped_log
-from ensemble_minerals.members.network import NetworkScorer
+from ensemble_minerals.members.network_scorer import NetworkScorer
 from ensemble_minerals.members.scorer import FoldScorer, log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]

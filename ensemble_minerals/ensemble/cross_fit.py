@@ -10,28 +10,22 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
+from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.ensemble.checkpoints import load_task, save_task
-from ensemble_minerals.ensemble.committee import Blocks, side_by_side
-from ensemble_minerals.ensemble.network_tasks import (
-    count_epochs,
-    devices,
-    fit_network_fold,
-    read_logs,
-    watched,
-    work_folder,
-)
+from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.network_tasks import train_networks
 from ensemble_minerals.ensemble.oof import ProbabilityStore
-from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure
+from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure, OutOfTime, Shared
 from ensemble_minerals.errors import EnsembleMineralsError, FitError
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import NetworkStrategy
@@ -72,6 +66,7 @@ def cross_fit(
     checkpoint: Path | None = None,
     allow_failures: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    deadline: float | None = None,
 ) -> CrossFit:
     """Fit every member in every fold and collect what it predicts for the held-out rows.
 
@@ -86,6 +81,8 @@ def cross_fit(
         checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
         allow_failures: Leave failed members out instead of raising.
         progress: Called with (steps done, of all): one for each member in each fold, or the epochs of its network.
+        deadline: Seconds since the epoch after which no task begins; members that lack a fold then are left out,
+            but for one, if no other is complete.
 
     Raises:
         FitError: If a member failed and that is not allowed, or all failed.
@@ -108,15 +105,16 @@ def cross_fit(
 
     def report(under_way: int = 0) -> None:
         if progress:
-            done = sum(steps[name] for name, _ in outcomes)
-            progress(done + under_way, sum(steps.values()) * len(numbers))
+            done, total = sum(steps[name] for name, _ in outcomes), sum(steps.values()) * len(numbers)
+            # Separate specialists train more networks than their member counts for, and early stopping fewer epochs.
+            progress(done + min(under_way, max(total - done - 1, 0)), total)
 
     def take(results: Sequence[FittedFold | MemberFailure]) -> None:
         for result in results:
             outcomes[result.member, result.fold] = result
             if isinstance(result, FittedFold):
                 save_task(checkpoint, result)
-            elif not allow_failures:
+            elif not (allow_failures or isinstance(result, OutOfTime)):
                 raise FitError(
                     f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"
                     "Mend or remove the member, or leave failed members out with --allow-failures."
@@ -124,73 +122,88 @@ def cross_fit(
         report()
 
     report()
-    by_features: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
-    for member, fold in todo:
-        if not isinstance(member.strategy, NetworkStrategy):
-            by_features[member.features, fold].append(member)
-    # One BLAS thread a task: threads beyond the cores wait on each other, and sums keep one order whatever n_jobs.
-    with threadpool_limits(1):
-        run = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator_unordered")
-        for results in run(
-            delayed(fit_fold)(same, [blocks[name] for name in features], y, groups, folds, fold, classes)
-            for (features, fold), same in by_features.items()
-        ):
-            take(results)
-    networks = [(member, fold) for member, fold in todo if isinstance(member.strategy, NetworkStrategy)]
-    if networks:
-        _train_networks(networks, blocks, y, groups, folds, classes, n_jobs, checkpoint, take, report)
+    shared = Shared(blocks, y, groups, folds, classes, n_jobs)
+
+    def run(tasks: Sequence[tuple[Member, int]], until: float | None) -> None:
+        _fit_heads(tasks, shared, until, take)
+        networks = [task for task in tasks if isinstance(task[0].strategy, NetworkStrategy)]
+        if networks:
+            train_networks(networks, shared, until, checkpoint, take, report)
+
+    run(todo, deadline)
+    if (spared := _spare(members, outcomes, numbers)) is not None:
+        missing = [fold for fold in numbers if isinstance(outcomes[spared.name, fold], OutOfTime)]
+        run([(spared, fold) for fold in missing], None)
     return _collect(members, outcomes, numbers, folds, names)
 
 
-def _train_networks(
+def _fit_heads(
     tasks: Sequence[tuple[Member, int]],
-    blocks: Blocks,
+    shared: Shared,
+    deadline: float | None,
+    take: Callable[[Sequence[FittedFold | MemberFailure]], None],
+) -> None:
+    """Fit members on features; those on the same features in one task a fold."""
+    by_features: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
+    for member, fold in tasks:
+        if not isinstance(member.strategy, NetworkStrategy):
+            by_features[member.features, fold].append(member)
+    used = dict.fromkeys(name for features, _ in by_features for name in features)
+    calls = [
+        delayed(fit_task)(
+            same,
+            fold,
+            deadline,
+            shared.y,
+            shared.groups,
+            shared.folds,
+            shared.classes,
+            *(shared.blocks[name] for name in features),
+        )
+        for (features, fold), same in by_features.items()
+    ]
+    arrays = [*shared.rows, *(shared.blocks[name] for name in used)]
+    with single_thread, closing(unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)) as found:
+        for results in found:
+            take(results)
+
+
+def fit_task(
+    members: Sequence[Member],
+    fold: int,
+    deadline: float | None,
     y: NDArray[np.intp],
     groups: NDArray[np.intp],
     folds: NDArray[np.intp],
     classes: NDArray[Any],
-    n_jobs: int,
-    checkpoint: Path | None,
-    take: Callable[[Sequence[FittedFold | MemberFailure]], None],
-    report: Callable[[int], None],
-) -> None:
-    """Train networks, each in a process of its own: several on the cores of a processor, or one on each GPU."""
-    places = devices()
-    on_gpus = places[0] != "cpu"
-    at_once = min(len(tasks), len(places) if on_gpus else n_jobs)
-    n_threads = max(1, n_jobs // at_once)
-    works = [work_folder(checkpoint, member.name, fold) for member, fold in tasks]
-    open_works = {
-        (member.name, fold): work
-        for (member, fold), work in zip(tasks, works, strict=True)
-        if work is not None
-    }
+    *matrices: FloatMatrix,
+) -> list[FittedFold | MemberFailure]:
+    """`fit_fold` as a task: arrays are arguments of their own, a late one is not begun, and it keeps to one core."""
+    if deadline is not None and time.time() > deadline:
+        return [OutOfTime(member.name, fold) for member in members]
+    with single_thread:
+        return fit_fold(members, matrices, y, groups, folds, fold, classes)
 
-    def taken(results: Sequence[FittedFold | MemberFailure]) -> None:
-        for result in results:
-            work = open_works.pop((result.member, result.fold), None)
-            if work is not None and isinstance(result, FittedFold):
-                result.logs = read_logs(work)
-        take(results)
 
-    run = Parallel(n_jobs=at_once, return_as="generator_unordered")
-    with watched(lambda: sum(count_epochs(work) for work in list(open_works.values())), report):
-        for results in run(
-            delayed(fit_network_fold)(
-                member,
-                side_by_side(blocks, member.features),
-                y,
-                groups,
-                folds,
-                fold,
-                classes,
-                work=work,
-                n_threads=n_threads,
-                device=places[number % len(places)],
-            )
-            for number, ((member, fold), work) in enumerate(zip(tasks, works, strict=True))
-        ):
-            taken(results)
+def _spare(
+    members: Sequence[Member],
+    outcomes: Mapping[tuple[str, int], FittedFold | MemberFailure],
+    numbers: Sequence[int],
+) -> Member | None:
+    """The member that is fitted though time is up, as no other is complete; None if there is no need."""
+
+    def done(member: Member) -> int:
+        return sum(isinstance(outcomes[member.name, fold], FittedFold) for fold in numbers)
+
+    late = [
+        member
+        for member in members
+        if any(isinstance(outcomes[member.name, fold], OutOfTime) for fold in numbers)
+        and all(isinstance(outcomes[member.name, fold], FittedFold | OutOfTime) for fold in numbers)
+    ]
+    if not late or any(done(member) == len(numbers) for member in members):
+        return None
+    return max(late, key=lambda member: (not isinstance(member.strategy, NetworkStrategy), done(member)))
 
 
 def fit_fold(

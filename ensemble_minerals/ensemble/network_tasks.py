@@ -4,24 +4,93 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import numpy as np
+from joblib import delayed
 from numpy.typing import NDArray
 
+from ensemble_minerals.clusters import is_remote, unordered
 from ensemble_minerals.ensemble.checkpoints import task_path
-from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure
+from ensemble_minerals.ensemble.committee import side_by_side
+from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure, OutOfTime, Shared
 from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.members.network import NetworkStrategy
+from ensemble_minerals.members.network_scorer import NetworkScorer
 
 FloatMatrix = NDArray[np.floating[Any]]
 
 _GLANCE = 1.0
 """Seconds between two looks at the logs of networks in training."""
+
+
+def train_networks(
+    tasks: Sequence[tuple[Member, int]],
+    shared: Shared,
+    deadline: float | None,
+    checkpoint: Path | None,
+    take: Callable[[Sequence[FittedFold | MemberFailure]], None],
+    report: Callable[[int], None],
+) -> None:
+    """Train networks, each in a process of its own: several on the cores of a processor, or one on each GPU."""
+    places, remote = devices(), is_remote()
+    on_gpus = places[0] != "cpu" and not remote
+    at_once = min(len(tasks), len(places) if on_gpus else shared.n_jobs)
+    n_threads = max(1, shared.n_jobs // at_once)
+    works = [work_folder(checkpoint, member.name, fold) for member, fold in tasks]
+    open_works = {
+        (member.name, fold): work
+        for (member, fold), work in zip(tasks, works, strict=True)
+        if work is not None
+    }
+
+    def taken(results: Sequence[FittedFold | MemberFailure]) -> None:
+        for result in results:
+            work = open_works.pop((result.member, result.fold), None)
+            if work is not None and isinstance(result, FittedFold):
+                result.logs = read_logs(work)
+            if remote and isinstance(result, FittedFold) and isinstance(result.scorer, NetworkScorer):
+                result.scorer = replace(result.scorer, device=places[0])  # it answers here from now on
+        take(results)
+
+    matrices = {member.features: side_by_side(shared.blocks, member.features) for member, _ in tasks}
+    calls = [
+        delayed(train_task)(
+            member,
+            matrices[member.features],
+            shared.y,
+            shared.groups,
+            shared.folds,
+            fold,
+            shared.classes,
+            deadline=deadline,
+            work=work,
+            n_threads=n_threads,
+            device=None if remote else places[number % len(places)],
+        )
+        for number, ((member, fold), work) in enumerate(zip(tasks, works, strict=True))
+    ]
+    arrays = [*shared.rows, *matrices.values()]
+    with (
+        watched(lambda: sum(count_epochs(work) for work in list(open_works.values())), report),
+        closing(unordered(calls, n_jobs=at_once, shared=arrays)) as found,
+    ):
+        for results in found:
+            taken(results)
+
+
+def train_task(
+    member: Member, *arrays: Any, deadline: float | None, device: str | None, **settings: Any
+) -> list[FittedFold | MemberFailure]:
+    """`fit_network_fold` as a task; without a device it takes the first of the machine where it runs."""
+    if deadline is not None and time.time() > deadline:
+        return [OutOfTime(member.name, arrays[4])]
+    return fit_network_fold(member, *arrays, device=device or devices()[0], **settings)
 
 
 def fit_network_fold(

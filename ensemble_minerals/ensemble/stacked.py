@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -16,18 +16,20 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
-from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_task
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
 from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
-from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy, average_scorers
+from ensemble_minerals.members.network import NetworkStrategy
+from ensemble_minerals.members.network_scorer import NetworkScorer, average_scorers
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.scorer import FoldScorer, log_normalize
 
@@ -60,6 +62,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         n_jobs: Concurrent tasks.
         checkpoint: Folder where finished tasks are kept, for one set of inputs.
         progress: Called with (done, total) members x folds.
+        deadline: When members that have not begun are left out, see `cross_fit`.
         random_state: Seed of the folds.
 
     Attributes:
@@ -92,6 +95,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         n_jobs: int = 1,
         checkpoint: Path | None = None,
         progress: Callable[[int, int], None] | None = None,
+        deadline: float | None = None,
         random_state: int = 0,
     ) -> None:
         self.members = members
@@ -105,6 +109,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.n_jobs = n_jobs
         self.checkpoint = checkpoint
         self.progress = progress
+        self.deadline = deadline
         self.random_state = random_state
 
     def fit(
@@ -162,6 +167,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             checkpoint=self.checkpoint,
             allow_failures=self.allow_failures,
             progress=self.progress,
+            deadline=self.deadline,
         )
         self.store_, self.failures_ = fitted.store, fitted.failures
         self.notes_, self.seconds_ = fitted.notes, fitted.seconds
@@ -204,13 +210,14 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         for member in members:
             if not isinstance(member.strategy, NetworkStrategy):
                 by_features.setdefault(member.features, []).append(member)
-        with threadpool_limits(1):
-            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fit_fold)(
-                    same, [blocks[name] for name in features], y, groups, self.folds_, -1, self.classes_
-                )
-                for features, same in by_features.items()
-            )
+        rows = (y, groups, self.folds_, self.classes_)
+        calls = [
+            delayed(fit_task)(same, -1, None, *rows, *(blocks[name] for name in features))
+            for features, same in by_features.items()
+        ]
+        used = [blocks[name] for name in dict.fromkeys(name for features in by_features for name in features)]
+        with single_thread:
+            results = list(unordered(calls, n_jobs=self.n_jobs, shared=[*rows, *used], threads=True))
         results += [
             fit_network_fold(
                 member,

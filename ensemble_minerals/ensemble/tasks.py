@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.members.base import Strategy
-from ensemble_minerals.members.network import NetworkScorer, NetworkStrategy
+from ensemble_minerals.members.network import NetworkStrategy
+from ensemble_minerals.members.network_scorer import NetworkScorer
 from ensemble_minerals.members.scorer import FoldScorer
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -44,6 +46,13 @@ class MemberFailure:
     reason: str
 
 
+@dataclass(frozen=True)
+class OutOfTime(MemberFailure):
+    """A member whose fit in a fold would have begun after the time limit."""
+
+    reason: str = "time limit"
+
+
 @dataclass
 class FittedFold:
     """One member in one fold.
@@ -65,3 +74,29 @@ class FittedFold:
     notes: tuple[str, ...]
     seconds: float
     logs: tuple[list[dict[str, Any]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all tasks of a cross-fit are given.
+
+    Attributes:
+        blocks: Feature matrices by name, (n, n_features) each.
+        y: Class positions, (n,).
+        groups: Row groups, (n,).
+        folds: Fold of each row, (n,).
+        classes: Labels of the positions.
+        n_jobs: Concurrent tasks.
+    """
+
+    blocks: Mapping[str, FloatMatrix]
+    y: NDArray[np.intp]
+    groups: NDArray[np.intp]
+    folds: NDArray[np.intp]
+    classes: NDArray[Any]
+    n_jobs: int
+
+    @property
+    def rows(self) -> tuple[NDArray[Any], ...]:
+        """What there is besides features."""
+        return self.y, self.groups, self.folds, self.classes

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.stacking import CANDIDATES
+from ensemble_minerals.ensemble.tasks import Member
 
 FULL = "full"
 """Name of the arm that all others are compared with: what `fit` would save."""

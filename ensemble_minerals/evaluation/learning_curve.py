@@ -42,7 +42,7 @@ def learning_curve(
         blocks: Feature matrices by name, each (n, n_features).
         y: (n,) class positions.
         groups: (n,) row groups.
-        folds: (n,) folds; groups do not straddle them.
+        folds: (n,) folds; groups do not straddle them. Rows of a negative fold are only trained on.
         classes: Labels of the positions.
         whole: (M, n, K) out-of-fold probabilities of the same members trained on all training rows.
         shares: Parts to train on, ascending, below 1.
@@ -54,7 +54,8 @@ def learning_curve(
         ``log_loss`` with group-bootstrap intervals; ``last_step``: the paired gain in accuracy of the last point
         over the one before; ``notes`` on shares that could not be trained.
     """
-    numbers = np.unique(folds)
+    held_out = folds >= 0
+    numbers = np.unique(folds[held_out])
     rank = _joining_rank(y, groups, folds, seed)
     tasks = [(share, int(fold)) for share in shares for fold in numbers]
     with threadpool_limits(1):
@@ -74,12 +75,12 @@ def learning_curve(
         for fold, result in own.items():
             proba[folds == fold] = result
         answered[share] = (
-            proba,
+            proba[held_out],
             float(np.mean([(rank[fold][folds != fold] <= share).sum() for fold in numbers])),
         )
     everything = float(np.mean([(folds != fold).sum() for fold in numbers]))
-    answered[1.0] = np.asarray(whole.mean(axis=0)), everything
-    return _summarize(members, answered, y, groups, notes, seed)
+    answered[1.0] = np.asarray(whole[:, held_out].mean(axis=0)), everything
+    return _summarize(members, answered, y[held_out], groups[held_out], notes, seed)
 
 
 def _joining_rank(
@@ -90,7 +91,7 @@ def _joining_rank(
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     label = y[first]
     order = np.random.default_rng(seed).permutation(len(label))
-    for fold in np.unique(folds):
+    for fold in np.unique(folds[folds >= 0]):
         rank = np.zeros(len(label))
         for k in np.unique(label):
             own = [g for g in order if label[g] == k and folds[first[g]] != fold]

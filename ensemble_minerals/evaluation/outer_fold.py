@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.ensemble.committee import Blocks
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.stacking import MetaLearner
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.evaluation.arms import (
     BUDGET,
@@ -166,7 +166,8 @@ class OuterFold:
             ensemble.seconds_,
             {member.name: milliseconds for member in members},
             {
-                member.name: sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values()) / 1e6
+                member.name: sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values())
+                / 1e6
                 for member in committee.members
             },
             frozenset(m.name for m in committee.members if all(part.is_linear for part in m.matrices.parts)),

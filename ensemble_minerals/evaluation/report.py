@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
+from ensemble_minerals.data.images import decode
+from ensemble_minerals.errors import ImageError
 from ensemble_minerals.evaluation import page, plots
 from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.evaluation.heatmaps import as_address, overlay, shrink
 from ensemble_minerals.evaluation.page import thumbnails, write_page
 from ensemble_minerals.evaluation.tables import write_tables
 from ensemble_minerals.evaluation.wording import SCORES, show, span
@@ -22,6 +28,7 @@ SUSPECTS, CLUSTERS, OF_A_CLUSTER = 18, 12, 6
 
 _PICTURE_CHARACTERS = 4_200_000  # of all data addresses together, so that the page stays below 6 MB
 _SIDES = (208, 176, 144, 112, 88)  # px of a thumbnail's longer side: large where there are few
+_HEATED = 176  # px of the longer side of a photo with its heat-map
 _CHARACTERS_A_PIXEL = 0.45  # of a square of that side, measured on photos of specimens with a margin
 
 TITLES = {
@@ -57,6 +64,8 @@ def draw_report(
     folder: Path,
     *,
     files: Mapping[str, Path],
+    heats: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    heat_note: str = "",
     n_threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Path, Path]:
@@ -67,6 +76,8 @@ def draw_report(
         answers: The rows it was made of.
         folder: Where the report goes.
         files: Where the photo of each path is; empty for a page without pictures.
+        heats: Heat-map of the answer to some of the photos, by path, in [0, 1].
+        heat_note: What the heat-maps show, or why there are none.
         n_threads: Threads that decode.
         progress: Called with (pictures done, of all).
 
@@ -94,12 +105,26 @@ def draw_report(
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
             tables=tables,
             pictures=_pictures(analysis, files, n_threads, progress),
+            heated=_heated(files, heats or {}),
+            heat_note=heat_note,
             shown={"suspects": SUSPECTS, "clusters": CLUSTERS, "of_a_cluster": OF_A_CLUSTER},
             score_words=SCORES,
             show=show,
             span=span,
         )
     return folder / PAGE, folder / DATA
+
+
+def worst_photos(analysis: Mapping[str, Any], most: int) -> dict[str, str]:
+    """The worst of the wrongly answered photos that the page shows, with the answer to each.
+
+    Args:
+        analysis: Of `error_analysis.analyze`.
+        most: How many at most; the classes take turns.
+    """
+    sheets = [[photo for photo in sheet["worst"] if not photo["right"]] for sheet in analysis["sheets"]]
+    turns = (photo for turn in zip_longest(*sheets) for photo in turn if photo is not None)
+    return {photo["path"]: photo["answer"] for photo in islice(turns, most)}
 
 
 def _pictures(
@@ -123,6 +148,18 @@ def _pictures(
         if progress is not None:
             progress(len(pictures), len(paths))
     return pictures
+
+
+def _heated(files: Mapping[str, Path], heats: Mapping[str, NDArray[np.floating[Any]]]) -> dict[str, str]:
+    """The photos that have a heat-map, with it; those that can no longer be read are left out."""
+    addresses = {}
+    for path, heat in heats.items():
+        try:
+            photo = decode(files[path], at_least=_HEATED)
+        except ImageError:
+            continue
+        addresses[path] = as_address(overlay(shrink(photo.pixels, _HEATED), heat))
+    return addresses
 
 
 def _shown_paths(analysis: Mapping[str, Any]) -> Iterator[str]:

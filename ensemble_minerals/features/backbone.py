@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -17,11 +17,13 @@ from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features import processor
 from ensemble_minerals.features.agreement import Precision
 from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
+from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.source import JSON, fingerprint_of
 from ensemble_minerals.features.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
 
 if TYPE_CHECKING:
+    from ensemble_minerals.networks.activation import ForwardPass
     from ensemble_minerals.networks.taps import TappedNetwork
 
 FORMAT = 1
@@ -84,10 +86,12 @@ class BackboneSource:
         self._weights_source.local_file(base_dir)
         self._known: Card | None = None
         self._engine: engines.Engine | None = None
+        self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_engine": None, "_lock": None}
+        """Another process, which may be another machine, finds out by itself what its processor is quick at."""
+        return self.__dict__ | {"_known": None, "_engine": None, "_network": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -167,6 +171,21 @@ class BackboneSource:
                     self._engine = engines.TorchEngine(self._load()[0], precision, card.device)
             return self._engine
 
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """See `Explainable`."""
+        return tuple(self._card().layers)
+
+    def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
+        """See `Explainable`: the network in PyTorch and float32, stopped at its tapped layers."""
+        from ensemble_minerals.networks.activation import open_taps
+
+        with self._lock:
+            if self._network is None:
+                self._network = self._load()[0]
+        pixels = np.stack(list(draw_views(photo, self._views, self._network.size)))
+        return open_taps(self._network, pixels, *view_places(self._views, photo))
+
     def megabytes(self) -> float:
         """Size of the weights in float32, the classifier's not counted."""
         return self._card().megabytes
@@ -228,6 +247,8 @@ class BackboneSource:
             keep_card(self._folder(self._cache_dir), card, save)
         if choice.model is None or self._cache_dir is None:
             self._engine = choice.engine
+        if choice.name == "torch" and choice.device == "cpu":
+            self._network = network
         return card
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
@@ -272,6 +293,7 @@ class BackboneSource:
         return cache_dir / "networks" / fingerprint_of(request)
 
 
+@cache
 def _versions() -> dict[str, JSON]:
     """Versions of what takes part in the numbers; None where it is not installed."""
     found: dict[str, JSON] = {}

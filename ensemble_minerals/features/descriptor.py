@@ -16,20 +16,22 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from skimage.color import rgb2lab
 
+from ensemble_minerals.features.color import lab_of
 from ensemble_minerals.features.histograms import histogram, joint_histogram
 from ensemble_minerals.features.source import JSON, fingerprint_of
 from ensemble_minerals.features.texture import (
     blur,
+    box_mean,
+    closing,
     local_binary_patterns,
+    opening,
     scale_statistics,
     slopes,
     weighted_mean,
 )
 
-# Raise it with any change here, in texture.py or in histograms.py that moves a number.
+# Raise it with any change here, in color.py, histograms.py or texture.py that moves a number.
 DESCRIPTOR_VERSION = 1
 N_FEATURES = 1464
 
@@ -75,7 +77,7 @@ class ColorTextureSource:
     @cached_property
     def facts(self) -> Mapping[str, JSON]:
         """Everything that decides the numbers."""
-        libraries = ("numpy", "pillow", "scikit-image", "scipy")
+        libraries = ("numpy", "pillow")
         return {
             "kind": "color_texture",
             "version": DESCRIPTOR_VERSION,
@@ -108,7 +110,7 @@ def _describe(photo: NDArray[np.uint8]) -> _Doubles:
     """All features of one photo, shape (n_features,)."""
     picture = _fitted(photo)
     small = picture.reduce(2)
-    lab = np.ascontiguousarray(rgb2lab(np.asarray(small)).transpose(2, 0, 1), dtype=np.float32)
+    lab = lab_of(np.asarray(small)).astype(np.float32)
     hsv = np.asarray(small.convert("HSV"), dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
     weights = _weights(lab)
     planes = lab / np.array([100, 60, 60], np.float32)[:, None, None]
@@ -153,7 +155,7 @@ def _weights(lab: _Floats) -> _Floats:
     squared = [
         sum(share[c] * np.square(lab[c] - color[c]) for c in range(3)) for color in colors.astype(np.float32)
     ]
-    distance = ndimage.uniform_filter(np.sqrt(np.min(squared, axis=0)), 5)
+    distance = box_mean(np.sqrt(np.min(squared, axis=0)))
     foreground = (np.clip((distance - 6) / 12, 0, 1) + np.float32(0.05)) * (center + np.float32(0.1))
     weights: _Floats = np.stack([center / center.sum(), foreground / foreground.sum()])
     return weights
@@ -197,8 +199,8 @@ def _gloss(hsv: _Floats, weights: _Floats) -> list[_Doubles]:
     """Highlights, deep shadows, and how far small bright and dark spots stand out."""
     flat = weights.reshape(2, -1)
     saturation, value = hsv[1].ravel(), hsv[2].ravel()
-    spots = (hsv[2] - ndimage.grey_opening(hsv[2], (5, 5))).ravel()
-    pits = (ndimage.grey_closing(hsv[2], (5, 5)) - hsv[2]).ravel()
+    spots = (hsv[2] - opening(hsv[2])).ravel()
+    pits = (closing(hsv[2]) - hsv[2]).ravel()
     highlight = ((value > 0.92) & (saturation < 0.15)).astype(np.float32)
     shadow = (value < 0.12).astype(np.float32)
     return [

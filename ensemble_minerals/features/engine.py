@@ -8,11 +8,12 @@ taken and the reason noted.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -96,16 +97,16 @@ class OpenVINOEngine:
             precision: Of the computation.
             n_features: Length of the vectors.
         """
-        compiled = _core().compile_model(
-            str(model) if isinstance(model, Path) else model,
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "THROUGHPUT",
-                "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
-                "INFERENCE_NUM_THREADS": processor.cores(),
-                "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
-            },
-        )
+        options = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+            "INFERENCE_NUM_THREADS": processor.cores(),
+            "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
+        }
+        if isinstance(model, Path):
+            compiled = _compiled(model, model.with_suffix(f".{precision}.blob"), options)
+        else:
+            compiled = _core().compile_model(model, "CPU", options)
         self._n_features = n_features
         self._queue = _openvino().AsyncInferQueue(compiled)
         self._queue.set_callback(_keep)
@@ -121,6 +122,25 @@ class OpenVINOEngine:
             finally:
                 self._queue.wait_all()
         return matrix
+
+
+def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
+    """Compile a saved model, or take up what an earlier run compiled, in half the time and to the same numbers.
+
+    Args:
+        model: What `save` wrote.
+        kept: Where the compiled form is kept; made if it is not there, or is damaged.
+        options: Of the compilation.
+    """
+    if kept.is_file():
+        with suppress(RuntimeError, OSError):  # OpenVINO refuses what it cannot use
+            return _core().import_model(kept.read_bytes(), "CPU", options)
+    compiled = _core().compile_model(str(model), "CPU", options)
+    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}.{threading.get_ident()}")
+    with suppress(OSError):  # a cache that cannot be written to is none
+        unfinished.write_bytes(compiled.export_model().getvalue())
+        unfinished.replace(kept)
+    return compiled
 
 
 def _keep(request: Any, place: tuple[NDArray[np.float32], int]) -> None:

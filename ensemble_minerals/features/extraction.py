@@ -108,8 +108,8 @@ def extract_features(
         raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
     if len(set(names)) < len(names):
         raise ValueError(f"sources are named {names}, their names should differ")
-    features = {source.name: _allocate(len(paths), source, out) for source in sources}
-    tasks = _find_tasks(paths, image_ids, sources, features, store)
+    features = {source.name: allocate(len(paths), source, out) for source in sources}
+    tasks = find_tasks(paths, image_ids, sources, features, store)
     collector = _Collector(sources, features, store)
     decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
     done = 0
@@ -129,8 +129,15 @@ def extract_features(
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One content that some sources have not seen, and where its features go."""
+class Task:
+    """One content that some sources have not seen, and where its features go.
+
+    Attributes:
+        path: A file that holds it.
+        image_id: Its digest, or "".
+        positions: Of all photos that hold it.
+        lacking: The sources.
+    """
 
     path: Path
     image_id: str
@@ -142,7 +149,7 @@ class _Task:
 class _Prepared:
     """A task's photo, decoded, and seen by the sources that run beside the decoders."""
 
-    task: _Task
+    task: Task
     pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     seen: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: ImageError | None = None
@@ -189,7 +196,7 @@ class _Collector:
         self.seconds[source.name] += time.perf_counter() - started
         return values
 
-    def _keep(self, source: FeatureSource, tasks: Sequence[_Task], values: NDArray[np.float32]) -> None:
+    def _keep(self, source: FeatureSource, tasks: Sequence[Task], values: NDArray[np.float32]) -> None:
         expected = (len(tasks), source.n_views, source.n_features)
         if values.shape != expected:
             raise ValueError(f"source {source.name} gave features of shape {values.shape}, not {expected}")
@@ -207,7 +214,8 @@ class _Collector:
             self.store.put(ids, source.fingerprint, values[kept], source.facts)
 
 
-def _allocate(n_photos: int, source: FeatureSource, out: Path | None) -> NDArray[np.float32]:
+def allocate(n_photos: int, source: FeatureSource, out: Path | None = None) -> NDArray[np.float32]:
+    """Room for the features of photos, in memory or as a memory map in a folder."""
     shape = (n_photos, source.n_views, source.n_features)
     if out is None or not n_photos:
         return np.empty(shape, dtype=np.float32)
@@ -216,13 +224,13 @@ def _allocate(n_photos: int, source: FeatureSource, out: Path | None) -> NDArray
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
 
-def _find_tasks(
+def find_tasks(
     paths: Sequence[Path],
     image_ids: Sequence[str],
     sources: Sequence[FeatureSource],
     features: Mapping[str, NDArray[np.float32]],
     store: FeatureStore | None,
-) -> list[_Task]:
+) -> list[Task]:
     """Fetch what the store has; what it lacks becomes tasks, in the order of the photos."""
     found = {
         source.name: np.zeros(len(paths), dtype=bool)
@@ -230,7 +238,7 @@ def _find_tasks(
         else store.get_into(features[source.name], image_ids, source.fingerprint)
         for source in sources
     }
-    tasks: dict[str | int, _Task] = {}
+    tasks: dict[str | int, Task] = {}
     for position, (path, image_id) in enumerate(zip(paths, image_ids, strict=True)):
         key = image_id or position
         if key in tasks:
@@ -238,12 +246,12 @@ def _find_tasks(
             continue
         lacking = [source for source in sources if not found[source.name][position]]
         if lacking:
-            tasks[key] = _Task(path, image_id, [position], lacking)
+            tasks[key] = Task(path, image_id, [position], lacking)
     return list(tasks.values())
 
 
 def _prefetch(
-    prepare: Callable[[_Task], _Prepared], tasks: Sequence[_Task], n_threads: int
+    prepare: Callable[[Task], _Prepared], tasks: Sequence[Task], n_threads: int
 ) -> Generator[_Prepared, None, None]:
     """Prepare tasks in threads, in order, never more than `AHEAD` before they are asked for."""
     with ExitStack() as stack:
@@ -257,7 +265,7 @@ def _prefetch(
             yield prepared
 
 
-def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: _Task) -> _Prepared:
+def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Task) -> _Prepared:
     """Decode a photo at the sizes its sources need, and show it to those of one thread."""
     prepared = _Prepared(task)
     started = time.perf_counter()
@@ -278,7 +286,7 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: _Ta
     return prepared
 
 
-def _pictures(decode_photo: Callable[..., Photo], task: _Task) -> dict[int, NDArray[np.uint8]]:
+def _pictures(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArray[np.uint8]]:
     """The photo's pixels by decode side.
 
     A large photo is decoded once for each side that is asked for: were the smaller picture made from the

@@ -19,7 +19,16 @@ def cores() -> int:
     """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(count, _quota()))
+    return max(1, min(count, _quota(), *_share))
+
+
+def share(count: int) -> None:
+    """Let this process use no more cores than these: a cluster runs several workers on one machine."""
+    _share[:] = [count]
+
+
+_share: list[int] = []
+"""Cores that a cluster gave this worker; empty where there is no cluster."""
 
 
 def _quota() -> int:

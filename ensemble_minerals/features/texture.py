@@ -43,6 +43,39 @@ def _blur_columns(plane: _Floats) -> _Floats:
     return blurred
 
 
+def box_mean(plane: _Floats, size: int = 5) -> _Floats:
+    """Mean over the square of an odd size around each pixel, the plane mirrored at its borders."""
+    down = _box_of_columns(plane, size)
+    return _box_of_columns(down.T, size).T
+
+
+def _box_of_columns(plane: _Floats, size: int) -> _Floats:
+    half, n = size // 2, len(plane)
+    padded = np.concatenate((plane[:half][::-1], plane, plane[::-1][:half])).astype(np.float64)
+    steps = np.empty(plane.shape)
+    steps[0] = sum(padded[:size])
+    steps[1:] = padded[size:] - padded[: n - 1]
+    return (np.cumsum(steps, axis=0) / size).astype(np.float32)
+
+
+def opening(plane: _Floats, size: int = 5) -> _Floats:
+    """The plane without bright spots that are smaller than a square of an odd size."""
+    return _extreme(_extreme(plane, np.minimum, size), np.maximum, size)
+
+
+def closing(plane: _Floats, size: int = 5) -> _Floats:
+    """The plane without dark spots that are smaller than a square of an odd size."""
+    return _extreme(_extreme(plane, np.maximum, size), np.minimum, size)
+
+
+def _extreme(plane: _Floats, which: np.ufunc, size: int) -> _Floats:
+    """Smallest or largest value of the square around each pixel."""
+    for _ in range(2):
+        n, padded = len(plane), np.pad(plane, ((size // 2, size // 2), (0, 0)), mode="edge")
+        plane = which.reduce([padded[start : start + n] for start in range(size)]).T
+    return plane
+
+
 def slopes(plane: _Floats) -> tuple[_Floats, _Floats]:
     """Differences from pixel to pixel, downwards and across, both of the plane's shape."""
     return _slope_of_columns(plane), _slope_of_columns(plane.T).T

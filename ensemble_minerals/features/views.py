@@ -62,16 +62,20 @@ def draw_views(photo: NDArray[np.uint8], names: Sequence[str], size: int) -> Ite
         yield np.ascontiguousarray(drawn[base][:, ::-1]) if name != base else drawn[base]
 
 
+def view_box(name: str, width: int, height: int) -> tuple[float, float, float, float]:
+    """What a view shows of a photo: left, top, right and bottom in pixels; beyond the photo where it is padded."""
+    base = name.removesuffix("_flip")
+    if base == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = max(width, height) if base == "pad" else min(width, height) * (DETAIL if base == "detail" else 1.0)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
 def _draw(image: Image.Image, base: str, size: int) -> NDArray[np.uint8]:
     if base == "pad":
         return _padded(image, size)
-    width, height = image.size
-    if base == "squash":
-        box = (0.0, 0.0, float(width), float(height))
-    else:
-        side = min(width, height) * (DETAIL if base == "detail" else 1.0)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
+    box = view_box(base, *image.size)
     return np.asarray(
         image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
     )

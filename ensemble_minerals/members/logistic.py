@@ -77,30 +77,38 @@ _STEPS_ON_BOUND = 20
 
 
 class _Stack:
-    """The stacked problem: parameters of shape (d + 1, n_columns), the last row being the intercepts."""
+    """The stacked problem: parameters of shape (n_columns, d + 1), the last of each row being the intercept.
+
+    Rows of photos run along the last axis of everything: sums over a node's few branches are then sums of long
+    vectors, and both products are of a few rows with X as it lies in memory.
+    """
 
     def __init__(self, X: FloatMatrix, problems: Sequence[LogisticProblem], C: float) -> None:
         self.X = X
-        self.squares = X**2
         self.problems = problems
         self.C = C
         ends = np.cumsum([problem.n_columns for problem in problems])
         self.n_columns = int(ends[-1])
         self.blocks = [slice(int(e) - p.n_columns, int(e)) for e, p in zip(ends, problems, strict=True)]
-        self.targets = np.zeros((len(X), self.n_columns))
+        self.binary = np.array([b.start for b in self.blocks if b.stop - b.start == 1], dtype=np.intp)
+        self.several = [block for block in self.blocks if block.stop - block.start > 1]
+        self.targets = np.zeros((self.n_columns, len(X)))
+        self.weights = np.empty((self.n_columns, len(X)))
         for problem, block in zip(problems, self.blocks, strict=True):
+            self.weights[block] = problem.weights
             if problem.n_branches == 2:
-                self.targets[:, block.start] = problem.targets == 1
+                self.targets[block] = problem.targets == 1
             else:
                 known = np.flatnonzero(problem.targets >= 0)
-                self.targets[known, block.start + problem.targets[known]] = 1.0
+                self.targets[block.start + problem.targets[known], known] = 1.0
 
     def minimize(self, tol: float, max_iter: int) -> tuple[FloatMatrix, int]:
         """The solution and the number of steps it took."""
-        parameters = np.zeros((self.X.shape[1] + 1, self.n_columns))
+        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1))
+        squares = self.X**2
         n_steps = 0
         for bound, limit in ((True, min(_STEPS_ON_BOUND, max_iter)), (False, max_iter)):
-            scale = self.scale(parameters, bound=bound)
+            scale = self.scale(parameters, squares, bound=bound)
             result = scipy.optimize.minimize(
                 self.objective,
                 (parameters / scale).ravel(),
@@ -115,50 +123,52 @@ class _Stack:
 
     def split(self, parameters: FloatMatrix) -> list[tuple[FloatMatrix, FloatMatrix]]:
         """Weight and bias of each problem."""
-        return [(parameters[:-1, block], parameters[-1, block]) for block in self.blocks]
+        return [(parameters[block, :-1].T, parameters[block, -1]) for block in self.blocks]
 
     def logits(self, parameters: FloatMatrix) -> FloatMatrix:
-        product: FloatMatrix = self.X @ parameters[:-1] + parameters[-1]
+        """Log-odds of all rows, shape (n_columns, n)."""
+        product: FloatMatrix = np.ascontiguousarray(parameters[:, :-1]) @ self.X.T
+        product += parameters[:, -1:]
         return product
 
-    def scale(self, parameters: FloatMatrix, *, bound: bool) -> FloatMatrix:
+    def answers(self, logits: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+        """Losses and probabilities of all columns, both of the shape of the logits."""
+        losses, proba = np.empty_like(logits), np.empty_like(logits)
+        if self.binary.size:
+            odds = logits[self.binary]
+            small = np.exp(-np.abs(odds))
+            losses[self.binary] = np.maximum(odds, 0.0) + np.log1p(small) - self.targets[self.binary] * odds
+            proba[self.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
+        for block in self.several:
+            shifted = logits[block] - logits[block].max(axis=0)
+            exponential = np.exp(shifted)
+            total = exponential.sum(axis=0)
+            losses[block] = self.targets[block] * (np.log(total) - shifted)
+            proba[block] = exponential / total
+        return losses, proba
+
+    def scale(self, parameters: FloatMatrix, squares: FloatMatrix, *, bound: bool) -> FloatMatrix:
         """Inverse square root of the Hessian's diagonal, or of its bound, same shape as the parameters."""
-        curvature = np.empty((len(self.X), self.n_columns))
-        logits = self.logits(parameters)
-        for problem, block in zip(self.problems, self.blocks, strict=True):
-            if bound:
-                variance = np.full((len(self.X), problem.n_columns), 0.25)
-            else:
-                proba = np.exp(branch_log_proba(logits[:, block]))[:, -problem.n_columns :]
-                variance = proba * (1.0 - proba)
-            curvature[:, block] = variance * problem.weights[:, None]
+        if bound:
+            curvature = 0.25 * self.weights
+        else:
+            _, proba = self.answers(self.logits(parameters))
+            curvature = proba * (1.0 - proba) * self.weights
         scale = np.empty_like(parameters)
-        scale[:-1] = 1.0 / np.sqrt(self.squares.T @ curvature + 1.0 / self.C)
-        scale[-1] = 1.0 / np.sqrt(curvature.sum(axis=0) + 1e-6)
+        scale[:, :-1] = 1.0 / np.sqrt(curvature @ squares + 1.0 / self.C)
+        scale[:, -1] = 1.0 / np.sqrt(curvature.sum(axis=1) + 1e-6)
         return scale
 
     def objective(self, flat: FloatMatrix, scale: FloatMatrix) -> tuple[float, FloatMatrix]:
         """Penalized loss and its gradient in scaled parameters."""
         parameters = flat.reshape(scale.shape) * scale
-        logits = self.logits(parameters)
-        residual = np.empty_like(logits)
-        weight = parameters[:-1]
-        loss = 0.5 / self.C * float(np.vdot(weight, weight))
-        for problem, block in zip(self.problems, self.blocks, strict=True):
-            target = self.targets[:, block]
-            if problem.n_branches == 2:
-                odds = logits[:, block]
-                log_loss = np.logaddexp(0.0, odds) - target * odds
-                error = np.exp(-np.logaddexp(0.0, -odds)) - target
-            else:
-                log_proba = branch_log_proba(logits[:, block])
-                log_loss = -target * log_proba
-                error = np.exp(log_proba) - target
-            loss += float(problem.weights @ log_loss.sum(axis=1))
-            residual[:, block] = error * problem.weights[:, None]
+        losses, proba = self.answers(self.logits(parameters))
+        weight = parameters[:, :-1]
+        loss = 0.5 / self.C * float(np.vdot(weight, weight)) + float(np.vdot(self.weights, losses))
+        residual = (proba - self.targets) * self.weights
         gradient = np.empty_like(parameters)
-        gradient[:-1] = self.X.T @ residual + weight / self.C
-        gradient[-1] = residual.sum(axis=0)
+        gradient[:, :-1] = residual @ self.X + weight / self.C
+        gradient[:, -1] = residual.sum(axis=1)
         return loss, (gradient * scale).ravel()
 
 

@@ -9,6 +9,7 @@ factorization is paid once a fold for all of them.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,6 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     Attributes:
         mean_: Column means, shape (n_features,).
         scale_: What standardized columns are divided by, shape (n_features,).
-        components_: Rotation, shape (n_features, rank), or None where the columns are kept.
         n_features_in_: Number of columns seen in `fit`.
     """
 
@@ -52,28 +52,38 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         matrix = validate_data(self, X, dtype=(np.float64, np.float32))
         self.mean_ = matrix.mean(axis=0, dtype=np.float64)
         centered = matrix - self.mean_.astype(matrix.dtype)
-        deviation = np.sqrt(np.mean(np.square(centered), axis=0, dtype=np.float64))
+        variance = np.mean(np.square(centered), axis=0, dtype=np.float64)
+        deviation = np.sqrt(variance)
         # A nearly constant column must not be blown up into noise: a thousandth of the typical spread is added.
         deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
-        length = np.sqrt(np.sum(np.mean(np.square(centered), axis=0, dtype=np.float64) / deviation**2))
-        self.scale_ = deviation * max(float(length), 1e-12)
-        standard = (centered / self.scale_.astype(matrix.dtype)).astype(np.float64)
+        self.scale_ = deviation * max(float(np.sqrt(np.sum(variance / deviation**2))), 1e-12)
+        centered /= self.scale_.astype(matrix.dtype)
+        standard = centered.astype(np.float64)
         n_rows, n_columns = standard.shape
+        self._rotation: tuple[FloatMatrix, ...] = ()
         if min(n_rows, n_columns) > self.max_rank:
-            self.components_: FloatMatrix | None = None
             kept_columns: FloatMatrix = standard
             return kept_columns
         if n_rows <= n_columns:
-            values, left = scipy.linalg.eigh(standard @ standard.T)
+            values, left = scipy.linalg.eigh(standard @ standard.T, driver="evd")
             kept, singular = self._kept(values)
-            self.components_ = (standard.T @ left[:, kept]) / singular
+            # Applied one after the other to a head's few columns, the two cost less than their product.
+            self._rotation = (standard.T, left[:, kept] / singular)
             reduced: FloatMatrix = left[:, kept] * singular
             return reduced
-        values, right = scipy.linalg.eigh(standard.T @ standard)
+        values, right = scipy.linalg.eigh(standard.T @ standard, driver="evd")
         kept, _ = self._kept(values)
-        self.components_ = right[:, kept]
-        rotated: FloatMatrix = standard @ self.components_
+        self._rotation = (right[:, kept],)
+        rotated: FloatMatrix = standard @ self._rotation[0]
         return rotated
+
+    @property
+    def components_(self) -> FloatMatrix | None:
+        """Rotation, shape (n_features, rank), or None where the columns are kept."""
+        if not self._rotation:
+            return None
+        product: FloatMatrix = reduce(np.matmul, self._rotation)
+        return product
 
     def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
         """Axes that vary, and their singular values, from eigenvalues of a Gram matrix."""
@@ -89,7 +99,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         check_is_fitted(self)
         matrix = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         standard = (matrix - self.mean_) / self.scale_
-        reduced: FloatMatrix = standard if self.components_ is None else standard @ self.components_
+        reduced: FloatMatrix = reduce(np.matmul, self._rotation, standard)
         return reduced
 
     def fold_in(
@@ -104,6 +114,6 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         Returns:
             Weight of shape (n_features, n_outputs) and bias of shape (n_outputs,), float32.
         """
-        raw = weight if self.components_ is None else self.components_ @ weight
+        raw = reduce(lambda inner, factor: factor @ inner, reversed(self._rotation), weight)
         raw = raw / self.scale_[:, None]
         return raw.astype(np.float32), (bias - self.mean_ @ raw).astype(np.float32)

@@ -24,6 +24,7 @@ from timm.models import PretrainedCfg, load_state_dict, load_state_dict_from_hf
 from torch import Tensor, nn
 
 from ensemble_minerals.errors import WeightsError
+from ensemble_minerals.networks import zoo
 
 RANDOM_SEED = 0
 HUB_TIMEOUT = 5.0  # seconds; the hub's own client tries for a minute before it gives up
@@ -128,6 +129,10 @@ def download(model: str, cfg: PretrainedCfg) -> dict[str, Tensor]:
     Raises:
         WeightsError: There are none, or the hub cannot be reached; names the two other ways.
     """
+    if model in zoo.MODELS:
+        raise WeightsError(
+            f"{model!r} is trained from nothing, there are no weights of it; write weights: random"
+        )
     if not cfg.hf_hub_id:
         raise WeightsError(f"timm names no weights on the hub for {model!r}; {OTHER_WAYS}")
     name, _, revision = str(cfg.hf_hub_id).partition("@")

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.networks.weights import LoadedNetwork
+
+Tap: TypeAlias = tuple[Tensor, Tensor | None]
+"""What one layer sees: a map (n, channels, height, width), or patches (n, patches, channels) and, where there is
+one, the class token (n, channels)."""
 
 _SMALLEST_VARIANCE = 1e-10
 
@@ -78,20 +82,27 @@ class TappedNetwork(nn.Module):
         Returns:
             float32 of shape (n, n_features).
         """
+        return pool_taps(self.taps(pixels))
+
+    def taps(self, pixels: Tensor) -> list[Tap]:
+        """What the layers see, before it is pooled by `pool_taps`.
+
+        Args:
+            pixels: As for `forward`.
+
+        Returns:
+            One entry a layer, in the order of `layers`.
+        """
         x = pixels.permute(0, 3, 1, 2).float()
         if self._flip:
             x = x[:, [2, 1, 0]]
         x = x * self._factor - self._shift
-        pooled = [statistic.float() for layer in self._taps(x) for statistic in layer]
-        return torch.cat(pooled, 1)
-
-    def _taps(self, x: Tensor) -> list[list[Tensor]]:
         if self._tokens:
-            return [_token_statistics(*entry) for entry in self._blocks(x, self._indices)]
+            return self._blocks(x, self._indices)
         stages, final = self._maps(x, self._indices, final=self._final)
-        return [_map_statistics(each) for each in [*stages, *final]]
+        return [(each, None) for each in [*stages, *final]]
 
-    def _blocks(self, x: Tensor, indices: list[int] | None) -> list[tuple[Tensor, Tensor | None]]:
+    def _blocks(self, x: Tensor, indices: list[int] | None) -> list[Tap]:
         taken = self._intermediates()(
             x,
             indices=indices,
@@ -162,6 +173,15 @@ def _chosen(model: str, names: list[str], usual: list[int], layers: Sequence[int
         listed = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
         raise ConfigError([f"layers: {list(layers)} of {model}: it has {listed}"])
     return sorted({index % len(names) for index in layers})
+
+
+def pool_taps(taps: Sequence[Tap]) -> Tensor:
+    """Statistics over space of the layers side by side, float32 of shape (n, n_features)."""
+    pooled = [
+        _map_statistics(seen) if seen.ndim == 4 else _token_statistics(seen, class_token)
+        for seen, class_token in taps
+    ]
+    return torch.cat([statistic.float() for layer in pooled for statistic in layer], 1)
 
 
 def _map_statistics(features: Tensor) -> list[Tensor]:

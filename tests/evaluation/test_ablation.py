@@ -8,8 +8,8 @@ from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.evaluation import ablation as module
 from ensemble_minerals.evaluation.ablation import Ablation

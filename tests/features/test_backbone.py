@@ -138,6 +138,7 @@ def test_a_network_is_converted_once(
     first = source(weights, tmp_path)
     features, facts, layers = first.extract(photos), first.facts, first.layers
     monkeypatch.setattr(backbone, "load_network", forbid)
+    monkeypatch.setattr("openvino.Core.compile_model", forbid)
     second = source(weights, tmp_path)
     assert (second.facts, second.layers, second.agreement) == (facts, layers, first.agreement)
     np.testing.assert_array_equal(second.extract(photos), features)
@@ -145,7 +146,12 @@ def test_a_network_is_converted_once(
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]]) -> None:
     features = source(weights, tmp_path).extract(photos)
-    for name, damage in (("network.bin", b"torn"), ("card.json", b"{")):
+    for name, damage in (
+        ("network.bin", b"torn"),
+        ("card.json", b"{"),
+        ("network.float32.blob", b""),
+        ("network.float32.blob", b"no model" * 99),
+    ):
         (file,) = tmp_path.glob(f"networks/*/{name}")
         file.write_bytes(damage)
         np.testing.assert_array_equal(source(weights, tmp_path).extract(photos), features)

@@ -37,7 +37,7 @@ def test_is_a_feature_source_that_states_its_facts(source):
     assert isinstance(source, FeatureSource)
     assert (source.name, source.n_views) == ("descriptor", 1)
     assert source.facts["version"]
-    assert set(source.facts["libraries"]) == {"numpy", "pillow", "scikit-image", "scipy"}
+    assert set(source.facts["libraries"]) == {"numpy", "pillow"}
     assert source.fingerprint == fingerprint_of(source.facts)
     assert ColorTextureSource("other").fingerprint == source.fingerprint  # a name decides no number
 

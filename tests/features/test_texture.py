@@ -7,7 +7,10 @@ from scipy import ndimage
 
 from ensemble_minerals.features.texture import (
     blur,
+    box_mean,
+    closing,
     local_binary_patterns,
+    opening,
     scale_statistics,
     slopes,
     weighted_mean,
@@ -28,6 +31,14 @@ def test_blur_is_the_binomial_filter():
         ndimage.correlate1d(plane, taps, 0, mode="nearest"), taps, 1, mode="nearest"
     )
     np.testing.assert_allclose(blur(plane), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (128, 96), (5, 7)])
+def test_windows_are_scipys_to_the_last_bit(shape):
+    plane = 40 * _noise(*shape)
+    np.testing.assert_array_equal(box_mean(plane), ndimage.uniform_filter(plane, 5))
+    np.testing.assert_array_equal(opening(plane), ndimage.grey_opening(plane, (5, 5)))
+    np.testing.assert_array_equal(closing(plane), ndimage.grey_closing(plane, (5, 5)))
 
 
 def test_slopes_of_a_ramp():

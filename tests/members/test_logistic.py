@@ -95,7 +95,7 @@ def test_gradient_is_that_of_the_objective():
     X, y = overlapping(3, d=4)
     weights = np.random.default_rng(1).uniform(0, 2, len(y))
     stack = _Stack(X, [LogisticProblem(y, weights, 3), LogisticProblem(np.minimum(y, 1), weights, 2)], 0.7)
-    scale = np.random.default_rng(2).uniform(0.5, 2, (5, 4))
+    scale = np.random.default_rng(2).uniform(0.5, 2, (4, 5))
     at = np.random.default_rng(3).normal(size=20)
     numeric = approx_fprime(at, lambda flat: stack.objective(flat, scale)[0], 1e-6)
     np.testing.assert_allclose(stack.objective(at, scale)[1], numeric, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,153 @@
+"""All heads of a fit against scikit-learn's StackingClassifier with the same members, on the very same features.
+
+One fold of the configuration is put aside; both are fitted on the rest, with the other folds as inner folds, and
+scored on it. scikit-learn's members are those of the configuration: a scaler and its LogisticRegression of the
+same penalty for a flat member, OneVsRestClassifier over imbalanced-learn's pipelines, and one such pipeline a
+node of the taxonomy. What it lacks (prior correction, temperature, the choice of the combination) it goes
+without. It needs minutes to an hour a run on the whole data set; `--baseline-runs` says how often.
+
+    python benchmarks/heads.py DATA [--config default] [--cache DIR] [--runs 5] [--baseline-runs 1] [--fold 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timing
+from imblearn.over_sampling import SMOTE, RandomOverSampler
+from imblearn.pipeline import make_pipeline
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.preprocessing import StandardScaler
+
+from ensemble_minerals.config import MemberConfig, load_config
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.features.processor import cores
+from ensemble_minerals.listener import Silent
+from ensemble_minerals.preparation import Prepared, prepare
+from ensemble_minerals.taxonomy import Taxonomy
+
+Matrix = NDArray[np.floating[Any]]
+
+
+class PerNode(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A classifier at every node of a taxonomy, in scikit-learn's own means."""
+
+    def __init__(self, estimator: Any, taxonomy: Taxonomy) -> None:
+        self.estimator = estimator
+        self.taxonomy = taxonomy
+
+    def fit(self, X: Matrix, y: NDArray[Any]) -> PerNode:
+        self.classes_, encoded = np.unique(y, return_inverse=True)
+        self.nodes_ = []
+        for node in self.taxonomy.nodes:
+            target = node.targets(encoded)
+            self.nodes_.append(clone(self.estimator).fit(X[target >= 0], target[target >= 0]))
+        return self
+
+    def predict_proba(self, X: Matrix) -> Matrix:
+        logs = [np.log(np.clip(node.predict_proba(X), 1e-12, None)) for node in self.nodes_]
+        return np.exp(self.taxonomy.expand_log(logs))
+
+    def predict(self, X: Matrix) -> NDArray[Any]:
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--config", default="default")
+    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--baseline-runs", type=int, default=1)
+    parser.add_argument("--fold", type=int, default=0)
+    options = parser.parse_args()
+    config = load_config(options.config)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = options.cache or Path(folder)
+        prepared = prepare(
+            options.data, config, cache_dir=cache, n_threads=cores(), listener=Silent(), work=Path(folder)
+        )
+    blocks, folds = prepared.blocks, prepared.folds
+    rest, aside = np.flatnonzero(folds != options.fold), np.flatnonzero(folds == options.fold)
+    y = np.searchsorted(np.array(prepared.classes), prepared.labels)
+    fitted: dict[str, Any] = {}
+
+    def ours() -> None:
+        ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
+        part = {name: matrix[rest] for name, matrix in blocks.items()}
+        fitted["ours"] = ensemble.fit(part, prepared.labels[rest], prepared.groups[rest], folds[rest])
+
+    members = config.expanded_members()
+    widths = {name: matrix.shape[1] for name, matrix in blocks.items()}
+    X = np.concatenate([blocks[name] for name in widths], axis=1)
+
+    def baseline() -> None:
+        stack = _stack(members, widths, prepared, folds[rest])
+        fitted["sklearn"] = stack.fit(X[rest], y[rest])
+
+    quick = timing.alternate({"ours": ours}, options.runs)["ours"]
+    slow = timing.alternate({"sklearn": baseline}, options.baseline_runs)["sklearn"]
+    own = fitted["ours"].predict_proba({name: matrix[aside] for name, matrix in blocks.items()})
+    theirs = fitted["sklearn"].predict_proba(X[aside])
+    timing.table(
+        f"all heads, {len(members)} members, {len(rest)} rows, {len(set(folds[rest].tolist()))} inner folds",
+        [
+            ("ours: members, combination, temperature", timing.spread(quick)),
+            ("scikit-learn's StackingClassifier", timing.spread(slow)),
+            ("**scikit-learn over ours**", f"{statistics.median(slow) / statistics.median(quick):.1f}"),
+            (f"ours on the {len(aside)} rows put aside", _score(own, y[aside])),
+            ("scikit-learn on them", _score(theirs, y[aside])),
+        ],
+    )
+
+
+def _stack(
+    members: Sequence[MemberConfig], widths: Mapping[str, int], prepared: Prepared, folds: NDArray[np.int64]
+) -> StackingClassifier:
+    starts = dict(zip(widths, np.cumsum([0, *widths.values()]), strict=False))
+    estimators = []
+    for member in members:
+        features = list(member.features or ())
+        columns = np.concatenate([np.arange(starts[n], starts[n] + widths[n]) for n in features])
+        # The heads' own penalty is for rows of unit length; standardized columns have a length of their number.
+        head = LogisticRegression(C=getattr(member.head, "C", 300.0) / len(columns), max_iter=1000)
+        pick = ColumnTransformer([("own", StandardScaler(), columns)])
+        steps = {"none": [], "random": [RandomOverSampler(random_state=0)]}.get(
+            member.sampler.kind, [SMOTE(random_state=0)]
+        )
+        specialist = make_pipeline(*steps, head)
+        whole = {
+            "flat": specialist,
+            "one_vs_rest": OneVsRestClassifier(specialist),
+            "hierarchical": PerNode(specialist, prepared.taxonomy),
+        }[member.strategy]
+        estimators.append((str(member.name), make_pipeline(pick, whole)))
+    splits = [(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in np.unique(folds)]
+    return StackingClassifier(
+        estimators,
+        final_estimator=LogisticRegression(max_iter=1000),
+        cv=splits,
+        stack_method="predict_proba",
+        n_jobs=cores(),
+    )
+
+
+def _score(proba: Matrix, y: NDArray[np.intp]) -> str:
+    loss = -np.log(np.clip(proba[np.arange(len(y)), y], 1e-15, None)).mean()
+    return f"accuracy {np.mean(proba.argmax(axis=1) == y):.3f}, log-loss {loss:.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Other people's ensembles on the very same features: AutoGluon Tabular, in an environment of its own.
+
+Features, labels, row groups and folds of the fit are written to a file; `others_fit.py` is run on it by another
+interpreter, which needs numpy, pandas and `autogluon.tabular`, and nothing of ours. Each photo is answered by
+models that never saw it: the other program is fitted once for each fold, on the rows outside it, and may split
+those further by our own folds. Ours are the out-of-fold figures of a fit.
+
+    python -m venv /tmp/autogluon && /tmp/autogluon/bin/pip install 'autogluon.tabular[lightgbm,catboost,xgboost]'
+    python benchmarks/others.py DATA --python /tmp/autogluon/bin/python [--time-limit 900] [--presets medium_quality]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timing
+
+from ensemble_minerals.config import load_config
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.features.processor import cores
+from ensemble_minerals.listener import Silent
+from ensemble_minerals.preparation import prepare
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--python", type=Path, required=True, help="Interpreter that has autogluon.tabular.")
+    parser.add_argument("--config", default="default")
+    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument(
+        "--time-limit",
+        type=int,
+        default=900,
+        help="Seconds a fold; its look at 14,000 columns takes minutes of them.",
+    )
+    parser.add_argument("--presets", default="medium_quality")
+    parser.add_argument("--runs", type=int, default=5, help="Of ours; the other program runs once.")
+    options = parser.parse_args()
+    config = load_config(options.config)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        prepared = prepare(
+            options.data,
+            config,
+            cache_dir=options.cache or place / "cache",
+            n_threads=cores(),
+            listener=Silent(),
+            work=place,
+        )
+        blocks = dict(prepared.blocks)
+        y = np.searchsorted(np.array(prepared.classes), prepared.labels)
+        fitted: dict[str, Any] = {}
+
+        def ours() -> None:
+            ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
+            fitted["ours"] = ensemble.fit(blocks, prepared.labels, prepared.groups, prepared.folds)
+
+        times = timing.alternate({"ours": ours}, options.runs)["ours"]
+        own = summary(y, fitted["ours"].oof_proba_, prepared.classes)
+        whole = np.concatenate(list(blocks.values()), axis=1)
+        np.savez(place / "features.npz", X=whole, y=y, folds=prepared.folds)
+        theirs = _run(options.python, place, options.time_limit, options.presets)
+        proba = np.load(place / "answers.npy")
+        other = summary(y, proba / proba.sum(axis=1, keepdims=True), prepared.classes)
+    rows = [("ours: " + key, f"{own[key]:.4f}") for key in ("accuracy", "log_loss", "ece")]
+    rows += [("ours: seconds of all folds, members and combination", timing.spread(times))]
+    rows += [(f"AutoGluon: {key}", f"{other[key]:.4f}") for key in ("accuracy", "log_loss", "ece")]
+    rows += [
+        ("AutoGluon: seconds of all folds", f"{theirs['seconds']:.0f} s"),
+        (
+            "AutoGluon: version, presets, best models",
+            f"{theirs['version']}, {options.presets}, {theirs['best']}",
+        ),
+    ]
+    timing.table(f"{len(y)} photos, {whole.shape[1]} features, {options.config}", rows)
+
+
+def _run(python: Path, place: Path, time_limit: int, presets: str) -> dict[str, Any]:
+    script = Path(__file__).with_name("others_fit.py")
+    arguments = [python, script, place / "features.npz", place / "answers.npy", time_limit, presets]
+    done = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{script.name} failed under {python}")
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return told
+
+
+if __name__ == "__main__":
+    main()

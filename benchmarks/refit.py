@@ -1,0 +1,83 @@
+"""Fitting again: with nothing changed, and with ten photos added, each in a process of its own.
+
+A cold fit of all photos; a warm one right after it; and, from a second cache that has seen all photos but ten, a
+fit of all. Seconds are those of the whole process, imports included.
+
+    python benchmarks/refit.py DATA [--config default] [--runs 5] [--cold-runs 1] [--added 10]
+
+`--warm-cache DIR` measures the warm fit alone, on a cache that a fit has filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import timing
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--config", default="default")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--cold-runs", type=int, default=1)
+    parser.add_argument("--added", type=int, default=10)
+    parser.add_argument("--warm-cache", type=Path, default=None)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        if options.warm_cache is not None:
+            warm = _fits(options.data, options.config, options.warm_cache, place, options.runs, "warm fit")
+            timing.table("fitting again", [("warm fit, process included", timing.spread(warm))])
+            return
+        cold: list[float] = []
+        for number in range(options.cold_runs):
+            shutil.rmtree(place / "cache", ignore_errors=True)
+            cold += _fits(options.data, options.config, place / "cache", place, 1, f"cold fit {number + 1}")
+        warm = _fits(options.data, options.config, place / "cache", place, options.runs, "warm fit")
+        held_back = timing.photos_of(options.data, options.added)
+        fewer = place / "fewer"
+        shutil.copytree(options.data, fewer)
+        for photo in held_back:
+            (fewer / photo.relative_to(options.data)).unlink()
+        _fits(fewer, options.config, place / "grown", place, 1, f"fit of all but {options.added}")
+        added: list[float] = []
+        for _ in range(options.runs):
+            shutil.rmtree(place / "again", ignore_errors=True)
+            shutil.copytree(place / "grown", place / "again")
+            added += _fits(options.data, options.config, place / "again", place, 1, "with them")
+    timing.table(
+        f"fitting again, {options.config}",
+        [
+            ("cold fit", timing.spread(cold)),
+            ("warm fit", timing.spread(warm)),
+            (f"fit after {options.added} photos were added", timing.spread(added)),
+            (
+                f"**{options.added} photos added, over the cold fit**",
+                f"{statistics.median(added) / statistics.median(cold):.1%}",
+            ),
+            ("warm over cold", f"{statistics.median(warm) / statistics.median(cold):.1%}"),
+        ],
+    )
+
+
+def _fits(data: Path, config: str, cache: Path, place: Path, runs: int, name: str) -> list[float]:
+    """Seconds of fits as a user runs them, one after the other."""
+    arguments = [
+        sys.executable, "-m", "ensemble_minerals", "fit", data, "--config", config, "--out", place / "bundle",
+        "--overwrite", "--no-report", "--cache", cache,
+    ]  # fmt: skip
+    times = []
+    for number in range(runs):
+        times.append(timing.command(arguments))
+        timing.note(f"{name}, run {number + 1} of {runs}: {times[-1]:.1f} s")
+    return times
+
+
+if __name__ == "__main__":
+    main()

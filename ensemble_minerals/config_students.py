@@ -1,0 +1,89 @@
+"""How a student is trained, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ensemble_minerals.config_networks import NetworkConfig
+from ensemble_minerals.config_overrides import apply_override
+from ensemble_minerals.config_problems import schema_problems
+from ensemble_minerals.errors import ConfigError
+
+SIZE = 224
+"""Side of a student's input in pixels."""
+
+RECIPE: Mapping[str, Any] = {
+    "head": {"kind": "layers", "pooling": "avg", "dropout": 0.2},
+    "phases": [
+        {
+            "train": "all",
+            "optimizer": "adamw",
+            "lr": 2e-3,
+            "body_lr": 1e-3,
+            "layer_decay": 0.85,
+            "weight_decay": 0.02,
+            "schedule": "one_cycle",
+            "epochs": 14,
+            "keep": "last",
+        }
+    ],
+    "ema": 0.98,
+    "clip": 5.0,
+    "validation_fraction": 0.0,
+    "batch_size": 32,
+    "augment": {
+        "crop": [0.35, 1.0],
+        "horizontal_flip": True,
+        "vertical_flip": True,
+        "brightness": 0.2,
+        "contrast": 0.2,
+        "saturation": 0.1,
+    },
+    "views": ["squash", "squash_flip"],
+}
+"""Settings of `NetworkConfig`."""
+
+
+def student_config(
+    model: str,
+    *,
+    weights: str = "hub",
+    size: int | None = SIZE,
+    epochs: int | None = None,
+    overrides: Sequence[str] = (),
+) -> NetworkConfig:
+    """Say how a student is trained.
+
+    Args:
+        model: Any timm model name.
+        weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
+        size: Side of the square input in pixels; None takes the weights' own.
+        epochs: Of the last phase; None leaves the recipe's.
+        overrides: Values to set, ``path=value`` with YAML values, such as ``phases.0.train=last:4``; later ones win.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    data: dict[str, Any] = copy.deepcopy(dict(RECIPE))
+    data |= {"name": "student", "model": model, "weights": weights, "size": size}
+    problems = []
+    for override in overrides:
+        try:
+            apply_override(data, override)
+        except ValueError as error:
+            problems.append(str(error))
+    if epochs is not None and isinstance(data["phases"], list) and isinstance(data["phases"][-1], dict):
+        data["phases"][-1]["epochs"] = epochs
+    try:
+        config = NetworkConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            [*problems, *schema_problems(error, NetworkConfig)], "the student's settings"
+        ) from error
+    if problems:
+        raise ConfigError(problems, "the student's settings")
+    return config

@@ -1,0 +1,39 @@
+"""Pixels in CIELAB, whose straight distances are differences as the eye sees them.
+
+Written out here because the libraries that have it take a quarter of a second to load, half the time in which
+one photo is answered. The tests hold it to scikit-image's numbers, bit by bit.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+_XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_WHITE = np.array([0.95047, 1.0, 1.08883])  # D65, seen by the standard observer of 2 degrees
+
+
+def lab_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Lightness (0 to 100) and the two opponent colors (about -100 to 100) of sRGB pixels.
+
+    Args:
+        pixels: Shape (height, width, 3), RGB.
+
+    Returns:
+        Shape (3, height, width).
+    """
+    relative = (_linear()[pixels] @ _XYZ_FROM_RGB.T) / _WHITE
+    bent = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16.0 / 116.0)
+    x, y, z = bent.transpose(2, 0, 1)
+    return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)])
+
+
+@cache
+def _linear() -> NDArray[np.float64]:
+    """Light for each of the 256 values of a channel, 0 to 1 (IEC 61966-2-1)."""
+    value = np.multiply(np.arange(256), 1.0 / 255.0)
+    return np.where(value > 0.04045, np.power((value + 0.055) / 1.055, 2.4), value / 12.92)

@@ -1,0 +1,124 @@
+"""Answers of trained networks; what several fold states of one network have in common is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ensemble_minerals.errors import BundleError, ConfigError
+from ensemble_minerals.networks.augmentation import EvalTransform
+from ensemble_minerals.networks.branches import BranchedNetwork
+from ensemble_minerals.networks.precision import computing_in
+from ensemble_minerals.networks.state import NetworkState
+
+_BATCH = 16
+"""Views that go through the network together."""
+_SHARED = ("model", "digest", "size", "resize", "preprocessing", "views", "head")
+
+
+@contextmanager
+def torch_threads(n_threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class NetworkPredictor:
+    """Several states of one network, as of the folds of a cross-fit, asked together.
+
+    Attributes:
+        n_views: Views of each photo.
+        n_outputs: Columns of all states side by side.
+        shared: The leading layers that training left alike in all states and that are run once; None if there are
+            none, or if the network cannot be cut there.
+        ends: What follows of each state, pixels in [0, 1] or the answer of `shared` to logits.
+        shift: What is added to the logits of all states, shape (n_outputs,).
+    """
+
+    def __init__(
+        self, states: Sequence[NetworkState], weights: str, device: str = "cpu", n_threads: int = 1
+    ) -> None:
+        """Build the networks.
+
+        Args:
+            states: Of one network: they differ in the tensors that training changed, and perhaps in decisions.
+            weights: Where the starting weights are, see `weights.parse`.
+            device: Where the networks run.
+            n_threads: Of torch.
+
+        Raises:
+            BundleError: States of different networks, or tensors that do not fit.
+            WeightsError: The starting weights cannot be had, or are others.
+        """
+        if not states:
+            raise ValueError("no states: a predictor needs at least one")
+        facts = states[0].facts
+        for key in _SHARED:
+            if any(state.facts.get(key) != facts.get(key) for state in states):
+                raise BundleError(f"states of different networks: they disagree on {key}")
+        self.states = tuple(states)
+        self.device = torch.device(device)
+        self.n_threads = n_threads
+        # `auto` may have been settled differently in different processes.
+        precisions = {str(state.facts.get("precision", "float32")) for state in states}
+        self.precision = precisions.pop() if len(precisions) == 1 else "float32"
+        self.n_views = len(facts["views"])
+        self.n_outputs = sum(state.n_outputs for state in states)
+        self._transform = EvalTransform(facts["views"], states[0].size, facts["resize"])
+        networks = [state.build(weights).to(self.device) for state in states]
+        self.shift = np.concatenate([np.asarray(state.facts["shift"], np.float64) for state in states])
+        self.shared: nn.Module | None = None
+        self.ends: list[nn.Module] = list(networks)
+        if len(networks) > 1:
+            self._share(networks)
+
+    def logits(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """Logits under the natural prior: each state's shift is added.
+
+        Args:
+            pictures: RGB pixels of shape (h, w, 3).
+
+        Returns:
+            Shape (n, n_views, n_outputs): for each state its decisions, one after the other.
+        """
+        answers: NDArray[np.float64] = np.empty((len(pictures), self.n_views, self.n_outputs))
+        together = max(1, _BATCH // self.n_views)
+        with torch_threads(self.n_threads), torch.inference_mode():
+            for start in range(0, len(pictures), together):
+                part = pictures[start : start + together]
+                images = torch.cat([self._transform(picture) for picture in part]).to(self.device)
+                with computing_in(self.precision, self.device):
+                    inner = images if self.shared is None else self.shared(images)
+                    found = torch.cat([end(inner).float() for end in self.ends], dim=1)
+                answers[start : start + len(part)] = found.cpu().numpy().reshape(len(part), self.n_views, -1)
+        answers += self.shift
+        return answers
+
+    def _share(self, networks: Sequence[BranchedNetwork]) -> None:
+        """Cut the networks before the first block that training changed in any state."""
+        head = networks[0].head_names()
+        n_blocks = networks[0].blocks.n
+        changed = [
+            networks[0].depth(name)
+            for state in self.states
+            for name in state.tensors
+            if name not in head and name.startswith("body.")
+        ]
+        first = min(changed, default=n_blocks + 1)
+        if first == 0:
+            return
+        try:
+            halves = [network.split(n_blocks + 1 - first) for network in networks]
+        except ConfigError:
+            return
+        self.shared = halves[0][0].eval()
+        self.ends = [end.eval() for _, end in halves]

@@ -1,0 +1,121 @@
+"""The views of a photo as part of a network: drawn by matrix products, so that a graph takes photos of any size.
+
+Pillow's antialiased bicubic is a weighted mean along each axis. Written as two matrix products its weights come
+from the photo's height and width by a handful of elementary operations, which every runtime has; an operator for
+antialiased resizing few of them have, and none takes a crop between pixels. What differs from Pillow is that values
+stay in floating point: it rounds to whole grey levels after each axis, and shrinks very large photos in two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+WHITE = 255.0
+_CUBIC = -0.5
+"""Steepness of Pillow's bicubic kernel."""
+_REACH = 2.0
+"""Its half width, in pixels of the result where a photo shrinks, else of the photo."""
+_DETAIL = 0.7
+
+
+class PhotoViews(nn.Module):
+    """Views of photos, as `features.views` and `networks.augmentation` draw them with Pillow.
+
+    Args:
+        names: ``squash``, ``center``, ``detail`` or ``pad``, each also with ``_flip``.
+        height: Rows of each view.
+        width: Columns of each view.
+    """
+
+    def __init__(self, names: Sequence[str], height: int, width: int) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.height = height
+        self.width = width
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Draw all views.
+
+        Args:
+            photos: RGB, uint8, of shape (n, any height, any width, 3).
+
+        Returns:
+            float32 between 0 and 255, of shape (n, n_views, 3, height, width).
+        """
+        drawn: dict[str, Tensor] = {}
+        views = []
+        for name in self.names:
+            base = name.removesuffix("_flip")
+            if base not in drawn:
+                drawn[base] = self._draw(photos, base)
+            views.append(drawn[base].flip(-1) if name != base else drawn[base])
+        return torch.stack(views, 1)
+
+    def _draw(self, photos: Tensor, base: str) -> Tensor:
+        # Lengths as tensors: a graph computes them anew for each photo.
+        rows = torch.arange(photos.shape[1], device=photos.device).to(torch.float32)
+        columns = torch.arange(photos.shape[2], device=photos.device).to(torch.float32)
+        high, wide = rows.max() + 1.0, columns.max() + 1.0
+        target_high, target_wide = torch.full_like(high, self.height), torch.full_like(wide, self.width)
+        top = left = torch.zeros_like(high)
+        if base == "pad":
+            scale = torch.minimum(target_high / high, target_wide / wide)
+            inner_high = (high * scale).round().clamp_min(1.0)
+            inner_wide = (wide * scale).round().clamp_min(1.0)
+            top = ((target_high - inner_high) / 2.0).floor()
+            left = ((target_wide - inner_wide) / 2.0).floor()
+            along_high = _weights(rows, torch.zeros_like(high), high, inner_high, self.height, top)
+            along_wide = _weights(columns, torch.zeros_like(wide), wide, inner_wide, self.width, left)
+        else:
+            box_high, box_wide = high, wide
+            if base != "squash":
+                scale = torch.minimum(high / target_high, wide / target_wide)
+                scale = scale * _DETAIL if base == "detail" else scale
+                box_high, box_wide = scale * target_high, scale * target_wide
+            start_high, start_wide = (high - box_high) / 2.0, (wide - box_wide) / 2.0
+            along_high = _weights(rows, start_high, box_high, target_high, self.height, top)
+            along_wide = _weights(columns, start_wide, box_wide, target_wide, self.width, left)
+        values = photos.to(torch.float32)
+        n, wide_in = values.shape[0], values.shape[2]
+        values = torch.matmul(along_high, values.reshape(n, -1, wide_in * 3))
+        values = values.reshape(n, self.height, wide_in, 3).permute(0, 3, 1, 2)
+        values = torch.matmul(values, along_wide.transpose(0, 1))
+        if base == "pad":
+            inside = along_high.sum(1)[:, None] * along_wide.sum(1)[None, :]
+            values = values + WHITE * (1.0 - inside)
+        return values.clamp(0.0, WHITE)
+
+
+def view_names(views: Sequence[str], resize: str) -> tuple[str, ...]:
+    """What the views of a trained network are called here, where squeezing and padding have names of their own."""
+    return tuple(name.replace("squash", "pad") if resize == "pad" else name for name in views)
+
+
+def _weights(
+    positions: Tensor, start: Tensor, extent: Tensor, target: Tensor, length: int, offset: Tensor
+) -> Tensor:
+    """What each pixel of one axis gives to each of the result: rows sum to 1, or to 0 outside the target.
+
+    Args:
+        positions: 0, 1, ... of the photo's pixels.
+        start: Where the box begins on the photo.
+        extent: Its length.
+        target: Pixels of the result that the box becomes.
+        length: Pixels of the result.
+        offset: First of them that belongs to the box.
+    """
+    step = extent / target
+    support = step.clamp_min(1.0)
+    outputs = torch.arange(length, device=positions.device).to(torch.float32) - offset
+    centers = start + (outputs + 0.5) * step
+    distance = ((positions[None, :] + 0.5 - centers[:, None]) / support).abs()
+    near = ((_CUBIC + 2.0) * distance - (_CUBIC + 3.0)) * distance * distance + 1.0
+    far = (((distance - 5.0) * distance + 8.0) * distance - 4.0) * _CUBIC
+    zero = torch.zeros_like(distance)
+    kernel = torch.where(distance < 1.0, near, torch.where(distance < _REACH, far, zero))
+    inside = ((outputs >= 0.0) & (outputs < target)).to(torch.float32)[:, None]
+    total = kernel.sum(1, keepdim=True)
+    return inside * kernel / torch.where(total == 0.0, torch.ones_like(total), total)

@@ -1,0 +1,57 @@
+"""Photos for networks, and the smallest network that learns them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ensemble_minerals.config_networks import NetworkConfig
+from ensemble_minerals.networks.pictures import PictureTable
+
+COLORS = ((200, 70, 60), (60, 170, 80), (70, 90, 200))
+SIDE = 32
+
+
+class SpiedTable(PictureTable):
+    """Notes which rows are asked for."""
+
+    asked = ()
+
+    def picture(self, row):
+        self.asked = (*self.asked, row)
+        return super().picture(row)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """36 photos of three colors in turn; read only but for `asked`."""
+    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    paths = []
+    for number in range(36):
+        cells = rng.normal(COLORS[number % 3], 40, (5, 6, 3))
+        image = Image.fromarray(np.clip(cells, 0, 255).astype(np.uint8))
+        paths.append(folder / f"{number}.png")
+        image.resize((48, 40), Image.Resampling.BICUBIC).save(paths[-1])
+    table = SpiedTable(paths, side=SIDE, folder=None, limit_mb=8)
+    table.prepare()
+    return table
+
+
+@pytest.fixture(scope="session")
+def network_config():
+    """Make a configuration: test_efficientnet at 32 px, random weights, a step of training."""
+
+    def make(*phases, **changes):
+        given = {
+            "name": "tiny",
+            "model": "test_efficientnet",
+            "weights": "random",
+            "size": SIDE,
+            "precision": "float32",
+            "batch_size": 8,
+            "phases": tuple({"epochs": 1, **phase} for phase in phases or ({},)),
+        }
+        return NetworkConfig.model_validate(given | changes)
+
+    return make

@@ -1,0 +1,87 @@
+"""What a command must not load: a photo is answered in the time that heavy libraries take to be imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ensemble_minerals
+from ensemble_minerals.predict import load
+
+HEAVY = {
+    "imagehash",
+    "imblearn",
+    "jinja2",
+    "joblib",
+    "matplotlib",
+    "networkx",
+    "pandas",
+    "scipy",
+    "skimage",
+    "sklearn",
+    "skorch",
+    "statsmodels",
+    "sympy",
+    "timm",
+    "torch",
+    "torchvision",
+}
+"""Libraries that answering with linear members through OpenVINO has no use for."""
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Libraries that a fresh interpreter has loaded after a statement."""
+    script = f"import sys\n{statement}\nprint('LOADED', *{{name.partition('.')[0] for name in sys.modules}})"
+    environment = {**os.environ, "PYTHONPATH": str(Path(ensemble_minerals.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, env=environment, capture_output=True, text=True
+    )
+    return set(done.stdout.partition("LOADED ")[2].split())
+
+
+def command(*arguments: object) -> str:
+    """A statement that runs the command line and expects exit code 0."""
+    return f"""
+sys.argv = {["ensemble-minerals", *map(str, arguments)]!r}
+from ensemble_minerals.cli import main
+try:
+    main()
+except SystemExit as ending:
+    assert not ending.code, ending.code
+"""
+
+
+@pytest.mark.parametrize("name", ["", "fit", "predict", "inspect", "report", "ablate", "demo"])
+def test_help_loads_the_command_line_alone(name):
+    loaded = loaded_by(command(*filter(None, [name]), "--help"))
+    assert loaded & (HEAVY | {"numpy", "PIL", "openvino", "safetensors", "yaml"}) == set()
+
+
+def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
+    """The bundle has a backbone; its converted network is in the cache, as it is after a fit."""
+    backbone = {"name": "small", "model": "test_resnet", "weights": "random", "size": 64, "views": ["squash"]}
+    config = tiny.config(
+        backbones=[backbone],
+        precision="float32",
+        members=[
+            {"features": ["small"], "strategy": "flat"},
+            {"features": ["descriptor"], "strategy": "hierarchical", "sampler": "smote"},
+        ],
+        meta={"candidates": ["log_pool"]},
+        duplicates={"near": False},  # a random network finds every photo alike
+    )
+    bundle, cache, table = tmp_path / "bundle", tmp_path / "cache", tmp_path / "answers.csv"
+    photo = next(tiny.new.iterdir())
+    tiny.fit(tiny.photos, bundle, config, cache_dir=cache)
+    assert load(bundle).bundle.sources["small"]["facts"]["engine"] == "openvino"
+    loaded = loaded_by(command("predict", bundle, photo, "--cache", cache, "--out", table))
+    assert loaded & HEAVY == set()
+    assert "openvino" in loaded
+    row = table.read_text(encoding="utf-8").splitlines()[1].split(",")
+    expected = load(bundle, cache).predict([photo]).proba[0]
+    np.testing.assert_allclose([float(cell) for cell in row[-3:]], expected, rtol=1e-12)
