@@ -48,6 +48,7 @@ class PerNode(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         self.taxonomy = taxonomy
 
     def fit(self, X: Matrix, y: NDArray[Any]) -> PerNode:
+        """Fit one estimator a node."""
         self.classes_, encoded = np.unique(y, return_inverse=True)
         self.nodes_ = []
         for node in self.taxonomy.nodes:
@@ -56,10 +57,12 @@ class PerNode(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return self
 
     def predict_proba(self, X: Matrix) -> Matrix:
+        """Products of the branch probabilities."""
         logs = [np.log(np.clip(node.predict_proba(X), 1e-12, None)) for node in self.nodes_]
         return np.exp(self.taxonomy.expand_log(logs))
 
     def predict(self, X: Matrix) -> NDArray[Any]:
+        """Most probable labels."""
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
 

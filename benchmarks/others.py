@@ -40,7 +40,7 @@ def main() -> None:
         "--time-limit",
         type=int,
         default=900,
-        help="Seconds a fold; its look at 14,000 columns takes minutes of them.",
+        help="Seconds a fold, a minute or more of them for its columns.",
     )
     parser.add_argument("--presets", default="medium_quality")
     parser.add_argument("--runs", type=int, default=5, help="Of ours; the other program runs once.")

@@ -40,7 +40,8 @@ def main() -> None:
                 path=folder,
                 groups="part" if bagged else None,
                 verbosity=1,
-            ).fit(training, time_limit=float(time_limit), presets=presets)
+            )
+            predictor.fit(training, time_limit=float(time_limit), presets=presets)
             proba = predictor.predict_proba(table[~rows].drop(columns="class"))
             answers[~rows] = proba[sorted(proba.columns)].to_numpy()
             best.append(str(predictor.model_best))

@@ -104,7 +104,9 @@ def ablate(
     chosen = _choose_arms(build_members(config), arms, config)
     check_place(out)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
-    prepared = prepare(Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
+    prepared = prepare(
+        Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root
+    )
     alike = _count_alike(prepared)
     notes = list(prepared.notes)
     if not alike and any(arm.name == LEAKY for arm in chosen):
@@ -135,6 +137,8 @@ def ablate(
         n_jobs=n_jobs,
         checkpoint=root / inputs_digest(config, prepared.dataset, n_splits, names),
     )
+    for table in prepared.pictures:
+        table.prepare(n_jobs, listener.stage("Shrinking photos"))
     _announce(ablation, listener, yes=yes)
     run = ablation.run(listener.stage("Answering outer folds"))
     photos, timed = _some_photos(prepared), listener.stage("Timing photos")

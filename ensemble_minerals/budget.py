@@ -179,7 +179,7 @@ def trim(config: Config, costs: Costs, limit: float) -> Plan:
         limit: Seconds.
     """
     state = _State(config.expanded_members(), config.backbones)
-    kept = _kept(state, config)
+    kept = _kept(state, config, costs)
     found = _estimate(state, config, costs)
     for step in _steps(state, kept, config, costs):
         if found.total <= limit:
@@ -213,11 +213,11 @@ def _estimate(state: _State, config: Config, costs: Costs) -> Estimate:
     return Estimate(features, sum(seconds.values()) - networks, networks, curve, costs.rest)
 
 
-def _kept(state: _State, config: Config) -> str:
-    """The member that is never left out: a flat one on the first backbone or on color and texture, if there is."""
+def _kept(state: _State, config: Config, costs: Costs) -> str:
+    """The member that stays: if there is one, a flat one on the first backbone or on color and texture."""
     first = {config.backbones[0].name, DESCRIPTOR} if config.backbones else {DESCRIPTOR}
 
-    def worth(member: MemberConfig) -> tuple[bool, ...]:
+    def worth(member: MemberConfig) -> tuple[float, ...]:
         features = set(member.features or ())
         return (
             bool(features),
@@ -225,6 +225,7 @@ def _kept(state: _State, config: Config) -> str:
             member.head.kind != "mlp",
             bool(features) and features <= first,
             bool(features & {backbone.name for backbone in config.backbones}),
+            -costs.members.get(str(member.name), 0.0),
         )
 
     return str(max(state.members, key=worth).name)

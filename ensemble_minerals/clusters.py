@@ -116,13 +116,19 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
             ) from error
         _check_versions(client, scheduler)
         cores = client.ncores()
-        if sum(cores.values()) < 2:
-            raise UserError(
-                f"the workers at {scheduler} have one core together, to which joblib sends nothing; start more, or "
-                f"one with several threads (`dask worker --nthreads 4 {scheduler}`), or leave --backend out"
-            )
-        with parallel_config(backend="dask", client=client):
+        with _sending_to(client):
             yield Cluster("dask", len(cores), sum(cores.values()))
+
+
+@contextmanager
+def _sending_to(client: Any, arrays: Sequence[NDArray[Any]] = ()) -> Iterator[None]:
+    """Send joblib's tasks to a Dask cluster, whose workers get the arrays beforehand."""
+    with parallel_config(backend="dask", client=client, scatter=list(arrays)):
+        backend, _ = joblib.parallel.get_active_backend()
+        count = backend.effective_n_jobs
+        # To a single core joblib would send nothing; there may be one because the others are just being restarted.
+        backend.effective_n_jobs = lambda n_jobs: max(2, count(n_jobs))
+        yield
 
 
 def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
@@ -287,7 +293,7 @@ def _at_hand(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
     if client is None or not arrays:
         yield
         return
-    with parallel_config(backend="dask", client=client, scatter=list(arrays)):
+    with _sending_to(client, arrays):
         yield
 
 

@@ -11,7 +11,7 @@ from ensemble_minerals.config_fields import is_weights_file
 from ensemble_minerals.config_problems import nearest
 from ensemble_minerals.errors import ConfigError
 
-SHIPPED = ("default", "fast", "hub", "local")
+SHIPPED = ("default", "fast", "finetuned", "hub", "local")
 """Names that `load_config` knows without a path."""
 
 RECIPES = (

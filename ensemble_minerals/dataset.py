@@ -20,8 +20,10 @@ from ensemble_minerals.data.duplicates import DuplicateReport, find_duplicates
 from ensemble_minerals.data.folds import TRAINING_FOLD, assign_folds, hold_out
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.errors import DataError
-from ensemble_minerals.features.catalog import build_sources, pool_views, pooling_of
+from ensemble_minerals.features.catalog import build_sources, pooling_of
 from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.gathering import gather
+from ensemble_minerals.features.mapped import take
 from ensemble_minerals.features.shards import extract_on_cluster
 from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.features.store import FeatureStore
@@ -75,7 +77,7 @@ class Dataset:
         """Feature matrices of manifest rows, by source name."""
         position = np.full(len(self.manifest), -1, dtype=np.intp)
         position[self.compared] = np.arange(len(self.compared))
-        return {name: matrix[position[rows]] for name, matrix in self.features.items()}
+        return {name: take(matrix, position[rows]) for name, matrix in self.features.items()}
 
 
 @dataclass(frozen=True)
@@ -163,23 +165,27 @@ def load_dataset(
         store = None
         if cache_dir is not None:
             store = stack.enter_context(FeatureStore(cache_dir / FEATURES))
-        extracted = extract(
+        gathered = gather(
+            partial(
+                extract,
+                store=store,
+                max_pixels=config.data.max_pixels,
+                min_side=config.data.min_side,
+                check_contents=True,
+            ),
             [manifest.file(row) for row in readable],
             manifest.image_id[readable].tolist(),
             list(built.values()),
-            store=store,
-            max_pixels=config.data.max_pixels,
-            min_side=config.data.min_side,
-            check_contents=True,
+            {name: pooling_of(config, name) for name in built},
             progress=listener.stage("Computing features"),
         )
-    manifest, compared = _drop_unreadable(manifest, readable, extracted.errors)
-    kept = np.isin(readable, compared)
-    raw = {name: values[kept] for name, values in extracted.features.items()}
+    manifest, compared = _drop_unreadable(manifest, readable, gathered.errors)
+    kept = np.flatnonzero(np.isin(readable, compared))
+    features = {name: take(values, kept) for name, values in gathered.features.items()}
+    embeddings = None if gathered.embeddings is None else take(gathered.embeddings, kept)
     seconds = {"scan": found.seconds, "features": found.trial_seconds + time.perf_counter() - started}
-    report = _find_alike(manifest, compared, config, _embeddings(raw, built))
+    report = _find_alike(manifest, compared, config, embeddings)
     manifest = _mark(manifest, compared, report, config)
-    features = {name: pool_views(values, pooling_of(config, name)) for name, values in raw.items()}
     return Dataset(manifest, report, compared, features, built, seconds)
 
 
@@ -244,20 +250,6 @@ def _drop_unreadable(
         reason[readable[position]] = str(error)
     lost = np.array(sorted(errors), dtype=np.intp)
     return manifest.replace(status=status, reason=reason), np.delete(readable, lost)
-
-
-def _embeddings(
-    features: dict[str, NDArray[np.float32]], sources: dict[str, FeatureSource]
-) -> FloatMatrix | None:
-    """What confirms near-duplicates: the last layer of the first backbone, mirror views averaged."""
-    for name, source in sources.items():
-        part = getattr(source, "embedding", None)
-        if part is not None:
-            views = getattr(source, "views", ())
-            whole = [v for v, view in enumerate(views) if view.removesuffix("_flip") == "squash"] or [0]
-            mean: FloatMatrix = features[name][:, whole, part].mean(axis=1)
-            return mean
-    return None
 
 
 def _find_alike(

@@ -197,8 +197,8 @@ def _counting(bundle: Bundle) -> dict[int, float]:
     ]
     if found:
         raise UserError(
-            f"{bundle.path} cannot be exported as one graph: of its members {', '.join(found)} look at color and "
-            "texture, which code computes and no network. Train one small network on the answers of all with "
+            f"{bundle.path} cannot be exported as one graph: color and texture, which code computes and no network, "
+            f"count in it through {', '.join(found)}. Train one small network on the answers of all with "
             f"`ensemble-minerals distill {bundle.path}` and export that, or fit again with members on networks only, "
             "such as --set 'members=[{features: each, strategy: flat}, {features: each, strategy: one_vs_rest}]'"
         )

@@ -330,7 +330,7 @@ def test_repeated_keys_are_named_with_their_lines(write: Write) -> None:
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
-    assert "(did you mean 'fast'?); shipped: default, fast, hub, local" in the_problem("fats")
+    assert "(did you mean 'fast'?); shipped: default, fast, finetuned, hub, local" in the_problem("fats")
     assert "a folder; name a YAML file in it" in the_problem(str(tmp_path))
 
 

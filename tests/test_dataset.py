@@ -109,26 +109,6 @@ def test_the_user_hears_of_stages_and_warnings(tiny, photos):
     assert any("'pyrite' has 12 readable photos; below 20" in text for text in heard)
 
 
-class Embedder:
-    """A source with an embedding in its last two columns, of four views."""
-
-    name, n_views, n_features, side, facts, fingerprint = "net", 4, 3, 32, {}, "net"
-    views = ("detail", "squash", "squash_flip", "center")
-    embedding = slice(1, 3)
-
-
-def test_the_whole_photo_and_its_mirror_image_are_compared():
-    features = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    found = dataset_module._embeddings({"net": features}, {"net": Embedder()})
-    np.testing.assert_array_equal(found, features[:, 1:3, 1:].mean(axis=1))
-    other = Embedder()
-    other.views = ("detail", "center")
-    np.testing.assert_array_equal(
-        dataset_module._embeddings({"net": features}, {"net": other}), features[:, 0, 1:]
-    )
-    assert dataset_module._embeddings({"d": features}, {"d": ColorTextureSource()}) is None
-
-
 # -- copies, look-alikes, conflicts -------------------------------------------------------------------------
 
 

@@ -113,7 +113,7 @@ def test_a_student_learns_what_its_teacher_says_and_not_the_labels(tiny, tmp_pat
     result = distill(
         bundle,
         tmp_path / "student",
-        config_of("phases.0.lr=0.05", "phases.0.train=head", "ema=null", epochs=4),
+        config_of("phases.0.lr=0.05", "phases.0.train=head", "average_last=0", epochs=4),
         label_share=0.0,
         n_jobs=1,
     )
@@ -235,12 +235,12 @@ def test_settings_of_a_student_can_be_set_one_by_one():
         "mobilenetv3_small_100",
         weights="random",
         epochs=3,
-        overrides=["phases.0.train=last:2", "head.pooling=stats", "ema=null"],
+        overrides=["phases.0.train=last:2", "head.pooling=stats", "average_last=0"],
     )
     assert config.phases[0].train == "last:2"
     assert config.phases[-1].epochs == 3
     assert config.head.pooling == "stats"
-    assert config.ema is None
+    assert config.average_last == 0
     assert (config.model, config.size) == ("mobilenetv3_small_100", 224)
     with pytest.raises(ConfigError) as raised:
         student_config("x", overrides=["phases.0.trian=all", "views=[sqash]", "nothing"])

@@ -14,12 +14,15 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from ensemble_minerals import reporting
 from ensemble_minerals.bundle import read_bundle
 from ensemble_minerals.data.images import decode
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
+from ensemble_minerals.evaluation import report as report_module
 from ensemble_minerals.explainer import Evidence, Explainer, heat_maps
 from ensemble_minerals.explaining import explain
 from ensemble_minerals.predict import load
+from ensemble_minerals.reporting import write_report
 
 NETWORKS = (("cnn", "test_efficientnet"), ("vit", "test_vit"))
 
@@ -232,6 +235,30 @@ def test_an_ensemble_without_networks_has_votes_only(tiny, tmp_path):
     assert len(list((tmp_path / "out" / "panels").iterdir())) == 6
 
 
+def test_trained_networks_are_explained_through_their_logits(tiny, tmp_path):
+    network = {
+        "name": "trained",
+        "model": "test_efficientnet",
+        "weights": "random",
+        "size": 64,
+        "precision": "float32",
+        "batch_size": 12,
+        "views": ["squash", "squash_flip"],
+        "phases": [{"epochs": 1}],
+    }
+    members = [{"network": "trained", "strategy": "flat"}, {"features": ["descriptor"], "strategy": "flat"}]
+    config = tiny.config(networks=[network], members=members, meta={"candidates": ["uniform"]})
+    tiny.fit(tiny.photos, tmp_path / "bundle", config)
+    file = sorted(tiny.new.iterdir())[0]
+    result = explain(tmp_path / "bundle", [file], tmp_path / "out", n_jobs=1)
+    photo = json.loads(result.json.read_text(encoding="ascii"))["photos"][0]
+    p = photo["proba"][photo["answer"]]
+    assert photo["log_odds"] == pytest.approx(np.log(p) - np.log1p(-p), abs=1e-4)
+    (found,) = photo["networks"].values()
+    assert list(found["layers"]) == ["state0-map", "state1-map", "state2-map"]
+    assert any(value != 0 for value in found["layers"].values())
+
+
 # -- mistakes -----------------------------------------------------------------------------------------------
 
 
@@ -290,3 +317,60 @@ def test_weights_that_are_gone_are_the_users_mistake(tiny, home, tmp_path):
 
 def test_a_bundle_is_left_as_it_was(home, made):
     read_bundle(home / "bundle")  # checks every digest
+
+
+# -- the error report ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _without_figures(monkeypatch):
+    monkeypatch.setattr(report_module.plots, "draw", lambda analysis, folder: {})
+
+
+def heated(result):
+    return result.html.read_text(encoding="utf-8").count('<figure class="heated">')
+
+
+@pytest.mark.usefixtures("_without_figures")
+def test_the_report_shows_heat_maps_beside_the_worst_photos(home, tmp_path, monkeypatch):
+    bundle = home / "bundle"
+    monkeypatch.setattr(reporting, "HEATMAPS", 2)
+    shown = write_report(bundle, out=tmp_path / "shown", n_jobs=1)
+    bare = write_report(bundle, out=tmp_path / "bare", n_jobs=1, heatmaps=False)
+    sheets = json.loads(shown.json.read_text(encoding="ascii"))["sheets"]
+    assert sum(not photo["right"] for sheet in sheets for photo in sheet["worst"]) > 2
+    assert 2 <= heated(shown) <= 6  # a photo may stand in several sections
+    assert heated(bare) == 0
+    text = shown.html.read_text(encoding="utf-8")
+    assert "drawn with the finished ensemble, which has" in text
+    first = next(photo for sheet in sheets for photo in sheet["worst"] if not photo["right"])
+    assert f'alt="what speaks for {first["answer"]}"' in text
+    assert bare.json.read_text(encoding="ascii") == shown.json.read_text(encoding="ascii")
+
+
+@pytest.mark.usefixtures("_without_figures")
+def test_a_report_without_weights_says_why_it_has_no_heat_maps(home, tmp_path):
+    moved = home / "elsewhere.safetensors"
+    (home / "vit.safetensors").rename(moved)
+    try:
+        result = write_report(home / "bundle", out=tmp_path / "report", n_jobs=1)
+    finally:
+        moved.rename(home / "vit.safetensors")
+    assert heated(result) == 0
+    assert "no heat-maps beside the worst photos: there is no weights file" in result.html.read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_worst_photos_take_turns_by_class():
+    def photo(path, right=False):
+        return {"path": path, "answer": f"answer to {path}", "right": right}
+
+    sheets = [
+        {"worst": [photo("a1"), photo("a2"), photo("a3")]},
+        {"worst": [photo("b1", right=True)]},
+        {"worst": [photo("c1"), photo("c2", right=True)]},
+    ]
+    found = report_module.worst_photos({"sheets": sheets}, 3)
+    assert found == {path: f"answer to {path}" for path in ("a1", "c1", "a2")}
+    assert list(found) == ["a1", "c1", "a2"]

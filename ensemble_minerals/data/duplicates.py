@@ -241,36 +241,58 @@ def _near_pairs(
     rows: NDArray[np.intp],
     rule: _Rule,
 ) -> Iterator[_Near]:
-    """Compare all pairs of different pictures, a block at a time."""
+    """Compare all pairs of different pictures, a block at a time.
+
+    With embeddings no pair is near whose cosine is below the least threshold. Few pairs are not, and only theirs
+    are the hashes that are compared.
+    """
     plain, mirrored = phash[rows], phash_mirrored[rows]
     telling = np.bitwise_count(plain) >= _MIN_HASH_BITS
     mean = None if embeddings is None else _mean(embeddings, rows)
+    least = min(rule.hash_cosine, rule.cosine, rule.conflict_cosine)
     for top in range(0, len(rows), _BLOCK):
         i = slice(top, top + _BLOCK)
         upper = None if embeddings is None or mean is None else _directions(embeddings[rows[i]], mean)
         for left in range(top, len(rows), _BLOCK):
             j = slice(left, left + _BLOCK)
-            distance = np.bitwise_count(plain[i, None] ^ plain[None, j])
-            np.minimum(distance, np.bitwise_count(plain[i, None] ^ mirrored[None, j]), out=distance)
-            np.minimum(distance, np.bitwise_count(mirrored[i, None] ^ plain[None, j]), out=distance)
-            distance[~telling[i]] = NO_HASH_EVIDENCE
-            distance[:, ~telling[j]] = NO_HASH_EVIDENCE
             if upper is None or embeddings is None or mean is None:
-                similarity = np.full(distance.shape, np.nan, dtype=np.float32)
-                near = distance <= min(rule.hash_distance, UNCONFIRMED_HASH_DISTANCE)
-                same = distance <= min(rule.conflict_hash_distance, UNCONFIRMED_CONFLICT_DISTANCE)
+                distance = _hash_distance(
+                    plain[i, None], mirrored[i, None], plain[None, j], mirrored[None, j]
+                )
+                distance[~telling[i]] = NO_HASH_EVIDENCE
+                distance[:, ~telling[j]] = NO_HASH_EVIDENCE
+                near_by = min(rule.hash_distance, UNCONFIRMED_HASH_DISTANCE)
+                same_by = min(rule.conflict_hash_distance, UNCONFIRMED_CONFLICT_DISTANCE)
+                a, b = np.nonzero(distance <= max(near_by, same_by))
+                distance, cosine = distance[a, b], np.full(len(a), np.nan, dtype=np.float32)
+                near, same = np.ones(len(a), dtype=bool), distance <= same_by
             else:
                 lower = upper if left == top else _directions(embeddings[rows[j]], mean)
-                similarity = np.clip(upper @ lower.T, -1.0, 1.0)
-                near = (distance <= rule.hash_distance) & (similarity >= rule.hash_cosine)
-                near |= similarity >= rule.cosine
-                same = (distance <= rule.conflict_hash_distance) & (similarity >= rule.conflict_cosine)
-            near |= same
-            if left == top:
-                near = np.triu(near, k=1)
-            a, b = np.nonzero(near)
-            if len(a):
-                yield _Near(a + top, b + left, distance[a, b], similarity[a, b], same[a, b])
+                similarity = upper @ lower.T
+                a, b = np.nonzero(similarity >= least)
+                cosine = np.clip(similarity[a, b], -1.0, 1.0)
+                first, second = a + top, b + left
+                distance = _hash_distance(plain[first], mirrored[first], plain[second], mirrored[second])
+                distance[~(telling[first] & telling[second])] = NO_HASH_EVIDENCE
+                same = (distance <= rule.conflict_hash_distance) & (cosine >= rule.conflict_cosine)
+                near = (distance <= rule.hash_distance) & (cosine >= rule.hash_cosine)
+                near |= (cosine >= rule.cosine) | same
+            kept = near & (a + top < b + left)
+            if kept.any():
+                yield _Near(a[kept] + top, b[kept] + left, distance[kept], cosine[kept], same[kept])
+
+
+def _hash_distance(
+    plain: NDArray[np.uint64],
+    mirrored: NDArray[np.uint64],
+    other: NDArray[np.uint64],
+    other_mirrored: NDArray[np.uint64],
+) -> NDArray[np.uint8]:
+    """Bits in which the hashes of pairs differ, the one or the other picture mirrored if that is nearer."""
+    distance: NDArray[np.uint8] = np.bitwise_count(plain ^ other)
+    np.minimum(distance, np.bitwise_count(plain ^ other_mirrored), out=distance)
+    np.minimum(distance, np.bitwise_count(mirrored ^ other), out=distance)
+    return distance
 
 
 def _mean(embeddings: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.float32]:

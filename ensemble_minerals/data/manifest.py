@@ -108,7 +108,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
-            column = np.array(getattr(self, name), dtype=dtype)
+            given = getattr(self, name)
+            column = given if _is_ours(given, dtype) else np.array(given, dtype=dtype)
             if column.shape != (len(self.path),):
                 raise ValueError(f"column {name} has shape {column.shape}, path has {len(self.path)} rows")
             column.setflags(write=False)
@@ -202,6 +203,16 @@ class Manifest:
             except ValueError as error:
                 raise DataError(f"row {number} of the manifest {path} is damaged: {error}") from error
         return cls(root=root, **columns)
+
+
+def _is_ours(column: Any, dtype: Any) -> bool:
+    """Whether it is a column of another manifest, which nobody can write to: it need not be copied."""
+    return (
+        isinstance(column, np.ndarray)
+        and np.issubdtype(column.dtype, dtype)
+        and column.flags.owndata
+        and not column.flags.writeable
+    )
 
 
 def _parse(name: str, cell: str) -> str | int:

@@ -30,6 +30,7 @@ from ensemble_minerals.errors import EnsembleMineralsError, FitError
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.rows import Rows
 from ensemble_minerals.members.scorer import FoldScorer
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -214,20 +215,23 @@ def fit_fold(
     folds: NDArray[np.intp],
     fold: int,
     classes: NDArray[Any],
+    rows: NDArray[np.intp] | None = None,
 ) -> list[FittedFold | MemberFailure]:
     """Fit members that share their features on the rows outside `fold`, and predict the rows in it.
 
-    A `fold` that no row has trains on all rows and predicts none.
+    A `fold` that no row has trains on all rows and predicts none. `rows` are the positions in the matrices of what
+    the other arrays tell of; by default they are of all their rows.
     """
     started = time.perf_counter()
     training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-    X = matrices[0] if len(matrices) == 1 else np.concatenate(matrices, axis=1)
+    positions = np.arange(len(y)) if rows is None else rows
     present = np.unique(y[training])
     if len(present) < len(classes):
         lacking = ", ".join(str(classes[k]) for k in np.setdiff1d(np.arange(len(classes)), present))
         return [MemberFailure(member.name, fold, f"no training row of class {lacking}") for member in members]
     space = RowSpace()
-    Z = space.fit_transform(X[training])
+    Z = space.fit_rows(Rows(matrices, positions[training]))
+    asked = Rows(matrices, positions[held_out])
     shared = (time.perf_counter() - started) / len(members)
     results: list[FittedFold | MemberFailure] = []
     for member in members:
@@ -237,7 +241,7 @@ def fit_fold(
                 space, Z, y[training], groups[training], classes
             )
             scorer = FoldScorer.average([strategy.scorer_])
-            proba = np.exp(scorer.log_proba(X[held_out]).astype(np.float64))
+            proba = np.exp(np.concatenate([scorer.log_proba(X).astype(np.float64) for X in asked.parts()]))
         except (
             EnsembleMineralsError,
             ValueError,

@@ -154,9 +154,9 @@ def work_folder(checkpoint: Path | None, member: str, fold: int) -> Path | None:
 
 def devices() -> tuple[str, ...]:
     """Where networks can train: every GPU that torch sees, else the processor."""
-    import torch
+    from ensemble_minerals.networks import devices as found  # brings torch along
 
-    return tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)
+    return found.devices()
 
 
 @contextmanager

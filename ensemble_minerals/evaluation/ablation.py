@@ -20,12 +20,15 @@ from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.committee import Blocks, side_by_side
 from ensemble_minerals.ensemble.cross_fit import fit_fold
+from ensemble_minerals.ensemble.network_tasks import fit_network_fold
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
 from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.evaluation.outer_fold import FoldAnswers, OuterFold, count_fits, derived_seed
+from ensemble_minerals.members.network import NetworkStrategy
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -162,13 +165,36 @@ class Ablation:
         training = np.flatnonzero(~self._test(place))
         folds = outer.inner_folds(0)
         started = time.perf_counter()
+        heads = [m for m in self.plan.members if not isinstance(m.strategy, NetworkStrategy)]
         with threadpool_limits(1):
-            for features in dict.fromkeys(member.features for member in self.plan.members):
-                same = [member for member in self.plan.members if member.features == features]
+            for features in dict.fromkeys(member.features for member in heads):
+                same = [member for member in heads if member.features == features]
                 matrices = [self.blocks[name][training] for name in features]
                 fit_fold(same, matrices, self.y[training], self.groups[training], folds, 0, self.classes)
-        each = (time.perf_counter() - started) / len(self.plan.members)
-        return left * each / self.n_jobs
+        seconds = time.perf_counter() - started
+        for member in self.plan.members:
+            if isinstance(member.strategy, NetworkStrategy):
+                seconds += self._network_seconds(member, member.strategy, training, folds)
+        return left * seconds / sum(member.steps for member in self.plan.members) / self.n_jobs
+
+    def _network_seconds(
+        self, member: Member, strategy: NetworkStrategy, training: NDArray[np.intp], folds: NDArray[np.intp]
+    ) -> float:
+        """What the networks of one inner fold take, from an epoch of each phase."""
+        phases = strategy.network.phases
+        short = tuple(phase.model_copy(update={"epochs": 1}) for phase in phases)
+        quick = replace(strategy, network=strategy.network.model_copy(update={"phases": short}))
+        started = time.perf_counter()
+        fit_network_fold(
+            replace(member, strategy=quick),
+            side_by_side(self.blocks, member.features)[training],
+            self.y[training],
+            self.groups[training],
+            folds,
+            0,
+            self.classes,
+        )
+        return (time.perf_counter() - started) * strategy.epochs / len(phases)
 
     def _places(self) -> Iterator[_Place]:
         for repeat, leaky in self.folds:

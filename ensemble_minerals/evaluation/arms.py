@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.stacking import CANDIDATES
 from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.network import PHOTOS, NetworkStrategy
 
 FULL = "full"
 """Name of the arm that all others are compared with: what `fit` would save."""
@@ -170,16 +172,19 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
             names,
             "calibration",
         )
-    for source in dict.fromkeys(name for member in members for name in member.features):
-        left = tuple(member.name for member in members if source not in member.features)
+    for source in dict.fromkeys(name for member in members for name in sources_of(member)):
+        left = tuple(member.name for member in members if source not in sources_of(member))
         if left and len(left) < len(names):
+            networks = source == PHOTOS
             yield Arm(
-                f"without:{source}",
-                f"Without {source}",
-                f"the ensemble of all members that do not see {source}",
+                "without:networks" if networks else f"without:{source}",
+                "Without trained networks" if networks else f"Without {source}",
+                "the ensemble of all members on frozen features"
+                if networks
+                else f"the ensemble of all members that do not see {source}",
                 "source",
                 left,
-                f"source {source}",
+                "trained networks" if networks else f"source {source}",
             )
     yield Arm(
         LEAKY,
@@ -225,12 +230,16 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
 
 def retrained(member: Member, arm: str) -> Member:
     """An oversampled member as an arm of `RETRAINED` trains it."""
-    strategy = clone(member.strategy)
+    inner, network = member.strategy, None
+    if isinstance(inner, NetworkStrategy):
+        inner, network = inner.strategy, inner
+    strategy: Strategy = clone(inner)
     if arm == "without_oversampling":
         strategy.set_params(sampler=OverSampler("none"))
     else:
         strategy.set_params(prior_correction=False)
-    return Member(member.name, member.features, strategy)
+    changed = strategy if network is None else replace(network, strategy=strategy)
+    return Member(member.name, member.features, changed)
 
 
 def is_oversampled(member: Member) -> bool:
@@ -239,7 +248,15 @@ def is_oversampled(member: Member) -> bool:
     return sampler is not None and sampler.kind != "none"
 
 
+def sources_of(member: Member) -> tuple[str, ...]:
+    """What a member stands on; of a trained network the photos alone."""
+    return (PHOTOS,) if isinstance(member.strategy, NetworkStrategy) else member.features
+
+
 def strategy_of(member: Member) -> str:
     """``FlatClassifier`` is ``flat``: the name of a strategy in the configuration."""
-    name = type(member.strategy).__name__.removesuffix("Classifier")
+    strategy = member.strategy
+    if isinstance(strategy, NetworkStrategy):
+        strategy = strategy.strategy
+    name = type(strategy).__name__.removesuffix("Classifier")
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -177,7 +177,7 @@ def _draw_votes(axes: Axes, classes: Sequence[str], votes: Sequence[VoteRow], ta
                 axes.text(
                     k + (0.92 * share - 0.03 if inside else 0.92 * share + 0.03),
                     row,
-                    f"{100 * share:.0f} %",
+                    _percent(share),
                     va="center",
                     ha="right" if inside else "left",
                     fontsize=7,
@@ -197,6 +197,11 @@ def _draw_votes(axes: Axes, classes: Sequence[str], votes: Sequence[VoteRow], ta
     axes.grid(axis="x", color=LINE)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def _percent(share: float) -> str:
+    """A whole number, but never a 100 that is none."""
+    return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _mosaic(maps: Floats) -> Pixels:

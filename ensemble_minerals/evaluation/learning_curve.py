@@ -116,12 +116,13 @@ def _answer(
     for member in members:
         (fitted,) = fit_fold(
             [member],
-            [blocks[name][rows] for name in member.features],
+            [blocks[name] for name in member.features],
             y[rows],
             groups[rows],
             folds[rows],
             fold,
             classes,
+            rows,
         )
         if not isinstance(fitted, FittedFold):
             return f"{fitted.member} could not be trained in fold {fold}: {fitted.reason}"

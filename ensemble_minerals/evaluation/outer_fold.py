@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.committee import Blocks, CommitteeMember
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.ensemble.tasks import Member
@@ -28,6 +28,7 @@ from ensemble_minerals.evaluation.arms import (
     is_oversampled,
     retrained,
 )
+from ensemble_minerals.members.network_scorer import NetworkScorer
 from ensemble_minerals.members.scorer import log_normalize
 from ensemble_minerals.members.scorer_arrays import scorer_to_arrays
 
@@ -156,20 +157,20 @@ class OuterFold:
                 f"{str(error).splitlines()[0]}\nAn ablation needs every member in every fold: mend or remove it."
             ) from error
         committee = ensemble.committee_
-        started = time.perf_counter()
-        test = committee.member_log_proba({name: matrix[self.test] for name, matrix in self.blocks.items()})
-        milliseconds = 1000 * (time.perf_counter() - started) / test.shape[0] / test.shape[1]
+        asked = {name: matrix[self.test] for name, matrix in self.blocks.items()}
+        answers, milliseconds = [], {}
+        for member in committee.members:
+            started = time.perf_counter()
+            answers.append(replace(committee, members=(member,)).member_log_proba(asked))
+            milliseconds[member.name] = 1000 * (time.perf_counter() - started) / len(answers[-1])
+        test = np.concatenate(answers, axis=1)
         return _Answers(
             tuple(member.name for member in members),
             ensemble.store_.log_proba(),
             test,
             ensemble.seconds_,
-            {member.name: milliseconds for member in members},
-            {
-                member.name: sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values())
-                / 1e6
-                for member in committee.members
-            },
+            milliseconds,
+            {member.name: _megabytes(member) for member in committee.members},
             frozenset(m.name for m in committee.members if all(part.is_linear for part in m.matrices.parts)),
         )
 
@@ -251,14 +252,23 @@ class _Answers:
         }
 
 
+def _megabytes(member: CommitteeMember) -> float:
+    """Size of a member's matrices and trained networks."""
+    size = sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values())
+    if isinstance(member.scorer, NetworkScorer):
+        size += sum(state.nbytes for state in member.scorer.states)
+    return size / 1e6
+
+
 def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
     """How often a member is fitted in an inner fold, in one outer fold."""
-    members = len(plan.members)
+    steps = whole = sum(member.steps for member in plan.members)
     if not leaky:
-        oversampled = sum(is_oversampled(member) for member in plan.members)
-        members += oversampled * sum(plan.has(arm) for arm in RETRAINED)
-        members += (len(plan.members) - 1) * plan.has(BUDGET)
-    return members * plan.n_inner
+        oversampled = sum(member.steps for member in plan.members if is_oversampled(member))
+        steps += oversampled * sum(plan.has(arm) for arm in RETRAINED)
+        # Which member is the best, and so repeated, shows later: it counts as an average one.
+        steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)
+    return steps * plan.n_inner
 
 
 def derived_seed(*entropy: int) -> int:

@@ -26,15 +26,13 @@ from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, Photo, decode, f
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.networks.pictures import decode_side
 
 CHUNK = 16
 """Photos of one call of a source, and of one transaction of the store."""
 
 AHEAD = 2 * CHUNK
 """Photos that are decoded, or being decoded, before their chunk."""
-
-_SMALLEST_DECODE = 384
-"""Sources that need no more pixels of the shorter side than this share a decode of this size."""
 
 
 @runtime_checkable
@@ -190,7 +188,7 @@ class _Collector:
         if isinstance(source, SingleThreaded):
             self.seconds[source.name] += sum(photo.seconds[source.name] for photo in photos)
             return np.concatenate([photo.seen[source.name] for photo in photos])
-        side = _decode_side(source)
+        side = decode_side(source.side)
         started = time.perf_counter()
         values = source.extract([photo.pictures[side] for photo in photos])
         self.seconds[source.name] += time.perf_counter() - started
@@ -281,7 +279,7 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Tas
     for source in task.lacking:
         if isinstance(source, SingleThreaded):
             started = time.perf_counter()
-            prepared.seen[source.name] = source.extract([prepared.pictures[_decode_side(source)]])
+            prepared.seen[source.name] = source.extract([prepared.pictures[decode_side(source.side)]])
             prepared.seconds[source.name] = time.perf_counter() - started
     return prepared
 
@@ -294,7 +292,7 @@ def _pictures(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArr
     """
     pictures: dict[int, NDArray[np.uint8]] = {}
     pixels: NDArray[np.uint8] | None = None
-    for side in sorted({_decode_side(source) for source in task.lacking}, reverse=True):
+    for side in sorted({decode_side(source.side) for source in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = decode_photo(task.path, at_least=side).pixels
             # What the decoder could not make smaller is reduced here, lest a chunk of it fill the memory.
@@ -303,11 +301,3 @@ def _pictures(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArr
                 pixels = np.array(Image.fromarray(pixels).reduce(factor))
         pictures[side] = pixels
     return pictures
-
-
-def _decode_side(source: FeatureSource) -> int:
-    """Pixels of the shorter side at which a source's photos are decoded; depends on the source alone."""
-    side = _SMALLEST_DECODE
-    while side < source.side:
-        side *= 2
-    return side

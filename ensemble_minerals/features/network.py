@@ -15,6 +15,7 @@ from ensemble_minerals.features.source import JSON, fingerprint_of
 from ensemble_minerals.networks.weights import file_digest, load_network, parse
 
 if TYPE_CHECKING:
+    from ensemble_minerals.networks.activation import ForwardPass
     from ensemble_minerals.networks.inference import NetworkPredictor
 
 PREFIX = "network:"
@@ -122,6 +123,18 @@ class NetworkSource:
 
         logits = self.open().logits([shrink(photo, self._side) for photo in photos])
         return logits.astype(np.float32)
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """See `Explainable`."""
+        return self.open_pass(np.zeros((self._side, self._side, 3), np.uint8)).names
+
+    def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
+        """See `Explainable`: the networks in float32, stopped at the maps that their heads look at."""
+        from ensemble_minerals.networks.opening import open_states
+        from ensemble_minerals.networks.pictures import shrink
+
+        return open_states(self.open(), self.network.weights, shrink(photo, self._side))
 
     def open(self) -> NetworkPredictor:
         """Make the networks ready to answer; `extract` does it at its first call."""

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ensemble_minerals.members.rows import are_many, parts
 from ensemble_minerals.members.scorer import branch_log_proba
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -68,19 +69,24 @@ def solve_logistic(
     Returns:
         For each problem its weight, shape (d, n_columns), and bias, shape (n_columns,), float64.
     """
-    stack = _Stack(np.asarray(X, dtype=np.float64), problems, C)
-    parameters, _ = stack.minimize(tol, max_iter)
+    matrix = X if are_many(len(X)) and X.dtype == np.float32 else np.asarray(X, dtype=np.float64)
+    stack = _Stack(matrix, problems, C)
+    # The scaled coordinates' unit is their standard error, which shrinks with the rows as their effect does.
+    parameters, _ = stack.minimize(tol * max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE))), max_iter)
     return stack.split(parameters)
 
 
 _STEPS_ON_BOUND = 20
+
+_ROWS_OF_TOLERANCE = 1000
+"""Up to so many rows the tolerance is taken as it is given."""
 
 
 class _Stack:
     """The stacked problem: parameters of shape (n_columns, d + 1), the last of each row being the intercept.
 
     Rows of photos run along the last axis of everything: sums over a node's few branches are then sums of long
-    vectors, and both products are of a few rows with X as it lies in memory.
+    vectors, and both products are of a few rows with X as it lies in memory. Many rows are looked at in parts.
     """
 
     def __init__(self, X: FloatMatrix, problems: Sequence[LogisticProblem], C: float) -> None:
@@ -92,6 +98,7 @@ class _Stack:
         self.blocks = [slice(int(e) - p.n_columns, int(e)) for e, p in zip(ends, problems, strict=True)]
         self.binary = np.array([b.start for b in self.blocks if b.stop - b.start == 1], dtype=np.intp)
         self.several = [block for block in self.blocks if block.stop - block.start > 1]
+        self.parts = parts(len(X))
         self.targets = np.zeros((self.n_columns, len(X)))
         self.weights = np.empty((self.n_columns, len(X)))
         for problem, block in zip(problems, self.blocks, strict=True):
@@ -105,10 +112,9 @@ class _Stack:
     def minimize(self, tol: float, max_iter: int) -> tuple[FloatMatrix, int]:
         """The solution and the number of steps it took."""
         parameters = np.zeros((self.n_columns, self.X.shape[1] + 1))
-        squares = self.X**2
         n_steps = 0
         for bound, limit in ((True, min(_STEPS_ON_BOUND, max_iter)), (False, max_iter)):
-            scale = self.scale(parameters, squares, bound=bound)
+            scale = self.scale(parameters, bound=bound)
             result = scipy.optimize.minimize(
                 self.objective,
                 (parameters / scale).ravel(),
@@ -125,50 +131,59 @@ class _Stack:
         """Weight and bias of each problem."""
         return [(parameters[block, :-1].T, parameters[block, -1]) for block in self.blocks]
 
-    def logits(self, parameters: FloatMatrix) -> FloatMatrix:
-        """Log-odds of all rows, shape (n_columns, n)."""
-        product: FloatMatrix = np.ascontiguousarray(parameters[:, :-1]) @ self.X.T
+    def logits(self, parameters: FloatMatrix, part: slice) -> FloatMatrix:
+        """Log-odds of a part of the rows, shape (n_columns, k), float64."""
+        weight = np.ascontiguousarray(parameters[:, :-1], dtype=self.X.dtype)
+        product: FloatMatrix = (weight @ self.X[part].T).astype(np.float64, copy=False)
         product += parameters[:, -1:]
         return product
 
-    def answers(self, logits: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+    def answers(self, logits: FloatMatrix, targets: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
         """Losses and probabilities of all columns, both of the shape of the logits."""
         losses, proba = np.empty_like(logits), np.empty_like(logits)
         if self.binary.size:
             odds = logits[self.binary]
             small = np.exp(-np.abs(odds))
-            losses[self.binary] = np.maximum(odds, 0.0) + np.log1p(small) - self.targets[self.binary] * odds
+            losses[self.binary] = np.maximum(odds, 0.0) + np.log1p(small) - targets[self.binary] * odds
             proba[self.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
         for block in self.several:
             shifted = logits[block] - logits[block].max(axis=0)
             exponential = np.exp(shifted)
             total = exponential.sum(axis=0)
-            losses[block] = self.targets[block] * (np.log(total) - shifted)
+            losses[block] = targets[block] * (np.log(total) - shifted)
             proba[block] = exponential / total
         return losses, proba
 
-    def scale(self, parameters: FloatMatrix, squares: FloatMatrix, *, bound: bool) -> FloatMatrix:
+    def scale(self, parameters: FloatMatrix, *, bound: bool) -> FloatMatrix:
         """Inverse square root of the Hessian's diagonal, or of its bound, same shape as the parameters."""
-        if bound:
-            curvature = 0.25 * self.weights
-        else:
-            _, proba = self.answers(self.logits(parameters))
-            curvature = proba * (1.0 - proba) * self.weights
-        scale = np.empty_like(parameters)
-        scale[:, :-1] = 1.0 / np.sqrt(curvature @ squares + 1.0 / self.C)
-        scale[:, -1] = 1.0 / np.sqrt(curvature.sum(axis=1) + 1e-6)
-        return scale
+        diagonal = np.zeros_like(parameters)
+        for part in self.parts:
+            curvature = self.weights[:, part]
+            if bound:
+                curvature = 0.25 * curvature
+            else:
+                _, proba = self.answers(self.logits(parameters, part), self.targets[:, part])
+                curvature = proba * (1.0 - proba) * curvature
+            diagonal[:, :-1] += curvature.astype(self.X.dtype, copy=False) @ np.square(self.X[part])
+            diagonal[:, -1] += curvature.sum(axis=1)
+        diagonal[:, :-1] += 1.0 / self.C
+        diagonal[:, -1] += 1e-6
+        return 1.0 / np.sqrt(diagonal)
 
     def objective(self, flat: FloatMatrix, scale: FloatMatrix) -> tuple[float, FloatMatrix]:
         """Penalized loss and its gradient in scaled parameters."""
         parameters = flat.reshape(scale.shape) * scale
-        losses, proba = self.answers(self.logits(parameters))
         weight = parameters[:, :-1]
-        loss = 0.5 / self.C * float(np.vdot(weight, weight)) + float(np.vdot(self.weights, losses))
-        residual = (proba - self.targets) * self.weights
-        gradient = np.empty_like(parameters)
-        gradient[:, :-1] = residual @ self.X + weight / self.C
-        gradient[:, -1] = residual.sum(axis=1)
+        loss = 0.5 / self.C * float(np.vdot(weight, weight))
+        gradient = np.zeros_like(parameters)
+        for part in self.parts:
+            targets, weights = self.targets[:, part], self.weights[:, part]
+            losses, proba = self.answers(self.logits(parameters, part), targets)
+            loss += float(np.vdot(weights, losses))
+            residual = (proba - targets) * weights
+            gradient[:, :-1] += residual.astype(self.X.dtype, copy=False) @ self.X[part]
+            gradient[:, -1] += residual.sum(axis=1)
+        gradient[:, :-1] += weight / self.C
         return loss, (gradient * scale).ravel()
 
 

@@ -18,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ensemble_minerals.features.mapped import allocate
+from ensemble_minerals.members.rows import Rows, are_many, parts
+
 FloatMatrix = NDArray[np.floating[Any]]
 
 
@@ -52,11 +55,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         matrix = validate_data(self, X, dtype=(np.float64, np.float32))
         self.mean_ = matrix.mean(axis=0, dtype=np.float64)
         centered = matrix - self.mean_.astype(matrix.dtype)
-        variance = np.mean(np.square(centered), axis=0, dtype=np.float64)
-        deviation = np.sqrt(variance)
-        # A nearly constant column must not be blown up into noise: a thousandth of the typical spread is added.
-        deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
-        self.scale_ = deviation * max(float(np.sqrt(np.sum(variance / deviation**2))), 1e-12)
+        self._learn_scale(np.mean(np.square(centered), axis=0, dtype=np.float64))
         centered /= self.scale_.astype(matrix.dtype)
         standard = centered.astype(np.float64)
         n_rows, n_columns = standard.shape
@@ -76,6 +75,41 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self._rotation = (right[:, kept],)
         rotated: FloatMatrix = standard @ self._rotation[0]
         return rotated
+
+    def fit_rows(self, rows: Rows) -> FloatMatrix:
+        """`fit_transform` of rows that need not fit in memory.
+
+        Many rows are read three times a part at a time, and their coordinates are float32, in a mapped file if
+        they are large.
+        """
+        if not are_many(len(rows)):
+            return self.fit_transform(rows.whole())
+        n_rows, n_columns = len(rows), rows.n_columns
+        rotated = min(n_rows, n_columns) <= self.max_rank
+        self.n_features_in_ = n_columns
+        self.mean_ = sum(part.sum(axis=0, dtype=np.float64) for part in rows.parts()) / n_rows
+        products = np.zeros((n_columns, n_columns) if rotated else n_columns)
+        for part in rows.parts():
+            centered = part - self.mean_
+            products += centered.T @ centered if rotated else np.square(centered).sum(axis=0)
+        self._learn_scale((np.diag(products) if rotated else products) / n_rows)
+        self._rotation, rank = (), n_columns
+        if rotated:
+            values, right = scipy.linalg.eigh(
+                products / (self.scale_[:, None] * self.scale_), driver="evd", overwrite_a=True
+            )
+            axes = right[:, self._kept(values)[0]]
+            self._rotation, rank = (axes,), axes.shape[1]
+        reduced = allocate((n_rows, rank))
+        for place, part in zip(parts(n_rows), rows.parts(), strict=True):
+            reduced[place] = self.transform(part)
+        return reduced
+
+    def _learn_scale(self, variance: FloatMatrix) -> None:
+        deviation = np.sqrt(variance)
+        # A nearly constant column must not be blown up into noise: a thousandth of the typical spread is added.
+        deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
+        self.scale_ = deviation * max(float(np.sqrt(np.sum(variance / deviation**2))), 1e-12)
 
     @property
     def components_(self) -> FloatMatrix | None:

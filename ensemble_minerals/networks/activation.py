@@ -49,7 +49,7 @@ class ForwardPass:
     @torch.no_grad()
     def features(self) -> FloatArray:
         """Shape (n_views, n_features)."""
-        found: FloatArray = self.module(*self.inputs).float().numpy()
+        found: FloatArray = self.module(*self.inputs).float().cpu().numpy()
         return found
 
     @torch.no_grad()
@@ -61,7 +61,10 @@ class ForwardPass:
             self.module(*self.inputs)
         finally:
             hook.remove()
-        return {name: each.float().numpy() for name, each in zip(self.names, _as_tuple(seen[0]), strict=True)}
+        return {
+            name: each.float().cpu().numpy()
+            for name, each in zip(self.names, _as_tuple(seen[0]), strict=True)
+        }
 
 
 class Stop(nn.Module):
@@ -117,10 +120,15 @@ def open_taps(
     return ForwardPass(pooling, on_grids, pooling.stop, tuple(network.layers), boxes, mirrored)
 
 
-def patch_grid(patches: Tensor) -> Tensor:
-    """Patches of a square picture, shape (n, patches, channels), as a map (n, channels, side, side)."""
-    side = math.isqrt(patches.shape[1])
-    return patches.transpose(1, 2).reshape(len(patches), -1, side, side)
+def patch_grid(patches: Tensor, aspect: float = 1.0) -> Tensor:
+    """Patches, shape (n, patches, channels), as a map (n, channels, height, width).
+
+    Args:
+        patches: In rows from the top.
+        aspect: Height of the picture over its width.
+    """
+    height = max(1, round(math.sqrt(patches.shape[1] * aspect)))
+    return patches.transpose(1, 2).unflatten(2, (height, -1))  # type: ignore[no-untyped-call]  # torch's
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +165,7 @@ def class_activation(passed: ForwardPass, score: Callable[[Tensor], Tensor], tar
         return scores[-1]
 
     found = LayerGradCam(whole, passed.layer).attribute(passed.inputs, target, attr_dim_summation=False)
-    channels = [each.detach().float().numpy() for each in _as_tuple(found)]
+    channels = [each.detach().float().cpu().numpy() for each in _as_tuple(found)]
     return Activation(float(scores[-1][0, target].detach()), dict(zip(passed.names, channels, strict=True)))
 
 

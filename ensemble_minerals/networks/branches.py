@@ -21,7 +21,7 @@ from ensemble_minerals.networks import checkpoint
 from ensemble_minerals.networks.augmentation import Normalize
 from ensemble_minerals.networks.blocks import Blocks, blocks_of, cut
 from ensemble_minerals.networks.losses import n_columns
-from ensemble_minerals.networks.taps import TappedNetwork, pool_taps
+from ensemble_minerals.networks.taps import Tap, TappedNetwork, pool_taps
 from ensemble_minerals.networks.weights import LoadedNetwork, Preprocessing, load_network
 
 
@@ -117,12 +117,22 @@ class BranchedNetwork(RestingModule):
 
     def pool(self, images: Tensor) -> Tensor:
         """What the head sees: a vector a picture, or for the network's own classifier the last map."""
+        return self.pool_maps(self.maps(images))
+
+    def maps(self, images: Tensor) -> list[Tap]:
+        """What is pooled: the last map or tokens of the body, or all that a head on taps looks at."""
         if images.ndim == 4:
             images = images.contiguous(memory_format=self._format)
         if self._tapped:
             # As pixels of frozen features: the tapped network brings its own normalization.
-            return pool_taps(self._tapped[0].taps(images.permute(0, 2, 3, 1) * 255))
-        features: Tensor = self.body.forward_features(self.normalize(images))  # type: ignore[operator]  # timm's
+            return self._tapped[0].taps(images.permute(0, 2, 3, 1) * 255)
+        return [(self.body.forward_features(self.normalize(images)), None)]  # type: ignore[operator]  # timm's
+
+    def pool_maps(self, maps: Sequence[Tap]) -> Tensor:
+        """What the head sees, of what `maps` returned."""
+        if self._tapped:
+            return pool_taps(maps)
+        features, _ = maps[0]
         return features if self.pooling == "own" else self._pooled(features)
 
     def classify(self, pooled: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -74,7 +75,7 @@ class NetworkPredictor:
         self.n_views = len(facts["views"])
         self.n_outputs = sum(state.n_outputs for state in states)
         self._transform = EvalTransform(facts["views"], states[0].size, facts["resize"])
-        networks = [state.build(weights).to(self.device) for state in states]
+        networks = [network.to(self.device) for network in _built(states, weights)]
         self.shift = np.concatenate([np.asarray(state.facts["shift"], np.float64) for state in states])
         self.shared: nn.Module | None = None
         self.ends: list[nn.Module] = list(networks)
@@ -122,3 +123,13 @@ class NetworkPredictor:
             return
         self.shared = halves[0][0].eval()
         self.ends = [end.eval() for _, end in halves]
+
+
+def _built(states: Sequence[NetworkState], weights: str) -> Iterator[BranchedNetwork]:
+    """The networks of all states; starting weights are loaded once for all that have the same decisions."""
+    frames: dict[tuple[tuple[int, ...], bool], BranchedNetwork] = {}
+    for state in states:
+        kind = state.n_branches, state.complete
+        if kind not in frames:
+            frames[kind] = state.frame(weights)
+        yield state.fill(copy.deepcopy(frames[kind]))

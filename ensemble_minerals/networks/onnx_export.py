@@ -112,7 +112,6 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
         ExportError: If the runtime cannot run the graph.
     """
     import onnxruntime
-
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
     options = onnxruntime.SessionOptions()

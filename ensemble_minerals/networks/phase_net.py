@@ -147,8 +147,8 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         if self.n_seen == first:
             self._zero_grad_optimizer()
         self._set_training(True)
-        images, codes = batch
-        targets = soft_targets(codes.to(self.device), self.criterion_.n_branches)
+        images, codes = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        targets = soft_targets(codes, self.criterion_.n_branches)
         images, targets = self.mixer(images, targets, self.random)
         logits = self.infer(images)
         loss = self.criterion_(logits, targets)

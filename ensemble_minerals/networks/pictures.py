@@ -34,9 +34,10 @@ _NOT_KEPT = -1
 
 
 def decode_side(side: int) -> int:
-    """Pixels of the shorter side at which photos are decoded before they shrink to `side`.
+    """Pixels of the shorter side at which photos are decoded for what needs `side` of them.
 
-    The rule of `features.extraction`, so that a photo to predict looks like the same photo in the table.
+    Training and predicting share the rule, so that a photo to predict looks like the same photo in the table, and
+    sources that need no more than its smallest value share a decode.
     """
     decoded = _SMALLEST_DECODE
     while decoded < side:

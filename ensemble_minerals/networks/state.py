@@ -35,7 +35,8 @@ class NetworkState:
             normalization, and the whole head.
         facts: Plain JSON: `model`, `weights`, the `digest` of the tensors there, `size` (height, width), `resize`,
             `preprocessing`, `views`, `head`, `precision`, `decisions` as pairs of name and number of branches,
-            and `shift`, what is added to each output so that it answers under the natural prior.
+            `shift`, what is added to each output so that it answers under the natural prior, and
+            `n_tensors`, how many the whole network has.
     """
 
     tensors: Mapping[str, Tensor]
@@ -85,6 +86,7 @@ class NetworkState:
             "precision": precision,
             "decisions": [[name, count] for name, count in decisions],
             "shift": shift.tolist(),
+            "n_tensors": sum(not name.endswith(_COUNTER) for name in tensors),
         }
         return cls(changed, facts)
 
@@ -97,6 +99,11 @@ class NetworkState:
     def n_outputs(self) -> int:
         """Columns of logits of all decisions."""
         return sum(n_columns(count) for count in self.n_branches)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
     @property
     def size(self) -> tuple[int, int]:
@@ -139,9 +146,19 @@ class NetworkState:
             WeightsError: They cannot be had, or are not those that training started from.
             BundleError: The tensors do not fit the network.
         """
-        network = self._frame("random")
-        if not network.state_dict().keys() <= self.tensors.keys() | _counters(network):
-            network = self._frame(weights)
+        return self.fill(self.frame(weights))
+
+    @property
+    def complete(self) -> bool:
+        """Whether training changed every tensor, so that nobody asks for the starting weights."""
+        return len(self.tensors) == self.facts.get("n_tensors")
+
+    def fill(self, network: BranchedNetwork) -> BranchedNetwork:
+        """Put the trained tensors into a network that `frame` built; it is then in evaluation mode.
+
+        Raises:
+            BundleError: They do not fit.
+        """
         try:
             wrong = network.load_state_dict(dict(self.tensors), strict=False).unexpected_keys
         except RuntimeError as error:
@@ -150,8 +167,17 @@ class NetworkState:
             raise BundleError(f"a trained {self.facts['model']} has unknown tensors: {', '.join(wrong[:5])}")
         return network.eval().requires_grad_(False)
 
-    def _frame(self, weights: str) -> BranchedNetwork:
+    def frame(self, weights: str) -> BranchedNetwork:
+        """Build the network as it was before training, but for its head.
+
+        Args:
+            weights: As for `build`.
+
+        Raises:
+            WeightsError: They cannot be had, or are not those that training started from.
+        """
         facts = self.facts
+        weights = "random" if self.complete else weights
         preprocessing = Preprocessing.from_mapping(facts["preprocessing"])
         height, width = self.size
         size = height if height == width else (height, width)
@@ -163,7 +189,3 @@ class NetworkState:
                     f"digest is {loaded.digest}, not {facts['digest']}; give the same file as for the fit"
                 )
             return BranchedNetwork(loaded, _HEAD.validate_python(facts["head"]), self.n_branches, self.size)
-
-
-def _counters(network: BranchedNetwork) -> set[str]:
-    return {name for name in network.state_dict() if name.endswith(_COUNTER)}

@@ -61,9 +61,10 @@ def test_held_out_rows_are_never_trained_on(problem, monkeypatch):
     seen = []
     inner = module.fit_fold
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
-        seen.append((fold, len(folds), int((folds == fold).sum())))
-        return inner(members, matrices, y, groups, folds, fold, classes)
+    def spy(members, matrices, y, groups, own, fold, classes, rows):
+        np.testing.assert_array_equal(own, folds[rows])
+        seen.append((fold, len(own), int((own == fold).sum())))
+        return inner(members, matrices, y, groups, own, fold, classes, rows)
 
     monkeypatch.setattr(module, "fit_fold", spy)
     learning_curve(*problem, shares=(0.5,))

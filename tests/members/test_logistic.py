@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 
+from ensemble_minerals.members import rows
 from ensemble_minerals.members.logistic import LogisticHead, LogisticProblem, _Stack, solve_logistic
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import branch_log_proba
@@ -128,3 +129,18 @@ def test_one_class_is_an_error():
     X, _ = overlapping()
     with pytest.raises(ValueError, match="one class: 'quartz'"):
         LogisticHead().fit(X, ["quartz"] * len(X))
+
+
+def test_many_rows_in_single_precision_give_the_same_answers(monkeypatch):
+    X, y = overlapping(4, d=6)
+    problems = [
+        LogisticProblem(y, np.random.default_rng(1).uniform(0, 2, len(y)), 4),
+        LogisticProblem(np.minimum(y, 1), np.ones(len(y)), 2),
+    ]
+    expected = solve_logistic(X, problems, 5.0, tol=1e-6)
+    monkeypatch.setattr(rows, "MANY", 20)
+    monkeypatch.setattr(rows, "PART", 16)
+    found = solve_logistic(X.astype(np.float32), problems, 5.0, tol=1e-4)
+    for (weight, bias), (exact, exact_bias) in zip(found, expected, strict=True):
+        proba = np.exp(branch_log_proba(X @ weight + bias))
+        np.testing.assert_allclose(proba, np.exp(branch_log_proba(X @ exact + exact_bias)), atol=1e-4)

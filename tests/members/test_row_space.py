@@ -5,7 +5,9 @@ import pytest
 from scipy.spatial.distance import pdist
 from sklearn.linear_model import LogisticRegression
 
+from ensemble_minerals.members import rows
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.rows import Rows
 
 
 def correlated(n, d, seed=0, dtype=np.float64):
@@ -120,3 +122,25 @@ def test_new_rows_move_nothing_that_was_learned():
     space = RowSpace().fit(X)
     alone = space.transform(X[:1])
     np.testing.assert_allclose(space.transform(np.vstack([X[:1], far]))[:1], alone, rtol=1e-10)
+
+
+@pytest.mark.parametrize("max_rank", [100, 10])
+def test_many_rows_are_read_in_parts_to_the_same_coordinates(monkeypatch, max_rank):
+    X = correlated(90, 25, dtype=np.float32)
+    chosen = np.random.default_rng(0).permutation(90)[:70]
+    matrices = [X[:, :8], X[:, 8:]]
+    few = RowSpace(max_rank=max_rank)
+    expected = few.fit_rows(Rows(matrices, chosen))
+    np.testing.assert_array_equal(expected, RowSpace(max_rank=max_rank).fit_transform(X[chosen]))
+    monkeypatch.setattr(rows, "MANY", 40)
+    monkeypatch.setattr(rows, "PART", 16)
+    many = RowSpace(max_rank=max_rank)
+    Z = many.fit_rows(Rows(matrices, chosen))
+    assert Z.dtype == np.float32
+    assert Z.shape == expected.shape
+    np.testing.assert_allclose(Z @ Z.T, expected @ expected.T, atol=1e-4)
+    np.testing.assert_allclose(many.transform(X[chosen]), Z, atol=1e-5)
+    np.testing.assert_allclose(many.scale_, few.scale_, rtol=1e-4)
+    weight, bias = np.random.default_rng(1).normal(size=(Z.shape[1], 3)), np.zeros(3)
+    raw, raw_bias = many.fold_in(weight, bias)
+    np.testing.assert_allclose(X[chosen] @ raw.astype(float) + raw_bias, Z @ weight, atol=1e-3)

@@ -151,3 +151,4 @@ def test_patches_become_a_grid_row_by_row():
     grid = patch_grid(patches)
     assert grid.shape == (1, 3, 2, 2)
     np.testing.assert_array_equal(grid[0, 0], [[0, 3], [6, 9]])
+    assert patch_grid(torch.zeros(2, 12, 5), aspect=96 / 128).shape == (2, 5, 3, 4)

@@ -31,7 +31,7 @@ def batch(photo):
 
 def states_of(n_branches, *, changed=(), resize="squash", size=32):
     """Two trained networks, so to speak: new heads, and layers moved whose names begin as `changed`."""
-    overrides = [f"views=[{', '.join(VIEWS)}]", f"resize={resize}"]
+    overrides = ["head.pooling=avg", f"views=[{', '.join(VIEWS)}]", f"resize={resize}"]
     config = student_config("test_efficientnet", weights="random", size=size, overrides=overrides)
     states = []
     for seed in range(2):

@@ -158,6 +158,7 @@ RECIPES = {
         ],
         {"accumulate": 2, "clip": 1.0, "augment": {"horizontal_flip": True}},
     ),
+    "patience": ([PATIENT, {"epochs": 3, "lr": 0.1}], {}),
     "prefix": (
         [{"train": "last:1", "epochs": 4, "schedule": "one_cycle", "monitor": "macro_f1"}],
         {"prefix_views": 2, "head": PROBE, "augment": {"horizontal_flip": True}},

@@ -27,7 +27,7 @@ FACTS = {"classes": json.dumps(["Glimmer", "Quarz"]), "temperature": "1.25"}
 class Toy(nn.Module):
     """Views, one layer, softmax: enough to be a network from photos to probabilities."""
 
-    def __init__(self, views=("squash", "detail_flip")):
+    def __init__(self, views=("detail_flip",)):
         super().__init__()
         self.views = PhotoViews(views, 8, 8)
         self.layer = nn.Linear(8 * 8 * 3, 2)

@@ -1,0 +1,160 @@
+"""Time and memory as the number of photos grows: 755, 5,640 and 100,000 photos drawn by code, each run in a process of its own.
+
+The photos are small textures (48 px), and the configuration is small: one tiny network with random weights, three
+members, five folds. So the figures say nothing about accuracy; what is measured is how the program's own parts
+grow: scan, features, duplicates, folds, members, combination. Nothing of it is cached between runs.
+
+Two figures of memory: the peak of the resident set, which counts pages of files that are mapped, and the peak of
+what is not backed by a file. The kernel takes back pages of the first kind when others need the room.
+
+    python benchmarks/growth.py [--sizes 755 5640 100000] [--folder DIR] [--runs 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import timing
+from PIL import Image
+
+CLASSES = ("biotite", "bornite", "chrysocolla", "malachite", "muscovite", "pyrite", "quartz")
+SIDE = 48
+STAGES = ("scan", "features", "alike", "folds", "members", "combination")
+
+CONFIG = """
+backbones:
+  - {name: tiny, model: test_resnet, weights: random, size: 32, views: [squash, center]}
+members:
+  - {features: each, strategy: flat}
+  - {features: each, strategy: one_vs_rest, head: {kind: logistic, C: 50.0}, sampler: random}
+  - {features: each, strategy: hierarchical, head: {kind: logistic, C: 100.0}, sampler: random}
+precision: float32
+duplicates: {hash_distance: 4, cosine: 0.9999, conflict_cosine: 0.9999}
+"""
+"""A network with random weights finds nearly all photos alike, so only near copies may count as such."""
+
+RUN = """
+import json, resource, sys, threading, time
+from pathlib import Path
+from ensemble_minerals.config import load_config
+from ensemble_minerals.dataset import load_dataset, split
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.features.processor import cores
+from ensemble_minerals.listener import Silent
+from ensemble_minerals.preparation import prepare
+
+def status(name):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+anonymous, ended = [0.0], threading.Event()
+def watch():
+    while not ended.wait(0.02):
+        anonymous[0] = max(anonymous[0], status("RssAnon"))
+threading.Thread(target=watch, daemon=True).start()
+
+data, config, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+config = load_config(config)
+started = time.perf_counter()
+prepared = prepare(Path(data), config, cache_dir=work, n_threads=cores(), listener=Silent(), work=work)
+seconds = dict(prepared.dataset.seconds)
+before = status("VmHWM"), anonymous[0]
+seconds.setdefault("alike", 0.0)
+seconds["folds"] = time.perf_counter() - started - sum(seconds.values())
+fitting = time.perf_counter()
+ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
+ensemble.fit(prepared.blocks, prepared.labels, prepared.groups, prepared.folds)
+seconds["members"] = ensemble.cross_fit_seconds_
+seconds["combination"] = time.perf_counter() - fitting - ensemble.cross_fit_seconds_
+seconds["all"] = time.perf_counter() - started
+ended.set()
+print(json.dumps({
+    "seconds": seconds,
+    "rows": len(prepared.rows),
+    "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "peak_before_members_mb": before[0],
+    "anonymous_mb": anonymous[0],
+    "anonymous_before_members_mb": before[1],
+}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[755, 5640, 100_000])
+    parser.add_argument("--folder", type=Path, default=None, help="Where the photos are drawn, and kept.")
+    parser.add_argument("--runs", type=int, default=1)
+    options = parser.parse_args()
+    found: dict[int, list[timing.Json]] = {size: [] for size in options.sizes}
+    with tempfile.TemporaryDirectory() as temporary:
+        place = options.folder or Path(temporary)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "growth.yaml").write_text(CONFIG, encoding="utf-8")
+        for size in options.sizes:
+            data = draw(place / f"photos-{size}", size)
+            for _ in range(options.runs):
+                with tempfile.TemporaryDirectory(dir=place) as work:
+                    result = timing.fresh(RUN, data, place / "growth.yaml", work)
+                found[size].append(result)
+                timing.note(f"{size}: {result}")
+    rows = []
+    for size, results in found.items():
+        total = statistics.median(result["seconds"]["all"] for result in results)
+        parts = {
+            stage: statistics.median(result["seconds"][stage] for result in results) for stage in STAGES
+        }
+        each = ", ".join(f"{stage} {1000 * part / size:.2f}" for stage, part in parts.items())
+        peak = statistics.median(result["peak_mb"] for result in results)
+        anonymous = statistics.median(result["anonymous_mb"] for result in results)
+        rows += [
+            (f"{size:,} photos", f"{total:.1f} s, {1000 * total / size:.2f} ms a photo ({each})"),
+            (f"{size:,} photos, peak memory", f"{peak:.0f} MB, not of files {anonymous:.0f} MB"),
+        ]
+    if {5640, 100_000} <= set(found):
+        for key, name in (("peak_mb", "peak memory"), ("anonymous_mb", "peak memory not of files")):
+            large, small = (
+                statistics.median(result[key] for result in found[size]) for size in (100_000, 5640)
+            )
+            rows.append((f"**{name}, 100,000 over 5,640**", f"{large / small:.2f}"))
+    timing.table("growth", rows)
+
+
+def draw(folder: Path, size: int) -> Path:
+    """Draw photos: grain of three scales in the class's colors, every hundredth a mirrored copy of the one before."""
+    done = folder / ".done"
+    if done.exists():
+        return folder
+    timing.note(f"drawing {size} photos")
+    rng = np.random.default_rng(size)
+    palette = np.random.default_rng(7).uniform(60, 190, (len(CLASSES), 3))
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for number in range(size):
+        label = number % len(CLASSES) if number % 100 else (number - 1) % len(CLASSES)
+        place = folder / CLASSES[label]
+        place.mkdir(parents=True, exist_ok=True)
+        if number and number % 100 == 0:
+            pixels = pixels[:, ::-1]
+        else:
+            pixels = _texture(rng, palette[label])
+        Image.fromarray(pixels).save(place / f"{number:06}.jpg", quality=85)
+    done.touch()
+    return folder
+
+
+def _texture(rng: np.random.Generator, color: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    ground = np.broadcast_to(color + rng.normal(0, 25, 3), (SIDE, SIDE, 3)).copy()
+    for cells, strength in ((4, 35), (12, 25), (SIDE, 12)):
+        noise = rng.normal(0, strength, (cells, cells)).astype(np.float32)
+        grain = Image.fromarray(noise).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        ground += np.asarray(grain)[..., None] * rng.uniform(0.6, 1.4, 3)
+    return np.clip(ground, 0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Members that have not begun when time is up: left out whole, but for one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from ensemble_minerals.ensemble import cross_fit as module
+from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.ensemble.tasks import Member, OutOfTime
+from ensemble_minerals.errors import FitError
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+
+CLASSES = np.array(["bornite", "malachite", "pyrite"])
+MEMBERS = [
+    Member("color", ("color",), OneVsRestClassifier()),
+    Member("lite0", ("lite0",), FlatClassifier()),
+    Member("both", ("lite0", "color"), FlatClassifier()),
+]
+
+
+def specimens(n=90):
+    rng = np.random.default_rng(0)
+    y = (np.arange(n) // 6 % 3).astype(np.intp)
+    X = (rng.normal(size=(3, 12))[y] + rng.normal(size=(n, 12))).astype(np.float32)
+    groups = np.arange(n) // 2
+    return {"color": X[:, :4].copy(), "lite0": X[:, 4:].copy()}, y, groups, groups % 3
+
+
+def run(members=MEMBERS, **settings):
+    return cross_fit(members, *specimens(), CLASSES, **settings)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by one second a fold, and what was fitted in it."""
+    seen = []
+
+    class Clock:
+        perf_counter = staticmethod(time.perf_counter)
+
+        @staticmethod
+        def time():
+            return float(len(seen))
+
+    def spy(members, matrices, y, groups, folds, fold, classes):
+        seen.append((members[0].name, fold))
+        return fit_fold(members, matrices, y, groups, folds, fold, classes)
+
+    monkeypatch.setattr(module, "time", Clock)
+    monkeypatch.setattr(module, "fit_fold", spy)
+    return seen
+
+
+def test_no_deadline_and_a_far_one_are_the_same(clock):
+    whole, far = run(), run(deadline=1e12)
+    assert not far.failures
+    np.testing.assert_array_equal(far.store.proba, whole.store.proba)
+
+
+def test_members_with_an_unfinished_fold_are_left_out(clock):
+    result = run(deadline=4.5)  # five folds begin before it
+    assert clock == [("color", 0), ("color", 1), ("color", 2), ("lite0", 0), ("lite0", 1)]
+    assert result.store.members == ("color",)
+    assert [(failure.member, failure.fold, failure.reason) for failure in result.failures] == [
+        ("both", 0, "time limit"), ("both", 1, "time limit"), ("both", 2, "time limit"),
+        ("lite0", 2, "time limit"),
+    ]  # fmt: skip
+    assert all(isinstance(failure, OutOfTime) for failure in result.failures)
+    np.testing.assert_array_equal(result.store.proba[0], run(MEMBERS[:1]).store.proba[0])
+
+
+def test_one_member_is_fitted_however_late_it_is(clock):
+    told = []
+    result = run(deadline=-1.0, progress=lambda done, total: told.append((done, total)))
+    assert clock == [("color", 0), ("color", 1), ("color", 2)]
+    assert result.store.members == ("color",)
+    assert {failure.member for failure in result.failures} == {"lite0", "both"}
+    assert told[-1] == (9, 9)
+
+
+def test_it_is_the_one_that_is_nearly_done(clock, tmp_path):
+    run([MEMBERS[1]], checkpoint=tmp_path)
+    (tmp_path / "lite0.1.safetensors").unlink()
+    clock.clear()
+    result = run(deadline=-1.0, checkpoint=tmp_path)
+    assert clock == [("lite0", 1)]
+    assert result.store.members == ("lite0",)
+
+
+def test_what_an_earlier_run_finished_counts(clock, tmp_path):
+    run(MEMBERS[1:], checkpoint=tmp_path)
+    clock.clear()
+    result = run(deadline=-1.0, checkpoint=tmp_path)
+    assert clock == []
+    assert result.store.members == ("lite0", "both")
+
+
+def test_a_member_that_fails_is_not_the_one(clock):
+    class Failing(FlatClassifier):
+        def _train(self, training, y, names):
+            raise ValueError("no convergence")
+
+    broken = Member("broken", ("color",), Failing())
+    result = run([broken, *MEMBERS[1:]], deadline=0.5, allow_failures=True)
+    assert result.store.members == ("lite0",)
+    with pytest.raises(FitError, match="'broken' failed in fold 0"):
+        run([broken], deadline=-1.0)
+
+
+def test_the_ensemble_is_of_those_that_were_in_time(clock):
+    blocks, y, groups, folds = specimens()
+    ensemble = StackedEnsemble(MEMBERS, deadline=4.5)
+    ensemble.fit(blocks, CLASSES[y], groups, folds)
+    assert [member.name for member in ensemble.committee_.members] == ["color"]
+    assert {failure.member for failure in ensemble.failures_} == {"lite0", "both"}
+    assert ensemble.predict(blocks).shape == (90,)
