@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 
 from ensemble_minerals.bundle import installed_versions
+from ensemble_minerals.clusters import Cluster, cluster
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
@@ -71,6 +72,8 @@ def ablate(
     yes: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    backend: str = "local",
+    scheduler: str | None = None,
     listener: Listener | None = None,
 ) -> AblationResult:
     """Test the ensemble against single models, and against itself without each of its ingredients.
@@ -87,6 +90,8 @@ def ablate(
         yes: Go on even if it will take more than half an hour.
         resume: Take up an ablation into the same `out` that was interrupted.
         overwrite: Replace an ablation at `out`, and forget an interrupted one unless it is to be resumed.
+        backend: Where features are computed and members fitted, see `fit`.
+        scheduler: Address of the cluster's scheduler.
         listener: Hears of progress.
 
     Raises:
@@ -104,8 +109,42 @@ def ablate(
     chosen = _choose_arms(build_members(config), arms, config)
     check_place(out)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
+    with cluster(backend, scheduler, n_jobs=n_jobs) as where:
+        return _ablate(
+            Path(data),
+            out,
+            config,
+            chosen,
+            root,
+            where,
+            repeats=repeats,
+            n_splits=n_splits,
+            n_jobs=n_jobs,
+            cache_dir=cache_dir,
+            yes=yes,
+            listener=listener,
+            started=started,
+        )
+
+
+def _ablate(
+    data: Path,
+    out: Path,
+    config: Config,
+    chosen: tuple[Arm, ...],
+    root: Path,
+    where: Cluster,
+    *,
+    repeats: int,
+    n_splits: int,
+    n_jobs: int,
+    cache_dir: Path | None,
+    yes: bool,
+    listener: Listener,
+    started: float,
+) -> AblationResult:
     prepared = prepare(
-        Path(data), config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root
+        data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root, cluster=where
     )
     alike = _count_alike(prepared)
     notes = list(prepared.notes)
@@ -134,7 +173,7 @@ def ablate(
         y,
         prepared.groups,
         np.array(prepared.classes),
-        n_jobs=n_jobs,
+        n_jobs=where.n_cores,
         checkpoint=root / inputs_digest(config, prepared.dataset, n_splits, names),
     )
     for table in prepared.pictures:

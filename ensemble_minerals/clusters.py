@@ -34,7 +34,7 @@ PATIENCE = 10
 """Seconds to wait for a scheduler, and then for its first worker."""
 
 _ATTEMPTS = 5
-"""How often tasks are sent anew after all workers that had their arrays have died."""
+"""How often in a row, without a single result between, tasks are sent anew after workers have died."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,12 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
 @contextmanager
 def _sending_to(client: Any, arrays: Sequence[NDArray[Any]] = ()) -> Iterator[None]:
     """Send joblib's tasks to a Dask cluster, whose workers get the arrays beforehand."""
-    with parallel_config(backend="dask", client=client, scatter=list(arrays)):
+    with parallel_config(backend="dask", client=client):
         backend, _ = joblib.parallel.get_active_backend()
+        if arrays:
+            # Under keys of their own: an array that was sent before, and is being given up, would go with it.
+            futures = client.scatter(list(arrays), broadcast=True, hash=False)
+            backend.data_futures = {id(array): future for array, future in zip(arrays, futures, strict=True)}
         count = backend.effective_n_jobs
         # To a single core joblib would send nothing; there may be one because the others are just being restarted.
         backend.effective_n_jobs = lambda n_jobs: max(2, count(n_jobs))
@@ -244,15 +248,18 @@ def unordered(
     Args:
         tasks: Calls, see `joblib.delayed`.
         n_jobs: Tasks at once; a Dask cluster takes all it has cores for.
-        shared: Arrays among their arguments. A cluster's workers get each once, and what one of them loses by
-            dying the others still have. Only arguments themselves are found, not what lies inside of lists.
+        shared: Arrays among their arguments. A cluster's workers get each once; where one died with the only copy
+            that was left (Dask keeps no more than it needs), the tasks that remain are sent again with them. Only
+            arguments themselves are found, not what lies inside of lists.
         threads: On this machine in threads, not in processes.
 
     Raises:
         FitError: If workers kept dying.
     """
     left = dict(enumerate(tasks))
-    for _ in range(_ATTEMPTS):
+    attempts = 0
+    while attempts < _ATTEMPTS:
+        attempts += 1
         with _at_hand(shared):
             run = Parallel(
                 n_jobs=n_jobs, prefer="threads" if threads else None, return_as="generator_unordered"
@@ -264,17 +271,18 @@ def unordered(
         try:
             for number, result in run(calls):
                 del left[number]
+                attempts = 0
                 yield result
             return
         except _losses():
-            continue  # whoever had the arrays is gone, others have come
+            continue
         except _killers() as error:
             raise FitError(
                 f"several workers died one after the other of the same task ({error}); is their memory too small?\n"
                 "What was finished is kept: go on with --resume when they have more."
             ) from error
     raise FitError(
-        f"all workers of the cluster died at once, {_ATTEMPTS} times.\n"
+        f"workers of the cluster died {_ATTEMPTS} times before any of them had finished a task.\n"
         "What was finished is kept: go on with --resume when the cluster is well again."
     )
 
@@ -287,7 +295,7 @@ def _numbered(number: int, call: Callable[..., Any], *arguments: Any, **named: A
 
 @contextmanager
 def _at_hand(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
-    """Give every worker of an active Dask cluster the arrays, so that none is lost with the worker that has it."""
+    """Give every worker of an active Dask cluster the arrays, so that not all ask the first one for them."""
     backend, _ = joblib.parallel.get_active_backend()
     client = getattr(backend, "client", None)
     if client is None or not arrays:

@@ -45,6 +45,13 @@ def report(
             show_default="BUNDLE-report",
         ),
     ] = None,
+    no_heatmaps: Annotated[
+        bool,
+        typer.Option(
+            "--no-heatmaps",
+            help="Do not look into the networks for what spoke for the worst mistakes: quicker.",
+        ),
+    ] = False,
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -66,6 +73,7 @@ def report(
                 photos=photos,
                 cache_dir=places.cache_folder(cache, none=no_cache),
                 n_jobs=threads,
+                heatmaps=not no_heatmaps,
                 listener=listener,
             )
         shown = terminal.console()

@@ -27,7 +27,8 @@ NO_HASH_EVIDENCE = 64
 MAX_PAIRS = 200_000
 """At most so many near pairs are listed; row groups, copies and conflicts come from all of them."""
 
-_BLOCK = 1024  # rows of a block: 1 M pairs, a few tens of MB
+_HIGH, _WIDE = 512, 4096  # pictures of a block, below each other and side by side: some tens of MB
+_STRIP = 16  # of them compared at once, so that all stays near the processor
 _MIN_HASH_BITS = 16  # half of 64 bits lie above their median, unless most frequencies are absent
 
 
@@ -241,65 +242,63 @@ def _near_pairs(
     rows: NDArray[np.intp],
     rule: _Rule,
 ) -> Iterator[_Near]:
-    """Compare all pairs of different pictures, a block at a time.
-
-    With embeddings no pair is near whose cosine is below the least threshold. Few pairs are not, and only theirs
-    are the hashes that are compared.
-    """
+    """Compare all pairs of different pictures, a block at a time."""
     plain, mirrored = phash[rows], phash_mirrored[rows]
     telling = np.bitwise_count(plain) >= _MIN_HASH_BITS
     mean = None if embeddings is None else _mean(embeddings, rows)
-    least = min(rule.hash_cosine, rule.cosine, rule.conflict_cosine)
-    for top in range(0, len(rows), _BLOCK):
-        i = slice(top, top + _BLOCK)
+    near_by, same_by = rule.hash_distance, rule.conflict_hash_distance
+    if embeddings is None:
+        near_by, same_by = (
+            min(near_by, UNCONFIRMED_HASH_DISTANCE),
+            min(same_by, UNCONFIRMED_CONFLICT_DISTANCE),
+        )
+    for top in range(0, len(rows), _HIGH):
+        i = slice(top, top + _HIGH)
         upper = None if embeddings is None or mean is None else _directions(embeddings[rows[i]], mean)
-        for left in range(top, len(rows), _BLOCK):
-            j = slice(left, left + _BLOCK)
-            if upper is None or embeddings is None or mean is None:
-                distance = _hash_distance(
-                    plain[i, None], mirrored[i, None], plain[None, j], mirrored[None, j]
-                )
-                distance[~telling[i]] = NO_HASH_EVIDENCE
-                distance[:, ~telling[j]] = NO_HASH_EVIDENCE
-                near_by = min(rule.hash_distance, UNCONFIRMED_HASH_DISTANCE)
-                same_by = min(rule.conflict_hash_distance, UNCONFIRMED_CONFLICT_DISTANCE)
-                a, b = np.nonzero(distance <= max(near_by, same_by))
-                distance, cosine = distance[a, b], np.full(len(a), np.nan, dtype=np.float32)
-                near, same = np.ones(len(a), dtype=bool), distance <= same_by
+        for left in range(top, len(rows), _WIDE):
+            j = slice(left, left + _WIDE)
+            distance = _hash_distances(plain[i], mirrored[i], plain[j], mirrored[j])
+            distance[~telling[i]] = NO_HASH_EVIDENCE
+            distance[:, ~telling[j]] = NO_HASH_EVIDENCE
+            possible = distance <= max(near_by, same_by)
+            if upper is not None and embeddings is not None and mean is not None:
+                similarity = upper @ _directions(embeddings[rows[j]], mean).T
+                possible |= similarity >= rule.cosine
+            a, b = np.nonzero(possible)
+            bits = distance[a, b]
+            if upper is None:
+                cosine = np.full(len(a), np.nan, dtype=np.float32)
+                near, same = bits <= near_by, bits <= same_by
             else:
-                lower = upper if left == top else _directions(embeddings[rows[j]], mean)
-                similarity = upper @ lower.T
-                a, b = np.nonzero(similarity >= least)
                 cosine = np.clip(similarity[a, b], -1.0, 1.0)
-                first, second = a + top, b + left
-                distance = _hash_distance(plain[first], mirrored[first], plain[second], mirrored[second])
-                distance[~(telling[first] & telling[second])] = NO_HASH_EVIDENCE
-                same = (distance <= rule.conflict_hash_distance) & (cosine >= rule.conflict_cosine)
-                near = (distance <= rule.hash_distance) & (cosine >= rule.hash_cosine)
-                near |= (cosine >= rule.cosine) | same
-            kept = near & (a + top < b + left)
+                same = (bits <= same_by) & (cosine >= rule.conflict_cosine)
+                near = ((bits <= near_by) & (cosine >= rule.hash_cosine)) | (cosine >= rule.cosine)
+            kept = (near | same) & (a + top < b + left)
             if kept.any():
-                yield _Near(a[kept] + top, b[kept] + left, distance[kept], cosine[kept], same[kept])
+                yield _Near(a[kept] + top, b[kept] + left, bits[kept], cosine[kept], same[kept])
 
 
-def _hash_distance(
+def _hash_distances(
     plain: NDArray[np.uint64],
     mirrored: NDArray[np.uint64],
     other: NDArray[np.uint64],
     other_mirrored: NDArray[np.uint64],
 ) -> NDArray[np.uint8]:
-    """Bits in which the hashes of pairs differ, the one or the other picture mirrored if that is nearer."""
-    distance: NDArray[np.uint8] = np.bitwise_count(plain ^ other)
-    np.minimum(distance, np.bitwise_count(plain ^ other_mirrored), out=distance)
-    np.minimum(distance, np.bitwise_count(mirrored ^ other), out=distance)
-    return distance
+    """Bits in which hashes differ, the one or the other picture mirrored if that is nearer, (n, n of the others)."""
+    distances = np.empty((len(plain), len(other)), dtype=np.uint8)
+    for start in range(0, len(plain), _STRIP):
+        strip = slice(start, start + _STRIP)
+        distance = np.bitwise_count(plain[strip, None] ^ other)
+        np.minimum(distance, np.bitwise_count(plain[strip, None] ^ other_mirrored), out=distance)
+        np.minimum(distance, np.bitwise_count(mirrored[strip, None] ^ other), out=distances[strip])
+    return distances
 
 
 def _mean(embeddings: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """Mean over the different pictures, shape (d,), so that copies do not pull it."""
     total = np.zeros(embeddings.shape[1], dtype=np.float64)
-    for top in range(0, len(rows), _BLOCK):
-        total += embeddings[rows[top : top + _BLOCK]].sum(axis=0, dtype=np.float64)
+    for top in range(0, len(rows), _WIDE):
+        total += embeddings[rows[top : top + _WIDE]].sum(axis=0, dtype=np.float64)
     if not np.isfinite(total).all():
         raise ValueError("embeddings must be finite; leave out the rows that have none")
     return (total / max(len(rows), 1)).astype(np.float32)

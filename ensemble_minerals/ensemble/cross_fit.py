@@ -106,7 +106,8 @@ def cross_fit(
 
     def report(under_way: int = 0) -> None:
         if progress:
-            done, total = sum(steps[name] for name, _ in outcomes), sum(steps.values()) * len(numbers)
+            finished = [name for (name, _), one in outcomes.items() if not isinstance(one, OutOfTime)]
+            done, total = sum(steps[name] for name in finished), sum(steps.values()) * len(numbers)
             # Separate specialists train more networks than their member counts for, and early stopping fewer epochs.
             progress(done + min(under_way, max(total - done - 1, 0)), total)
 
@@ -135,6 +136,8 @@ def cross_fit(
     if (spared := _spare(members, outcomes, numbers)) is not None:
         missing = [fold for fold in numbers if isinstance(outcomes[spared.name, fold], OutOfTime)]
         run([(spared, fold) for fold in missing], None)
+    if progress and any(isinstance(one, OutOfTime) for one in outcomes.values()):
+        progress(sum(steps.values()) * len(numbers), sum(steps.values()) * len(numbers))
     return _collect(members, outcomes, numbers, folds, names)
 
 

@@ -69,8 +69,8 @@ def solve_logistic(
     Returns:
         For each problem its weight, shape (d, n_columns), and bias, shape (n_columns,), float64.
     """
-    matrix = X if are_many(len(X)) and X.dtype == np.float32 else np.asarray(X, dtype=np.float64)
-    stack = _Stack(matrix, problems, C)
+    # Many rows are made double a part at a time.
+    stack = _Stack(X if are_many(len(X)) else np.asarray(X, dtype=np.float64), problems, C)
     # The scaled coordinates' unit is their standard error, which shrinks with the rows as their effect does.
     parameters, _ = stack.minimize(tol * max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE))), max_iter)
     return stack.split(parameters)
@@ -131,10 +131,13 @@ class _Stack:
         """Weight and bias of each problem."""
         return [(parameters[block, :-1].T, parameters[block, -1]) for block in self.blocks]
 
-    def logits(self, parameters: FloatMatrix, part: slice) -> FloatMatrix:
-        """Log-odds of a part of the rows, shape (n_columns, k), float64."""
-        weight = np.ascontiguousarray(parameters[:, :-1], dtype=self.X.dtype)
-        product: FloatMatrix = (weight @ self.X[part].T).astype(np.float64, copy=False)
+    def rows(self, part: slice) -> FloatMatrix:
+        """A part of the rows, shape (k, d), float64."""
+        return self.X[part].astype(np.float64, copy=False)
+
+    def logits(self, parameters: FloatMatrix, X: FloatMatrix) -> FloatMatrix:
+        """Log-odds of rows, shape (n_columns, k)."""
+        product: FloatMatrix = np.ascontiguousarray(parameters[:, :-1]) @ X.T
         product += parameters[:, -1:]
         return product
 
@@ -158,13 +161,13 @@ class _Stack:
         """Inverse square root of the Hessian's diagonal, or of its bound, same shape as the parameters."""
         diagonal = np.zeros_like(parameters)
         for part in self.parts:
-            curvature = self.weights[:, part]
+            X, curvature = self.rows(part), self.weights[:, part]
             if bound:
                 curvature = 0.25 * curvature
             else:
-                _, proba = self.answers(self.logits(parameters, part), self.targets[:, part])
+                _, proba = self.answers(self.logits(parameters, X), self.targets[:, part])
                 curvature = proba * (1.0 - proba) * curvature
-            diagonal[:, :-1] += curvature.astype(self.X.dtype, copy=False) @ np.square(self.X[part])
+            diagonal[:, :-1] += curvature @ np.square(X)
             diagonal[:, -1] += curvature.sum(axis=1)
         diagonal[:, :-1] += 1.0 / self.C
         diagonal[:, -1] += 1e-6
@@ -177,11 +180,11 @@ class _Stack:
         loss = 0.5 / self.C * float(np.vdot(weight, weight))
         gradient = np.zeros_like(parameters)
         for part in self.parts:
-            targets, weights = self.targets[:, part], self.weights[:, part]
-            losses, proba = self.answers(self.logits(parameters, part), targets)
+            X, targets, weights = self.rows(part), self.targets[:, part], self.weights[:, part]
+            losses, proba = self.answers(self.logits(parameters, X), targets)
             loss += float(np.vdot(weights, losses))
             residual = (proba - targets) * weights
-            gradient[:, :-1] += residual.astype(self.X.dtype, copy=False) @ self.X[part]
+            gradient[:, :-1] += residual @ X
             gradient[:, -1] += residual.sum(axis=1)
         gradient[:, :-1] += weight / self.C
         return loss, (gradient * scale).ravel()

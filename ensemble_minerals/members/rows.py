@@ -14,7 +14,7 @@ FloatMatrix = NDArray[np.floating[Any]]
 MANY = 16_384
 """More rows than this are never held at once, but in parts; fewer are, in double precision."""
 
-PART = 4096
+PART = 1024
 """Rows of a part."""
 
 

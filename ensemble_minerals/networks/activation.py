@@ -128,7 +128,8 @@ def patch_grid(patches: Tensor, aspect: float = 1.0) -> Tensor:
         aspect: Height of the picture over its width.
     """
     height = max(1, round(math.sqrt(patches.shape[1] * aspect)))
-    return patches.transpose(1, 2).unflatten(2, (height, -1))  # type: ignore[no-untyped-call]  # torch's
+    grid: Tensor = patches.transpose(1, 2).reshape(len(patches), patches.shape[2], height, -1)
+    return grid
 
 
 @dataclass(frozen=True, eq=False)

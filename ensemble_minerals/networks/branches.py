@@ -90,6 +90,9 @@ class BranchedNetwork(RestingModule):
             self.body.requires_grad_(True)
         self._format = torch.contiguous_format
         outputs = [n_columns(count) for count in self.n_branches]
+        if isinstance(head, LayersHead) and isinstance(getattr(self.body, "pre_logits", None), nn.Module):
+            # VGG's dense layers, 119 million weights that only its own classifier would use.
+            self.body.pre_logits = nn.Identity()
         if isinstance(head, OwnHead):
             self.body.reset_classifier(sum(outputs))  # type: ignore[operator]  # timm's
         else:

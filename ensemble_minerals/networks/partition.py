@@ -26,7 +26,7 @@ class Partition:
         targets: Branch of each row in each decision (n, n_decisions), -1 where it takes no part.
         trained: Positions that train.
         watched: Positions of the inner validation part; no row group has rows on both sides.
-        note: Why there is no inner validation part, though one was wanted; else empty.
+        note: Why there is no inner validation part; empty if there is one.
     """
 
     targets: NDArray[np.intp]
@@ -70,7 +70,7 @@ def divide(
     codes = np.unique(targets[used], axis=0, return_inverse=True)[1].ravel()
     nothing = np.empty(0, dtype=np.intp)
     if not fraction:
-        return Partition(targets, used, nothing, "")  # as wanted: nothing to be told
+        return Partition(targets, used, nothing, "validation_fraction is 0")
     try:
         kept, held = inner_split(codes, groups[used], fraction=fraction, seed=seed)
     except DataError as error:

@@ -242,7 +242,9 @@ def test_blocks_change_nothing(monkeypatch):
     }
     for embeddings in (None, rng.normal(size=(120, 16))[number]):
         whole = find_duplicates(embeddings=embeddings, **columns)
-        monkeypatch.setattr(module, "_BLOCK", 7)
+        monkeypatch.setattr(module, "_HIGH", 7)
+        monkeypatch.setattr(module, "_WIDE", 5)
+        monkeypatch.setattr(module, "_STRIP", 3)
         parts = find_duplicates(embeddings=embeddings, **columns)
         monkeypatch.undo()
         assert whole.row_group.tolist() == parts.row_group.tolist()
@@ -272,7 +274,8 @@ def test_the_answer_does_not_depend_on_the_order_of_rows():
 
 
 def test_a_huge_group_is_legitimate_and_its_list_of_pairs_is_cut(monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", 64)
+    monkeypatch.setattr(module, "_HIGH", 64)
+    monkeypatch.setattr(module, "_WIDE", 96)
     monkeypatch.setattr(module, "MAX_PAIRS", 500)
     report = find(200, phash=np.repeat(random_hashes(1), 200), labels=["a"] * 199 + ["b"])
     assert report.n_groups == 1
@@ -283,7 +286,7 @@ def test_a_huge_group_is_legitimate_and_its_list_of_pairs_is_cut(monkeypatch):
 
 def test_memory_is_flat():
     peaks = []
-    for n in (3000, 6000):
+    for n in (5000, 10_000):
         columns = {"phash": random_hashes(n), "phash_mirrored": random_hashes(n, seed=1)}
         vectors = np.random.default_rng(0).normal(size=(n, 32)).astype(np.float32)
         tracemalloc.start()

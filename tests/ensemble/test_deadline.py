@@ -81,6 +81,8 @@ def test_one_member_is_fitted_however_late_it_is(clock):
     assert result.store.members == ("color",)
     assert {failure.member for failure in result.failures} == {"lite0", "both"}
     assert told[-1] == (9, 9)
+    assert [done for done, _ in told].count(9) == 1
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
 def test_it_is_the_one_that_is_nearly_done(clock, tmp_path):

@@ -9,7 +9,7 @@ from torch import nn
 
 from ensemble_minerals.config_networks import LayersHead
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.branches import build_network, set_dense
+from ensemble_minerals.networks.branches import BranchedNetwork, build_network, set_dense
 from ensemble_minerals.networks.taps import TappedNetwork
 from ensemble_minerals.networks.weights import load_network
 
@@ -138,3 +138,10 @@ def test_inputs_need_not_be_square(network_config):
     own = built(network_config(model="cnn_model_1", size=None, head={"kind": "own"}), (3,))
     assert own.size == (400, 321)
     assert sum(parameter.numel() for parameter in own.parameters()) == 779_253
+
+
+def test_vgg_does_not_drag_along_dense_layers_that_nothing_uses():
+    loaded = load_network("vgg11", "random", size=32)
+    network = BranchedNetwork(loaded, LayersHead(), [3], (32, 32))
+    assert sum(p.numel() for p in network.parameters()) < 10_000_000
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 3)

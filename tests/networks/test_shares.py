@@ -73,7 +73,13 @@ def pictures(tmp_path_factory):
 
 
 def trained(pictures, decision, work=None):
-    overrides = ["augment={}", "average_last=0", "precision=float32", "validation_fraction=0.0", "views=[squash]"]
+    overrides = [
+        "augment={}",
+        "average_last=0",
+        "precision=float32",
+        "validation_fraction=0.0",
+        "views=[squash]",
+    ]
     config = student_config("test_efficientnet", weights="random", size=32, epochs=1, overrides=overrides)
     return FineTunedNetwork(config, pictures, work=work).fit_decisions(np.arange(12), [decision])
 
