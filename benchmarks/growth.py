@@ -44,7 +44,7 @@ from pathlib import Path
 from ensemble_minerals.config import load_config
 from ensemble_minerals import dataset
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.features.processor import cores
+from ensemble_minerals.processor import cores
 from ensemble_minerals.listener import Silent
 from ensemble_minerals.preparation import prepare
 

@@ -32,9 +32,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ensemble_minerals.config import MemberConfig, load_config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.features.processor import cores
+from ensemble_minerals.processor import cores
 from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import Prepared, prepare
+from ensemble_minerals.preparation import prepare
 from ensemble_minerals.taxonomy import Taxonomy
 
 Matrix = NDArray[np.floating[Any]]
@@ -97,7 +97,7 @@ def main() -> None:
     X = np.concatenate([blocks[name] for name in widths], axis=1)
 
     def baseline() -> None:
-        stack = _stack(members, widths, prepared, folds[rest])
+        stack = _stack(members, widths, prepared.taxonomy, y[rest], folds[rest])
         fitted["sklearn"] = stack.fit(X[rest], y[rest])
 
     quick = timing.alternate({"ours": ours}, options.runs)["ours"]
@@ -117,8 +117,14 @@ def main() -> None:
 
 
 def _stack(
-    members: Sequence[MemberConfig], widths: Mapping[str, int], prepared: Prepared, folds: NDArray[np.int64]
+    members: Sequence[MemberConfig],
+    widths: Mapping[str, int],
+    taxonomy: Taxonomy,
+    y: NDArray[np.intp],
+    folds: NDArray[np.int64],
 ) -> StackingClassifier:
+    fewest = min(np.bincount(y[folds != fold]).min() for fold in np.unique(folds))
+    smote = SMOTE(random_state=0, k_neighbors=int(min(5, fewest - 1)))
     starts = dict(zip(widths, np.cumsum([0, *widths.values()]), strict=False))
     estimators = []
     for member in members:
@@ -127,14 +133,12 @@ def _stack(
         # The heads' own penalty is for rows of unit length; standardized columns have a length of their number.
         head = LogisticRegression(C=getattr(member.head, "C", 300.0) / len(columns), max_iter=1000)
         pick = ColumnTransformer([("own", StandardScaler(), columns)])
-        steps = {"none": [], "random": [RandomOverSampler(random_state=0)]}.get(
-            member.sampler.kind, [SMOTE(random_state=0)]
-        )
+        steps = {"none": [], "random": [RandomOverSampler(random_state=0)]}.get(member.sampler.kind, [smote])
         specialist = make_pipeline(*steps, head)
         whole = {
             "flat": specialist,
             "one_vs_rest": OneVsRestClassifier(specialist),
-            "hierarchical": PerNode(specialist, prepared.taxonomy),
+            "hierarchical": PerNode(specialist, taxonomy),
         }[member.strategy]
         estimators.append((str(member.name), make_pipeline(pick, whole)))
     splits = [(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in np.unique(folds)]

@@ -230,13 +230,13 @@ class NetworkConfig(_Section):
         average_last: Average the weights of so many last epochs of the last phase; 0 leaves it out.
         augment: Random changes of training photos.
         batch_size: Rows of one step.
-        accumulate: Steps whose gradients are summed before the weights move.
+        accumulate: Steps whose gradients are averaged before the weights move.
         clip: Largest norm of a gradient; null leaves it as it is.
         validation_fraction: Share of the training rows, by row groups, that early stopping looks at.
         views: Crops whose log-odds are averaged when predicting.
         prefix_views: Where only the last layers learn, so many random views a photo are taken through the resting
             ones once and kept, and training draws from them; 0 takes every photo through the whole network.
-        precision: Of training and of predictions; auto measures which is faster.
+        precision: Of training and of predictions; auto is bfloat16 on GPUs and processors with matrix units for it.
         memory: Megabytes of shrunken photos, and of kept views, at most.
     """
 

@@ -17,6 +17,7 @@ from cluster_tasks import cores, double, limited, nested, slow_double, threads_o
 from joblib import delayed
 
 from ensemble_minerals import clusters
+from ensemble_minerals.ablating import ablate
 from ensemble_minerals.clusters import cluster, is_remote, own_cores, single_thread, unordered
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.tasks import Member
@@ -105,12 +106,22 @@ def test_a_package_that_is_not_installed(monkeypatch, backend, package):
 # -- Dask ---------------------------------------------------------------------------------------------------
 
 
+def two_workers():
+    distributed = pytest.importorskip("distributed")
+    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
+
+
 @pytest.fixture(scope="module")
 def dask():
     """Address of a scheduler with two workers."""
-    distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**settings) as made:
+    with two_workers() as made:
+        yield made.scheduler_address
+
+
+@pytest.fixture
+def mortal():
+    """Address of another one, whose workers may be killed."""
+    with two_workers() as made:
         yield made.scheduler_address
 
 
@@ -118,7 +129,7 @@ def process_ids(address):
     from distributed import Client
 
     with Client(address, set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=30)
+        client.wait_for_workers(1, timeout=60)  # others may be on their way
         return list(client.run(os.getpid).values())
 
 
@@ -158,11 +169,11 @@ def test_large_arrays_are_sent_to_every_worker(dask):
 
 
 @pytest.mark.parametrize("victims", [1, 2])
-def test_tasks_of_workers_that_were_killed_run_again(dask, victims):
+def test_tasks_of_workers_that_were_killed_run_again(mortal, victims):
     array = np.arange(2000.0)
-    ids = process_ids(dask)
+    ids = process_ids(mortal)
     with (
-        cluster("dask", dask),
+        cluster("dask", mortal),
         closing(
             unordered([delayed(slow_double)(n, array) for n in range(12)], n_jobs=2, shared=[array])
         ) as found,
@@ -181,8 +192,9 @@ def test_losses_between_results_may_be_many(dask, monkeypatch):
         rounds.append(settings)
 
         def one_then_lost(calls):
-            yield next(iter(real(**settings)([next(calls)])))
-            raise clusters.CancelledError("forgotten")
+            for call in calls:
+                yield from real(**settings)([call])
+                raise clusters.CancelledError("forgotten")
 
         return one_then_lost
 
@@ -277,15 +289,15 @@ def test_members_are_the_same_to_the_last_bit(dask):
         np.testing.assert_array_equal(one.scorer.log_proba(X), other.scorer.log_proba(X))
 
 
-def test_a_worker_killed_half_way_through_the_members_loses_nothing(dask, tmp_path):
-    local, alive = fitted(), process_ids(dask)
+def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_path):
+    local, alive = fitted(), process_ids(mortal)
 
     def progress(done, total):
         if done and alive:
             kill(alive.pop())
             alive.clear()
 
-    with cluster("dask", dask):
+    with cluster("dask", mortal):
         there = fitted(progress, checkpoint=tmp_path)
     assert not alive
     np.testing.assert_array_equal(there.store.proba, local.store.proba)
@@ -320,22 +332,30 @@ def untimed(bundle: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(dask, tiny, tmp_path):
-    killer = Killer(dask, "Computing features", "Fitting members")
+def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(mortal, tiny, tmp_path):
+    killer = Killer(mortal, "Computing features", "Fitting members")
     tiny.fit(
         tiny.photos,
         tmp_path / "bundle",
         backend="dask",
-        scheduler=dask,
+        scheduler=mortal,
         cache_dir=tmp_path / "cache",
         listener=killer,
     )
     assert [name for name, *_ in killer.killed] == ["Computing features", "Fitting members"]
     assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)
     refitted = tmp_path / "refitted"
-    tiny.fit(tiny.photos, refitted, tiny.config(refit=True), backend="dask", scheduler=dask)
+    tiny.fit(tiny.photos, refitted, tiny.config(refit=True), backend="dask", scheduler=mortal)
     tiny.fit(tiny.photos, tmp_path / "here", tiny.config(refit=True))
     assert untimed(refitted) == untimed(tmp_path / "here")
+
+
+def test_an_ablation_on_a_cluster_is_the_same(dask, tiny, tmp_path):
+    settings = {"arms": ["best_single"], "n_splits": 2, "n_jobs": 1, "cache_dir": tiny.cache}
+    here = ablate(tiny.photos, tmp_path / "here", tiny.config(), **settings)
+    there = ablate(tiny.photos, tmp_path / "there", tiny.config(), **settings, backend="dask", scheduler=dask)
+    for one, other in zip(here.ablation["arms"], there.ablation["arms"], strict=True):
+        assert one["scores"] == other["scores"]
 
 
 # -- Ray ----------------------------------------------------------------------------------------------------

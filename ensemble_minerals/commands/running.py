@@ -45,7 +45,7 @@ def reporting(debug: bool, if_interrupted: str) -> Iterator[None]:
 def jobs(n_jobs: int) -> int:
     """How many tasks or threads at once."""
     from ensemble_minerals.errors import UserError
-    from ensemble_minerals.features.processor import cores
+    from ensemble_minerals.processor import cores
 
     if n_jobs == -1:
         return cores()

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.features import processor
+from ensemble_minerals import processor
 from ensemble_minerals.features.agreement import BOUNDS, Precision, agreement, probes
 
 if TYPE_CHECKING:

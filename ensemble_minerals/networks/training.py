@@ -108,11 +108,9 @@ def train(task: Task) -> Trained:
     if task.work is not None:
         restart = Restart(task.work / "last.safetensors", _identity(task, partition, drawn, loaded.digest))
     progress = None if restart is None else restart.read()
-    # What `auto` once measured it might measure otherwise now.
+    # An interrupted training may go on at another machine: in the precision that it began in.
     precision = (
-        choose_precision(config.precision, network, config.model, network.size, device)
-        if progress is None
-        else str(progress.facts["precision"])
+        choose_precision(config.precision, device) if progress is None else str(progress.facts["precision"])
     )
     streams = [each.stream for each in drawn]
     if progress is None and isinstance(config.head, LayersHead) and config.head.init == "probe":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble_minerals.features import processor
+from ensemble_minerals import processor
 
 
 @pytest.fixture
