@@ -32,9 +32,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ensemble_minerals.config import MemberConfig, load_config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.processor import cores
 from ensemble_minerals.listener import Silent
 from ensemble_minerals.preparation import prepare
+from ensemble_minerals.processor import cores
 from ensemble_minerals.taxonomy import Taxonomy
 
 Matrix = NDArray[np.floating[Any]]

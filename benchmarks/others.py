@@ -25,9 +25,9 @@ import timing
 from ensemble_minerals.config import load_config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.processor import cores
 from ensemble_minerals.listener import Silent
 from ensemble_minerals.preparation import prepare
+from ensemble_minerals.processor import cores
 
 
 def main() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble_minerals import processor
 from ensemble_minerals.budget import Costs, SourceTime
 from ensemble_minerals.clusters import Cluster, single_thread
 from ensemble_minerals.config import Config, MemberConfig
 from ensemble_minerals.dataset import FEATURES, Scan
 from ensemble_minerals.ensemble.network_tasks import devices
-from ensemble_minerals import processor
 from ensemble_minerals.features.catalog import pooling_of
 from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
 from ensemble_minerals.features.source import FeatureSource

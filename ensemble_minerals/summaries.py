@@ -83,7 +83,7 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
     if result.failures:
         table(
             where,
-            "Left out, because they failed",
+            "Left out, and why",
             [Column("member"), Column("fold", number=True), Column("reason")],
             [(failure.member, failure.fold, failure.reason) for failure in result.failures],
         )

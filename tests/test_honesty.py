@@ -18,8 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.members import hierarchical
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Seed, Settings
+from ensemble_minerals.commands.options import (
+    Backend,
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Jobs,
+    NoCache,
+    Scheduler,
+    Seed,
+    Settings,
+)
 from ensemble_minerals.commands.running import SOME_UNREADABLE, is_synthetic, jobs, reporting
 
 app = typer.Typer()
@@ -130,6 +141,8 @@ def ablate(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Go on even if it will take more than half an hour.")
     ] = False,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
     cache: Cache = None,
     no_cache: NoCache = False,
     debug: Debug = False,
@@ -155,6 +168,8 @@ def ablate(
                 n_jobs=jobs(n_jobs),
                 cache_dir=places.cache_folder(cache, none=no_cache),
                 yes=yes,
+                backend=backend,
+                scheduler=scheduler,
                 resume=resume,
                 overwrite=overwrite,
                 listener=listener,

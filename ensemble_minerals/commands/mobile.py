@@ -51,7 +51,7 @@ def distill(
     ] = 224,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", metavar="N", min=1, show_default="14", help="Epochs of training."),
+        typer.Option("--epochs", metavar="N", min=1, show_default="12", help="Epochs of training."),
     ] = None,
     label_share: Annotated[
         float,

@@ -65,6 +65,24 @@ Cache = Annotated[
     ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep nothing between runs.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="local, or a dask or ray cluster whose workers see photos, weights and --out under the same paths. "
+        "Answers stay the same.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Of the cluster, such as tcp://head:8786; ray finds its own.",
+        show_default=False,
+    ),
+]
 Debug = Annotated[
     bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show the traceback of an error.")
 ]

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Seed, Settings
+from ensemble_minerals.commands.options import (
+    Backend,
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Jobs,
+    NoCache,
+    Scheduler,
+    Seed,
+    Settings,
+)
 from ensemble_minerals.commands.running import is_synthetic, jobs, reporting
 
 app = typer.Typer()
@@ -67,22 +78,13 @@ def fit(
             "--time-limit",
             metavar="TIME",
             help="Be done in about this time, such as 10m or 1h30m. What does not fit is left out, in this order: "
-            "trained networks, the costliest first; MLP members; further views; the learning curve; backbones from "
-            "the last to the second. The bundle says what was.",
+            "trained networks, the longest first; members with an MLP head; extra views of the backbones; the "
+            "learning curve; backbones from the last to the second; members but for a flat one. If even that is too "
+            "long, it is fitted all the same and says so. The report comes on top.",
         ),
     ] = None,
-    backend: Annotated[
-        str,
-        typer.Option(
-            "--backend",
-            metavar="NAME",
-            help="local, or a dask or ray cluster whose workers see photos, weights and --out under the same paths.",
-        ),
-    ] = "local",
-    scheduler: Annotated[
-        str | None,
-        typer.Option("--scheduler", metavar="ADDRESS", help="Of the cluster, such as tcp://head:8786."),
-    ] = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
     cache: Cache = None,
     no_cache: NoCache = False,
     debug: Debug = False,

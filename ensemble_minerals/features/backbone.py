@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.features import engine as engines
 from ensemble_minerals import processor
+from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.agreement import Precision
 from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
 from ensemble_minerals.features.explainable import view_places

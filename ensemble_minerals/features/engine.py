@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.errors import ConfigError
 from ensemble_minerals import processor
+from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.agreement import BOUNDS, Precision, agreement, probes
 
 if TYPE_CHECKING:

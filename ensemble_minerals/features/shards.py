@@ -16,10 +16,10 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
+from ensemble_minerals import processor
 from ensemble_minerals.clusters import own_cores, unordered
 from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
-from ensemble_minerals import processor
 from ensemble_minerals.features.extraction import (
     CHUNK,
     ExtractionResult,

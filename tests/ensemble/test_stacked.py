@@ -8,10 +8,10 @@ from sklearn.base import clone
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import stacked as module
 from ensemble_minerals.ensemble.cross_fit import fit_fold
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
+from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ensemble_minerals import processor
 from ensemble_minerals.data.images import content_digest
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
-from ensemble_minerals import processor
 from ensemble_minerals.features import shards
 from ensemble_minerals.features.descriptor import ColorTextureSource
 from ensemble_minerals.features.extraction import CHUNK, extract_features
