@@ -8,28 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-UNCONFIRMED_HASH_DISTANCE = 6
-"""Without embeddings to confirm it, a larger hash distance does not make a near duplicate."""
-
-UNCONFIRMED_CONFLICT_DISTANCE = 4
-"""Without embeddings to confirm it, a larger hash distance does not quarantine rows of different labels."""
-
-NO_HASH_EVIDENCE = 64
-"""Hash distance of a pair of which one picture is too plain for a perceptual hash."""
+from ensemble_minerals.data.likeness import NearPairs, Rule, near_pairs
 
 MAX_PAIRS = 200_000
 """At most so many near pairs are listed; row groups, copies and conflicts come from all of them."""
 
-_HIGH, _WIDE = 512, 4096  # pictures of a block, below each other and side by side: some tens of MB
-_STRIP = 16  # of them compared at once, so that all stays near the processor
-_MIN_HASH_BITS = 16  # half of 64 bits lie above their median, unless most frequencies are absent
+_MOST_WAITING = 1_000_000  # near pairs: 16 MB
 
 
 @dataclass(frozen=True)
@@ -72,27 +63,6 @@ class DuplicateReport:
     conflicts: NDArray[np.intp]
     n_groups: int
     n_near_pairs: int
-
-
-class _Near(NamedTuple):
-    """Near pairs of one block: positions among the pictures, and how near."""
-
-    first: NDArray[np.intp]
-    second: NDArray[np.intp]
-    distance: NDArray[np.uint8]
-    cosine: NDArray[np.float32]
-    same_picture: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Rule:
-    """Thresholds; cosines apply only where there are embeddings."""
-
-    hash_distance: int
-    hash_cosine: float
-    cosine: float
-    conflict_hash_distance: int
-    conflict_cosine: float
 
 
 def find_duplicates(
@@ -155,11 +125,11 @@ def find_duplicates(
     low, high = _label_range(labels, picture, len(first_row))
     disputed = low != high
     component = _join(np.arange(len(first_row)), *_same_given_group(groups, picture))
-    rule = _Rule(hash_distance, hash_cosine, cosine, conflict_hash_distance, conflict_cosine)
+    rule = Rule(hash_distance, hash_cosine, cosine, conflict_hash_distance, conflict_cosine)
     pairs = _exact_pairs(picture, first_row, 1.0 if vectors is not None else float("nan"))
-    n_near = 0
-    for near in _near_pairs(hashes, mirrored, vectors, first_row, rule):
-        component = _join(component, near.first, near.second)
+    n_near, edges = 0, _Edges()
+    for near in near_pairs(hashes, mirrored, vectors, first_row, rule):
+        component = edges.add(component, near.first, near.second)
         differ = (low[near.first] != low[near.second]) | (high[near.first] != high[near.second])
         clash = near.same_picture & differ
         disputed[near.first[clash]] = True
@@ -168,7 +138,7 @@ def find_duplicates(
         n_near += len(near.first)
         if room > 0:
             pairs.extend(_listed(near, first_row, room))
-    row_group, _ = _by_appearance(component[picture])
+    row_group, _ = _by_appearance(edges.join(component)[picture])
     conflict = disputed[picture]
     later = first_row[picture] != np.arange(n)
     return DuplicateReport(
@@ -221,6 +191,31 @@ def _join(component: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[
     return np.asarray(merged[component], dtype=np.intp)
 
 
+class _Edges:
+    """Near pairs that wait to be joined: a join takes a look at every picture, so it is done for many at once."""
+
+    def __init__(self) -> None:
+        self.first: list[NDArray[np.intp]] = []
+        self.second: list[NDArray[np.intp]] = []
+        self.waiting = 0
+
+    def add(
+        self, component: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
+    ) -> NDArray[np.intp]:
+        """Remember pairs; the components, with all that wait if they became many."""
+        self.first.append(first)
+        self.second.append(second)
+        self.waiting += len(first)
+        return self.join(component) if self.waiting > _MOST_WAITING else component
+
+    def join(self, component: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The components after all pairs that wait."""
+        if self.waiting:
+            component = _join(component, np.concatenate(self.first), np.concatenate(self.second))
+            self.first, self.second, self.waiting = [], [], 0
+        return component
+
+
 def _exact_pairs(
     picture: NDArray[np.intp], first_row: NDArray[np.intp], cosine: float
 ) -> list[DuplicatePair]:
@@ -229,83 +224,7 @@ def _exact_pairs(
     return [DuplicatePair(int(first[row]), int(row), "exact", 0, cosine) for row in later]
 
 
-def _listed(near: _Near, first_row: NDArray[np.intp], room: int) -> Iterator[DuplicatePair]:
+def _listed(near: NearPairs, first_row: NDArray[np.intp], room: int) -> Iterator[DuplicatePair]:
     columns = (first_row[near.first], first_row[near.second], near.distance, near.cosine)
     for a, b, distance, cosine in zip(*(column[:room].tolist() for column in columns), strict=True):
         yield DuplicatePair(a, b, "near", distance, cosine)
-
-
-def _near_pairs(
-    phash: NDArray[np.uint64],
-    phash_mirrored: NDArray[np.uint64],
-    embeddings: NDArray[Any] | None,
-    rows: NDArray[np.intp],
-    rule: _Rule,
-) -> Iterator[_Near]:
-    """Compare all pairs of different pictures, a block at a time."""
-    plain, mirrored = phash[rows], phash_mirrored[rows]
-    telling = np.bitwise_count(plain) >= _MIN_HASH_BITS
-    mean = None if embeddings is None else _mean(embeddings, rows)
-    near_by, same_by = rule.hash_distance, rule.conflict_hash_distance
-    if embeddings is None:
-        near_by, same_by = (
-            min(near_by, UNCONFIRMED_HASH_DISTANCE),
-            min(same_by, UNCONFIRMED_CONFLICT_DISTANCE),
-        )
-    for top in range(0, len(rows), _HIGH):
-        i = slice(top, top + _HIGH)
-        upper = None if embeddings is None or mean is None else _directions(embeddings[rows[i]], mean)
-        for left in range(top, len(rows), _WIDE):
-            j = slice(left, left + _WIDE)
-            distance = _hash_distances(plain[i], mirrored[i], plain[j], mirrored[j])
-            distance[~telling[i]] = NO_HASH_EVIDENCE
-            distance[:, ~telling[j]] = NO_HASH_EVIDENCE
-            possible = distance <= max(near_by, same_by)
-            if upper is not None and embeddings is not None and mean is not None:
-                similarity = upper @ _directions(embeddings[rows[j]], mean).T
-                possible |= similarity >= rule.cosine
-            a, b = np.nonzero(possible)
-            bits = distance[a, b]
-            if upper is None:
-                cosine = np.full(len(a), np.nan, dtype=np.float32)
-                near, same = bits <= near_by, bits <= same_by
-            else:
-                cosine = np.clip(similarity[a, b], -1.0, 1.0)
-                same = (bits <= same_by) & (cosine >= rule.conflict_cosine)
-                near = ((bits <= near_by) & (cosine >= rule.hash_cosine)) | (cosine >= rule.cosine)
-            kept = (near | same) & (a + top < b + left)
-            if kept.any():
-                yield _Near(a[kept] + top, b[kept] + left, bits[kept], cosine[kept], same[kept])
-
-
-def _hash_distances(
-    plain: NDArray[np.uint64],
-    mirrored: NDArray[np.uint64],
-    other: NDArray[np.uint64],
-    other_mirrored: NDArray[np.uint64],
-) -> NDArray[np.uint8]:
-    """Bits in which hashes differ, the one or the other picture mirrored if that is nearer, (n, n of the others)."""
-    distances = np.empty((len(plain), len(other)), dtype=np.uint8)
-    for start in range(0, len(plain), _STRIP):
-        strip = slice(start, start + _STRIP)
-        distance = np.bitwise_count(plain[strip, None] ^ other)
-        np.minimum(distance, np.bitwise_count(plain[strip, None] ^ other_mirrored), out=distance)
-        np.minimum(distance, np.bitwise_count(mirrored[strip, None] ^ other), out=distances[strip])
-    return distances
-
-
-def _mean(embeddings: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Mean over the different pictures, shape (d,), so that copies do not pull it."""
-    total = np.zeros(embeddings.shape[1], dtype=np.float64)
-    for top in range(0, len(rows), _WIDE):
-        total += embeddings[rows[top : top + _WIDE]].sum(axis=0, dtype=np.float64)
-    if not np.isfinite(total).all():
-        raise ValueError("embeddings must be finite; leave out the rows that have none")
-    return (total / max(len(rows), 1)).astype(np.float32)
-
-
-def _directions(vectors: NDArray[Any], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centered vectors of length 1; zero where a vector is the mean itself."""
-    centered = vectors.astype(np.float32) - mean
-    length = np.linalg.norm(centered, axis=1, keepdims=True)
-    return np.asarray(np.divide(centered, length, out=np.zeros_like(centered), where=length > 1e-12))

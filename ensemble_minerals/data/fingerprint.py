@@ -25,7 +25,7 @@ _HASH_SIDE = 32  # ImageHash shrinks to 8 x 4 = 32 pixels a side before its cosi
 _BUSY_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What one look at a file tells.
 

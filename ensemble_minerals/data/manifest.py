@@ -7,12 +7,13 @@ import dataclasses
 import hashlib
 import os
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ __all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
 
 FEW_PHOTOS = 20
 """A class with fewer usable photos than this is worth a warning."""
+
+_AHEAD = 8  # files waiting for each thread
 
 
 class Status(StrEnum):
@@ -280,8 +283,15 @@ def _in_order(
     if n_threads == 1:
         yield from map(look, files)
         return
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="scan") as pool:
-        yield from pool.map(look, files)  # cancels what is not begun when it is closed early
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="scan")
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        remaining = iter(files)
+        waiting = deque(pool.submit(look, file) for file in islice(remaining, _AHEAD * n_threads))
+        while waiting:
+            found = waiting.popleft().result()
+            waiting.extend(pool.submit(look, file) for file in islice(remaining, 1))
+            yield found
 
 
 def _assemble(

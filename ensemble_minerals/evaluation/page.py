@@ -11,13 +11,15 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, decode
 from ensemble_minerals.errors import ImageError, UserError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _AT_ONCE = 128  # thumbnails held in memory before they are written
 _QUALITY = 82
@@ -133,6 +135,8 @@ def thumbnail(file: Path, *, side: int, max_pixels: int = MAX_PIXELS, min_side: 
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("ensemble_minerals.evaluation", "templates"),
         autoescape=True,

@@ -99,8 +99,9 @@ class TappedNetwork(nn.Module):
         x = x * self._factor - self._shift
         if self._tokens:
             return self._blocks(x, self._indices)
-        stages, final = self._maps(x, self._indices, final=self._final)
-        return [(each, None) for each in [*stages, *final]]
+        # timm wants at least one stage, even where the final map alone is asked for.
+        stages, final = self._maps(x, self._indices or [0], final=self._final)
+        return [(each, None) for each in [*(stages if self._indices else []), *final]]
 
     def _blocks(self, x: Tensor, indices: list[int] | None) -> list[Tap]:
         taken = self._intermediates()(

@@ -8,9 +8,11 @@ from PIL import Image
 from scipy.stats import special_ortho_group
 
 from ensemble_minerals.data import duplicates as module
-from ensemble_minerals.data.duplicates import NO_HASH_EVIDENCE, DuplicateReport, find_duplicates
+from ensemble_minerals.data import likeness
+from ensemble_minerals.data.duplicates import DuplicateReport, find_duplicates
 from ensemble_minerals.data.fingerprint import perceptual_hashes
 from ensemble_minerals.data.images import pixel_digest
+from ensemble_minerals.data.likeness import NO_HASH_EVIDENCE
 
 FLAT = np.uint64(0x8000000000000000)
 
@@ -242,9 +244,10 @@ def test_blocks_change_nothing(monkeypatch):
     }
     for embeddings in (None, rng.normal(size=(120, 16))[number]):
         whole = find_duplicates(embeddings=embeddings, **columns)
-        monkeypatch.setattr(module, "_HIGH", 7)
-        monkeypatch.setattr(module, "_WIDE", 5)
-        monkeypatch.setattr(module, "_STRIP", 3)
+        monkeypatch.setattr(likeness, "_HIGH", 7)
+        monkeypatch.setattr(likeness, "_WIDE", 5)
+        monkeypatch.setattr(likeness, "_STRIP", 3)
+        monkeypatch.setattr(module, "_MOST_WAITING", 5)
         parts = find_duplicates(embeddings=embeddings, **columns)
         monkeypatch.undo()
         assert whole.row_group.tolist() == parts.row_group.tolist()
@@ -274,8 +277,8 @@ def test_the_answer_does_not_depend_on_the_order_of_rows():
 
 
 def test_a_huge_group_is_legitimate_and_its_list_of_pairs_is_cut(monkeypatch):
-    monkeypatch.setattr(module, "_HIGH", 64)
-    monkeypatch.setattr(module, "_WIDE", 96)
+    monkeypatch.setattr(likeness, "_HIGH", 64)
+    monkeypatch.setattr(likeness, "_WIDE", 96)
     monkeypatch.setattr(module, "MAX_PAIRS", 500)
     report = find(200, phash=np.repeat(random_hashes(1), 200), labels=["a"] * 199 + ["b"])
     assert report.n_groups == 1

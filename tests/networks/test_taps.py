@@ -112,3 +112,10 @@ def test_a_network_that_hides_its_layers_is_named() -> None:
     )
     with pytest.raises(WeightsError, match=r"'closed_net'.*forward_intermediates"):
         TappedNetwork(closed)
+
+
+def test_the_final_map_alone_can_be_asked_for() -> None:
+    loaded = load_network("test_efficientnet", "random", size=64)
+    every, last = TappedNetwork(loaded), TappedNetwork(loaded, [-1])
+    assert list(last.layers) == ["final"]
+    torch.testing.assert_close(last(pixels(64)), every(pixels(64))[:, every.layers["final"]])
