@@ -21,7 +21,8 @@ FLOORS = (
     {"members"},
     {"ensemble"},
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
-    {"estimating", "lesson", "planning", "explainer", "explaining", "explanation", "predict", "preparation", "scoring", "student", "trained"},
+    {"estimating", "explainer", "explaining", "explanation", "lesson", "planning", "predict", "preparation",
+     "scoring", "student", "trained"},
     {"ablating", "distilling", "exporting", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
     {"cli", "commands", "__main__"},
 )  # fmt: skip

@@ -29,7 +29,7 @@ def allocate(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def take(matrix: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Rows of a matrix, mapped if it is and they are many; the matrix itself where they are all of its rows in order."""
+    """Rows of a matrix, mapped if it is and they are many; the matrix itself where they are all of them, in order."""
     if len(rows) == len(matrix) and np.array_equal(rows, np.arange(len(matrix))):
         return matrix
     if not isinstance(matrix, np.memmap):
