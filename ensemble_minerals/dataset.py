@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,28 @@ class Dataset:
         position = np.full(len(self.manifest), -1, dtype=np.intp)
         position[self.compared] = np.arange(len(self.compared))
         return {name: take(matrix, position[rows]) for name, matrix in self.features.items()}
+
+
+@dataclass(frozen=True)
+class _Files(Sequence[Path]):
+    """Files of manifest rows; a path is made when it is asked for."""
+
+    manifest: Manifest
+    rows: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Path]: ...
+
+    def __getitem__(self, place: int | slice) -> Path | list[Path]:
+        if isinstance(place, slice):
+            return [self.manifest.file(row) for row in self.rows[place].tolist()]
+        return self.manifest.file(int(self.rows[place]))
 
 
 @dataclass(frozen=True)
@@ -173,7 +195,7 @@ def load_dataset(
                 min_side=config.data.min_side,
                 check_contents=True,
             ),
-            [manifest.file(row) for row in readable],
+            _Files(manifest, readable),
             manifest.image_id[readable].tolist(),
             list(built.values()),
             {name: pooling_of(config, name) for name in built},

@@ -76,7 +76,9 @@ def near_pairs(
             if upper is not None and embeddings is not None and mean is not None:
                 similarity = upper @ _directions(embeddings[rows[j]], mean).T
                 possible |= similarity >= rule.cosine
-            a, b = np.nonzero(possible)
+            high = np.flatnonzero(possible.any(axis=1))  # few: most rows need not be searched
+            a, b = np.nonzero(possible[high])
+            a = high[a]
             bits = distance[a, b]
             if upper is None:
                 cosine = np.full(len(a), np.nan, dtype=np.float32)

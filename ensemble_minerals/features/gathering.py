@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.catalog import pool_views
 from ensemble_minerals.features.extraction import ExtractionResult
-from ensemble_minerals.features.mapped import allocate
+from ensemble_minerals.features.mapped import allocate, release
 from ensemble_minerals.features.source import FeatureSource
 
 AT_ONCE = 4096
@@ -89,6 +89,7 @@ def gather(
             if start == 0:
                 found.features[source.name] = _room(pooled, len(paths))
             found.features[source.name][part] = pooled
+            release(found.features[source.name])
         alike = _embeddings(extracted.features, sources)
         if alike is not None:
             if found.embeddings is None:

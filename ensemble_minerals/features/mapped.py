@@ -6,13 +6,14 @@ The operating system keeps in memory what it has room for, and takes it back whe
 from __future__ import annotations
 
 import math
+import mmap
 import tempfile
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-IN_MEMORY = 128_000_000
+IN_MEMORY = 32_000_000
 """Bytes up to which an array is kept in memory."""
 
 _ROWS = 4096  # copied at once
@@ -38,3 +39,10 @@ def take(matrix: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
     for start in range(0, len(rows), _ROWS):
         taken[start : start + _ROWS] = matrix[rows[start : start + _ROWS]]
     return taken
+
+
+def release(matrix: NDArray[Any]) -> None:
+    """Give back the memory that a mapped array took while it was read or filled; its values stay."""
+    held = getattr(matrix, "_mmap", None)
+    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.features.mapped import release
+
 FloatMatrix = NDArray[np.floating[Any]]
 
 MANY = 16_384
@@ -47,6 +49,8 @@ class Rows:
         """The rows a part at a time, in order."""
         for part in parts(len(self)):
             yield self.whole(part)
+        for matrix in self.matrices:
+            release(matrix)
 
 
 def are_many(n_rows: int) -> bool:

@@ -97,6 +97,8 @@ def test_large_matrices_are_mapped(monkeypatch):
     expected[7] = np.nan
     np.testing.assert_array_equal(found.features["net"], expected)
     rows = np.array([1, 9, 4, 4, 0, 2])
+    mapped.release(found.features["net"])
+    np.testing.assert_array_equal(found.features["net"], expected)
     taken = mapped.take(found.features["net"], rows)
     assert isinstance(taken, np.memmap)
     np.testing.assert_array_equal(taken, expected[rows])
