@@ -13,20 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.data.images import decode
-from ensemble_minerals.ensemble.committee import CommitteeMember
-from ensemble_minerals.ensemble.oof import LOG_FLOOR
-from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.catalog import pool_views, pooling_of
 from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.listener import Progress
-from ensemble_minerals.members.scorer import DenseNet
 from ensemble_minerals.predict import Predictor
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.activation import Activation, ForwardPass
-    from ensemble_minerals.networks.odds import Pool, Voter
+    from ensemble_minerals.networks.committee_graph import CommitteeGraph
 
 Floats = NDArray[np.floating[Any]]
 
@@ -181,12 +179,10 @@ class Explainer:
             if name not in seen:
                 continue
             odds = CommitteeOdds(
-                self._voters,
-                self._pool,
+                self._graph,
                 source=name,
                 rows=rows,
                 side_by_side=pooling_of(self._predictor.bundle.config, name) == "concat",
-                floor=LOG_FLOOR,
             )
             found[name] = class_activation(passed, partial(odds, member=member), target)
             layers = found[name].layers
@@ -195,15 +191,10 @@ class Explainer:
         return found, evidence
 
     @cached_property
-    def _voters(self) -> list[Voter]:
-        return [voter(member) for member in self.committee.members]
+    def _graph(self) -> CommitteeGraph:
+        from ensemble_minerals.networks.committee_graph import CommitteeGraph
 
-    @cached_property
-    def _pool(self) -> Pool:
-        from ensemble_minerals.networks.odds import Pool
-
-        combination = self.committee.combination
-        return Pool(combination.kind, combination.weight, combination.bias, self.committee.temperature)
+        return CommitteeGraph(plan_committee(self.committee, self._predictor.bundle.classes), exact=True)
 
     def _row(self, name: str, views: Floats) -> Floats:
         row: Floats = pool_views(views[None], pooling_of(self._predictor.bundle.config, name))[0]
@@ -238,27 +229,6 @@ def heat_maps(
             if progress is not None:
                 progress(done, len(targets))
     return heats
-
-
-def voter(member: CommitteeMember) -> Voter:
-    """A fitted member in torch, with gradients.
-
-    Raises:
-        UserError: If a head of it is a foreign classifier, which has none.
-    """
-    from ensemble_minerals.networks.odds import FoldModels, MemberOdds, Voter
-
-    parts = []
-    scorer = member.matrices
-    for part, weight in zip(scorer.parts, scorer.weights, strict=True):
-        nets = [[net.layers for net in fold if isinstance(net, DenseNet)] for fold in part.nets]
-        if any(len(fold) < len(own) for fold, own in zip(nets, part.nets, strict=True)):
-            raise UserError(
-                f"member {member.name} has a foreign classifier as its head, which has no gradients: it cannot be "
-                "explained by a heat-map"
-            )
-        parts.append(FoldModels(part.taxonomy, part.one_vs_rest, nets, weight))
-    return Voter(member.features, MemberOdds(parts))
 
 
 def _shape(photo: NDArray[np.uint8]) -> tuple[int, int]:

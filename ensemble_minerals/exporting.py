@@ -11,19 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensemble_minerals.bundle import Bundle, installed_versions, read_bundle
+from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.config import BackboneConfig
 from ensemble_minerals.config_problems import DESCRIPTOR
-from ensemble_minerals.ensemble.oof import LOG_FLOOR
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.listener import Listener, Silent
-from ensemble_minerals.members.scorer import FoldScorer
-from ensemble_minerals.members.scorer_arrays import scorer_to_arrays
 from ensemble_minerals.networks.weights import Preprocessing, file_digest, load_network
 from ensemble_minerals.places import check_place
 from ensemble_minerals.student import INDEX, Student, is_student, read_student
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.committee_graph import CommitteePlan
     from ensemble_minerals.networks.ensemble_graph import EnsembleGraph, LogitsGraph, SourceGraph
     from ensemble_minerals.networks.student_graph import StudentGraph
 
@@ -119,7 +116,7 @@ def ensemble_graph(bundle: Bundle, listener: Listener | None = None) -> Ensemble
     for name in sorted(needed):
         sources[name] = _backbone(bundle, backbones[name]) if name in backbones else _trained(bundle, name)
         stage(len(sources), len(needed))
-    return EnsembleGraph(sources, CommitteeGraph(_plan(bundle, counting)))
+    return EnsembleGraph(sources, CommitteeGraph(plan_committee(bundle.committee, bundle.classes, counting)))
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, str]:
@@ -203,31 +200,6 @@ def _counting(bundle: Bundle) -> dict[int, float]:
             "such as --set 'members=[{features: each, strategy: flat}, {features: each, strategy: one_vs_rest}]'"
         )
     return counting
-
-
-def _plan(bundle: Bundle, counting: Sequence[int]) -> CommitteePlan:
-    """The members that count, taken apart, and their combination."""
-    from ensemble_minerals.networks.committee_graph import CommitteePlan, PlannedMember
-
-    committee, n_classes = bundle.committee, len(bundle.classes)
-    kept = np.array(counting, dtype=np.intp)
-    if committee.combination.kind == "linear":
-        kept = (kept[:, None] * n_classes + np.arange(n_classes)).reshape(-1)
-    planned = []
-    for number in counting:
-        member = committee.members[number]
-        if not isinstance(member.scorer, FoldScorer):
-            raise TypeError(f"member {member.name!r} of a saved bundle stands on no source of features")
-        planned.append(PlannedMember(member.features, *scorer_to_arrays(member.scorer)))
-    return CommitteePlan(
-        classes=bundle.classes,
-        members=tuple(planned),
-        kind=committee.combination.kind,
-        weight=committee.combination.weight[kept],
-        bias=committee.combination.bias,
-        temperature=committee.temperature,
-        floor=LOG_FLOOR,
-    )
 
 
 def _backbone(bundle: Bundle, backbone: BackboneConfig) -> SourceGraph:

@@ -21,8 +21,8 @@ FLOORS = (
     {"members"},
     {"ensemble"},
     {"evaluation", "bundle", "card", "dataset", "inspection", "inspection_warnings", "predictions"},
-    {"estimating", "explainer", "explaining", "explanation", "lesson", "planning", "predict", "preparation",
-     "scoring", "student", "trained"},
+    {"committee_plan", "estimating", "explainer", "explaining", "explanation", "lesson", "planning", "predict",
+     "preparation", "scoring", "student", "trained"},
     {"ablating", "distilling", "exporting", "pipeline", "demonstration", "reporting", "summaries", "terminal"},
     {"cli", "commands", "__main__"},
 )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Members and their combination in torch: features in, probabilities out, with gradients and for graphs.
+"""Members and their combination once more, in torch: for gradients, and for graphs.
 
-The numbers are those of `members.scorer` and `ensemble.combination`; a test holds the two to each other. As built
-they compute in float32; `module.double()` gives the precision of a bundle.
+Predictions are numpy's (`members.scorer`, `ensemble.combination`); tests hold the two to each other.
 """
 
 from __future__ import annotations
@@ -74,6 +73,7 @@ class ScorerGraph(nn.Module):
         self._parts = nn.ModuleList(
             _PartGraph(part, member.arrays, str(number), classes) for number, part in enumerate(parts)
         )
+        self.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Log-probabilities, shape (n, n_classes), of features, shape (n, n_features)."""
@@ -125,8 +125,8 @@ class CombinationGraph(nn.Module):
         """Take the combination of a plan."""
         super().__init__()
         self._kind, self._temperature = plan.kind, plan.temperature
-        self.register_buffer("_weight", torch.tensor(plan.weight, dtype=torch.float32))
-        self.register_buffer("_bias", torch.tensor(plan.bias, dtype=torch.float32))
+        self.register_buffer("_weight", torch.tensor(plan.weight, dtype=torch.float64))
+        self.register_buffer("_bias", torch.tensor(plan.bias, dtype=torch.float64))
 
     def forward(self, members: Tensor) -> Tensor:
         """Combine log-probabilities, shape (n, n_members, n_classes), into (n, n_classes)."""
@@ -141,30 +141,42 @@ class CombinationGraph(nn.Module):
 
 
 class CommitteeGraph(nn.Module):
-    """Features of all sources to calibrated probabilities."""
+    """Features of all sources to calibrated probabilities.
 
-    def __init__(self, plan: CommitteePlan) -> None:
+    Attributes:
+        floor: Smallest probability of a member that the combination sees.
+        combine: From members' log-probabilities (n, n_members, n_classes) to (n, n_classes).
+    """
+
+    def __init__(self, plan: CommitteePlan, *, exact: bool = False) -> None:
         """Build members and combination.
 
         Args:
             plan: What they are.
+            exact: Compute in float64, as predictions do, instead of float32.
         """
         super().__init__()
         self._features = [member.features for member in plan.members]
         self._scorers = nn.ModuleList(ScorerGraph(member, plan.classes) for member in plan.members)
-        self._combination = CombinationGraph(plan)
-        self._floor = plan.floor
-        self.eval().requires_grad_(False)
+        self.combine = CombinationGraph(plan)
+        self.floor = plan.floor
+        self.eval().requires_grad_(False).to(torch.float64 if exact else torch.float32)
 
     def forward(self, blocks: Mapping[str, Tensor]) -> Tensor:
         """Probabilities, shape (n, n_classes), of features by source, each of shape (n, n_features)."""
-        answers = [
-            scorer(torch.cat([blocks[name] for name in names], 1))
-            for names, scorer in zip(self._features, self._scorers, strict=True)
-        ]
-        members = torch.stack(answers, 1).exp().clamp(self._floor, 1.0).log()
-        combined: Tensor = self._combination(members)
+        members = self.votes(blocks).exp().clamp(self.floor, 1.0).log()
+        combined: Tensor = self.combine(members)
         return combined.exp()
+
+    def votes(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """Log-probabilities of every member, not clipped yet, shape (n, n_members, n_classes)."""
+        return torch.stack([self.vote(number, blocks) for number in range(len(self._features))], 1)
+
+    def vote(self, number: int, blocks: Mapping[str, Tensor]) -> Tensor:
+        """Log-probabilities of one member, shape (n, n_classes)."""
+        seen = torch.cat([blocks[name] for name in self._features[number]], 1)
+        answer: Tensor = self._scorers[number](seen)
+        return answer
 
 
 def _net(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: int) -> nn.Sequential:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
 from ensemble_minerals.ensemble.oof import LOG_FLOOR
 from ensemble_minerals.members.scorer import DenseNet, FoldScorer, Scorer
-from ensemble_minerals.members.scorer_arrays import scorer_to_arrays
-from ensemble_minerals.networks.committee_graph import CommitteeGraph, CommitteePlan, PlannedMember
+from ensemble_minerals.networks.committee_graph import CommitteeGraph
 from ensemble_minerals.taxonomy import Taxonomy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,32 +59,21 @@ COMBINATIONS = (
 )
 
 
-def plan_of(committee):
-    return CommitteePlan(
-        classes=CLASSES,
-        members=tuple(PlannedMember(m.features, *scorer_to_arrays(m.scorer)) for m in committee.members),
-        kind=committee.combination.kind,
-        weight=committee.combination.weight,
-        bias=committee.combination.bias,
-        temperature=committee.temperature,
-        floor=LOG_FLOOR,
-    )
-
-
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda one: one.kind)
 def test_torch_answers_what_the_committee_answers(combination):
     committee = Committee(MEMBERS, combination, 1.7)
     # Wide rows: some members are so sure that the floor counts.
     blocks = {name: (RNG.normal(size=(20, width)) * 3).astype(np.float32) for name, width in WIDTHS.items()}
     expected = np.exp(committee.combine(committee.member_log_proba(blocks)))
-    graph = CommitteeGraph(plan_of(committee))
+    graph = CommitteeGraph(plan_committee(committee, CLASSES))
     rows = {name: torch.from_numpy(block) for name, block in blocks.items()}
     np.testing.assert_allclose(graph(rows).numpy(), expected, atol=2e-5)
-    double = graph.double()({name: row.double() for name, row in rows.items()})
+    exact = CommitteeGraph(plan_committee(committee, CLASSES), exact=True)
+    double = exact({name: row.double() for name, row in rows.items()})
     np.testing.assert_allclose(double.numpy(), expected, atol=1e-6)
 
 
 def test_the_floor_keeps_one_member_from_forbidding_a_class():
     committee = Committee(MEMBERS[:1], Combination("product", np.ones(1), np.zeros(5)), 1.0)
-    answer = CommitteeGraph(plan_of(committee))({"first": torch.full((1, 6), 500.0)})
+    answer = CommitteeGraph(plan_committee(committee, CLASSES))({"first": torch.full((1, 6), 500.0)})
     assert answer.min() > LOG_FLOOR / 2

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
+from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.committee import Committee, CommitteeMember
 from ensemble_minerals.members.scorer import DenseNet, FoldScorer, Scorer
-from ensemble_minerals.networks.odds import CommitteeOdds, FoldModels, MemberOdds, Pool, Voter, log_odds
+from ensemble_minerals.members.scorer_arrays import scorer_to_arrays
+from ensemble_minerals.networks.committee_graph import CommitteeGraph, PlannedMember, ScorerGraph
+from ensemble_minerals.networks.odds import CommitteeOdds, log_odds
 from ensemble_minerals.taxonomy import Taxonomy
 
 CLASSES = ("a", "b", "c", "d")
@@ -44,9 +48,9 @@ def drawn_scorer(rng, kind, *, n_in=6, hidden=(), folds=2):
     return Scorer(tree, one_vs_rest, nets)
 
 
-def models(scorer, weight=1.0):
-    nets = [[net.layers for net in fold] for fold in scorer.nets]
-    return FoldModels(scorer.taxonomy, scorer.one_vs_rest, nets, weight)
+def in_torch(*scorers, weights=(1.0, 1.0)):
+    member = FoldScorer(scorers, weights[: len(scorers)])
+    return ScorerGraph(PlannedMember(("net",), *scorer_to_arrays(member)), CLASSES).double()
 
 
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=["linear", "mlp"])
@@ -55,7 +59,7 @@ def test_a_member_answers_as_in_numpy(kind, hidden):
     rng = np.random.default_rng(1)
     scorer = drawn_scorer(rng, kind, hidden=hidden)
     x = rng.normal(size=(7, 6)).astype(np.float32)
-    found = MemberOdds([models(scorer)])(torch.from_numpy(x))
+    found = in_torch(scorer)(torch.from_numpy(x).double())
     np.testing.assert_allclose(found.numpy(), scorer.log_proba(x), atol=1e-9)
 
 
@@ -64,9 +68,9 @@ def test_trees_are_averaged_by_their_weights():
     scorers = [drawn_scorer(rng, kind) for kind in ("groups", "nested")]
     whole = FoldScorer(tuple(scorers), (3.0, 1.0))
     x = rng.normal(size=(5, 6))
-    found = MemberOdds([models(scorers[0], 3.0), models(scorers[1], 1.0)])(torch.from_numpy(x))
+    found = in_torch(*scorers, weights=(3.0, 1.0))(torch.from_numpy(x))
     np.testing.assert_allclose(found.numpy(), whole.log_proba(x), atol=1e-9)
-    plain = MemberOdds([models(scorers[0]), models(scorers[1])])(torch.from_numpy(x))
+    plain = in_torch(*scorers)(torch.from_numpy(x))
     assert np.abs(found.numpy() - plain.numpy()).max() > 1e-3
 
 
@@ -82,14 +86,9 @@ def drawn_committee(rng, kind):
     return Committee(members, Combination(kind, weight, bias), 1.7)
 
 
-def torch_committee(committee, rows, **options):
-    voters = [
-        Voter(member.features, MemberOdds([models(part) for part in member.scorer.parts]))
-        for member in committee.members
-    ]
-    combined = committee.combination
-    pool = Pool(combined.kind, combined.weight, combined.bias, committee.temperature)
-    return CommitteeOdds(voters, pool, source="net", rows=rows, **options)
+def torch_committee(committee, rows, floor=0.0, **options):
+    plan = replace(plan_committee(committee, CLASSES), floor=floor)
+    return CommitteeOdds(CommitteeGraph(plan, exact=True), source="net", rows=rows, **options)
 
 
 @pytest.mark.parametrize("kind", ["mean", "product", "linear"])
@@ -113,10 +112,9 @@ def test_views_may_stand_side_by_side():
     rng = np.random.default_rng(4)
     scorer = drawn_scorer(rng, "flat", n_in=12)
     views = rng.normal(size=(2, 6))
-    pool = Pool("mean", np.ones(1), np.zeros(4))
-    odds = CommitteeOdds(
-        [Voter(("net",), MemberOdds([models(scorer)]))], pool, source="net", rows={}, side_by_side=True
-    )
+    member = CommitteeMember("own", ("net",), FoldScorer((scorer,), (1.0,)))
+    committee = Committee((member,), Combination("mean", np.ones(1), np.zeros(4)), 1.0)
+    odds = torch_committee(committee, {}, side_by_side=True)
     expected = scorer.log_proba(views.reshape(1, -1))
     np.testing.assert_allclose(odds.votes(torch.from_numpy(views))[:, 0].numpy(), expected, atol=1e-9)
 
