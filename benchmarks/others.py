@@ -5,8 +5,8 @@ interpreter, which needs numpy, pandas and `autogluon.tabular`, and nothing of o
 models that never saw it: the other program is fitted once for each fold, on the rows outside it, and may split
 those further by our own folds. Ours are the out-of-fold figures of a fit.
 
-    python -m venv /tmp/autogluon && /tmp/autogluon/bin/pip install 'autogluon.tabular[lightgbm,catboost,xgboost]'
-    python benchmarks/others.py DATA --python /tmp/autogluon/bin/python [--time-limit 900] [--presets medium_quality]
+    python -m venv autogluon-env && autogluon-env/bin/pip install 'autogluon.tabular[lightgbm,catboost,xgboost]'
+    python benchmarks/others.py DATA --python autogluon-env/bin/python [--time-limit 900] [--presets medium_quality]
 """
 
 from __future__ import annotations

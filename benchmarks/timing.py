@@ -38,35 +38,14 @@ def fresh(script: str, *arguments: object, python: str = sys.executable, **envir
     Returns:
         What it printed, with `process_seconds` from start to end of the process added.
     """
-    started = time.perf_counter()
-    done = subprocess.run(
-        [python, "-c", script, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_environment() | environment,
-    )
-    taken = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"a run of the benchmark failed:\n{done.stderr}")
-    found: Json = json.loads(done.stdout.strip().splitlines()[-1])
+    taken, printed = _run([python, "-c", script, *arguments], environment)
+    found: Json = json.loads(printed.strip().splitlines()[-1])
     return found | {"process_seconds": taken}
 
 
 def command(arguments: Sequence[object], **environment: str) -> float:
     """Seconds from start to end of a command, its output thrown away."""
-    started = time.perf_counter()
-    done = subprocess.run(
-        [str(argument) for argument in arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=_environment() | environment,
-    )
-    taken = time.perf_counter() - started
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, arguments))} failed:\n{done.stderr}")
-    return taken
+    return _run(arguments, environment)[0]
 
 
 def ratio(slow: Sequence[float], quick: Sequence[float]) -> float:
@@ -105,3 +84,19 @@ def photos_of(data: Path, limit: int | None = None) -> list[Path]:
 def _environment() -> dict[str, str]:
     """Ours, with byte code allowed: an installed program has it, and so has every library it is compared with."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def _run(arguments: Sequence[object], environment: dict[str, str]) -> tuple[float, str]:
+    """Seconds from start to end of a command, and what it printed; a command that fails ends the benchmark."""
+    started = time.perf_counter()
+    done = subprocess.run(
+        [str(argument) for argument in arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment() | environment,
+    )
+    taken = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"a run of the benchmark failed: {' '.join(map(str, arguments))}\n{done.stderr}")
+    return taken, done.stdout

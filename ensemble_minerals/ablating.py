@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 
-from ensemble_minerals.bundle import installed_versions
 from ensemble_minerals.clusters import Cluster, cluster
 from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.ensemble.tasks import Member
@@ -32,6 +30,8 @@ from ensemble_minerals.preparation import (
     inputs_digest,
     prepare,
 )
+from ensemble_minerals.processor import count_jobs
+from ensemble_minerals.versions import installed_versions
 
 CONFIRM_ABOVE = 1800.0
 """Seconds of fitting beyond which the user must have said that he means it."""
@@ -103,7 +103,7 @@ def ablate(
     started = time.perf_counter()
     config = load_config(None) if config is None else config
     listener = Silent() if listener is None else listener
-    n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    n_jobs = count_jobs(n_jobs)
     out = Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = _choose_arms(build_members(config), arms, config)

@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
 from ensemble_minerals.networks.weights import file_digest
 from ensemble_minerals.taxonomy import Taxonomy
+from ensemble_minerals.versions import installed_versions
 
 FORMAT = 1
 """Number of the format that `write_bundle` writes."""
@@ -41,10 +41,6 @@ _STATED: Mapping[str, type] = {"classes": list, "members": list, "sources": dict
 _FILES = frozenset(
     {"committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
      "members_oof.safetensors", "meta.safetensors", "metrics.json", "taxonomy.json"}
-)  # fmt: skip
-_PACKAGES = (
-    "ensemble-minerals", "imbalanced-learn", "numpy", "openvino", "pillow", "scikit-image", "scikit-learn",
-    "scipy", "timm", "torch", "torchvision",
 )  # fmt: skip
 
 
@@ -347,17 +343,6 @@ def _read_index(path: Path) -> dict[str, Any]:
     if lacking or not set(index["files"]) >= _FILES:
         raise BundleError(f"{file} is damaged: {', '.join(lacking) or 'files'} is missing or incomplete")
     return index
-
-
-def installed_versions() -> dict[str, str]:
-    """Versions of the packages that decide numbers."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:

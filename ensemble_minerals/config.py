@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ensemble_minerals import config_files
 from ensemble_minerals.config_fields import (
@@ -27,6 +27,7 @@ from ensemble_minerals.config_fields import (
     NotNegative,
     Positive,
     Ratio,
+    Section,
     Share,
     Text,
     View,
@@ -42,20 +43,14 @@ SHIPPED = config_files.SHIPPED
 """Names that `load_config` knows without a path."""
 
 
-class _Section(BaseModel):
-    """A closed part of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Which files are read as photos: pixels at most, and shorter side in pixels at least."""
 
     max_pixels: Count = 100_000_000
     min_side: Count = 8
 
 
-class DuplicatesConfig(_Section):
+class DuplicatesConfig(Section):
     """When two photos count as the same, see `ensemble_minerals.data.duplicates.find_duplicates`."""
 
     exact: Literal["drop", "keep"] = "drop"
@@ -67,7 +62,7 @@ class DuplicatesConfig(_Section):
     conflict_cosine: Cosine = 0.85
 
 
-class FoldsConfig(_Section):
+class FoldsConfig(Section):
     """Cross-validation folds, and the share of row groups put aside as an untouched test part.
 
     One fold is a plain hold-out: members are trained once on the rest, and scored once on what was put aside.
@@ -77,7 +72,7 @@ class FoldsConfig(_Section):
     holdout: Share = 0.0
 
 
-class BackboneConfig(_Section):
+class BackboneConfig(Section):
     """A frozen network whose inner layers serve as features.
 
     Attributes:
@@ -101,14 +96,14 @@ class BackboneConfig(_Section):
     preprocessing: PreprocessingConfig | None = None
 
 
-class LogisticHead(_Section):
+class LogisticHead(Section):
     """L2-regularised logistic regression; a larger ``C`` regularises less."""
 
     kind: Literal["logistic"] = "logistic"
     C: Positive = 300.0
 
 
-class MlpHead(_Section):
+class MlpHead(Section):
     """A small network over the features, stopped early on an inner split of the training rows."""
 
     kind: Literal["mlp"] = "mlp"
@@ -124,20 +119,20 @@ class MlpHead(_Section):
     noise: NotNegative = 0.0
 
 
-class NoSampler(_Section):
+class NoSampler(Section):
     """The training rows as they are."""
 
     kind: Literal["none"] = "none"
 
 
-class RandomSampler(_Section):
+class RandomSampler(Section):
     """Copies of rows until every class has ``ratio`` times the rows of the largest."""
 
     kind: Literal["random"] = "random"
     ratio: Ratio = 1.0
 
 
-class NeighborSampler(_Section):
+class NeighborSampler(Section):
     """New rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name."""
 
     kind: Literal["smote", "borderline_smote", "svm_smote", "adasyn"]
@@ -151,7 +146,7 @@ SamplerConfig: TypeAlias = Annotated[
 ]
 
 
-class MemberConfig(_Section):
+class MemberConfig(Section):
     """What is trained in every fold.
 
     Attributes:
@@ -177,7 +172,7 @@ class MemberConfig(_Section):
     prior_correction: bool = True
 
 
-class MetaConfig(_Section):
+class MetaConfig(Section):
     """How the members' probabilities are combined; the best candidate is chosen by cross-fitted log-loss."""
 
     candidates: Distinct[Literal["best_single", "uniform", "greedy", "log_pool", "logistic"]] = (
@@ -191,13 +186,13 @@ class MetaConfig(_Section):
     greedy_iterations: Count = 50
 
 
-class CalibrationConfig(_Section):
+class CalibrationConfig(Section):
     """Whether the combined probabilities are sharpened or softened by one fitted temperature."""
 
     temperature: bool = True
 
 
-class Config(_Section):
+class Config(Section):
     """Everything that decides a fit, besides the photos.
 
     Attributes:

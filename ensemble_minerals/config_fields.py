@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ensemble_minerals.config_problems import DESCRIPTOR, SELECTIONS, nearest, shown
@@ -110,5 +110,13 @@ Weights: TypeAlias = Annotated[str, AfterValidator(_weights)]
 Features: TypeAlias = Annotated[Literal["each", "all"] | tuple[str, ...], BeforeValidator(_features)]
 Groups: TypeAlias = Annotated[Literal["default", "auto"] | dict[str, Any], BeforeValidator(_taxonomy)]
 View: TypeAlias = Literal["squash", "squash_flip", "center", "center_flip", "detail", "detail_flip"]
+
+
+class Section(BaseModel):
+    """A closed part of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
 NAMED_KIND = BeforeValidator(_named_kind)
 """Lets the bare name of a kind stand for the mapping ``{kind: name}``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from ensemble_minerals.config_fields import (
     NAMED_KIND,
@@ -15,6 +15,7 @@ from ensemble_minerals.config_fields import (
     NotNegative,
     Positive,
     Ratio,
+    Section,
     Share,
     Some,
     Text,
@@ -25,12 +26,6 @@ from ensemble_minerals.config_fields import (
     wrong,
 )
 from ensemble_minerals.config_problems import shown
-
-
-class _Section(BaseModel):
-    """A closed part of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _layers(value: object) -> object:
@@ -49,7 +44,7 @@ Layers: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(_layers)]
 Range: TypeAlias = Annotated[tuple[float, float], BeforeValidator(as_tuple)]
 
 
-class PreprocessingConfig(_Section):
+class PreprocessingConfig(Section):
     """What a network expects where its weights do not say: ``(pixel / 255 * scale - mean) / std``.
 
     Attributes:
@@ -65,13 +60,13 @@ class PreprocessingConfig(_Section):
     std: Triple[Positive] = (1.0, 1.0, 1.0)
 
 
-class OwnHead(_Section):
+class OwnHead(Section):
     """The network's own classifier, with as many outputs as the member needs."""
 
     kind: Literal["own"] = "own"
 
 
-class LayersHead(_Section):
+class LayersHead(Section):
     """Pooling, then dense layers.
 
     Attributes:
@@ -94,7 +89,7 @@ class LayersHead(_Section):
     probe_C: Positive = 30.0  # noqa: N815  # scikit-learn's own name of it
 
 
-class PhaseConfig(_Section):
+class PhaseConfig(Section):
     """One stretch of training.
 
     Attributes:
@@ -134,7 +129,7 @@ class PhaseConfig(_Section):
     keep: Literal["best", "last"] = "best"
 
 
-class CrossEntropyLoss(_Section):
+class CrossEntropyLoss(Section):
     """Cross-entropy.
 
     Attributes:
@@ -147,7 +142,7 @@ class CrossEntropyLoss(_Section):
     class_weight: Literal["none", "balanced"] = "none"
 
 
-class FocalLoss(_Section):
+class FocalLoss(Section):
     """Focal loss (Lin et al. 2017): cross-entropy times ``(1 - p) ** gamma``."""
 
     kind: Literal["focal"] = "focal"
@@ -155,7 +150,7 @@ class FocalLoss(_Section):
     class_weight: Literal["none", "balanced"] = "none"
 
 
-class LogitAdjustedLoss(_Section):
+class LogitAdjustedLoss(Section):
     """Logit-adjusted cross-entropy (Menon et al. 2021): ``tau * log(prior)`` is added while training."""
 
     kind: Literal["logit_adjusted"] = "logit_adjusted"
@@ -168,14 +163,14 @@ LossConfig: TypeAlias = Annotated[
 NetworkHeadConfig: TypeAlias = Annotated[OwnHead | LayersHead, Field(discriminator="kind"), NAMED_KIND]
 
 
-class RandAugmentConfig(_Section):
+class RandAugmentConfig(Section):
     """RandAugment (Cubuk et al. 2020): so many random operations of such a magnitude (of 30)."""
 
     operations: Count = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
 
-class AugmentConfig(_Section):
+class AugmentConfig(Section):
     """Random changes of training photos; rows that are predicted or watched never see them.
 
     Attributes:
@@ -211,7 +206,7 @@ class AugmentConfig(_Section):
     randaugment: RandAugmentConfig | None = None
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """A network that is trained on the photos, in every fold anew.
 
     Attributes:

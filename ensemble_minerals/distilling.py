@@ -29,6 +29,7 @@ from ensemble_minerals.members.scorer import log_normalize
 from ensemble_minerals.networks.weights import file_digest
 from ensemble_minerals.places import check_place
 from ensemble_minerals.preparation import checkpoint_root
+from ensemble_minerals.processor import count_jobs
 from ensemble_minerals.student import OutOfFoldAnswers, StudentSource, check_student_place, write_student
 
 if TYPE_CHECKING:
@@ -106,14 +107,15 @@ def distill(
     out = Path(out)
     if not 0 <= label_share <= 1:
         raise UserError(f"label_share={label_share}: give a share between 0 and 1")
-    if n_jobs == 0 or n_jobs < -1:
-        raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
-    n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    n_jobs = count_jobs(n_jobs)
     check_student_place(out, overwrite=overwrite)
     check_place(out, "out")
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     lesson = read_lesson(teacher, None if photos is None else Path(photos))
+    from ensemble_minerals.networks.phase_run import check_network  # brings torch along
+
+    check_network(network)
     taught = _Teaching(teacher, lesson, network, label_share, root)
     outcomes = taught.run(n_jobs, listener)
     states = {outcome.fold: outcome.state for outcome in outcomes}

@@ -11,7 +11,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 
 from ensemble_minerals.errors import UserError
@@ -23,6 +22,7 @@ from ensemble_minerals.explanation import FEATURES, PANELS, Card, Illustrator, w
 from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.predict import load
 from ensemble_minerals.predictions import Predictions
+from ensemble_minerals.processor import count_jobs
 
 FORMAT = 1
 """Of ``explain.json``."""
@@ -85,7 +85,7 @@ def explain(
     """
     started = time.perf_counter()
     listener = Silent() if listener is None else listener
-    folder, n_threads = Path(out), joblib.cpu_count() if n_jobs == -1 else n_jobs
+    folder, n_threads = Path(out), count_jobs(n_jobs)
     check_place(folder, overwrite=overwrite)
     predictor = load(bundle_path, cache_dir, n_threads)
     explainer = Explainer(predictor)

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ensemble_minerals.bundle import Bundle, installed_versions, read_bundle
+from ensemble_minerals.bundle import Bundle, read_bundle
 from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.config import BackboneConfig
 from ensemble_minerals.config_problems import DESCRIPTOR
-from ensemble_minerals.errors import BundleError, UserError
+from ensemble_minerals.errors import UserError
 from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.networks.weights import Preprocessing, file_digest, load_network
 from ensemble_minerals.places import check_place
+from ensemble_minerals.predict import check_source
 from ensemble_minerals.student import INDEX, Student, is_student, read_student
+from ensemble_minerals.versions import installed_versions
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.ensemble_graph import EnsembleGraph, LogitsGraph, SourceGraph
@@ -225,12 +227,7 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> SourceGraph:
         "size": network.size,
         "preprocessing": loaded.preprocessing.as_mapping(),
     }
-    for fact, value in now.items():
-        if facts[fact] != value:
-            raise BundleError(
-                f"source {name!r} is not what the bundle was fitted with: {fact} is {value!r}, it was "
-                f"{facts[fact]!r}; restore it, or fit again"
-            )
+    check_source(name, now, {fact: facts[fact] for fact in now})
     return SourceGraph(network, backbone.views, backbone.pooling)
 
 

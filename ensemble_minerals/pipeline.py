@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 
 from ensemble_minerals.budget import parse_seconds
@@ -22,7 +21,6 @@ from ensemble_minerals.config import Config, load_config
 from ensemble_minerals.dataset import Dataset, counts, scan_photos
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import MemberFailure, OutOfTime
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.features.backbone import BackboneSource
@@ -32,8 +30,9 @@ from ensemble_minerals.features.source import FeatureSource
 from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.places import check_place
-from ensemble_minerals.planning import Clock, decide
+from ensemble_minerals.planning import Clock, decide, keep_plan
 from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
+from ensemble_minerals.processor import count_jobs
 from ensemble_minerals.trained import SavedNetworks, save_networks
 
 _TIMED_PHOTOS = 4
@@ -101,9 +100,7 @@ def fit(
     began = time.time()
     config = load_config(None) if config is None else config
     listener = Silent() if listener is None else listener
-    if n_jobs == 0 or n_jobs < -1:
-        raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
-    n_jobs = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    n_jobs = count_jobs(n_jobs)
     out = Path(out)
     cache_dir = None if cache_dir is None else Path(cache_dir)
     check_replaceable(out, overwrite=overwrite)
@@ -142,7 +139,7 @@ def _fit(
 ) -> FitResult:
     found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
     trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, listener=listener)
-    config = trial.plan.config
+    asked, config = config, trial.plan.config
     prepared = prepare(
         data,
         config,
@@ -157,6 +154,8 @@ def _fit(
     manifest, labels, classes = dataset.manifest, prepared.labels, prepared.classes
     checkpoint = root / inputs_digest(config, dataset)
     checkpoint.mkdir(parents=True, exist_ok=True)
+    if clock.limit is not None:
+        keep_plan(root, asked, clock.limit, trial)
     for table in prepared.pictures:
         table.prepare(n_jobs, listener.stage("Shrinking photos"))
     fitting = time.perf_counter()
@@ -212,7 +211,7 @@ def _fit(
     if clock.limit is not None:
         facts["time_limit"] = {
             "seconds": clock.limit,
-            "estimated": round(trial.plan.estimate.total, 1),
+            "estimated": round(trial.plan.estimate.total, 3),
             "left_out": [*trial.plan.left_out, *late],
         }
     with tempfile.TemporaryDirectory() as folder:

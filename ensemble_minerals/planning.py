@@ -84,7 +84,7 @@ def decide(
         for note in kept.notes:
             listener.note(note)
         return kept
-    trial = plan_fit(
+    return plan_fit(
         config,
         scan,
         limit=clock.limit,
@@ -93,9 +93,6 @@ def decide(
         cluster=cluster,
         listener=listener,
     )
-    if clock.limit is not None:
-        _keep_plan(work, config, clock.limit, trial)
-    return trial
 
 
 def plan_fit(
@@ -149,10 +146,16 @@ def plan_fit(
     return Trial(plan, replace(scan, sources=same, trial_seconds=trial_seconds), tuple(notes))
 
 
-def _keep_plan(folder: Path, asked: Config, limit: float, trial: Trial) -> None:
-    """Keep a plan where an interrupted fit is taken up: what is stored by then would make another one of it."""
+def keep_plan(folder: Path, asked: Config, limit: float, trial: Trial) -> None:
+    """Keep a plan where an interrupted fit is taken up: what is stored by then would make another one of it.
+
+    Args:
+        folder: Where the fit leaves what it has finished.
+        asked: What the user asked for.
+        limit: Seconds that the user gave.
+        trial: What came of it.
+    """
     plan = trial.plan
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / _PLAN).write_text(
         json.dumps(
             {

@@ -14,7 +14,7 @@ from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.features.catalog import build_network_sources, build_sources, pool_views, pooling_of
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.source import JSON, FeatureSource
-from ensemble_minerals.predictions import Predictions
+from ensemble_minerals.predictions import Predictions, check_sets
 
 _CHUNK = 1024
 """Photos whose features are held in memory at once."""
@@ -57,7 +57,7 @@ class Predictor:
         for name, source in self.sources.items():
             # Packed weights carry another digest than the hub's, and the bundle's own check has vouched for them.
             own = frozenset({"weights"}) if name in packed else frozenset()
-            _check_source(name, source.facts, bundle.sources[name]["facts"], own)
+            check_source(name, source.facts, bundle.sources[name]["facts"], own)
 
     def predict(
         self,
@@ -77,8 +77,7 @@ class Predictor:
         Raises:
             UserError: If an input matches nothing, or no such probability.
         """
-        if sets is not None and not 0 < sets < 1:
-            raise UserError(f"sets={sets}: give a probability between 0 and 1, such as 0.95")
+        check_sets(sets)
         paths = expand_inputs(inputs)
         classes, members = self.bundle.classes, self.bundle.committee.members
         proba = np.full((len(paths), len(classes)), np.nan)
@@ -184,7 +183,20 @@ def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Ca
     return lambda done, _of_chunk: progress(start + done, total)
 
 
-def _check_source(name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any], own: frozenset[str]) -> None:
+def check_source(
+    name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any], own: frozenset[str] = frozenset()
+) -> None:
+    """Make sure that a source is the one that a bundle was fitted with.
+
+    Args:
+        name: Of the source.
+        now: Its facts.
+        fitted: Its facts in the bundle.
+        own: Facts that may differ besides those of the machine.
+
+    Raises:
+        BundleError: If another fact differs.
+    """
     for fact in sorted((set(now) | set(fitted)) - _FACTS_OF_THE_MACHINE - own):
         if now.get(fact) != fitted.get(fact):
             raise BundleError(

@@ -22,6 +22,16 @@ _FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "g
 }
 
 
+def check_sets(sets: float | None) -> None:
+    """Make sure that prediction sets are asked for with a probability, or not at all.
+
+    Raises:
+        UserError: If not.
+    """
+    if sets is not None and not 0 < sets < 1:
+        raise UserError(f"sets={sets}: give a probability between 0 and 1, such as 0.95")
+
+
 @dataclass(frozen=True)
 class Predictions:
     """One row an input.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.clusters import Cluster
 from ensemble_minerals.config import Config, MemberConfig
+from ensemble_minerals.config_networks import NetworkConfig
 from ensemble_minerals.config_problems import DESCRIPTOR
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.dataset import Dataset, Scan, load_dataset, split
@@ -101,8 +102,16 @@ def prepare(
 
     Raises:
         DataError: If the photos cannot be used as they are.
-        WeightsError: If a backbone's weights cannot be had.
+        WeightsError: If the weights of a backbone or of a network cannot be had.
+        ConfigError: If a network cannot be built as it is described. Both kinds of errors of a network wait for its
+            members where the configuration lets those fail.
     """
+    networks = _used_networks(config)
+    if networks and not config.allow_failures:
+        from ensemble_minerals.networks.phase_run import check_network  # brings torch along
+
+        for network in networks:
+            check_network(network)
     dataset = load_dataset(
         data,
         config,
@@ -251,10 +260,14 @@ def _build_member(
     )
 
 
+def _used_networks(config: Config) -> list[NetworkConfig]:
+    used = {member.network for member in config.members}
+    return [network for network in config.networks if network.name in used]
+
+
 def _picture_tables(config: Config, dataset: Dataset, work: Path | None) -> dict[str, PictureTable]:
     """For each network that a member uses its photos; networks of one size share them."""
-    used = {member.network for member in config.members}
-    wanted = [network for network in config.networks if network.name in used]
+    wanted = _used_networks(config)
     if not wanted:
         return {}
     from ensemble_minerals.networks.pictures import PictureTable

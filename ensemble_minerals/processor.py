@@ -9,6 +9,8 @@ from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
+from ensemble_minerals.errors import UserError
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -20,6 +22,17 @@ def cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min(count, _quota(), *_share))
+
+
+def count_jobs(n_jobs: int) -> int:
+    """Concurrent tasks or threads that `n_jobs` asks for; -1 is one a core.
+
+    Raises:
+        UserError: If it is no number of tasks.
+    """
+    if n_jobs == 0 or n_jobs < -1:
+        raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
+    return cores() if n_jobs == -1 else n_jobs
 
 
 def share(count: int) -> None:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,7 @@ from ensemble_minerals.explainer import Explainer, heat_maps
 from ensemble_minerals.listener import Listener, Progress, Silent
 from ensemble_minerals.members.scorer import DenseNet, FoldScorer
 from ensemble_minerals.predict import Predictor
+from ensemble_minerals.processor import count_jobs
 from ensemble_minerals.scoring import Scored, out_of_fold, score_folder
 
 HEATMAPS = 18
@@ -90,7 +90,7 @@ def write_report(
     """
     started = time.perf_counter()
     listener = Silent() if listener is None else listener
-    n_threads = joblib.cpu_count() if n_jobs == -1 else n_jobs
+    n_threads = count_jobs(n_jobs)
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
     check_place(folder)

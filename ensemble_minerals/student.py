@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from ensemble_minerals.bundle import installed_versions
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError, TaxonomyError, UserError
 from ensemble_minerals.evaluation.page import replacing
@@ -27,8 +26,9 @@ from ensemble_minerals.features.views import needed_side
 from ensemble_minerals.members.scorer import log_normalize
 from ensemble_minerals.networks.weights import file_digest
 from ensemble_minerals.predict import expand_inputs
-from ensemble_minerals.predictions import Predictions
+from ensemble_minerals.predictions import Predictions, check_sets
 from ensemble_minerals.taxonomy import Taxonomy
+from ensemble_minerals.versions import installed_versions
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.state import NetworkState
@@ -151,8 +151,7 @@ class StudentPredictor:
         Raises:
             UserError: If an input matches nothing, or `sets` is no probability.
         """
-        if sets is not None and not 0 < sets < 1:
-            raise UserError(f"sets={sets}: give a probability between 0 and 1, such as 0.95")
+        check_sets(sets)
         paths = expand_inputs(inputs)
         found = extract_features(
             paths,

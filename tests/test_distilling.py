@@ -11,7 +11,7 @@ from ensemble_minerals.bundle import read_bundle
 from ensemble_minerals.config_students import student_config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.distilling import FINAL, calibrated, distill
-from ensemble_minerals.errors import BundleError, ConfigError, DataError, UserError
+from ensemble_minerals.errors import BundleError, ConfigError, DataError, UserError, WeightsError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.lesson import read_lesson
 from ensemble_minerals.networks.finetuned import FineTunedNetwork
@@ -225,6 +225,13 @@ def test_what_stands_at_out_is_no_prey(tiny, tmp_path):
     with pytest.raises(UserError, match="no student"):
         distill(tiny.bundle, tmp_path, config_of(), n_jobs=1, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_weights_that_cannot_be_had_are_told_before_anything_is_made(tiny, tmp_path):
+    config = student_config("test_efficientnet", weights="missing.safetensors", size=32)
+    with pytest.raises(WeightsError, match=r"missing\.safetensors"):
+        distill(tiny.bundle, tmp_path / "student", config, n_jobs=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_settings_of_a_student_can_be_set_one_by_one():

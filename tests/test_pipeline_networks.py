@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ensemble_minerals import preparation
 from ensemble_minerals.ablating import ablate
 from ensemble_minerals.bundle import read_bundle
 from ensemble_minerals.config import build_config
 from ensemble_minerals.data.images import decode
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.errors import ConfigError, FitError
+from ensemble_minerals.errors import ConfigError, FitError, WeightsError
 from ensemble_minerals.features.network import NetworkSource
 from ensemble_minerals.members.scorer import log_normalize
 from ensemble_minerals.networks import finetuned
@@ -161,6 +162,32 @@ def test_or_is_left_out_where_that_is_allowed(photos, tmp_path):
     bundle = read_bundle(tmp_path / "b")
     assert [member.name for member in bundle.committee.members] == ["descriptor-flat"]
     assert not bundle.networks
+
+
+IMPOSSIBLE = [
+    ({"weights": "missing.safetensors"}, WeightsError, "missing.safetensors"),
+    ({"model": "test_efficientnt"}, WeightsError, "test_efficientnt"),
+    ({"phases": [{"train": "last:99"}]}, ConfigError, "last:99 asks for more than"),
+    ({"phases": [{"train": ["hed"]}]}, ConfigError, "hed"),
+    ({"head": {"kind": "layers", "dropout": [0.1, 0.2]}}, ConfigError, "2 shares for 1 dense layers"),
+]
+
+
+@pytest.mark.parametrize(("network", "error", "message"), IMPOSSIBLE)
+def test_a_network_that_cannot_be_had_is_told_before_anything_is_made(
+    photos, tmp_path, monkeypatch, network, error, message
+):
+    monkeypatch.setattr(preparation, "load_dataset", lambda *_, **__: pytest.fail("features were computed"))
+    with pytest.raises(error, match=message):
+        fit(photos, tmp_path / "b", config(network=network), n_jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_members_may_fail_such_a_network_is_left_out(photos, tmp_path):
+    network, _, message = IMPOSSIBLE[0]
+    result = fit(photos, tmp_path / "b", config(network=network, allow_failures=True), n_jobs=1)
+    assert {failure.member for failure in result.failures} == {FLAT, JOINT, SEPARATE}
+    assert all(message in failure.reason for failure in result.failures)
 
 
 def test_the_ablation_tells_what_trained_networks_bring(photos, tmp_path):

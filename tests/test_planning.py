@@ -17,7 +17,7 @@ from ensemble_minerals.config import build_config, load_config
 from ensemble_minerals.data.manifest import scan
 from ensemble_minerals.dataset import Scan
 from ensemble_minerals.ensemble import cross_fit
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.estimating import measure_costs
 from ensemble_minerals.features.catalog import build_sources
 from ensemble_minerals.listener import Silent
@@ -179,7 +179,7 @@ def test_a_limit_that_is_kept_changes_nothing(tiny, tmp_path):
     assert files_of(tmp_path / "bundle") == files_of(tiny.bundle)
     limit = read_bundle(tmp_path / "bundle").info["time_limit"]
     assert (limit["seconds"], limit["left_out"]) == (3600.0, [])
-    assert 0 < limit["estimated"] < 600
+    assert 0 <= limit["estimated"] < 600
     assert "learning_curve" in result.metrics
     assert "time_limit" not in read_bundle(tiny.bundle).info
 
@@ -268,6 +268,12 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
     for other, limit in ((config, 119.0), (configured(seed=1), 118.0)):
         assert planning._kept_plan(tmp_path / "kept", other, limit, None) is None
     assert planning._kept_plan(tmp_path, config, 118.0, None) is None
+
+
+def test_a_fit_that_could_not_begin_leaves_nothing_to_take_up(tiny, tmp_path):
+    with pytest.raises(DataError, match="30 folds need at least 30 row groups"):
+        tiny.fit(tiny.photos, tmp_path / "bundle", configured(folds={"n_splits": 30}), time_limit="1h")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_members_that_had_no_time_are_left_out_with_a_sentence(tiny, tmp_path, monkeypatch):

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.commands.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
+from ensemble_minerals.commands.options import (
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Inputs,
+    Jobs,
+    NoCache,
+    Settings,
+)
 from ensemble_minerals.commands.running import SOME_UNREADABLE, jobs, reporting
 
 app = typer.Typer()
@@ -26,9 +35,7 @@ def predict(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
     ],
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
-    ],
+    inputs: Inputs,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -9,12 +9,15 @@ import typer
 
 from ensemble_minerals.commands.options import (
     Backend,
+    BundleFolder,
     Cache,
     ConfigOption,
     Data,
     Debug,
+    Inputs,
     Jobs,
     NoCache,
+    PhotosMoved,
     Scheduler,
     Seed,
     Settings,
@@ -32,7 +35,7 @@ app = typer.Typer()
 """
 )
 def report(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    bundle: BundleFolder,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -42,10 +45,7 @@ def report(
             show_default="the fit's own photos, each answered by models that never saw it",
         ),
     ] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
-    ] = None,
+    photos: PhotosMoved = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -188,10 +188,8 @@ def ablate(
 """
 )
 def explain(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="IMAGES...", help="Photos, folders, or patterns in quotes.")
-    ],
+    bundle: BundleFolder,
+    inputs: Inputs,
     out: Annotated[
         Path | None,
         typer.Option(

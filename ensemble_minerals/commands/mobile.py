@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.commands.options import Debug, Jobs
+from ensemble_minerals.commands.options import BundleFolder, Debug, Jobs, PhotosMoved
 from ensemble_minerals.commands.running import jobs, reporting
 
 app = typer.Typer()
@@ -24,7 +24,7 @@ Then:  ensemble-minerals predict artifacts/small PHOTOS,  ensemble-minerals expo
 """
 )
 def distill(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")],
+    bundle: BundleFolder,
     student: Annotated[
         str, typer.Option("--student", metavar="MODEL", help="The small network: any model name of timm.")
     ] = "mobilenetv3_small_100",
@@ -42,10 +42,7 @@ def distill(
             "--out", "-o", metavar="DIR", help="Where the student goes.", show_default="BUNDLE-student"
         ),
     ] = None,
-    photos: Annotated[
-        Path | None,
-        typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
-    ] = None,
+    photos: PhotosMoved = None,
     size: Annotated[
         int, typer.Option("--size", metavar="PX", min=16, help="Side of the student's input.")
     ] = 224,

@@ -18,13 +18,21 @@ Data = Annotated[
         help="Folder with a sub-folder of photos for each class, or a CSV with path and label.",
     ),
 ]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")]
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
+]
+PhotosMoved = Annotated[
+    Path | None,
+    typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
+]
 ConfigOption = Annotated[
     str | None,
     typer.Option(
         "--config",
         "-c",
         metavar="NAME|FILE",
-        help="default, fast, hub, local, or a YAML file.",
+        help="default, fast, finetuned, hub, local, a recipe, or a YAML file.",
         show_default="default",
     ),
 ]

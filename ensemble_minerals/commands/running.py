@@ -45,13 +45,11 @@ def reporting(debug: bool, if_interrupted: str) -> Iterator[None]:
 def jobs(n_jobs: int) -> int:
     """How many tasks or threads at once."""
     from ensemble_minerals.errors import UserError
-    from ensemble_minerals.processor import cores
+    from ensemble_minerals.processor import count_jobs
 
-    if n_jobs == -1:
-        return cores()
-    if n_jobs < 1:
+    if n_jobs != -1 and n_jobs < 1:
         raise UserError(f"--n-jobs {n_jobs}: give the number of cores to use, or -1 for all")
-    return n_jobs
+    return count_jobs(n_jobs)
 
 
 def is_synthetic(data: Path) -> bool:

@@ -120,6 +120,38 @@ def inner_split(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
+def is_holdout(folds: NDArray[np.intp]) -> bool:
+    """Whether some rows are only trained on, and the others are the one fold that is predicted.
+
+    Raises:
+        ValueError: Where rows are only trained on, and there are several folds.
+    """
+    numbers = np.unique(folds[folds >= 0])
+    if len(numbers) < len(np.unique(folds)) and len(numbers) != 1:
+        raise ValueError(
+            f"rows of a negative fold are only trained on, and want one fold to be predicted, not {len(numbers)}"
+        )
+    return bool((folds < 0).any())
+
+
+def check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:
+    """Make sure that rows of a group share one fold.
+
+    Args:
+        groups: Row groups, (n,).
+        folds: Fold of each row, (n,).
+
+    Raises:
+        ValueError: Names a group that does not.
+    """
+    order = np.lexsort((folds, groups))
+    same = groups[order][1:] == groups[order][:-1]
+    split = same & (folds[order][1:] != folds[order][:-1])
+    if split.any():
+        row = int(order[1:][split][0])
+        raise ValueError(f"row group {groups[row]} straddles two folds; rows of a group must share one fold")
+
+
 def _derived_seeds(seed: int) -> Iterator[int]:
     yield from np.random.SeedSequence(seed).generate_state(_SHUFFLES - 1).tolist()
 

@@ -25,8 +25,16 @@ from ensemble_minerals.ensemble.checkpoints import load_task, save_task
 from ensemble_minerals.ensemble.committee import Blocks
 from ensemble_minerals.ensemble.network_tasks import train_networks
 from ensemble_minerals.ensemble.oof import ProbabilityStore
-from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure, OutOfTime, Shared
-from ensemble_minerals.errors import EnsembleMineralsError, FitError
+from ensemble_minerals.ensemble.tasks import (
+    MEMBER_ERRORS,
+    FittedFold,
+    Member,
+    MemberFailure,
+    OutOfTime,
+    Shared,
+    lacking_classes,
+)
+from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.row_space import RowSpace
@@ -228,10 +236,8 @@ def fit_fold(
     started = time.perf_counter()
     training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     positions = np.arange(len(y)) if rows is None else rows
-    present = np.unique(y[training])
-    if len(present) < len(classes):
-        lacking = ", ".join(str(classes[k]) for k in np.setdiff1d(np.arange(len(classes)), present))
-        return [MemberFailure(member.name, fold, f"no training row of class {lacking}") for member in members]
+    if (reason := lacking_classes(y[training], classes)) is not None:
+        return [MemberFailure(member.name, fold, reason) for member in members]
     space = RowSpace()
     Z = space.fit_rows(Rows(matrices, positions[training]))
     asked = Rows(matrices, positions[held_out])
@@ -245,14 +251,7 @@ def fit_fold(
             )
             scorer = FoldScorer.average([strategy.scorer_])
             proba = np.exp(np.concatenate([scorer.log_proba(X).astype(np.float64) for X in asked.parts()]))
-        except (
-            EnsembleMineralsError,
-            ValueError,
-            FloatingPointError,
-            np.linalg.LinAlgError,
-            MemoryError,
-            RuntimeError,  # how torch says that memory ran out
-        ) as error:
+        except MEMBER_ERRORS as error:
             results.append(MemberFailure(member.name, fold, f"{type(error).__name__}: {error}"))
             continue
         proba /= proba.sum(axis=1, keepdims=True)

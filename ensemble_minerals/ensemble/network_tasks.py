@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 from ensemble_minerals.clusters import is_remote, unordered
 from ensemble_minerals.ensemble.checkpoints import task_path
 from ensemble_minerals.ensemble.committee import side_by_side
-from ensemble_minerals.ensemble.tasks import FittedFold, Member, MemberFailure, OutOfTime, Shared
-from ensemble_minerals.errors import EnsembleMineralsError
+from ensemble_minerals.ensemble.tasks import (
+    MEMBER_ERRORS,
+    FittedFold,
+    Member,
+    MemberFailure,
+    OutOfTime,
+    Shared,
+    lacking_classes,
+)
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.network_scorer import NetworkScorer
 
@@ -126,22 +133,14 @@ def fit_network_fold(
         raise TypeError(f"member {member.name!r} stands on features, not on a network")
     started = time.perf_counter()
     training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-    lacking = np.setdiff1d(np.arange(len(classes)), y[training])
-    if lacking.size:
-        names = ", ".join(str(classes[k]) for k in lacking)
-        return [MemberFailure(member.name, fold, f"no training row of class {names}")]
+    if (reason := lacking_classes(y[training], classes)) is not None:
+        return [MemberFailure(member.name, fold, reason)]
     try:
         scorer, notes = member.strategy.fit_rows(
             X[training], y[training], groups[training], classes, work=work, n_threads=n_threads, device=device
         )
         proba = np.exp(scorer.log_proba(X[held_out]).astype(np.float64))
-    except (
-        EnsembleMineralsError,
-        ValueError,
-        FloatingPointError,
-        MemoryError,
-        RuntimeError,  # how torch says that memory ran out
-    ) as error:
+    except MEMBER_ERRORS as error:
         return [MemberFailure(member.name, fold, f"{type(error).__name__}: {error}")]
     proba /= proba.sum(axis=1, keepdims=True)
     return [FittedFold(member.name, fold, scorer, proba, notes, time.perf_counter() - started)]

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.clusters import single_thread, unordered
-from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.data.folds import assign_folds, check_no_straddling, is_holdout
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
@@ -147,8 +147,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             self.folds_ = assign_folds(labels, together, n_splits=self.n_splits, seed=self.random_state)
         else:
             self.folds_ = np.asarray(folds, dtype=np.intp)
-        _check_no_straddling(together, self.folds_)
-        once = _is_holdout(self.folds_)
+        check_no_straddling(together, self.folds_)
+        once = is_holdout(self.folds_)
         if once and self.refit:
             raise ValueError(
                 "refit=True trains on all rows, those held out, too; leave it out, or give folds"
@@ -328,25 +328,6 @@ def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:
 def _is_blocks(X: ArrayLike | Blocks) -> TypeGuard[Blocks]:
     """Whether X is matrices by name; a sparse matrix of keys is a mapping, too, but none of ours."""
     return isinstance(X, Mapping) and not issparse(X)
-
-
-def _is_holdout(folds: NDArray[np.intp]) -> bool:
-    """Whether some rows are only trained on, and the others are the one fold that is predicted."""
-    numbers = np.unique(folds[folds >= 0])
-    if len(numbers) < len(np.unique(folds)) and len(numbers) != 1:
-        raise ValueError(
-            f"rows of a negative fold are only trained on, and want one fold to be predicted, not {len(numbers)}"
-        )
-    return bool((folds < 0).any())
-
-
-def _check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:
-    order = np.lexsort((folds, groups))
-    same = groups[order][1:] == groups[order][:-1]
-    split = same & (folds[order][1:] != folds[order][:-1])
-    if split.any():
-        row = int(order[1:][split][0])
-        raise ValueError(f"row group {groups[row]} straddles two folds; rows of a group must share one fold")
 
 
 def _default_members() -> list[Member]:

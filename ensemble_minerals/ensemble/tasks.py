@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.network_scorer import NetworkScorer
@@ -44,6 +45,29 @@ class MemberFailure:
     member: str
     fold: int
     reason: str
+
+
+MEMBER_ERRORS = (
+    EnsembleMineralsError,
+    ValueError,
+    FloatingPointError,
+    np.linalg.LinAlgError,
+    MemoryError,
+    RuntimeError,  # how torch says that memory ran out
+)
+"""What makes a member fail and leaves the others as they are."""
+
+
+def lacking_classes(y: NDArray[np.intp], classes: NDArray[Any]) -> str | None:
+    """Why nothing can be trained on rows: which classes have none among them; None where every class has some.
+
+    Args:
+        y: Class positions of the rows, shape (n,).
+        classes: Labels of the positions.
+    """
+    lacking = np.setdiff1d(np.arange(len(classes)), y)
+    names = ", ".join(str(classes[k]) for k in lacking)
+    return f"no training row of class {names}" if names else None
 
 
 @dataclass(frozen=True)

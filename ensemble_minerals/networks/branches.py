@@ -13,8 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-# Importing the zoo makes timm know this package's own networks.
-import ensemble_minerals.networks.zoo  # noqa: F401
 from ensemble_minerals.config_networks import LayersHead, NetworkConfig, NetworkHeadConfig, OwnHead
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks import checkpoint

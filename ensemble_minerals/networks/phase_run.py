@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ensemble_minerals.config_networks import AugmentConfig, NetworkConfig, PhaseConfig
 from ensemble_minerals.networks.batches import EpochBatches, Inputs, Shares, TrainingRows, WatchedRows
-from ensemble_minerals.networks.branches import BranchedNetwork, RestingModule
+from ensemble_minerals.networks.branches import BranchedNetwork, RestingModule, build_network
 from ensemble_minerals.networks.callbacks import (
     BestEpoch,
     Divergence,
@@ -31,7 +31,7 @@ from ensemble_minerals.networks.callbacks import (
     taken,
 )
 from ensemble_minerals.networks.epoch_scores import EpochScores, score_callbacks
-from ensemble_minerals.networks.freezing import freeze, moving_names, parameter_groups
+from ensemble_minerals.networks.freezing import freeze, moving_names, parameter_groups, trained_names
 from ensemble_minerals.networks.losses import DecisionLoss, Mixer
 from ensemble_minerals.networks.phase_net import PhaseNet
 from ensemble_minerals.networks.prefix import PrefixInputs, n_last_blocks
@@ -130,6 +130,23 @@ class Setting:
         if inputs.note:
             self.notes.append(inputs.note)
         return suffix, inputs
+
+
+def check_network(config: NetworkConfig) -> None:
+    """Build a network once as its phases want it: what cannot work is told before anything long begins.
+
+    Raises:
+        WeightsError: Unknown model, or weights that cannot be had or do not fit.
+        ConfigError: A head that does not fit together, layers that it does not have, or a place where it cannot be
+            cut for views that are kept.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network, _ = build_network(config, (2,))
+    for phase in config.phases:
+        trained_names(network, phase.train)
+        n_last = n_last_blocks(network, phase.train)
+        if config.prefix_views and n_last is not None:
+            network.split(n_last)
 
 
 class PhaseRun:

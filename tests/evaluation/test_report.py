@@ -373,3 +373,23 @@ def test_trained_networks_have_a_section_with_their_curves(drawn, tmp_path):
     table = (tmp_path / "report" / "tables" / "training.csv").read_text().splitlines()
     assert len(table) == 5
     assert table[0].startswith("member,network,phase,epoch,train_loss")
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_the_training_section_speaks_of_early_stopping_only_where_rows_were_watched(drawn, tmp_path, watched):
+    answers = drawn.answers([10, 10])
+    epoch = {
+        "phase": 1,
+        "epoch": 1,
+        "train_loss": 0.5,
+        "train_accuracy": 0.8,
+        "validation_loss": 0.6 if watched else None,
+        "validation_accuracy": 0.7 if watched else None,
+        "lr": 0.1,
+        "seconds": 1.0,
+    }
+    known = drawn.circumstances(answers, logs={"net-flat": [[epoch]]})
+    html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
+    text = html.read_text(encoding="utf-8")
+    assert ("Early stopping looked" in text) == watched
+    assert ("No rows were watched" in text) != watched

@@ -4,39 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
+from drawn_states import state
 
 from ensemble_minerals.networks.activation import class_activation, on_photo
-from ensemble_minerals.networks.branches import build_network
-from ensemble_minerals.networks.callbacks import taken
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.opening import open_states
-from ensemble_minerals.networks.state import NetworkState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 VIT = {"model": "test_vit", "size": 64}
-
-
-def state(config, changed, seed):
-    """A state in which training changed the tensors whose names start so."""
-    torch.manual_seed(seed)
-    network, loaded = build_network(config, (3,))
-    start = taken(network, network.state_dict())
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if name.startswith(changed) and tensor.is_floating_point():
-                tensor.add_(0.05 * torch.rand_like(tensor))
-    return NetworkState.of(
-        network,
-        network.state_dict(),
-        start=start,
-        config=config,
-        loaded=loaded,
-        decisions=[("root", 3)],
-        shift=np.arange(3) + float(seed),
-        precision="float32",
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,21 @@
+"""Versions of what takes part in the numbers, as bundles and students record them."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+_PACKAGES = (
+    "ensemble-minerals", "imbalanced-learn", "numpy", "openvino", "pillow", "scikit-learn",
+    "scipy", "timm", "torch", "torchvision",
+)  # fmt: skip
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that decide numbers."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
