@@ -92,7 +92,7 @@ def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Mo
         for name, depth in blocks.depth.items()
         if depth > blocks.n - n_last and "." in name
     }
-    with _evaluating(body), torch.no_grad():
+    with evaluating(body), torch.no_grad():
         called, whole = _calls(body, example)
         start = min((number for name, number in called.items() if name in late), default=0)
         early = {name for name, number in called.items() if number < start}
@@ -121,7 +121,8 @@ def _as_it_is(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Put a module to rest; its parts, which others may share, get their modes back."""
     modes = [(each, each.training) for each in module.modules()]
     module.eval()
     try:

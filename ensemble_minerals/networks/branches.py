@@ -18,6 +18,7 @@ from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks import checkpoint
 from ensemble_minerals.networks.augmentation import Normalize
 from ensemble_minerals.networks.blocks import Blocks, blocks_of, cut
+from ensemble_minerals.networks.halves import Front, TappedRear, cut_taps
 from ensemble_minerals.networks.losses import n_columns
 from ensemble_minerals.networks.taps import Tap, TappedNetwork, pool_taps
 from ensemble_minerals.networks.weights import LoadedNetwork, Preprocessing, load_network
@@ -83,6 +84,7 @@ class BranchedNetwork(RestingModule):
         self.pooling = head.pooling if isinstance(head, LayersHead) else "own"
         # In a tuple, where torch does not look for layers: they are those of the body.
         self._tapped: tuple[TappedNetwork, ...] = ()
+        self._rear: tuple[TappedRear, ...] = ()
         if self.pooling == "taps":
             self._tapped = (TappedNetwork(loaded),)
             self.body.requires_grad_(True)
@@ -118,6 +120,9 @@ class BranchedNetwork(RestingModule):
 
     def pool(self, images: Tensor) -> Tensor:
         """What the head sees: a vector a picture, or for the network's own classifier the last map."""
+        if self._rear:
+            joined: Tensor = self._rear[0](images)
+            return joined
         return self.pool_maps(self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tap]:
@@ -125,8 +130,7 @@ class BranchedNetwork(RestingModule):
         if images.ndim == 4:
             images = images.contiguous(memory_format=self._format)
         if self._tapped:
-            # As pixels of frozen features: the tapped network brings its own normalization.
-            return self._tapped[0].taps(images.permute(0, 2, 3, 1) * 255)
+            return self._tapped[0].layers_seen(self.normalize(images))
         return [(self.body.forward_features(self.normalize(images)), None)]  # type: ignore[operator]  # timm's
 
     def pool_maps(self, maps: Sequence[Tap]) -> Tensor:
@@ -178,15 +182,17 @@ class BranchedNetwork(RestingModule):
             if len(self.heads):
                 suffix.__dict__ |= {"_modules": {"heads": self.heads}, "_tapped": (), "resting": ()}
             return Pooled(self), suffix
-        if self._tapped:
-            raise ConfigError(
-                [f"last:{n_last}: a head that taps every stage cannot be cut off; set prefix_views to 0"]
-            )
         device = next(self.parameters()).device
         example = self.normalize(torch.rand(1, 3, *self.size, device=device))
-        front, back = cut(self.body, n_last, example.contiguous(memory_format=self._format))
-        suffix.__dict__["_modules"] |= {"normalize": nn.Identity(), "body": back}
-        return Front(self.normalize, front, self._format), suffix
+        example = example.contiguous(memory_format=self._format)
+        modules = suffix.__dict__["_modules"] | {"normalize": nn.Identity()}
+        if self._tapped:
+            beginning, rear = cut_taps(self._tapped[0], n_last, example, self._format)
+            suffix.__dict__ |= {"_modules": modules | {"body": rear.body}, "_tapped": (), "_rear": (rear,)}
+        else:
+            beginning, back = cut(self.body, n_last, example)
+            suffix.__dict__["_modules"] = modules | {"body": back}
+        return Front(self.normalize, beginning, self._format), suffix
 
     def _pooled(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
@@ -202,22 +208,6 @@ class BranchedNetwork(RestingModule):
             return pool_taps([(features, None)])
         mean, most = features.mean((2, 3)), features.amax((2, 3))
         return {"avg": mean, "max": most}.get(self.pooling, torch.cat([mean, most], dim=1))
-
-
-class Front(nn.Module):
-    """The first half of a network: pixels in [0, 1] to an inner layer."""
-
-    def __init__(self, normalize: nn.Module, body: nn.Module, memory_format: torch.memory_format) -> None:
-        super().__init__()
-        self.normalize = normalize
-        self.body = body
-        self._format = memory_format
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The inner layer of images (b, 3, height, width)."""
-        images = images.contiguous(memory_format=self._format)
-        features: Tensor = self.body.forward_features(self.normalize(images))  # type: ignore[operator]  # timm's
-        return features
 
 
 class Pooled(nn.Module):

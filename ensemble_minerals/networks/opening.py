@@ -36,6 +36,10 @@ def open_states(predictor: NetworkPredictor, weights: str, picture: NDArray[np.u
     if isinstance(predictor.shared, Pooled):
         body = predictor.shared.network
         openings = [_Opening(body, nn.ModuleList(predictor.ends), body.maps(images))]
+    elif predictor.shared is not None and facts["head"].get("pooling") == "taps":
+        # What the shared half hands on of the maps that it sees is pooled already.
+        networks = [state.build(weights).to(predictor.device) for state in predictor.states]
+        openings = [_Opening(network, None, network.maps(images)) for network in networks]
     else:
         inner = images if predictor.shared is None else predictor.shared(images)
         networks = [end for end in predictor.ends if isinstance(end, BranchedNetwork)]

@@ -11,8 +11,7 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from ensemble_minerals.config_networks import Layers
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.networks.augmentation import key_seed
 from ensemble_minerals.networks.batches import Draw, Inputs
+from ensemble_minerals.networks.blocks import evaluating
 from ensemble_minerals.networks.branches import BranchedNetwork
 from ensemble_minerals.networks.freezing import trained_names
 from ensemble_minerals.networks.precision import computing_in
@@ -112,7 +112,7 @@ class PrefixStore:
         return torch.from_numpy(self._values[number].astype(np.float32))
 
     def _computed(self, picture: Tensor) -> NDArray[np.float16]:
-        with torch.no_grad(), _in_evaluation_mode(self.prefix), computing_in(self.precision, self.device):
+        with torch.no_grad(), evaluating(self.prefix), computing_in(self.precision, self.device):
             inner: Tensor = self.prefix(picture[None].to(self.device))[0]
         values = inner.to("cpu", torch.float16).numpy()
         if not np.isfinite(values).all():
@@ -205,19 +205,6 @@ def n_last_blocks(network: BranchedNetwork, train: Layers) -> int | None:
     if not depths:
         return 0
     return network.blocks.n - min(depths) + 1 if min(depths) > 0 else None
-
-
-@contextmanager
-def _in_evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module to rest; its parts, which it may share with a network in training, get their modes back."""
-    training = [part for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 def _remove(folder: Path, process: int) -> None:

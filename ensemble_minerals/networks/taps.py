@@ -8,6 +8,7 @@ vectors and never maps.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -96,12 +97,21 @@ class TappedNetwork(nn.Module):
         x = pixels.permute(0, 3, 1, 2).float()
         if self._flip:
             x = x[:, [2, 1, 0]]
-        x = x * self._factor - self._shift
+        return self.layers_seen(x * self._factor - self._shift)
+
+    def layers_seen(self, x: Tensor) -> list[Tap]:
+        """As `taps`, of pictures (n, 3, height, width) that are what the network expects of pixels."""
         if self._tokens:
             return self._blocks(x, self._indices)
         # timm wants at least one stage, even where the final map alone is asked for.
         stages, final = self._maps(x, self._indices or [0], final=self._final)
         return [(each, None) for each in [*(stages if self._indices else []), *final]]
+
+    def over(self, network: nn.Module) -> TappedNetwork:
+        """The same taps on a network of the same layers, such as a part of this one."""
+        other = copy.copy(self)
+        other.__dict__["_modules"] = {**self._modules, "network": network}
+        return other
 
     def _blocks(self, x: Tensor, indices: list[int] | None) -> list[Tap]:
         taken = self._intermediates()(

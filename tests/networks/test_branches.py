@@ -121,14 +121,50 @@ def test_a_split_network_answers_alike_and_shares_names(network_config, kind, n_
     assert suffix.state_dict().keys() >= network.head_names()
 
 
-def test_taps_are_split_off_at_the_head_alone(network_config):
-    network = built(network_config(head={"kind": "layers", "pooling": "taps"}))
+@pytest.mark.parametrize("n_last", [0, 1, 2, 4])
+def test_a_head_on_taps_of_every_stage_is_split_too(network_config, n_last):
+    network = built(network_config(head={"kind": "layers", "pooling": "taps", "batch_norm": True}))
     images = torch.rand(2, 3, 32, 32)
-    prefix, suffix = network.split(0)
+    prefix, suffix = network.split(n_last)
+    looked = []
+    handle = network.body.conv_stem.register_forward_hook(lambda *_: looked.append("stem"))
     with torch.no_grad():
         torch.testing.assert_close(suffix(prefix(images)), network(images))
-    with pytest.raises(ConfigError, match="taps every stage"):
+        assert len(looked) == 2
+        inner = prefix(images)
+        suffix(inner)
+    handle.remove()
+    assert len(looked) == 3
+    own = network.state_dict()
+    assert all(own[name].data_ptr() == tensor.data_ptr() for name, tensor in suffix.state_dict().items())
+    assert suffix.state_dict().keys() >= network.head_names()
+
+
+def test_gradients_of_a_split_head_on_taps_are_those_of_the_whole(network_config):
+    network = built(network_config(head={"kind": "layers", "pooling": "taps", "dropout": 0.0}))
+    images, name = torch.rand(2, 3, 32, 32), "body.blocks.4.0.conv_pw.weight"
+    learned = dict(network.named_parameters())[name]
+    prefix, suffix = network.split(1)
+    network(images).square().sum().backward()
+    whole = learned.grad.clone()
+    learned.grad = None
+    suffix(prefix(images).detach()).square().sum().backward()
+    torch.testing.assert_close(dict(suffix.named_parameters())[name].grad, whole)
+    assert whole.abs().max() > 0
+
+
+def test_a_transformer_with_a_head_on_taps_cannot_be_cut(network_config):
+    network = built(network_config(model="test_vit", size=160, head={"kind": "layers", "pooling": "taps"}))
+    with pytest.raises(ConfigError, match="head on taps, cannot be cut before its last 1 blocks"):
         network.split(1)
+
+
+@pytest.mark.parametrize("pooling", ["own", "avg", "stats", "taps"])
+def test_all_of_a_network_goes_to_a_device(network_config, pooling):
+    """Nothing of it stays behind, as torch's device without memory would tell."""
+    head = {"kind": "own"} if pooling == "own" else {"kind": "layers", "pooling": pooling}
+    network = built(network_config(head=head)).to("meta")
+    assert network(torch.rand(2, 3, 32, 32, device="meta")).device.type == "meta"
 
 
 def test_inputs_need_not_be_square(network_config):

@@ -382,20 +382,22 @@ def test_a_moving_average_answers(photos, network_config):
         torch.testing.assert_close(averaged[name], 0.75 * first + 0.25 * plain[1][name], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("pooling", ["avg", "taps"])
 @pytest.mark.parametrize("train", ["head", "last:2"])
-def test_stored_views_change_nothing_but_the_time(photos, network_config, train):
+def test_stored_views_change_nothing_but_the_time(photos, network_config, train, pooling):
     phase = {"train": train, "epochs": 2}
-    plain = fitted(network_config(phase), photos)
-    stored = fitted(network_config(phase, prefix_views=1), photos)
+    head = {"kind": "layers", "pooling": pooling}
+    plain = fitted(network_config(phase, head=head), photos)
+    stored = fitted(network_config(phase, head=head, prefix_views=1), photos)
     np.testing.assert_allclose(stored.decision_logits(ROWS), plain.decision_logits(ROWS), atol=5e-3)
     assert stored.state_.tensors.keys() == plain.state_.tensors.keys()
 
 
 def test_a_network_that_cannot_be_cut_is_only_refused_where_views_are_kept(photos, network_config):
-    taps = {"kind": "layers", "pooling": "taps"}
-    fitted(network_config({"train": "last:1"}, head=taps), photos)
+    changes = {"model": "test_vit", "size": 160, "head": {"kind": "layers", "pooling": "taps"}}
+    fitted(network_config({"train": "last:1"}, **changes), photos)
     with pytest.raises(ConfigError, match="set prefix_views to 0"):
-        fitted(network_config({"train": "last:1"}, head=taps, prefix_views=1), photos)
+        fitted(network_config({"train": "last:1"}, **changes, prefix_views=1), photos)
 
 
 def test_workers_prepare_the_same_batches(photos, network_config):

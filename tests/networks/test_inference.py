@@ -26,7 +26,7 @@ def pictures(photos):
         ({"kind": "own"}, ("body.blocks.4",), True),
         ({"kind": "own"}, ("nothing",), True),
         ({"kind": "layers", "pooling": "taps"}, ("nothing",), True),
-        ({"kind": "layers", "pooling": "taps"}, ("body.blocks.4",), False),
+        ({"kind": "layers", "pooling": "taps"}, ("body.blocks.4",), True),
         ({"kind": "layers"}, ("body.bn1",), False),
     ],
 )

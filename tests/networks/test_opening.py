@@ -35,6 +35,7 @@ def contributions(passed, target=1):
         ({"head": {"kind": "own"}}, "nothing", 2, ("map",)),
         ({"head": {"kind": "layers", "pooling": "taps"}}, "nothing", 2, None),
         ({"head": {"kind": "layers", "pooling": "taps"}}, "body.blocks.4", 1, None),
+        ({"head": {"kind": "layers", "pooling": "taps"}}, "body.blocks.4", 2, None),
         ({**VIT, "head": {"kind": "layers"}}, "body.blocks.5", 2, ("state0-map", "state1-map")),
         ({**VIT, "head": {"kind": "own"}}, "body.blocks.5", 2, ("state0-map", "state1-map")),
         ({**VIT, "head": {"kind": "own"}}, "nothing", 1, ("map",)),
