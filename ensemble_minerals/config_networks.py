@@ -75,8 +75,9 @@ class LayersHead(Section):
         batch_norm: Before each dense layer.
         dropout: Before each dense layer: one share for all, or one each (the hidden layers, then the last).
         hidden: Widths of the dense layers before the last, each followed by ReLU.
-        init: ``probe`` starts the last layer from the solution of logistic regression on frozen features
-            (linear probe, then fine-tune: Kumar et al. 2022); needs `hidden` to be empty.
+        init: ``zero`` starts the last layer from 0, so that nothing random stays where few photos teach many
+            weights; ``probe`` from the solution of logistic regression on frozen features (linear probe, then
+            fine-tune: Kumar et al. 2022), and needs `hidden` to be empty.
         probe_C: Inverse strength of that regression's penalty.
     """
 
@@ -85,7 +86,7 @@ class LayersHead(Section):
     batch_norm: bool = False
     dropout: Share | Many[Share] = 0.2
     hidden: Many[Count] = ()
-    init: Literal["random", "probe"] = "random"
+    init: Literal["random", "zero", "probe"] = "random"
     probe_C: Positive = 30.0  # noqa: N815  # scikit-learn's own name of it
 
 

@@ -18,7 +18,7 @@ SIZE = 224
 
 RECIPE: Mapping[str, Any] = {
     # Minerals are color and texture, which the maps of all stages keep and the last one alone forgets.
-    "head": {"kind": "layers", "pooling": "taps", "dropout": 0.3},
+    "head": {"kind": "layers", "pooling": "taps", "batch_norm": True, "dropout": 0.3, "init": "zero"},
     "phases": [
         {
             "train": "all",
@@ -43,7 +43,8 @@ RECIPE: Mapping[str, Any] = {
         "saturation": 0.2,
         "hue": 0.03,
     },
-    "views": ["squash", "squash_flip"],
+    # Half of what an answer rests on is the photo's middle at its full sharpness: fine texture.
+    "views": ["squash", "detail"],
 }
 """Settings of `NetworkConfig`."""
 

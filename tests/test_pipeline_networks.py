@@ -169,6 +169,11 @@ IMPOSSIBLE = [
     ({"model": "test_efficientnt"}, WeightsError, "test_efficientnt"),
     ({"phases": [{"train": "last:99"}]}, ConfigError, "last:99 asks for more than"),
     ({"phases": [{"train": ["hed"]}]}, ConfigError, "hed"),
+    (
+        {"phases": [{"train": "head"}], "prefix_views": 2, "cutmix": 1.0},
+        ConfigError,
+        "'net': cutmix cuts rectangles out of maps",
+    ),
     ({"head": {"kind": "layers", "dropout": [0.1, 0.2]}}, ConfigError, "2 shares for 1 dense layers"),
 ]
 

@@ -94,7 +94,6 @@ def fit(
         from ensemble_minerals import pipeline, places, summaries, terminal
         from ensemble_minerals.bundle import check_replaceable
         from ensemble_minerals.config import load_config
-        from ensemble_minerals.reporting import report_folder, write_report
 
         flags = {"allow_failures": allow_failures, "refit": refit}
         extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
@@ -104,6 +103,8 @@ def fit(
         places.check_place(bundle, "--out")
         check_replaceable(bundle, overwrite=overwrite)
         if not no_report:
+            from ensemble_minerals.reporting import report_folder, write_report  # draws: brings matplotlib along
+
             report_folder(bundle)  # what stands in its way is told before the work, not after
         with terminal.reporter(terminal.console(stderr=True)) as listener:
             result = pipeline.fit(

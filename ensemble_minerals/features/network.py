@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config_networks import NetworkConfig
 from ensemble_minerals.features.source import JSON, fingerprint_of
+from ensemble_minerals.features.views import DETAIL
 from ensemble_minerals.networks.weights import file_digest, load_network, parse
 
 if TYPE_CHECKING:
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
 PREFIX = "network:"
 """Before a member's name: the source of its networks' logits. No backbone can be called that."""
 
-_ENLARGED = 1.15
-"""Shorter side of the kept pictures over the longer side of the input: room for crops."""
+_LEAST, _MOST = 1.15, 1.6
+"""Shorter side of the kept pictures over the longer side of the input, at least and at most."""
 
 
 def picture_side(network: NetworkConfig) -> int:
     """Pixels of the shorter side at which photos are kept for a network.
+
+    The smallest random crop and the detail view are not to be enlarged: photos to predict are as sharp as they are,
+    and what is learned from blurred ones does not fit them.
 
     Raises:
         WeightsError: If timm knows no such model.
@@ -39,7 +44,9 @@ def picture_side(network: NetworkConfig) -> int:
         from ensemble_minerals.networks.checkpoint import pretrained_cfg
 
         longer = max(int(side) for side in pretrained_cfg(network.model).input_size[-2:])
-    return round(_ENLARGED * longer)
+    parts = [1.0 if network.augment.crop is None else math.sqrt(network.augment.crop[0])]
+    parts += [DETAIL for view in network.views if view.startswith("detail")]
+    return round(max(1 / max(min(parts), 1 / _MOST), _LEAST) * longer)
 
 
 class NetworkSource:

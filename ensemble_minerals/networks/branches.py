@@ -306,4 +306,7 @@ def _head(config: LayersHead, width: int, n_outputs: int) -> nn.Sequential:
         layers += [nn.ReLU()] if layers else []
         layers += [nn.BatchNorm1d(n_in)] if config.batch_norm else []
         layers += [nn.Dropout(share), nn.Linear(n_in, n_out)]
+    if config.init == "zero":
+        for parameter in layers[-1].parameters():
+            nn.init.zeros_(parameter)
     return nn.Sequential(*layers)

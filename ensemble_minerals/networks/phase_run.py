@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from skorch.callbacks import GradientNormClipping
 from torch import Tensor
 
 from ensemble_minerals.config_networks import AugmentConfig, NetworkConfig, PhaseConfig
+from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.batches import EpochBatches, Inputs, Shares, TrainingRows, WatchedRows
 from ensemble_minerals.networks.branches import BranchedNetwork, RestingModule, build_network
 from ensemble_minerals.networks.callbacks import (
@@ -108,7 +109,7 @@ class Setting:
         """What is trained in a phase, and what goes into it: where only the end of the network learns, that end.
 
         Raises:
-            ConfigError: A network that cannot be cut, if views are to be kept.
+            ConfigError: A network that cannot be cut, or views that cannot be mixed as asked, if they are to be kept.
         """
         n_last = n_last_blocks(self.network, phase.train)
         if not self.config.prefix_views or n_last is None:
@@ -129,6 +130,7 @@ class Setting:
         )
         if inputs.note:
             self.notes.append(inputs.note)
+        _check_mixing(self.config, inputs.store.shape)
         return suffix, inputs
 
 
@@ -146,7 +148,19 @@ def check_network(config: NetworkConfig) -> None:
         trained_names(network, phase.train)
         n_last = n_last_blocks(network, phase.train)
         if config.prefix_views and n_last is not None:
-            network.split(n_last)
+            with torch.no_grad():
+                inner = network.eval().split(n_last)[0](torch.rand(1, 3, *network.size))
+            _check_mixing(config, inner.shape[1:])
+
+
+def _check_mixing(config: NetworkConfig, shape: Sequence[int]) -> None:
+    if config.cutmix and len(shape) != 3:
+        raise ConfigError(
+            [
+                f"network {config.name!r}: cutmix cuts rectangles out of maps, but what prefix_views keeps for its "
+                "head are vectors; set cutmix or prefix_views to 0"
+            ]
+        )
 
 
 class PhaseRun:

@@ -156,7 +156,7 @@ def train(task: Task) -> Trained:
                 PhaseRun(setting, number, phase).run(progress if number == reached else None)
     finally:
         log.close()
-    notes = (*_notes(partition, drawn, task.decisions), *setting.notes)
+    notes = (*_notes(config, partition, drawn, task.decisions), *setting.notes)
     return Trained(setting.state(network.state_dict()), list(log.records), held, notes)
 
 
@@ -197,8 +197,14 @@ def _identity(task: Task, partition: Partition, drawn: Sequence[Drawn], digest: 
     return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _notes(partition: Partition, drawn: Sequence[Drawn], decisions: Sequence[Decision]) -> Iterator[str]:
-    if partition.note:
+def _notes(
+    config: NetworkConfig, partition: Partition, drawn: Sequence[Drawn], decisions: Sequence[Decision]
+) -> Iterator[str]:
+    looks = any(
+        phase.keep == "best" or phase.patience is not None or phase.schedule == "plateau"
+        for phase in config.phases
+    )
+    if partition.note and (looks or config.validation_fraction):
         yield (
             f"no inner validation part ({partition.note}): phases run through all their epochs and keep the last, "
             "and a plateau is one of the training loss"

@@ -84,6 +84,13 @@ def test_layers_of_a_head_stand_in_order(network_config):
     assert [layer.out_features for layer in network.heads[0] if isinstance(layer, nn.Linear)] == [8, 6, 3]
 
 
+def test_a_last_layer_can_start_from_zero(network_config):
+    network = built(network_config(head=LayersHead(init="zero", hidden=(8,))), (3, 2))
+    with torch.no_grad():
+        assert not network(torch.rand(2, 3, 32, 32)).any()
+    assert all(head[1].weight.any() for head in network.heads)
+
+
 @pytest.mark.parametrize(
     ("head", "words"),
     [

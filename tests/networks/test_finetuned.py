@@ -257,6 +257,11 @@ def test_without_an_inner_part_all_epochs_are_run(photos, network_config, fracti
     assert "no inner validation part" in network.notes_[0]
 
 
+def test_an_inner_part_that_nobody_asked_for_is_not_missed(photos, network_config):
+    config = network_config({"keep": "last", "epochs": 1}, validation_fraction=0.0)
+    assert fitted(config, photos).notes_ == ()
+
+
 @pytest.mark.parametrize("settings", [{}, {"weights": "random", "clip": None, "ema": 0.9}])
 def test_divergence_is_an_error_that_names_phase_and_rate(photos, network_config, settings):
     config = network_config({}, {"lr": 1e6, "epochs": 3}, **settings)
@@ -398,6 +403,16 @@ def test_a_network_that_cannot_be_cut_is_only_refused_where_views_are_kept(photo
     fitted(network_config({"train": "last:1"}, **changes), photos)
     with pytest.raises(ConfigError, match="set prefix_views to 0"):
         fitted(network_config({"train": "last:1"}, **changes, prefix_views=1), photos)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "taps"])
+def test_kept_vectors_cannot_be_cut_into_rectangles(photos, network_config, pooling):
+    phase = {"train": "last:1" if pooling == "taps" else "head", "epochs": 1}
+    head = {"kind": "layers", "pooling": pooling}
+    with pytest.raises(ConfigError, match="set cutmix or prefix_views to 0"):
+        fitted(network_config(phase, head=head, prefix_views=1, cutmix=1.0), photos)
+    maps = network_config({"train": "last:1", "epochs": 1}, prefix_views=1, cutmix=1.0, mixup=0.5)
+    assert len(fitted(maps, photos).history_) == 1
 
 
 def test_workers_prepare_the_same_batches(photos, network_config):
