@@ -24,6 +24,7 @@ from torchvision.transforms import v2
 
 from ensemble_minerals.config_networks import NetworkConfig
 from ensemble_minerals.data.manifest import scan
+from ensemble_minerals.features.network import picture_side
 from ensemble_minerals.networks.finetuned import FineTunedNetwork
 from ensemble_minerals.networks.pictures import PictureTable
 from ensemble_minerals.networks.weights import load_network
@@ -79,11 +80,9 @@ def plain_epochs(files: list[Path], labels: np.ndarray, train: str, epochs: int)
     return seconds
 
 
-def our_epochs(
-    table: PictureTable, labels: np.ndarray, train: str, prefix_views: int, epochs: int
-) -> list[float]:
-    """Seconds of each epoch of one fold, on one thread."""
-    config = NetworkConfig.model_validate(
+def our_config(train: str, prefix_views: int, epochs: int) -> NetworkConfig:
+    """The same training as the plain loop's."""
+    return NetworkConfig.model_validate(
         {
             "name": "lite0",
             "model": MODEL,
@@ -97,6 +96,10 @@ def our_epochs(
             "prefix_views": prefix_views,
         }
     )
+
+
+def our_epochs(table: PictureTable, labels: np.ndarray, config: NetworkConfig) -> list[float]:
+    """Seconds of each epoch of one fold, on one thread."""
     network = FineTunedNetwork(config, table, n_threads=1)
     network.fit(np.arange(len(labels)), labels)
     return [float(record["seconds"]) for record in network.history_]
@@ -120,7 +123,9 @@ def main() -> None:
     )
     print("| layers that learn | plain loop, s | ours, s | plain over ours |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        table = PictureTable(files, side=258, folder=Path(folder), limit_mb=1024)
+        table = PictureTable(
+            files, side=picture_side(our_config("all", 0, 1)), folder=Path(folder), limit_mb=1024
+        )
         table.prepare(cores())
         for words, train, prefix_views in (
             ("all", "all", 0),
@@ -131,7 +136,7 @@ def main() -> None:
             warm = max(1, prefix_views)
             plain = plain_epochs(files, labels, train, chosen.runs + 1)[1:]
             folds = Parallel(n_jobs=cores())(
-                delayed(our_epochs)(table, labels, train, prefix_views, chosen.runs + warm)
+                delayed(our_epochs)(table, labels, our_config(train, prefix_views, chosen.runs + warm))
                 for _ in range(cores())
             )
             ours = [seconds / cores() for fold in folds for seconds in fold[warm:]]

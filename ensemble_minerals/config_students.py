@@ -31,7 +31,10 @@ RECIPE: Mapping[str, Any] = {
             "keep": "last",
         }
     ],
+    "mixup": 0.2,
     "average_last": 3,
+    # Only where the first layers rest: each photo goes through them in so many views, once.
+    "prefix_views": 12,
     # Epochs under one cycle leave nothing to stop early: all rows are trained on.
     "validation_fraction": 0.0,
     "augment": {

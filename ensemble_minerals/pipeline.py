@@ -139,7 +139,7 @@ def _fit(
 ) -> FitResult:
     found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
     trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, listener=listener)
-    asked, config = config, trial.plan.config
+    wanted, config = config, trial.plan.config
     prepared = prepare(
         data,
         config,
@@ -155,7 +155,7 @@ def _fit(
     checkpoint = root / inputs_digest(config, dataset)
     checkpoint.mkdir(parents=True, exist_ok=True)
     if clock.limit is not None:
-        keep_plan(root, asked, clock.limit, trial)
+        keep_plan(root, wanted, clock.limit, trial)
     for table in prepared.pictures:
         table.prepare(n_jobs, listener.stage("Shrinking photos"))
     fitting = time.perf_counter()

@@ -186,6 +186,7 @@ class BranchedNetwork(RestingModule):
         example = self.normalize(torch.rand(1, 3, *self.size, device=device))
         example = example.contiguous(memory_format=self._format)
         modules = suffix.__dict__["_modules"] | {"normalize": nn.Identity()}
+        beginning: nn.Module
         if self._tapped:
             beginning, rear = cut_taps(self._tapped[0], n_last, example, self._format)
             suffix.__dict__ |= {"_modules": modules | {"body": rear.body}, "_tapped": (), "_rear": (rear,)}

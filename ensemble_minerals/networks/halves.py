@@ -91,7 +91,7 @@ class TappedRear:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Statistics of all taps, float32 of shape (b, n_features)."""
-        inner, *before = vectors.split(self._widths, dim=1)
+        inner, *before = torch.split(vectors, self._widths, dim=1)
         maps = self._tapped.layers_seen(
             inner.unflatten(1, self._shape).contiguous(memory_format=self._format)
         )
