@@ -103,7 +103,7 @@ def fit(
         places.check_place(bundle, "--out")
         check_replaceable(bundle, overwrite=overwrite)
         if not no_report:
-            from ensemble_minerals.reporting import report_folder, write_report  # draws: brings matplotlib along
+            from ensemble_minerals.reporting import report_folder, write_report  # brings matplotlib along
 
             report_folder(bundle)  # what stands in its way is told before the work, not after
         with terminal.reporter(terminal.console(stderr=True)) as listener:

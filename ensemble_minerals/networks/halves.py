@@ -93,7 +93,7 @@ class TappedRear:
         """Statistics of all taps, float32 of shape (b, n_features)."""
         inner, *before = torch.split(vectors, self._widths, dim=1)
         maps = self._tapped.layers_seen(
-            inner.unflatten(1, self._shape).contiguous(memory_format=self._format)
+            inner.reshape(-1, *self._shape).contiguous(memory_format=self._format)
         )
         known = dict(zip(self._seen, before, strict=True))
         return torch.cat(
