@@ -113,7 +113,7 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ensemble_minerals.student import OutOfFoldAnswers, write_student
     from ensemble_minerals.taxonomy import Taxonomy
 
-    config = student_config("test_efficientnet", weights="random", size=32)
+    config = student_config("test_efficientnet", weights="random", size=32, overrides=["head.init=random"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network, loaded = build_network(config, [3])

@@ -20,7 +20,7 @@ from ensemble_minerals.student import load_student, read_student
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FAST = ["augment={}", "views=[squash]", "precision=float32", "head.dropout=0.0"]
+FAST = ["augment={}", "mixup=0.0", "views=[squash]", "precision=float32", "head.dropout=0.0"]
 
 
 def config_of(*overrides, epochs=1):

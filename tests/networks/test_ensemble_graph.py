@@ -29,9 +29,9 @@ def batch(photo):
     return torch.from_numpy(photo)[None]
 
 
-def states_of(n_branches, *, changed=(), resize="squash", size=32):
+def states_of(n_branches, *, changed=(), resize="squash", size=32, pooling="avg"):
     """Two trained networks, so to speak: new heads, and layers moved whose names begin as `changed`."""
-    overrides = ["head.pooling=avg", f"views=[{', '.join(VIEWS)}]", f"resize={resize}"]
+    overrides = [f"head.pooling={pooling}", "head.init=random", f"views=[{', '.join(VIEWS)}]", f"resize={resize}"]
     config = student_config("test_efficientnet", weights="random", size=size, overrides=overrides)
     states = []
     for seed in range(2):
@@ -59,9 +59,10 @@ def states_of(n_branches, *, changed=(), resize="squash", size=32):
 
 
 @pytest.mark.parametrize("changed", [(), ("body.blocks.4", "body.conv_head"), ("body.",)])
-@pytest.mark.parametrize("resize", ["squash", "pad"])
-def test_logits_are_those_of_the_predictor(changed, resize):
-    predictor = NetworkPredictor(states_of((3, 2), changed=changed, resize=resize), "random")
+@pytest.mark.parametrize(("resize", "pooling"), [("squash", "avg"), ("pad", "avg"), ("squash", "taps")])
+def test_logits_are_those_of_the_predictor(changed, resize, pooling):
+    states = states_of((3, 2), changed=changed, resize=resize, pooling=pooling)
+    predictor = NetworkPredictor(states, "random")
     assert (predictor.shared is None) == (changed == ("body.",))
     photo = photo_of(44, 37)
     found = LogitsGraph(predictor).eval()(batch(photo)).detach().numpy()
