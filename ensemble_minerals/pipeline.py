@@ -217,7 +217,7 @@ def _fit(
     with tempfile.TemporaryDirectory() as folder:
         trained = save_networks(ensemble.committee_, Path(folder) / "networks", n_threads=n_jobs)
         asked = {**dataset.sources, **trained.sources}
-        metrics["source_costs"] = _source_costs(asked, dataset, config)
+        metrics["source_costs"] = _source_costs(asked, dataset, config, cache_dir)
         sources = {
             name: {"facts": dict(source.facts), "fingerprint": source.fingerprint}
             for name, source in asked.items()
@@ -290,7 +290,7 @@ def _metrics(
 
 
 def _source_costs(
-    sources: Mapping[str, FeatureSource], dataset: Dataset, config: Config
+    sources: Mapping[str, FeatureSource], dataset: Dataset, config: Config, cache_dir: Path | None
 ) -> dict[str, dict[str, float | None]]:
     """Milliseconds a photo and megabytes of each source, measured on a few photos."""
     photos = [dataset.manifest.file(int(row)) for row in dataset.rows()[:_TIMED_PHOTOS]]
@@ -300,6 +300,7 @@ def _source_costs(
         max_pixels=config.data.max_pixels,
         min_side=config.data.min_side,
         rounds=1,
+        memory=None if cache_dir is None else cache_dir / "costs.json",
     )
     return {name: {"predict_ms": c.predict_ms, "megabytes": c.megabytes} for name, c in costs.items()}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,9 @@ from ensemble_minerals.features.source import FeatureSource
 
 _ROUNDS = 3
 """Rounds that count, by default."""
+
+_NOTED = 1000
+"""Times that are kept between runs."""
 
 
 @runtime_checkable
@@ -46,6 +52,7 @@ def measure_sources(
     max_pixels: int = MAX_PIXELS,
     min_side: int = MIN_SIDE,
     rounds: int = _ROUNDS,
+    memory: Path | None = None,
 ) -> dict[str, SourceCost]:
     """Time every source on some photos.
 
@@ -58,9 +65,34 @@ def measure_sources(
         max_pixels: Largest photo that is decoded.
         min_side: Smallest.
         rounds: Rounds that count; one more goes before them, to load the networks.
+        memory: File of times that were measured before; sources whose time this machine has noted there are not
+            timed again.
     """
+    known = {} if memory is None else _noted(memory)
+    keys = {name: f"{platform.node()} {source.fingerprint}" for name, source in sources.items()}
+    timed = {name: source for name, source in sources.items() if keys[name] not in known}
+    quickest = _quickest(timed, photos, rounds, max_pixels=max_pixels, min_side=min_side)
+    measured = {keys[name]: 1000 * seconds for name, seconds in quickest.items() if np.isfinite(seconds)}
+    if memory is not None and measured:
+        _note(memory, known | measured)
+    known |= measured
+    return {
+        name: SourceCost(known.get(keys[name]), source.megabytes() if isinstance(source, Weighty) else 0.0)
+        for name, source in sources.items()
+    }
+
+
+def _quickest(
+    sources: Mapping[str, FeatureSource],
+    photos: Sequence[Path],
+    rounds: int,
+    *,
+    max_pixels: int,
+    min_side: int,
+) -> dict[str, float]:
+    """Seconds a photo in the quickest round, infinite where no photo could be read."""
     quickest = dict.fromkeys(sources, np.inf)
-    for number in range(1 + rounds):
+    for number in range(1 + rounds if sources else 0):
         found = extract_features(
             photos, [""] * len(photos), list(sources.values()), max_pixels=max_pixels, min_side=min_side
         )
@@ -69,10 +101,20 @@ def measure_sources(
         for name, seconds in found.seconds.items():
             if found.n_computed[name]:
                 quickest[name] = min(quickest[name], seconds / found.n_computed[name])
-    return {
-        name: SourceCost(
-            1000 * quickest[name] if np.isfinite(quickest[name]) else None,
-            source.megabytes() if isinstance(source, Weighty) else 0.0,
-        )
-        for name, source in sources.items()
-    }
+    return quickest
+
+
+def _noted(memory: Path) -> dict[str, float]:
+    try:
+        found = json.loads(memory.read_text(encoding="utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # not there yet, or damaged: it is measured anew and written anew
+
+
+def _note(memory: Path, times: Mapping[str, float]) -> None:
+    newest = dict(list(times.items())[-_NOTED:])
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    draft = memory.with_name(f"{memory.name}.{os.getpid()}")
+    draft.write_text(json.dumps(newest, indent=1), encoding="utf-8")
+    draft.replace(memory)

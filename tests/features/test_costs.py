@@ -50,6 +50,33 @@ def test_time_and_weights_of_each_source(photos):
     assert sources["light"].calls == 1 + costs._ROUNDS
 
 
+def test_what_was_measured_before_is_not_measured_again(photos, tmp_path):
+    memory = tmp_path / "cache" / "costs.json"
+    light, heavy = Source("light", 0.001), Heavy("heavy", 0.01)
+    heavy.fingerprint = "h"
+    first = measure_sources({"light": light}, photos, memory=memory)
+    calls = light.calls
+    both = measure_sources({"light": light, "heavy": heavy}, photos, memory=memory)
+    assert light.calls == calls
+    assert heavy.calls == 1 + costs._ROUNDS
+    assert both["light"] == first["light"]
+    again = measure_sources({"light": light, "heavy": heavy}, photos, memory=memory)
+    assert (light.calls, heavy.calls) == (calls, 1 + costs._ROUNDS)
+    assert again == both
+
+
+def test_other_machines_and_damaged_files_are_no_memory(photos, tmp_path, monkeypatch):
+    memory, source = tmp_path / "costs.json", Source("light", 0.001)
+    measure_sources({"light": source}, photos, memory=memory)
+    monkeypatch.setattr(costs.platform, "node", lambda: "elsewhere")
+    measure_sources({"light": source}, photos, memory=memory)
+    assert source.calls == 2 * (1 + costs._ROUNDS)
+    memory.write_text("{")
+    measure_sources({"light": source}, photos, memory=memory)
+    assert source.calls == 3 * (1 + costs._ROUNDS)
+    assert "elsewhere" in memory.read_text()
+
+
 def test_unreadable_photos_tell_nothing(photos):
     photos[0].write_bytes(b"no picture")
     found = measure_sources({"light": Source("light", 0.001)}, [photos[0], Path("absent.jpg")])

@@ -31,7 +31,12 @@ def batch(photo):
 
 def states_of(n_branches, *, changed=(), resize="squash", size=32, pooling="avg"):
     """Two trained networks, so to speak: new heads, and layers moved whose names begin as `changed`."""
-    overrides = [f"head.pooling={pooling}", "head.init=random", f"views=[{', '.join(VIEWS)}]", f"resize={resize}"]
+    overrides = [
+        f"head.pooling={pooling}",
+        "head.init=random",
+        f"views=[{', '.join(VIEWS)}]",
+        f"resize={resize}",
+    ]
     config = student_config("test_efficientnet", weights="random", size=size, overrides=overrides)
     states = []
     for seed in range(2):
