@@ -118,11 +118,25 @@ class NetworkPredictor:
         if first == 0:
             return
         try:
-            halves = [network.split(n_blocks + 1 - first) for network in networks]
+            shared, pattern = networks[0].split(n_blocks + 1 - first)
+            ends = [pattern] + [
+                # Finding a cut takes several passes; networks of the same decisions are cut alike.
+                _filled_as(pattern, network)
+                if network.n_branches == pattern.n_branches
+                else network.split(n_blocks + 1 - first)[1]
+                for network in networks[1:]
+            ]
         except ConfigError:
             return
-        self.shared = halves[0][0].eval()
-        self.ends = [end.eval() for _, end in halves]
+        self.shared = shared.eval()
+        self.ends = [end.eval() for end in ends]
+
+
+def _filled_as(pattern: BranchedNetwork, network: BranchedNetwork) -> BranchedNetwork:
+    """A copy of the end of one network with the tensors of another of the same layers."""
+    end, tensors = copy.deepcopy(pattern), network.state_dict()
+    end.load_state_dict({name: tensors[name] for name in end.state_dict()})
+    return end
 
 
 def _built(states: Sequence[NetworkState], weights: str) -> Iterator[BranchedNetwork]:

@@ -43,6 +43,17 @@ def test_states_answer_together_as_each_alone(network_config, pictures, head, ch
     assert np.ptp(found[:, 0] - found[:, 1]) > 0
 
 
+@pytest.mark.parametrize("pooling", ["avg", "taps"])
+@pytest.mark.parametrize("change", ["nothing", "body.blocks.3"])
+def test_networks_that_are_cut_alike_keep_their_own_tensors(network_config, pictures, pooling, change):
+    config = network_config(head={"kind": "layers", "pooling": pooling, "batch_norm": True})
+    states = [state(config, (change, "body.blocks.4"), seed) for seed in range(3)]
+    found = NetworkPredictor(states, "random").logits(pictures)
+    alone = [NetworkPredictor([each], "random").logits(pictures) for each in states]
+    np.testing.assert_allclose(found, np.concatenate(alone, axis=2), atol=1e-5)
+    assert np.abs(alone[1] - alone[0]).max() > 0.1
+
+
 def test_what_states_share_is_run_once(network_config, pictures):
     config = network_config()
     predictor = NetworkPredictor([state(config, ("body.blocks.4",), seed) for seed in (1, 2, 3)], "random")
