@@ -113,7 +113,7 @@ def distill(
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     lesson = read_lesson(teacher, None if photos is None else Path(photos))
-    from ensemble_minerals.networks.phase_run import check_network  # brings torch along
+    from ensemble_minerals.networks.setting import check_network  # brings torch along
 
     check_network(network)
     taught = _Teaching(teacher, lesson, network, label_share, root)

@@ -108,7 +108,7 @@ def prepare(
     """
     networks = _used_networks(config)
     if networks and not config.allow_failures:
-        from ensemble_minerals.networks.phase_run import check_network  # brings torch along
+        from ensemble_minerals.networks.setting import check_network  # brings torch along
 
         for network in networks:
             check_network(network)

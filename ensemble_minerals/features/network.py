@@ -46,7 +46,7 @@ def picture_side(network: NetworkConfig) -> int:
         longer = max(int(side) for side in pretrained_cfg(network.model).input_size[-2:])
     parts = [1.0 if network.augment.crop is None else math.sqrt(network.augment.crop[0])]
     parts += [DETAIL for view in network.views if view.startswith("detail")]
-    return round(max(1 / max(min(parts), 1 / _MOST), _LEAST) * longer)
+    return round(longer / min(max(min(parts), 1 / _MOST), 1 / _LEAST))
 
 
 class NetworkSource:

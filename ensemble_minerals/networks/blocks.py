@@ -17,6 +17,9 @@ from ensemble_minerals.errors import ConfigError
 
 _CONTAINERS = ("blocks", "stages", "features")
 
+MISFITS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError)
+"""What halves raise that do not fit together, when they are tried."""
+
 
 @dataclass(frozen=True)
 class Blocks:
@@ -103,8 +106,8 @@ def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Mo
             back.__dict__["_pos_embed"] = _as_it_is
         try:
             halves = back.forward_features(front.forward_features(example))  # type: ignore[operator]  # timm's
-            same = torch.allclose(whole, halves, atol=1e-4, rtol=1e-4)
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+            same = alike(halves, whole)
+        except MISFITS:
             same = False
     if not same:
         raise ConfigError(
@@ -114,6 +117,11 @@ def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Mo
             ]
         )
     return front, back
+
+
+def alike(one: Tensor, other: Tensor) -> bool:
+    """Whether halves computed what the whole network does."""
+    return one.shape == other.shape and torch.allclose(one, other, atol=1e-4, rtol=1e-4)
 
 
 def _as_it_is(x: Tensor) -> Tensor:

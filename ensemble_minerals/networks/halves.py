@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.blocks import cut, evaluating
+from ensemble_minerals.networks.blocks import MISFITS, alike, cut, evaluating
 from ensemble_minerals.networks.taps import TappedNetwork, pool_taps
 
 
@@ -126,12 +126,12 @@ def cut_taps(
         whole = [pool_taps([tap]) for tap in tapped.layers_seen(example)]
         try:
             maps = parts[0].layers_seen(example)
-            seen = [number for number, tap in enumerate(maps) if _alike(pool_taps([tap]), whole[number])]
+            seen = [number for number, tap in enumerate(maps) if alike(pool_taps([tap]), whole[number])]
             widths = [maps[-1][0][0].numel(), *(whole[number].shape[1] for number in seen)]
             front = TappedFront(parts[0], seen)
             rear = TappedRear(parts[1], seen, maps[-1][0].shape[1:], widths, memory_format)
-            same = _alike(rear(front.forward_features(example)), torch.cat(whole, dim=1))
-        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+            same = alike(rear(front.forward_features(example)), torch.cat(whole, dim=1))
+        except MISFITS:
             same = False
     if not same:
         raise ConfigError(
@@ -141,7 +141,3 @@ def cut_taps(
             ]
         )
     return front, rear
-
-
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, atol=1e-4, rtol=1e-4)

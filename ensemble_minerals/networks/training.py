@@ -22,11 +22,12 @@ from ensemble_minerals.networks.branches import build_network
 from ensemble_minerals.networks.callbacks import taken
 from ensemble_minerals.networks.losses import DecisionLoss
 from ensemble_minerals.networks.partition import Drawn, Partition, divide, draw_from
-from ensemble_minerals.networks.phase_run import PhaseRun, Setting, Watched
+from ensemble_minerals.networks.phase_run import PhaseRun
 from ensemble_minerals.networks.pictures import PictureTable
 from ensemble_minerals.networks.precision import choose_precision
 from ensemble_minerals.networks.probe import probe
 from ensemble_minerals.networks.restart import Restart
+from ensemble_minerals.networks.setting import Setting, Watched
 from ensemble_minerals.networks.state import NetworkState
 from ensemble_minerals.networks.training_log import Record, TrainingLog
 
