@@ -281,11 +281,11 @@ def test_impossible_numbers_of_jobs_are_refused(tiny, tmp_path, n_jobs):
 class Failing(FlatClassifier):
     """Is not able to learn the second fold."""
 
-    def fit_reduced(self, space, Z, y, groups, classes):
+    def begin_reduced(self, space, Z, y, groups, classes):
         if len(SUCCEEDED) == 1:
             raise np.linalg.LinAlgError("no convergence")
         SUCCEEDED.append(len(Z))
-        return super().fit_reduced(space, Z, y, groups, classes)
+        return super().begin_reduced(space, Z, y, groups, classes)
 
 
 SUCCEEDED: list[int] = []

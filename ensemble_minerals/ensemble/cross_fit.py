@@ -40,6 +40,7 @@ from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
 from ensemble_minerals.members.scorer import FoldScorer
+from ensemble_minerals.members.specialists import Begun, solve_together
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -230,8 +231,9 @@ def fit_fold(
 ) -> list[FittedFold | MemberFailure]:
     """Fit members that share their features on the rows outside `fold`, and predict the rows in it.
 
-    A `fold` that no row has trains on all rows and predicts none. `rows` are the positions in the matrices of what
-    the other arrays tell of; by default they are of all their rows.
+    Logistic regressions on the rows as they are go in one solve: beside which others a member is fitted changes its
+    answers by less than the solver's tolerance. A `fold` that no row has trains on all rows and predicts none.
+    `rows` are the positions in the matrices of what the other arrays tell of; by default they are of all their rows.
     """
     started = time.perf_counter()
     training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -241,23 +243,41 @@ def fit_fold(
     space = RowSpace()
     Z = space.fit_rows(Rows(matrices, positions[training]))
     asked = Rows(matrices, positions[held_out])
-    shared = (time.perf_counter() - started) / len(members)
-    results: list[FittedFold | MemberFailure] = []
+    shared = time.perf_counter() - started
+    outcomes: dict[str, FittedFold | MemberFailure] = {}
+    begun: list[tuple[Member, Strategy, Begun]] = []
+    seconds: dict[str, float] = {}
     for member in members:
         started = time.perf_counter()
+        strategy: Strategy = clone(member.strategy)
         try:
-            strategy: Strategy = clone(member.strategy).fit_reduced(
-                space, Z, y[training], groups[training], classes
-            )
-            scorer = FoldScorer.average([strategy.scorer_])
+            one = strategy.begin_reduced(space, Z, y[training], groups[training], classes)
+        except MEMBER_ERRORS as error:
+            outcomes[member.name] = _failure(member, fold, error)
+            continue
+        seconds[member.name] = time.perf_counter() - started
+        begun.append((member, strategy, one))
+    started = time.perf_counter()
+    solved = solve_together(Z, [one for _, _, one in begun])
+    n_problems = sum(len(one.problems) for _, _, one in begun)
+    each = (time.perf_counter() - started) / max(n_problems, 1)
+    for (member, strategy, one), solutions in zip(begun, solved, strict=True):
+        started = time.perf_counter()
+        try:
+            scorer = FoldScorer.average([strategy.finish_reduced(one, solutions).scorer_])
             proba = np.exp(np.concatenate([scorer.log_proba(X).astype(np.float64) for X in asked.parts()]))
         except MEMBER_ERRORS as error:
-            results.append(MemberFailure(member.name, fold, f"{type(error).__name__}: {error}"))
+            outcomes[member.name] = _failure(member, fold, error)
             continue
         proba /= proba.sum(axis=1, keepdims=True)
-        seconds = time.perf_counter() - started + shared
-        results.append(FittedFold(member.name, fold, scorer, proba, strategy.notes_, seconds))
-    return results
+        spent = seconds[member.name] + shared / len(members) + each * len(one.problems)
+        spent += time.perf_counter() - started
+        outcomes[member.name] = FittedFold(member.name, fold, scorer, proba, strategy.notes_, spent)
+    return [outcomes[member.name] for member in members]
+
+
+def _failure(member: Member, fold: int, error: BaseException) -> MemberFailure:
+    return MemberFailure(member.name, fold, f"{type(error).__name__}: {error}")
 
 
 def _collect(

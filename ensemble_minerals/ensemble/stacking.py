@@ -18,7 +18,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination, centered
-from ensemble_minerals.members.logistic import LogisticProblem, solve_logistic
+from ensemble_minerals.members.logistic_solver import LogisticProblem, solve_logistic
 from ensemble_minerals.members.scorer import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -138,8 +138,8 @@ class MetaLearner:
             return Combination("mean", _select_greedily(members, y, self.greedy_iterations), none)
         if name == "log_pool":
             return Combination("product", _pool_weights(members, y), none)
-        problem = LogisticProblem(y, np.ones(len(y)), n_classes)
-        ((weight, bias),) = solve_logistic(centered(members), [problem], penalty, tol=_TOLERANCE)
+        problem = LogisticProblem(y, np.ones(len(y)), n_classes, penalty)
+        ((weight, bias),) = solve_logistic(centered(members), [problem], tol=_TOLERANCE)
         if n_classes == 2:
             weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
             bias = np.concatenate([np.zeros(1), bias])

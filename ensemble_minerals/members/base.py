@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.logistic import LogisticHead
+from ensemble_minerals.members.logistic_solver import Solution
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import Scorer
-from ensemble_minerals.members.specialists import Training
+from ensemble_minerals.members.specialists import Begun, Training, solve_together
 from ensemble_minerals.taxonomy import Taxonomy
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -110,6 +112,18 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             groups: Row groups, shape (n,).
             classes: Labels of the positions.
         """
+        begun = self.begin_reduced(space, Z, y, groups, classes)
+        return self.finish_reduced(begun, *solve_together(Z, [begun]))
+
+    def begin_reduced(
+        self,
+        space: RowSpace,
+        Z: FloatMatrix,
+        y: NDArray[np.intp],
+        groups: NDArray[np.intp],
+        classes: NDArray[Any],
+    ) -> Begun:
+        """The first part of `fit_reduced`, up to what is solved together with other members on the same rows."""
         self.classes_ = classes
         self.n_features_in_ = space.n_features_in_
         training = Training(
@@ -121,7 +135,13 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             prior_correction=self.prior_correction,
             seed=self.random_state,
         )
-        self.scorer_, self.notes_ = self._train(training, y, tuple(str(label) for label in classes))
+        self._plan = self.plan(y, tuple(str(label) for label in classes), Z, groups)
+        return training.begin(self._plan.decisions)
+
+    def finish_reduced(self, begun: Begun, solutions: Sequence[Solution]) -> Strategy:
+        """The rest of it."""
+        nets, self.notes_ = begun.finish(solutions)
+        self.scorer_ = Scorer(self._plan.taxonomy, self._plan.one_vs_rest, (nets,))
         return self
 
     @abstractmethod
@@ -140,14 +160,6 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             Z: Training rows, shape (n, d), for what is learned about the classes.
             groups: Row groups, shape (n,).
         """
-
-    def _train(
-        self, training: Training, y: NDArray[np.intp], names: tuple[str, ...]
-    ) -> tuple[Scorer, tuple[str, ...]]:
-        """Fit the specialists and return their scorer and notes."""
-        plan = self.plan(y, names, training.Z, training.groups)
-        nets, notes = training.train(plan.decisions)
-        return Scorer(plan.taxonomy, plan.one_vs_rest, (nets,)), notes
 
     def predict_log_proba(self, X: ArrayLike) -> FloatMatrix:
         """Log-probabilities, shape (n, n_classes)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,51 @@ from sklearn.utils.validation import has_fit_parameter
 
 from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler, class_prior, prior_shift
-from ensemble_minerals.members.logistic import LogisticHead, LogisticProblem, solve_logistic
+from ensemble_minerals.members.logistic import LogisticHead
+from ensemble_minerals.members.logistic_solver import LogisticProblem, Solution, solve_logistic
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import ClassifierNet, DenseNet, Net
 from ensemble_minerals.networks.mlp import MLPHead
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+Trained: TypeAlias = tuple[tuple[Net, ...], tuple[str, ...]]
+"""Nets, in the order of their nodes, and notes."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Specialists of which some are still to be solved, together with those of other members.
+
+    Attributes:
+        problems: What is to be solved on the rows that the members share.
+        tol: How closely, see `solve_logistic`.
+        max_iter: Its limit of steps.
+        finish: Makes of the solutions the nets, over raw features, and notes on samplers that had to be replaced.
+    """
+
+    problems: tuple[LogisticProblem, ...]
+    tol: float
+    max_iter: int
+    finish: Callable[[Sequence[Solution]], Trained]
+
+    def solve(self, Z: FloatMatrix) -> Trained:
+        """Solve and finish these alone."""
+        return self.finish(solve_together(Z, [self])[0])
+
+
+def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution]]:
+    """Solutions for each of several members on the same rows, shape (n, rank)."""
+    problems = [problem for one in begun for problem in one.problems]
+    if not problems:
+        return [[] for _ in begun]
+    asking = [one for one in begun if one.problems]
+    solutions = iter(
+        solve_logistic(
+            Z, problems, tol=min(one.tol for one in asking), max_iter=max(one.max_iter for one in asking)
+        )
+    )
+    return [[next(solutions) for _ in one.problems] for one in begun]
 
 
 @dataclass(frozen=True)
@@ -44,24 +83,26 @@ class Training:
     prior_correction: bool
     seed: int
 
-    def train(self, nodes: Sequence[Decision]) -> tuple[tuple[Net, ...], tuple[str, ...]]:
-        """Fit one net a node.
-
-        Returns:
-            The nets, over raw features, in the order of the nodes; and notes on samplers that had to be replaced.
-        """
+    def begin(self, nodes: Sequence[Decision]) -> Begun:
+        """Fit one net a node, but for logistic regressions on the rows as they are, which are solved together."""
         samplers = [
             clone(self.sampler).set_params(random_state=_seed(self.seed, number))
             for number in range(len(nodes))
         ]
         if isinstance(self.head, LogisticHead):
+            if self.sampler.kind in ("none", "random"):
+                return self._begin_logistic(self.head, nodes, samplers)
             nets, notes = self._train_logistic(self.head, nodes, samplers)
         elif isinstance(self.head, MLPHead):
             nets, notes = self._train_each(nodes, samplers, self._train_mlp)
         else:
             nets, notes = self._train_each(nodes, samplers, self._train_classifier)
-        named = tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
-        return tuple(nets), named
+        trained = tuple(nets), _named(nodes, notes)
+        return Begun((), 0.0, 0, lambda _: trained)
+
+    def train(self, nodes: Sequence[Decision]) -> Trained:
+        """Fit one net a node."""
+        return self.begin(nodes).solve(self.Z)
 
     def _train_each(
         self,
@@ -75,34 +116,51 @@ class Training:
         ]
         return [net for net, _ in pairs], [note for _, note in pairs]
 
+    def _begin_logistic(
+        self, head: LogisticHead, nodes: Sequence[Decision], samplers: Sequence[OverSampler]
+    ) -> Begun:
+        """Problems of nodes without synthetic rows: copies of a row are a weight on it."""
+        problems, shifts, notes = [], [], []
+        for node, sampler in zip(nodes, samplers, strict=True):
+            drawn = sampler.resample(node.rows, node.targets)
+            targets = np.full(len(self.Z), -1, dtype=np.intp)
+            targets[node.rows] = node.targets
+            weights = np.bincount(drawn.X, minlength=len(self.Z)).astype(np.float64)
+            problems.append(LogisticProblem(targets, weights, node.n_branches, head.C))
+            shifts.append(self._shift(node, drawn.y))
+            notes.append(drawn.note)
+
+        def finish(solutions: Sequence[Solution]) -> Trained:
+            return tuple(self._nets(solutions, shifts)), _named(nodes, notes)
+
+        return Begun(tuple(problems), head.tol, head.max_iter, finish)
+
     def _train_logistic(
         self, head: LogisticHead, nodes: Sequence[Decision], samplers: Sequence[OverSampler]
     ) -> tuple[list[Net], list[str]]:
-        """Nodes without synthetic rows are solved together: copies of a row are a weight on it."""
-        if self.sampler.kind in ("none", "random"):
-            problems, shifts, notes = [], [], []
-            for node, sampler in zip(nodes, samplers, strict=True):
-                drawn = sampler.resample(node.rows, node.targets)
-                targets = np.full(len(self.Z), -1, dtype=np.intp)
-                targets[node.rows] = node.targets
-                weights = np.bincount(drawn.X, minlength=len(self.Z)).astype(np.float64)
-                problems.append(LogisticProblem(targets, weights, node.n_branches))
-                shifts.append(self._shift(node, drawn.y))
-                notes.append(drawn.note)
-            solved = solve_logistic(self.Z, problems, head.C, tol=head.tol, max_iter=head.max_iter)
-        else:
-            solved, shifts, notes = [], [], []
-            for node, sampler in zip(nodes, samplers, strict=True):
-                drawn = sampler.resample(self.Z[node.rows], node.targets)
-                problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_branches)
-                solved += solve_logistic(drawn.X, [problem], head.C, tol=head.tol, max_iter=head.max_iter)
-                shifts.append(self._shift(node, drawn.y))
-                notes.append(drawn.note)
-        nets: list[Net] = [
-            DenseNet((self.space.fold_in(weight, bias + _as_log_odds(shift)),))
-            for (weight, bias), shift in zip(solved, shifts, strict=True)
+        """Nodes with synthetic rows share none, and are solved one by one."""
+        solutions: list[Solution] = []
+        shifts, notes = [], []
+        for node, sampler in zip(nodes, samplers, strict=True):
+            drawn = sampler.resample(self.Z[node.rows], node.targets)
+            problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_branches, head.C)
+            solutions += solve_logistic(drawn.X, [problem], tol=head.tol, max_iter=head.max_iter)
+            shifts.append(self._shift(node, drawn.y))
+            notes.append(drawn.note)
+        return self._nets(solutions, shifts), notes
+
+    def _nets(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Net]:
+        """Nets over raw features whose answers stand under the natural prior."""
+        biases = [bias + _as_log_odds(shift) for (_, bias), shift in zip(solutions, shifts, strict=True)]
+        # In one go: what leads back to the features is read once for all nodes.
+        weight, bias = self.space.fold_in(
+            np.concatenate([solution.weight for solution in solutions], axis=1), np.concatenate(biases)
+        )
+        ends = np.cumsum([len(part) for part in biases])[:-1]
+        return [
+            DenseNet(((np.ascontiguousarray(columns), part),))
+            for columns, part in zip(np.split(weight, ends, axis=1), np.split(bias, ends), strict=True)
         ]
-        return nets, notes
 
     def _train_mlp(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
         head = clone(self.head).set_params(random_state=_seed(self.seed, number), scaling="whole")
@@ -164,6 +222,11 @@ class _InSpace:
     def predict_proba(self, X: FloatMatrix) -> FloatMatrix:
         proba: FloatMatrix = self.classifier.predict_proba(self.space.transform(X))
         return proba
+
+
+def _named(nodes: Sequence[Decision], notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes that begin with the node they are about."""
+    return tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
 
 
 def _as_log_odds(shift: FloatMatrix) -> FloatMatrix:

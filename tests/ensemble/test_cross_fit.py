@@ -22,7 +22,7 @@ TREE = {"metallic": ["bornite", "pyrite"]}
 class Failing(FlatClassifier):
     """Always fails."""
 
-    def _train(self, training, y, names):
+    def plan(self, y, names, Z, groups):
         raise ValueError("no convergence")
 
 
@@ -160,10 +160,10 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
     blocks, _, _, folds = specimens()
 
     class Sometimes(FlatClassifier):
-        def _train(self, training, y, names):
-            if abs(training.space.mean_[0] - blocks["color"][folds != 1, 0].mean()) < 1e-3:
+        def begin_reduced(self, space, *rows):
+            if abs(space.mean_[0] - blocks["color"][folds != 1, 0].mean()) < 1e-3:
                 raise ValueError("bad luck")
-            return super()._train(training, y, names)
+            return super().begin_reduced(space, *rows)
 
     result = run([MEMBERS[1], Member("moody", ("color",), Sometimes())], allow_failures=True)
     assert [(failure.member, failure.fold) for failure in result.failures] == [("moody", 1)]
@@ -178,7 +178,7 @@ def test_nothing_is_left_when_all_fail():
 
 def test_a_defect_is_no_failure_of_the_member():
     class Defective(FlatClassifier):
-        def _train(self, training, y, names):
+        def plan(self, y, names, Z, groups):
             raise AttributeError("a bug")
 
     with pytest.raises(AttributeError, match="a bug"):

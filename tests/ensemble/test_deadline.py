@@ -104,7 +104,7 @@ def test_what_an_earlier_run_finished_counts(clock, tmp_path):
 
 def test_a_member_that_fails_is_not_the_one(clock):
     class Failing(FlatClassifier):
-        def _train(self, training, y, names):
+        def plan(self, y, names, Z, groups):
             raise ValueError("no convergence")
 
     broken = Member("broken", ("color",), Failing())

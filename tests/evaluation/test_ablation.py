@@ -376,7 +376,7 @@ def test_too_few_row_groups_are_found_before_anything_is_fitted(monkeypatch):
 
 
 class Broken(FlatClassifier):
-    def _train(self, training, y, names):
+    def plan(self, y, names, Z, groups):
         raise ValueError("no")
 
 
