@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +36,25 @@ def count_jobs(n_jobs: int) -> int:
     if n_jobs == 0 or n_jobs < -1:
         raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
     return cores() if n_jobs == -1 else n_jobs
+
+
+@contextmanager
+def short_turns() -> Iterator[None]:
+    """Let threads whose steps outside the interpreter are short wait less for their turn in it.
+
+    A thread that comes back from a product of small matrices waits until another gives the interpreter up, or for
+    Python's interval of 5 ms, which is as long as ten such products.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+_TURN = 2e-4
+"""Seconds."""
 
 
 def share(count: int) -> None:

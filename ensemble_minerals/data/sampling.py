@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 
 SAMPLERS: tuple[str, ...] = ("none", "random", "smote", "borderline_smote", "svm_smote", "adasyn")
+
+_UNDISTURBED = Lock()
+"""Threads sample in turn: they compute next to nothing outside the interpreter, and beside each other take longer."""
 
 # Rows around a rare one by which borderline and SVM SMOTE call it "in danger" (imbalanced-learn's default).
 _DANGER_NEIGHBORS = 10
@@ -127,7 +132,8 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             had = "1 row" if n_own == 1 else f"{n_own} rows"
             return rows[:0], f"has {had}, fewer than {self.kind}'s {self.k_neighbors + 1}"
         try:
-            grown, _ = self._sampler({code: goal}, n, code).fit_resample(rows, codes)
+            with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
+                grown, _ = self._sampler({code: goal}, n, code).fit_resample(rows, codes)
         except (RuntimeError, ValueError) as error:  # how imbalanced-learn says that nothing can be generated
             return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
         drawn = grown[n : n + n_needed].astype(rows.dtype, copy=False)  # ADASYN may overshoot by rounding
@@ -158,7 +164,8 @@ def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> ND
     from imblearn.over_sampling import RandomOverSampler
 
     sampler = RandomOverSampler(sampling_strategy=dict(wanted), random_state=seed)
-    sampler.fit_resample(np.arange(len(codes))[:, None], codes)
+    with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
+        sampler.fit_resample(np.arange(len(codes))[:, None], codes)
     return cast("NDArray[np.intp]", sampler.sample_indices_[len(codes) :])
 
 

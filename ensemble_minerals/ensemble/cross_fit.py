@@ -41,6 +41,7 @@ from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
 from ensemble_minerals.members.scorer import FoldScorer
 from ensemble_minerals.members.specialists import Begun, solve_together
+from ensemble_minerals.processor import short_turns
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -176,7 +177,8 @@ def _fit_heads(
         for (features, fold), same in by_features.items()
     ]
     arrays = [*shared.rows, *(shared.blocks[name] for name in used)]
-    with single_thread, closing(unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)) as found:
+    heads = unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)
+    with single_thread, short_turns(), closing(heads) as found:
         for results in found:
             take(results)
 

@@ -14,6 +14,7 @@ from ensemble_minerals.ensemble.cross_fit import fit_fold
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric
+from ensemble_minerals.processor import short_turns
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares that are trained anew; all rows are there from the fit itself."""
@@ -58,7 +59,7 @@ def learning_curve(
     numbers = np.unique(folds[held_out])
     rank = _joining_rank(y, groups, folds, seed)
     tasks = [(share, int(fold)) for share in shares for fold in numbers]
-    with threadpool_limits(1):
+    with threadpool_limits(1), short_turns():
         results = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_answer)(members, blocks, y, groups, folds, fold, classes, rank[fold] <= share)
             for share, fold in tasks
@@ -139,15 +140,12 @@ def _summarize(
     seed: int,
 ) -> dict[str, Any]:
     bootstrap = GroupBootstrap(groups, seed=seed)
+    names = ("accuracy", "log_loss")
+    scores = [weighted_metric(name, y, proba) for proba, _ in answered.values() for name in names]
+    found = iter(bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1)))
     points = [
-        {
-            "share": share,
-            "rows": rows,
-            **{
-                name: bootstrap.interval(weighted_metric(name, y, proba)) for name in ("accuracy", "log_loss")
-            },
-        }
-        for share, (proba, rows) in answered.items()
+        {"share": share, "rows": rows, **{name: next(found) for name in names}}
+        for share, (_, rows) in answered.items()
     ]
     last_step = None
     if len(answered) > 1:
@@ -155,7 +153,7 @@ def _summarize(
         last_step = bootstrap.interval(
             weighted_metric("accuracy", y, last[0]), minus=weighted_metric("accuracy", y, before[0])
         )
-    found: dict[str, Any] = jsonable(
+    summary: dict[str, Any] = jsonable(
         {
             "members": [member.name for member in members],
             "points": points,
@@ -163,4 +161,4 @@ def _summarize(
             "notes": list(notes),
         }
     )
-    return found
+    return summary

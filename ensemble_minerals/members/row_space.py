@@ -13,7 +13,6 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -63,14 +62,15 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         if min(n_rows, n_columns) > self.max_rank:
             kept_columns: FloatMatrix = standard
             return kept_columns
+        # NumPy's decomposition lets other threads go on meanwhile; SciPy's holds the interpreter.
         if n_rows <= n_columns:
-            values, left = scipy.linalg.eigh(standard @ standard.T, driver="evd")
+            values, left = np.linalg.eigh(standard @ standard.T)
             kept, singular = self._kept(values)
             # Applied one after the other to a head's few columns, the two cost less than their product.
             self._rotation = (standard.T, left[:, kept] / singular)
             reduced: FloatMatrix = left[:, kept] * singular
             return reduced
-        values, right = scipy.linalg.eigh(standard.T @ standard, driver="evd")
+        values, right = np.linalg.eigh(standard.T @ standard)
         kept, _ = self._kept(values)
         self._rotation = (right[:, kept],)
         rotated: FloatMatrix = standard @ self._rotation[0]
@@ -95,9 +95,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         self._learn_scale((np.diag(products) if rotated else products) / n_rows)
         self._rotation, rank = (), n_columns
         if rotated:
-            values, right = scipy.linalg.eigh(
-                products / (self.scale_[:, None] * self.scale_), driver="evd", overwrite_a=True
-            )
+            values, right = np.linalg.eigh(products / (self.scale_[:, None] * self.scale_))
             axes = right[:, self._kept(values)[0]]
             self._rotation, rank = (axes,), axes.shape[1]
         reduced = allocate((n_rows, rank))
