@@ -18,7 +18,7 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination, centered
-from ensemble_minerals.members.logistic_solver import LogisticProblem, solve_logistic
+from ensemble_minerals.members.logistic_solver import LogisticProblem, Solution, solve_logistic
 from ensemble_minerals.members.scorer import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -79,12 +79,11 @@ class MetaLearner:
         names = [name for name in CANDIDATES if name in self.candidates]
         answers: dict[str, FloatMatrix] = {}
         for name in names:
+            tried = self._cross_fit(name, members, y, folds)
+            losses_of = [-answer[rows, y].mean() for answer in tried]
+            answers[name] = tried[int(np.argmin(losses_of))]
             if name == "logistic":
-                by_penalty = {p: self._cross_fit(name, members, y, folds, p) for p in _PENALTIES}
-                self.penalty_ = min(_PENALTIES, key=lambda p: -by_penalty[p][rows, y].mean())
-                answers[name] = by_penalty[self.penalty_]
-            else:
-                answers[name] = self._cross_fit(name, members, y, folds, 1.0)
+                self.penalty_ = _PENALTIES[int(np.argmin(losses_of))]
         losses = {name: -answer[rows, y] for name, answer in answers.items()}
         self.scores_ = {name: _scores(answers[name], y) for name in names}
         best = min(names, key=lambda name: float(losses[name].mean()))
@@ -96,7 +95,8 @@ class MetaLearner:
                     self.chosen_ = name
                     break
         self.cross_fitted_ = answers[self.chosen_]
-        self.combination_ = self._solve(self.chosen_, members, y, getattr(self, "penalty_", 1.0))
+        path = self._solve(self.chosen_, members, y)
+        self.combination_ = path[_PENALTIES.index(self.penalty_)] if self.chosen_ == "logistic" else path[0]
         return self
 
     def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:
@@ -107,7 +107,7 @@ class MetaLearner:
             y: Class positions, shape (n,).
         """
         self.chosen_ = "uniform"
-        self.combination_ = self._solve(self.chosen_, members, y, 1.0)
+        (self.combination_,) = self._solve(self.chosen_, members, y)
         self.cross_fitted_ = self.log_proba(members)
         self.scores_ = {self.chosen_: _scores(self.cross_fitted_, y)}
         return self
@@ -117,33 +117,48 @@ class MetaLearner:
         return self.combination_.log_proba(members)
 
     def _cross_fit(
-        self, name: str, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], penalty: float
-    ) -> FloatMatrix:
-        answer = np.full((len(y), members.shape[2]), np.nan)
+        self, name: str, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp]
+    ) -> list[FloatMatrix]:
+        """Log-probabilities, (n, n_classes), by what was fitted without the row's fold, for all that `_solve` gives."""
+        answers: list[FloatMatrix] = []
         for fold in np.unique(folds):
             held_out = folds == fold
-            fitted = self._solve(name, members[~held_out], y[~held_out], penalty)
-            answer[held_out] = fitted.log_proba(members[held_out])
-        return answer
+            fitted = self._solve(name, members[~held_out], y[~held_out])
+            answers = answers or [np.full((len(y), members.shape[2]), np.nan) for _ in fitted]
+            for answer, combination in zip(answers, fitted, strict=True):
+                answer[held_out] = combination.log_proba(members[held_out])
+        return answers
 
-    def _solve(self, name: str, members: FloatMatrix, y: NDArray[np.intp], penalty: float) -> Combination:
+    def _solve(self, name: str, members: FloatMatrix, y: NDArray[np.intp]) -> list[Combination]:
+        """The combination of that name; of the logistic one that of each penalty."""
         n_members, n_classes = members.shape[1:]
         none = np.zeros(n_classes)
         if name == "uniform":
-            return Combination("mean", np.full(n_members, 1.0 / n_members), none)
+            return [Combination("mean", np.full(n_members, 1.0 / n_members), none)]
         if name == "best_single":
             losses = -members[np.arange(len(y)), :, y].mean(axis=0)
-            return Combination("mean", np.eye(n_members)[int(losses.argmin())], none)
+            return [Combination("mean", np.eye(n_members)[int(losses.argmin())], none)]
         if name == "greedy":
-            return Combination("mean", _select_greedily(members, y, self.greedy_iterations), none)
+            return [Combination("mean", _select_greedily(members, y, self.greedy_iterations), none)]
         if name == "log_pool":
-            return Combination("product", _pool_weights(members, y), none)
+            return [Combination("product", _pool_weights(members, y), none)]
+        return [_linear(solution) for solution in _regularization_path(centered(members), y, n_classes)]
+
+
+def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) -> list[Solution]:
+    """A logistic regression for each penalty, from strong to weak, each begun at the solution of the one before."""
+    path: list[Solution] = []
+    for penalty in _PENALTIES:
         problem = LogisticProblem(y, np.ones(len(y)), n_classes, penalty)
-        ((weight, bias),) = solve_logistic(centered(members), [problem], tol=_TOLERANCE)
-        if n_classes == 2:
-            weight = np.concatenate([np.zeros_like(weight), weight], axis=1)
-            bias = np.concatenate([np.zeros(1), bias])
-        return Combination("linear", weight, bias)
+        path += solve_logistic(X, [problem], start=path[-1:] or None, tol=_TOLERANCE)
+    return path
+
+
+def _linear(solution: Solution) -> Combination:
+    weight, bias = solution
+    if len(bias) == 1:  # two classes
+        return Combination("linear", np.column_stack([np.zeros_like(weight), weight]), np.append(0.0, bias))
+    return Combination("linear", weight, bias)
 
 
 def _scores(answer: FloatMatrix, y: NDArray[np.intp]) -> dict[str, float]:

@@ -103,6 +103,11 @@ class BackboneSource:
         return self._name
 
     @property
+    def views(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(self._views)
+
+    @property
     def n_views(self) -> int:
         """Views of each photo."""
         return len(self._views)

@@ -81,6 +81,7 @@ def solve_logistic(
     X: FloatMatrix,
     problems: Sequence[LogisticProblem],
     *,
+    start: Sequence[Solution] | None = None,
     tol: float = _TOLERANCE,
     max_iter: int = _MAX_ITER,
 ) -> list[Solution]:
@@ -89,6 +90,7 @@ def solve_logistic(
     Args:
         X: Shape (n, d).
         problems: The nodes.
+        start: Solutions to begin at, such as those of a stronger penalty; zero if None.
         tol: Stops when no derivative exceeds this, with parameters measured in the inverse square root of their
             curvature, which is their standard error. At the default, probabilities of unseen rows agree with the
             exact solution to about 1e-4 or better. The unit shrinks with the rows as its effect does, so for more
@@ -99,7 +101,8 @@ def solve_logistic(
         A solution for each problem.
     """
     stack = LogisticStack(X, problems)
-    parameters, _ = stack.minimize(tol * max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE))), max_iter)
+    tol *= max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE)))
+    parameters, _ = stack.minimize(tol, max_iter, None if start is None else stack.join(start))
     return stack.split(parameters)
 
 
@@ -155,9 +158,11 @@ class LogisticStack:
         self.curvature_of_penalty = np.full((self.n_columns, X.shape[1] + 1), _FREE, dtype=self.rough.dtype)
         self.curvature_of_penalty[:, :-1] = self.penalty
 
-    def minimize(self, tol: float, max_iter: int) -> tuple[FloatMatrix, int]:
-        """The solution and the number of Newton steps it took."""
-        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1))
+    def minimize(
+        self, tol: float, max_iter: int, start: FloatMatrix | None = None
+    ) -> tuple[FloatMatrix, int]:
+        """The solution and the number of Newton steps it took from `start`, or from zero."""
+        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else start
         look = self.look(parameters)
         first = None
         for number in range(max_iter):
@@ -182,6 +187,10 @@ class LogisticStack:
             stacklevel=2,
         )
         return parameters, number + 1
+
+    def join(self, solutions: Sequence[Solution]) -> FloatMatrix:
+        """Parameters of the solutions of each problem; `split` backwards."""
+        return np.concatenate([np.column_stack([weight.T, bias]) for weight, bias in solutions])
 
     def split(self, parameters: FloatMatrix) -> list[Solution]:
         """The solution of each problem; of a softmax that whose intercepts sum to zero."""

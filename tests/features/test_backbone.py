@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.features import backbone
 from ensemble_minerals.features.backbone import BackboneSource
+from ensemble_minerals.features.extraction import ExtractionResult
+from ensemble_minerals.features.gathering import gather
 from ensemble_minerals.features.source import FeatureSource, fingerprint_of
 
 SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
@@ -65,6 +67,23 @@ def test_it_is_a_feature_source(weights: Path, cache_dir: Path, photos: list[NDA
     assert [columns.stop for columns in small.layers.values()][-1] == small.n_features
     assert small.embedding.stop - small.embedding.start == 96
     assert small.extract([]).shape == (0, 4, small.n_features)
+
+
+def test_duplicates_are_sought_by_the_whole_photo_and_its_mirror_image(
+    weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    small = source(weights, cache_dir)
+    features = small.extract(photos)
+
+    def extract(paths: Any, ids: Any, sources: Any, progress: Any) -> ExtractionResult:
+        return ExtractionResult({"small": features}, {}, {}, 0.0, {})
+
+    paths = [Path(f"{number}.jpg") for number in range(len(photos))]
+    found = gather(extract, paths, [path.name for path in paths], [small], {"small": "mean"})
+    whole = [place for place, view in enumerate(small.views) if view.startswith("squash")]
+    assert len(whole) == 2
+    assert found.embeddings is not None
+    np.testing.assert_array_equal(found.embeddings, features[:, whole, small.embedding].mean(axis=1))
 
 
 def test_facts_are_plain_and_decide_the_fingerprint(weights: Path, cache_dir: Path) -> None:

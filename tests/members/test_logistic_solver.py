@@ -97,6 +97,18 @@ def test_diagonal_is_that_of_what_it_bends_by():
     np.testing.assert_allclose(stack.diagonal(proba).ravel(), found, rtol=1e-3)
 
 
+def test_from_a_solution_it_is_a_step_and_the_same():
+    X, y = overlapping()
+    stack = LogisticStack(X, some(y))
+    found, n_steps = stack.minimize(1e-6, 100)
+    again, n_again = stack.minimize(1e-6, 100, stack.join(stack.split(found)))
+    assert n_steps > 3
+    assert n_again <= 1
+    for problem, one in zip(some(y), solve_logistic(X, some(y), start=stack.split(again)), strict=True):
+        (alone,) = solve_logistic(X, [problem], tol=1e-6)
+        np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
+
+
 def test_a_step_too_long_is_shortened():
     # One far row of the wrong label: from zero, Newton's first step overshoots.
     X = np.array([[1.0], [1.2], [0.8], [1.1], [60.0]])
