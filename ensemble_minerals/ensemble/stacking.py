@@ -119,7 +119,7 @@ class MetaLearner:
     def _cross_fit(
         self, name: str, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp]
     ) -> list[FloatMatrix]:
-        """Log-probabilities, (n, n_classes), by what was fitted without the row's fold, for all that `_solve` gives."""
+        """Log-probabilities, (n, n_classes), of what `_solve` gives when fitted without the row's fold."""
         answers: list[FloatMatrix] = []
         for fold in np.unique(folds):
             held_out = folds == fold
