@@ -260,7 +260,12 @@ def fit_fold(
         seconds[member.name] = time.perf_counter() - started
         begun.append((member, strategy, one))
     started = time.perf_counter()
-    solved = solve_together(Z, [one for _, _, one in begun])
+    try:
+        solved = solve_together(Z, [one for _, _, one in begun])
+    except MEMBER_ERRORS as error:
+        outcomes |= {member.name: _failure(member, fold, error) for member, _, one in begun if one.problems}
+        begun = [entry for entry in begun if not entry[2].problems]
+        solved = [[] for _ in begun]
     n_problems = sum(len(one.problems) for _, _, one in begun)
     each = (time.perf_counter() - started) / max(n_problems, 1)
     for (member, strategy, one), solutions in zip(begun, solved, strict=True):

@@ -155,7 +155,7 @@ def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) ->
 
 
 def _linear(solution: Solution) -> Combination:
-    weight, bias = solution
+    weight, bias, _ = solution
     if len(bias) == 1:  # two classes
         return Combination("linear", np.column_stack([np.zeros_like(weight), weight]), np.append(0.0, bias))
     return Combination("linear", weight, bias)

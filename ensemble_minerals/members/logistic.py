@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -55,10 +57,17 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             )
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_), self.C)
         stack = LogisticStack(matrix, [problem])
-        parameters, self.n_iter_ = stack.minimize(self.tol, self.max_iter)
-        ((weight, bias),) = stack.split(parameters)
-        self.coef_ = weight.T
-        self.intercept_ = bias
+        parameters, self.n_iter_, is_open = stack.minimize(self.tol, self.max_iter)
+        if is_open.any():
+            warnings.warn(
+                f"LogisticHead stopped after {self.n_iter_} steps, short of its tolerance {self.tol:g}: "
+                f"lower C={self.C:g}, or raise max_iter={self.max_iter}",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        (solution,) = stack.split(parameters)
+        self.coef_ = solution.weight.T
+        self.intercept_ = solution.bias
         return self
 
     def decision_function(self, X: ArrayLike) -> FloatMatrix:

@@ -12,14 +12,12 @@ a product with one does.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 
 from ensemble_minerals.members.rows import are_many, parts
 
@@ -71,10 +69,17 @@ class LogisticProblem:
 
 
 class Solution(NamedTuple):
-    """Weight, shape (d, n_columns), and bias, shape (n_columns,), of a problem; float64."""
+    """The solution of a problem, float64.
+
+    Attributes:
+        weight: Shape (d, n_columns).
+        bias: Shape (n_columns,).
+        is_close: Whether it was found to within the tolerance.
+    """
 
     weight: FloatMatrix
     bias: FloatMatrix
+    is_close: bool = True
 
 
 def solve_logistic(
@@ -102,8 +107,11 @@ def solve_logistic(
     """
     stack = LogisticStack(X, problems)
     tol *= max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE)))
-    parameters, _ = stack.minimize(tol, max_iter, None if start is None else stack.join(start))
-    return stack.split(parameters)
+    parameters, _, is_open = stack.minimize(tol, max_iter, None if start is None else stack.join(start))
+    return [
+        one._replace(is_close=not bool(far))
+        for one, far in zip(stack.split(parameters), is_open, strict=True)
+    ]
 
 
 class _Look(NamedTuple):
@@ -160,17 +168,22 @@ class LogisticStack:
 
     def minimize(
         self, tol: float, max_iter: int, start: FloatMatrix | None = None
-    ) -> tuple[FloatMatrix, int]:
-        """The solution and the number of Newton steps it took from `start`, or from zero."""
+    ) -> tuple[FloatMatrix, int, NDArray[np.bool_]]:
+        """Go from `start`, or from zero, to the solution.
+
+        Returns:
+            The parameters, the number of Newton steps, and which problems are short of the tolerance.
+        """
         parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else start
         look = self.look(parameters)
         first = None
-        for number in range(max_iter):
+        number = 0
+        while True:
             diagonal = self.diagonal(look.proba)
             slopes = np.abs(look.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
             is_open = np.maximum.reduceat(slopes, self.starts) > tol
-            if not is_open.any():
-                return parameters, number
+            if not is_open.any() or number == max_iter:
+                return parameters, number, is_open
             squares = self._sums(look.gradient**2 / diagonal)
             first = squares if first is None else first
             looseness = np.minimum(_LOOSEST**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
@@ -178,19 +191,13 @@ class LogisticStack:
             step = self.step(look, diagonal, enough)
             moved = self._search(parameters, look, step)
             if moved is None:
-                break
+                return parameters, number, is_open
             parameters, look = moved
-        warnings.warn(
-            f"logistic regression stopped after {number + 1} steps, short of a tolerance of {tol:g}; its penalty "
-            "may be too weak: lower C, or raise max_iter",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-        return parameters, number + 1
+            number += 1
 
     def join(self, solutions: Sequence[Solution]) -> FloatMatrix:
         """Parameters of the solutions of each problem; `split` backwards."""
-        return np.concatenate([np.column_stack([weight.T, bias]) for weight, bias in solutions])
+        return np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])
 
     def split(self, parameters: FloatMatrix) -> list[Solution]:
         """The solution of each problem; of a softmax that whose intercepts sum to zero."""

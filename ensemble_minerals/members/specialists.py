@@ -131,7 +131,7 @@ class Training:
             notes.append(drawn.note)
 
         def finish(solutions: Sequence[Solution]) -> Trained:
-            return tuple(self._nets(solutions, shifts)), _named(nodes, notes)
+            return tuple(self._nets(solutions, shifts)), _named(nodes, _doubts(notes, solutions))
 
         return Begun(tuple(problems), head.tol, head.max_iter, finish)
 
@@ -147,11 +147,11 @@ class Training:
             solutions += solve_logistic(drawn.X, [problem], tol=head.tol, max_iter=head.max_iter)
             shifts.append(self._shift(node, drawn.y))
             notes.append(drawn.note)
-        return self._nets(solutions, shifts), notes
+        return self._nets(solutions, shifts), _doubts(notes, solutions)
 
     def _nets(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Net]:
         """Nets over raw features whose answers stand under the natural prior."""
-        biases = [bias + _as_log_odds(shift) for (_, bias), shift in zip(solutions, shifts, strict=True)]
+        biases = [one.bias + _as_log_odds(shift) for one, shift in zip(solutions, shifts, strict=True)]
         # In one go: what leads back to the features is read once for all nodes.
         weight, bias = self.space.fold_in(
             np.concatenate([solution.weight for solution in solutions], axis=1), np.concatenate(biases)
@@ -227,6 +227,15 @@ class _InSpace:
 def _named(nodes: Sequence[Decision], notes: Sequence[str]) -> tuple[str, ...]:
     """Notes that begin with the node they are about."""
     return tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
+
+
+def _doubts(notes: Sequence[str], solutions: Sequence[Solution]) -> list[str]:
+    """Notes, with a word on regressions that were not solved to their tolerance."""
+    short = "the regression stopped short of its tolerance, its penalty may be too weak: lower C"
+    return [
+        "; ".join(filter(None, (note, "" if one.is_close else short)))
+        for note, one in zip(notes, solutions, strict=True)
+    ]
 
 
 def _as_log_odds(shift: FloatMatrix) -> FloatMatrix:

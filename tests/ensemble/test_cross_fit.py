@@ -171,6 +171,19 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
     assert set(result.fitted) == {"flat"}
 
 
+def test_members_that_could_not_be_solved_leave_the_others(monkeypatch):
+    def runs_out(Z, begun):
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(module, "solve_together", runs_out)
+    forest = Member("naive", ("lite0",), FlatClassifier(GaussianNB()))
+    result = run([MEMBERS[1], forest], allow_failures=True)
+    assert {failure.member: failure.reason for failure in result.failures} == {
+        "flat": "MemoryError: too large"
+    }
+    assert result.store.members == ("naive",)
+
+
 def test_nothing_is_left_when_all_fail():
     with pytest.raises(FitError, match="every member failed; the first: 'broken'"):
         run([Member("broken", ("lite0",), Failing())], allow_failures=True)

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ensemble_minerals.members import rows
@@ -100,8 +99,8 @@ def test_diagonal_is_that_of_what_it_bends_by():
 def test_from_a_solution_it_is_a_step_and_the_same():
     X, y = overlapping()
     stack = LogisticStack(X, some(y))
-    found, n_steps = stack.minimize(1e-6, 100)
-    again, n_again = stack.minimize(1e-6, 100, stack.join(stack.split(found)))
+    found, n_steps, _ = stack.minimize(1e-6, 100)
+    again, n_again, _ = stack.minimize(1e-6, 100, stack.join(stack.split(found)))
     assert n_steps > 3
     assert n_again <= 1
     for problem, one in zip(some(y), solve_logistic(X, some(y), start=stack.split(again)), strict=True):
@@ -119,10 +118,13 @@ def test_a_step_too_long_is_shortened():
     np.testing.assert_allclose(answers(X, found), exact.predict_proba(X), atol=1e-4)
 
 
-def test_running_out_of_steps_is_told():
+def test_running_out_of_steps_is_told_of_those_that_did():
     X, y = overlapping()
-    with pytest.warns(ConvergenceWarning, match="stopped after 2 steps.*raise max_iter"):
-        solve_logistic(X, some(y), max_iter=2)
+    assert all(one.is_close for one in solve_logistic(X, some(y)))
+    steps = [LogisticStack(X, [problem]).minimize(1e-4, 100)[1] for problem in some(y)]
+    assert min(steps) < max(steps)
+    found = solve_logistic(X, some(y), max_iter=min(steps))
+    assert [one.is_close for one in found] == [number == min(steps) for number in steps]
 
 
 def test_many_rows_in_single_precision_give_the_same_answers(monkeypatch):

@@ -177,6 +177,13 @@ def test_notes_name_the_specialist():
         assert "random oversampling used" in notes[0]
 
 
+@pytest.mark.parametrize("sampler", ["none", "smote"])
+def test_a_regression_that_was_not_solved_is_noted(sampler):
+    _, notes = training(LogisticHead(max_iter=2), sampler).train([ALL, MICA])
+    assert [note.split(":")[0] for note in notes] == ["all classes", "mica"]
+    assert "stopped short of its tolerance" in notes[0]
+
+
 def test_nets_take_raw_features():
     shared = training()
     raw, reduced = shared.train([ALL])[0][0].logits(X), LogisticHead(tol=1e-7).fit(shared.Z, Y)
