@@ -190,17 +190,20 @@ def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int)
 
 def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1.0) -> FloatMatrix:
     """Non-negative powers of the members, drawn to the uniform pool by a ridge of the weight of a few rows."""
-    n, n_members, _ = members.shape
+    n, n_members, n_classes = members.shape
     rows = np.arange(n)
-    true = members[rows, :, y]
     start = np.full(n_members, 1.0 / n_members)
 
+    # A row for each row and class, so that both sums are one product.
+    of_member = np.ascontiguousarray(members.transpose(0, 2, 1)).reshape(-1, n_members)
+    of_truth = members[rows, :, y].sum(axis=0)
+
     def objective(weight: FloatMatrix) -> tuple[float, FloatMatrix]:
-        pooled = log_normalize(np.einsum("nmk,m->nk", members, weight))
-        expected = np.einsum("nmk,nk->nm", members, np.exp(pooled))
+        pooled = log_normalize((of_member @ weight).reshape(n, n_classes))
+        expected = np.exp(pooled).ravel() @ of_member
         away = weight - start
         loss = -float(pooled[rows, y].sum()) + 0.5 * strength * n_members * float(away @ away)
-        return loss, (expected - true).sum(axis=0) + strength * n_members * away
+        return loss, expected - of_truth + strength * n_members * away
 
     result = scipy.optimize.minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_members
