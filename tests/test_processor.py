@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,11 @@ def test_bfloat16_needs_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
     assert processor.quick_at_bfloat16()
     assert processor.identity() != before
+
+
+def test_turns_are_short_for_a_while() -> None:
+    before = sys.getswitchinterval()
+    with pytest.raises(RuntimeError, match="in between"), processor.short_turns():
+        assert sys.getswitchinterval() < before
+        raise RuntimeError("in between")
+    assert sys.getswitchinterval() == before
