@@ -16,11 +16,11 @@ from scipy.ndimage import gaussian_filter
 from ensemble_minerals.committee_plan import plan_committee
 from ensemble_minerals.data.images import decode
 from ensemble_minerals.errors import ImageError
-from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.catalog import pool_views, pooling_of
 from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.listener import Progress
 from ensemble_minerals.predict import Predictor
+from ensemble_minerals.processor import torch_threads
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.activation import Activation, ForwardPass
@@ -141,7 +141,7 @@ class Explainer:
         """
         if not self.networks:
             return Explanation(target, None, None, {}, {}, {})
-        with engines.one_thread():
+        with torch_threads(1):
             passes = {name: source.open_pass(photo) for name, source in self.networks.items()}
             rows = {name: self._row(name, passed.features()) for name, passed in passes.items()}
             for name, source in self._predictor.sources.items():

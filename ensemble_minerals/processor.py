@@ -6,15 +6,21 @@ import math
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
 from ensemble_minerals.errors import UserError
 
 _CGROUP = Path("/sys/fs/cgroup")
+
+_TURN = 2e-4
+"""Seconds after which a thread that waits for the interpreter asks for it."""
+
+_T = TypeVar("_T")
 
 
 def cores() -> int:
@@ -38,23 +44,35 @@ def count_jobs(n_jobs: int) -> int:
     return cores() if n_jobs == -1 else n_jobs
 
 
-@contextmanager
-def short_turns() -> Iterator[None]:
+def short_turns() -> AbstractContextManager[None]:
     """Let threads whose steps outside the interpreter are short wait less for their turn in it.
 
     A thread that comes back from a product of small matrices waits until another gives the interpreter up, or for
     Python's interval of 5 ms, which is as long as ten such products.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
+    return _meanwhile(sys.getswitchinterval, sys.setswitchinterval, _TURN)
+
+
+def torch_threads(n_threads: int) -> AbstractContextManager[None]:
+    """Let PyTorch compute with so many threads, and afterwards with as many as before.
+
+    For a handful of pictures one is nearly as quick as several, and it does not wait at barriers where other
+    programs use the cores: there several threads took a hundred times longer.
+    """
+    import torch
+
+    return _meanwhile(torch.get_num_threads, torch.set_num_threads, n_threads)
+
+
+@contextmanager
+def _meanwhile(read: Callable[[], _T], write: Callable[[_T], object], value: _T) -> Iterator[None]:
+    """Set something of the whole process for a while."""
+    before = read()
+    write(value)
     try:
         yield
     finally:
-        sys.setswitchinterval(before)
-
-
-_TURN = 2e-4
-"""Seconds."""
+        write(before)
 
 
 def share(count: int) -> None:

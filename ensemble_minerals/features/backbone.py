@@ -226,7 +226,7 @@ class BackboneSource:
 
     def _prepare(self) -> Card:
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
-        with engines.one_thread():
+        with processor.torch_threads(1):
             network, facts = self._load()
             choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
         card = Card(

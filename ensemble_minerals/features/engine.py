@@ -12,8 +12,8 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -229,23 +229,6 @@ def choose(
 def _candidates(engine: Name, precision: Precision) -> list[tuple[Name, Precision]]:
     wanted: list[tuple[Name, Precision]] = [(engine, precision), (engine, "float32"), ("torch", "float32")]
     return list(dict.fromkeys(wanted))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread for a while.
-
-    For a handful of pictures it is nearly as quick as several, and it does not wait at barriers where other
-    programs use the cores: there several threads took a hundred times longer.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def installed() -> bool:

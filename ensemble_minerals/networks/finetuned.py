@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from ensemble_minerals.config_networks import NetworkConfig
 from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.processor import torch_threads
 
 if TYPE_CHECKING:
     import torch
@@ -234,8 +235,6 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 def _untouched(n_threads: int, device: torch.device) -> Iterator[None]:
     """Leave torch's random numbers and its number of threads as they were."""
     import torch
-
-    from ensemble_minerals.networks.inference import torch_threads
 
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), torch_threads(n_threads):

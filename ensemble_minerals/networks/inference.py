@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,21 +15,11 @@ from ensemble_minerals.networks.augmentation import EvalTransform
 from ensemble_minerals.networks.branches import BranchedNetwork
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.state import NetworkState
+from ensemble_minerals.processor import torch_threads
 
 _BATCH = 16
 """Views that go through the network together."""
 _SHARED = ("model", "digest", "size", "resize", "preprocessing", "views", "head")
-
-
-@contextmanager
-def torch_threads(n_threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads, and afterwards with as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class NetworkPredictor:
