@@ -132,8 +132,7 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             had = "1 row" if n_own == 1 else f"{n_own} rows"
             return rows[:0], f"has {had}, fewer than {self.kind}'s {self.k_neighbors + 1}"
         try:
-            with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
-                grown, _ = self._sampler({code: goal}, n, code).fit_resample(rows, codes)
+            grown = _resampled(self._sampler({code: goal}, n, code), rows, codes)
         except (RuntimeError, ValueError) as error:  # how imbalanced-learn says that nothing can be generated
             return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
         drawn = grown[n : n + n_needed].astype(rows.dtype, copy=False)  # ADASYN may overshoot by rounding
@@ -156,6 +155,13 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         return ADASYN(**common, n_neighbors=self.k_neighbors)
 
 
+def _resampled(sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp]) -> NDArray[Any]:
+    """Rows after one of imbalanced-learn's samplers, whose parameters and rows have been checked."""
+    with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
+        grown, _ = sampler.fit_resample(rows, codes)
+    return np.asarray(grown)
+
+
 def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> NDArray[np.intp]:
     """Positions of the rows to repeat, drawn with replacement."""
     counts = np.bincount(codes)
@@ -164,8 +170,7 @@ def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> ND
     from imblearn.over_sampling import RandomOverSampler
 
     sampler = RandomOverSampler(sampling_strategy=dict(wanted), random_state=seed)
-    with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
-        sampler.fit_resample(np.arange(len(codes))[:, None], codes)
+    _resampled(sampler, np.arange(len(codes))[:, None], codes)
     return cast("NDArray[np.intp]", sampler.sample_indices_[len(codes) :])
 
 

@@ -78,12 +78,13 @@ class MetaLearner:
         rows = np.arange(len(y))
         names = [name for name in CANDIDATES if name in self.candidates]
         answers: dict[str, FloatMatrix] = {}
+        places: dict[str, int] = {}
         for name in names:
             tried = self._cross_fit(name, members, y, folds)
-            losses_of = [-answer[rows, y].mean() for answer in tried]
-            answers[name] = tried[int(np.argmin(losses_of))]
-            if name == "logistic":
-                self.penalty_ = _PENALTIES[int(np.argmin(losses_of))]
+            places[name] = int(np.argmin([-answer[rows, y].mean() for answer in tried]))
+            answers[name] = tried[places[name]]
+        if "logistic" in places:
+            self.penalty_ = _PENALTIES[places["logistic"]]
         losses = {name: -answer[rows, y] for name, answer in answers.items()}
         self.scores_ = {name: _scores(answers[name], y) for name in names}
         best = min(names, key=lambda name: float(losses[name].mean()))
@@ -95,8 +96,7 @@ class MetaLearner:
                     self.chosen_ = name
                     break
         self.cross_fitted_ = answers[self.chosen_]
-        path = self._solve(self.chosen_, members, y)
-        self.combination_ = path[_PENALTIES.index(self.penalty_)] if self.chosen_ == "logistic" else path[0]
+        self.combination_ = self._solve(self.chosen_, members, y)[places[self.chosen_]]
         return self
 
     def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:

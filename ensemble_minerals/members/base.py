@@ -91,29 +91,10 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         check_consistent_length(matrix, given)
         space = RowSpace()
         reduced = space.fit_transform(matrix)
-        return self.fit_reduced(
+        begun = self.begin_reduced(
             space, reduced, encoded.astype(np.intp), np.unique(given, return_inverse=True)[1], self.classes_
         )
-
-    def fit_reduced(
-        self,
-        space: RowSpace,
-        Z: FloatMatrix,
-        y: NDArray[np.intp],
-        groups: NDArray[np.intp],
-        classes: NDArray[Any],
-    ) -> Strategy:
-        """Fit on rows that are already in a row space, so that several members can share it.
-
-        Args:
-            space: The fitted change of coordinates.
-            Z: Training rows in it, shape (n, rank).
-            y: Class positions, shape (n,); every class has rows.
-            groups: Row groups, shape (n,).
-            classes: Labels of the positions.
-        """
-        begun = self.begin_reduced(space, Z, y, groups, classes)
-        return self.finish_reduced(begun, *solve_together(Z, [begun]))
+        return self.finish_reduced(begun, *solve_together(reduced, [begun]))
 
     def begin_reduced(
         self,
@@ -123,7 +104,15 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         groups: NDArray[np.intp],
         classes: NDArray[Any],
     ) -> Begun:
-        """The first part of `fit_reduced`, up to what is solved together with other members on the same rows."""
+        """Begin on rows that are already in a row space, up to what is solved together with others on the same rows.
+
+        Args:
+            space: The fitted change of coordinates.
+            Z: Training rows in it, shape (n, rank).
+            y: Class positions, shape (n,); every class has rows.
+            groups: Row groups, shape (n,).
+            classes: Labels of the positions.
+        """
         self.classes_ = classes
         self.n_features_in_ = space.n_features_in_
         training = Training(
@@ -139,7 +128,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         return training.begin(self._plan.decisions)
 
     def finish_reduced(self, begun: Begun, solutions: Sequence[Solution]) -> Strategy:
-        """The rest of it."""
+        """Finish what `begin_reduced` began, with the solutions of its problems."""
         nets, self.notes_ = begun.finish(solutions)
         self.scorer_ = Scorer(self._plan.taxonomy, self._plan.one_vs_rest, (nets,))
         return self

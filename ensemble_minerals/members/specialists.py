@@ -41,10 +41,6 @@ class Begun:
     max_iter: int
     finish: Callable[[Sequence[Solution]], Trained]
 
-    def solve(self, Z: FloatMatrix) -> Trained:
-        """Solve and finish these alone."""
-        return self.finish(solve_together(Z, [self])[0])
-
 
 def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution]]:
     """Solutions for each of several members on the same rows, shape (n, rank)."""
@@ -99,10 +95,6 @@ class Training:
             nets, notes = self._train_each(nodes, samplers, self._train_classifier)
         trained = tuple(nets), _named(nodes, notes)
         return Begun((), 0.0, 0, lambda _: trained)
-
-    def train(self, nodes: Sequence[Decision]) -> Trained:
-        """Fit one net a node."""
-        return self.begin(nodes).solve(self.Z)
 
     def _train_each(
         self,

@@ -15,7 +15,7 @@ from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.scorer import branch_log_proba
-from ensemble_minerals.members.specialists import Training
+from ensemble_minerals.members.specialists import Training, solve_together
 from ensemble_minerals.networks.mlp import MLPHead
 
 COUNTS = (70, 30, 14)
@@ -47,8 +47,13 @@ def training(head=None, sampler="none", correct=True, seed=0, groups=None, featu
     )
 
 
+def train(shared, nodes):
+    begun = shared.begin(nodes)
+    return begun.finish(*solve_together(shared.Z, [begun]))
+
+
 def answers(shared, *nodes):
-    nets, _ = shared.train(nodes)
+    nets, _ = train(shared, nodes)
     return [np.exp(branch_log_proba(net.logits(X))) for net in nets]
 
 
@@ -148,21 +153,21 @@ def test_without_a_sampler_nothing_is_corrected():
 def test_a_specialist_learns_from_its_own_rows_only(head, sampler):
     shared = training(head, sampler)
     others = np.setdiff1d(np.arange(len(Y)), MICA.rows)
-    before = shared.train([MICA])[0][0].logits(X)
+    before = train(shared, [MICA])[0][0].logits(X)
     shared.Z[others] += 100 * np.random.default_rng(0).normal(size=shared.Z[others].shape)
-    np.testing.assert_array_equal(shared.train([MICA])[0][0].logits(X), before)
+    np.testing.assert_array_equal(train(shared, [MICA])[0][0].logits(X), before)
 
 
 def test_specialists_draw_differently_and_repeat():
     shared = training(Spy(), "smote")
-    shared.train([ALL, ALL])
-    shared.train([ALL, ALL])
+    train(shared, [ALL, ALL])
+    train(shared, [ALL, ALL])
     first, second, again, _ = Spy.seen
     assert not np.array_equal(first["X"], second["X"])
     assert first["seed"] != second["seed"]
     np.testing.assert_array_equal(first["X"], again["X"])
     assert first["seed"] == again["seed"]
-    training(Spy(), "smote", seed=1).train([ALL])
+    train(training(Spy(), "smote", seed=1), [ALL])
     assert not np.array_equal(first["X"], Spy.seen[-1]["X"])
 
 
@@ -170,7 +175,7 @@ def test_notes_name_the_specialist():
     few = np.concatenate([np.arange(70), [100, 101, 102]])
     node = Decision("quartz against the rest", few, (Y[few] > 0).astype(np.intp), 2)
     for head in (LogisticHead(), GaussianNB(), QUICK):
-        _, notes = training(head, "smote").train([ALL, node])
+        _, notes = train(training(head, "smote"), [ALL, node])
         assert len(notes) == 1
         rows = "2 rows" if head is QUICK else "3 rows"  # one stops the training
         assert notes[0].startswith(f"quartz against the rest: class 1 has {rows}, fewer than smote's 6")
@@ -179,14 +184,14 @@ def test_notes_name_the_specialist():
 
 @pytest.mark.parametrize("sampler", ["none", "smote"])
 def test_a_regression_that_was_not_solved_is_noted(sampler):
-    _, notes = training(LogisticHead(max_iter=2), sampler).train([ALL, MICA])
+    _, notes = train(training(LogisticHead(max_iter=2), sampler), [ALL, MICA])
     assert [note.split(":")[0] for note in notes] == ["all classes", "mica"]
     assert "stopped short of its tolerance" in notes[0]
 
 
 def test_nets_take_raw_features():
     shared = training()
-    raw, reduced = shared.train([ALL])[0][0].logits(X), LogisticHead(tol=1e-7).fit(shared.Z, Y)
+    raw, reduced = train(shared, [ALL])[0][0].logits(X), LogisticHead(tol=1e-7).fit(shared.Z, Y)
     np.testing.assert_allclose(
         softmax(raw, axis=1), reduced.predict_proba(shared.space.transform(X)), atol=1e-4
     )
@@ -194,19 +199,19 @@ def test_nets_take_raw_features():
 
 def test_the_heads_given_are_never_fitted_themselves():
     for head in (LogisticHead(), QUICK, Spy()):
-        training(head, "random").train([ALL])
+        train(training(head, "random"), [ALL])
         assert not hasattr(head, "classes_")
 
 
 def test_a_head_that_splits_by_groups_is_given_them_where_nothing_is_added():
     groups = np.arange(len(Y)) // 2
-    training(GroupSpy(), groups=groups).train([MICA])
+    train(training(GroupSpy(), groups=groups), [MICA])
     np.testing.assert_array_equal(Spy.seen[0]["groups"], groups[MICA.rows])
 
 
 def test_a_head_that_splits_after_oversampling_is_refused():
     with pytest.raises(ValueError, match=r"copies of a row would stand on both sides.*`resample`"):
-        training(GroupSpy(), "random").train([ALL])
+        train(training(GroupSpy(), "random"), [ALL])
 
 
 @pytest.mark.parametrize("sampler", ["none", "random", "smote"])
@@ -216,7 +221,7 @@ def test_a_head_that_splits_has_only_its_training_part_oversampled(sampler):
     features = np.column_stack([spread, np.cos(spread)])
     groups = np.arange(len(Y)) // 2
     shared = training(SplittingSpy(), sampler, groups=groups, features=features)
-    shared.train([ALL])
+    train(shared, [ALL])
     (seen,) = Spy.seen
     assert not np.intersect1d(seen["held_groups"], seen["kept_groups"]).size
     known = {row.tobytes() for row in seen["X"]}
