@@ -142,7 +142,7 @@ def _fit(
     found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
     trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, listener=listener)
     wanted, config = config, trial.plan.config
-    if any(member.sampler.kind != "none" for member in config.members):
+    if where.is_local and any(member.sampler.kind != "none" for member in config.members):
         # Half a second, in which the backbones need the interpreter little.
         Thread(target=import_module, args=("imblearn.over_sampling",), daemon=True).start()
     prepared = prepare(

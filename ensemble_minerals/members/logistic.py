@@ -57,15 +57,14 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
             )
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_), self.C)
         stack = LogisticStack(matrix, [problem])
-        parameters, self.n_iter_, is_open = stack.minimize(self.tol, self.max_iter)
-        if is_open.any():
+        (solution,), self.n_iter_ = stack.minimize(self.tol, self.max_iter)
+        if not solution.is_close:
             warnings.warn(
                 f"LogisticHead stopped after {self.n_iter_} steps, short of its tolerance {self.tol:g}: "
                 f"lower C={self.C:g}, or raise max_iter={self.max_iter}",
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        (solution,) = stack.split(parameters)
         self.coef_ = solution.weight.T
         self.intercept_ = solution.bias
         return self

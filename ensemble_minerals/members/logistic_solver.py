@@ -79,7 +79,7 @@ class Solution(NamedTuple):
 
     weight: FloatMatrix
     bias: FloatMatrix
-    is_close: bool = True
+    is_close: bool
 
 
 def solve_logistic(
@@ -105,13 +105,9 @@ def solve_logistic(
     Returns:
         A solution for each problem.
     """
-    stack = LogisticStack(X, problems)
     tol *= max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE)))
-    parameters, _, is_open = stack.minimize(tol, max_iter, None if start is None else stack.join(start))
-    return [
-        one._replace(is_close=not bool(far))
-        for one, far in zip(stack.split(parameters), is_open, strict=True)
-    ]
+    solutions, _ = LogisticStack(X, problems).minimize(tol, max_iter, start)
+    return solutions
 
 
 class _Look(NamedTuple):
@@ -163,14 +159,10 @@ class LogisticStack:
         self.curvature_of_penalty[:, :-1] = self.penalty
 
     def minimize(
-        self, tol: float, max_iter: int, start: FloatMatrix | None = None
-    ) -> tuple[FloatMatrix, int, NDArray[np.bool_]]:
-        """Go from `start`, or from zero, to the solution.
-
-        Returns:
-            The parameters, the number of Newton steps, and which problems are short of the tolerance.
-        """
-        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else start
+        self, tol: float, max_iter: int, start: Sequence[Solution] | None = None
+    ) -> tuple[list[Solution], int]:
+        """Go from `start`, or from zero, to the solution of each problem; and the number of Newton steps it took."""
+        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
         look = self.look(parameters)
         first = None
         number = 0
@@ -179,7 +171,7 @@ class LogisticStack:
             slopes = np.abs(look.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
             is_open = np.maximum.reduceat(slopes, self.starts) > tol
             if not is_open.any() or number == max_iter:
-                return parameters, number, is_open
+                return self._split(parameters, is_open), number
             squares = self._sums(look.gradient**2 / diagonal)
             first = squares if first is None else first
             looseness = np.minimum(_LOOSEST**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
@@ -187,20 +179,16 @@ class LogisticStack:
             step = self.step(look, diagonal, enough)
             moved = self._search(parameters, look, step)
             if moved is None:
-                return parameters, number, is_open
+                return self._split(parameters, is_open), number
             parameters, look = moved
             number += 1
 
-    def join(self, solutions: Sequence[Solution]) -> FloatMatrix:
-        """Parameters of the solutions of each problem; `split` backwards."""
-        return np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])
-
-    def split(self, parameters: FloatMatrix) -> list[Solution]:
+    def _split(self, parameters: FloatMatrix, is_open: NDArray[np.bool_]) -> list[Solution]:
         """The solution of each problem; of a softmax that whose intercepts sum to zero."""
         solutions = []
-        for block in self.blocks:
+        for block, far in zip(self.blocks, is_open.tolist(), strict=True):
             weight, bias = parameters[block, :-1].T, parameters[block, -1]
-            solutions.append(Solution(weight, bias if len(bias) == 1 else bias - bias.mean()))
+            solutions.append(Solution(weight, bias if len(bias) == 1 else bias - bias.mean(), not far))
         return solutions
 
     def look(self, parameters: FloatMatrix) -> _Look:
@@ -333,3 +321,8 @@ class LogisticStack:
     def _sums(self, values: FloatMatrix) -> FloatMatrix:
         """Sums over the columns and rows of each problem's parameters."""
         return np.add.reduceat(values.sum(axis=1), self.starts)
+
+
+def _joined(solutions: Sequence[Solution]) -> FloatMatrix:
+    """Parameters of the solutions of all problems."""
+    return np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])

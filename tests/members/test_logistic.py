@@ -2,20 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_rows import overlapping
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.row_space import RowSpace
-
-COUNTS = (60, 25, 15, 12)
-
-
-def overlapping(n_classes=4, d=8, seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.repeat(np.arange(n_classes), COUNTS[:n_classes])
-    centers = np.random.default_rng(42).normal(size=(n_classes, d))
-    return rng.normal(size=(len(y), d)) + centers[y], y
 
 
 def reference(X, y, C, weight=None):

@@ -2,21 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_rows import overlapping
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 
 from ensemble_minerals.members import rows
 from ensemble_minerals.members.logistic_solver import LogisticProblem, LogisticStack, solve_logistic
 from ensemble_minerals.members.scorer import branch_log_proba
-
-COUNTS = (60, 25, 15, 12)
-
-
-def overlapping(n_classes=4, d=8, seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.repeat(np.arange(n_classes), COUNTS[:n_classes])
-    centers = np.random.default_rng(42).normal(size=(n_classes, d))
-    return rng.normal(size=(len(y), d)) + centers[y], y
 
 
 def some(y):
@@ -99,11 +91,11 @@ def test_diagonal_is_that_of_what_it_bends_by():
 def test_from_a_solution_it_is_a_step_and_the_same():
     X, y = overlapping()
     stack = LogisticStack(X, some(y))
-    found, n_steps, _ = stack.minimize(1e-6, 100)
-    again, n_again, _ = stack.minimize(1e-6, 100, stack.join(stack.split(found)))
+    found, n_steps = stack.minimize(1e-6, 100)
+    again, n_again = stack.minimize(1e-6, 100, found)
     assert n_steps > 3
     assert n_again <= 1
-    for problem, one in zip(some(y), solve_logistic(X, some(y), start=stack.split(again)), strict=True):
+    for problem, one in zip(some(y), solve_logistic(X, some(y), start=again), strict=True):
         (alone,) = solve_logistic(X, [problem], tol=1e-6)
         np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
 
