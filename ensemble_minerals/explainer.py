@@ -19,8 +19,8 @@ from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.catalog import pool_views, pooling_of
 from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.listener import Progress
+from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.predict import Predictor
-from ensemble_minerals.processor import torch_threads
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.activation import Activation, ForwardPass

@@ -50,22 +50,11 @@ def short_turns() -> AbstractContextManager[None]:
     A thread that comes back from a product of small matrices waits until another gives the interpreter up, or for
     Python's interval of 5 ms, which is as long as ten such products.
     """
-    return _meanwhile(sys.getswitchinterval, sys.setswitchinterval, _TURN)
-
-
-def torch_threads(n_threads: int) -> AbstractContextManager[None]:
-    """Let PyTorch compute with so many threads, and afterwards with as many as before.
-
-    For a handful of pictures one is nearly as quick as several, and it does not wait at barriers where other
-    programs use the cores: there several threads took a hundred times longer.
-    """
-    import torch
-
-    return _meanwhile(torch.get_num_threads, torch.set_num_threads, n_threads)
+    return meanwhile(sys.getswitchinterval, sys.setswitchinterval, _TURN)
 
 
 @contextmanager
-def _meanwhile(read: Callable[[], _T], write: Callable[[_T], object], value: _T) -> Iterator[None]:
+def meanwhile(read: Callable[[], _T], write: Callable[[_T], object], value: _T) -> Iterator[None]:
     """Set something of the whole process for a while."""
     before = read()
     write(value)

@@ -20,6 +20,7 @@ from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_c
 from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.source import JSON, fingerprint_of
 from ensemble_minerals.features.views import TRANSFORM, check_views, draw_views, needed_side
+from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class BackboneSource:
 
     def _prepare(self) -> Card:
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
-        with processor.torch_threads(1):
+        with torch_threads(1):
             network, facts = self._load()
             choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
         card = Card(

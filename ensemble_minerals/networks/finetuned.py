@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from ensemble_minerals.config_networks import NetworkConfig
 from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.processor import torch_threads
+from ensemble_minerals.networks.threads import torch_threads
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from ensemble_minerals.networks.augmentation import EvalTransform
 from ensemble_minerals.networks.branches import BranchedNetwork
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.state import NetworkState
-from ensemble_minerals.processor import torch_threads
+from ensemble_minerals.networks.threads import torch_threads
 
 _BATCH = 16
 """Views that go through the network together."""

@@ -15,7 +15,7 @@ from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.branches import BranchedNetwork
 from ensemble_minerals.networks.resampling import PhotoViews, view_names
 from ensemble_minerals.networks.state import NetworkState
-from ensemble_minerals.processor import torch_threads
+from ensemble_minerals.networks.threads import torch_threads
 
 _COUNTER = "num_batches_tracked"
 
