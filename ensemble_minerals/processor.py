@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock, local
+from typing import Generic, TypeVar
 
 from ensemble_minerals.errors import UserError
 
@@ -50,18 +51,47 @@ def short_turns() -> AbstractContextManager[None]:
     A thread that comes back from a product of small matrices waits until another gives the interpreter up, or for
     Python's interval of 5 ms, which is as long as ten such products.
     """
-    return meanwhile(sys.getswitchinterval, sys.setswitchinterval, _TURN)
+    return _interval.held(_TURN)
 
 
-@contextmanager
-def meanwhile(read: Callable[[], _T], write: Callable[[_T], object], value: _T) -> Iterator[None]:
-    """Set something of the whole process for a while."""
-    before = read()
-    write(value)
-    try:
-        yield
-    finally:
-        write(before)
+class ProcessSetting(Generic[_T]):
+    """Something of the whole process, or partly of its threads, that is set for a while.
+
+    Threads may hold it at once, in any order: each that lets go writes what it held around that, or what stood
+    before the first of them came.
+
+    Args:
+        read: What stands now.
+        write: Sets another value.
+    """
+
+    def __init__(self, read: Callable[[], _T], write: Callable[[_T], object]) -> None:
+        self._read, self._write = read, write
+        self._lock, self._n_held = Lock(), 0
+        self._thread = local()
+
+    @contextmanager
+    def held(self, value: _T) -> Iterator[None]:
+        """Set it as long as this is entered."""
+        around: list[_T] = self._thread.__dict__.setdefault("values", [])
+        with self._lock:
+            # Read by each thread: one that never asked PyTorch would take over the process's number later.
+            before = self._read()
+            if not self._n_held:
+                self._before = before
+            self._n_held += 1
+            self._write(value)
+        around.append(value)
+        try:
+            yield
+        finally:
+            around.pop()
+            with self._lock:
+                self._n_held -= 1
+                self._write(around[-1] if around else self._before)
+
+
+_interval = ProcessSetting(sys.getswitchinterval, sys.setswitchinterval)
 
 
 def share(count: int) -> None:

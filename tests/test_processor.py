@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,20 @@ def test_bfloat16_needs_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
     assert processor.identity() != before
 
 
-def test_turns_are_short_for_a_while() -> None:
+def test_turns_are_short_for_a_while_though_threads_overlap() -> None:
     before = sys.getswitchinterval()
+    second_in, first_out = threading.Event(), threading.Event()
+
+    def outlasting() -> None:
+        with processor.short_turns():
+            second_in.set()
+            first_out.wait(30)
+
+    other = threading.Thread(target=outlasting)
     with processor.short_turns():
         assert sys.getswitchinterval() < before
+        other.start()
+        second_in.wait(30)
+    first_out.set()
+    other.join()
     assert sys.getswitchinterval() == before

@@ -7,9 +7,7 @@ it, as `torch.optim` costs seconds of imports on first use, more than most of th
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.networks.threads import torch_threads
 
 Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
@@ -101,7 +100,8 @@ def train(
     Raises:
         FitError: The loss stopped being a number, or exploded.
     """
-    with _single_thread():
+    # Sums in one order, and no fight over cores among concurrent fits.
+    with torch_threads(1):
         generator = torch.Generator().manual_seed(seed)
         network = Perceptron((rows.X.shape[1], *settings.hidden, n_classes), generator)
         return _Training(network, rows, validation, validation_shift, settings, generator).run()
@@ -277,33 +277,3 @@ def _tensors(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         torch.from_numpy(rows.codes.astype(np.int64)),
         torch.from_numpy(weight.astype(np.float32)),
     )
-
-
-class _ThreadCount:
-    """How many trainings run now, and torch's number of threads before the first of them."""
-
-    lock = threading.Lock()
-    n_trainings = 0
-    before = 1
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """One torch thread: sums in one order, and no fight over cores among concurrent fits.
-
-    The setting is partly the process's and partly the calling thread's, so every thread sets its own, and all
-    restore what was there before the first one came.
-    """
-    with _ThreadCount.lock:
-        # A thread that never asked would take over the process's number later, in the middle of its training.
-        current = torch.get_num_threads()
-        if not _ThreadCount.n_trainings:
-            _ThreadCount.before = current
-        _ThreadCount.n_trainings += 1
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        with _ThreadCount.lock:
-            _ThreadCount.n_trainings -= 1
-            torch.set_num_threads(_ThreadCount.before)

@@ -8,6 +8,7 @@ import torch
 
 from ensemble_minerals.config_networks import NetworkConfig, PhaseConfig
 from ensemble_minerals.networks.branches import build_network
+from ensemble_minerals.networks.threads import torch_threads
 
 _BATCH = 4
 
@@ -22,18 +23,13 @@ def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "c
         n_classes: Outputs.
         device: Where.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
-            net.to(device).train().requires_grad_(True)
-            images = torch.rand(_BATCH, 3, *net.size, device=device)
-            for _ in range(2):
-                forward = _seconds(net, images, step=False)
-                step = _seconds(net, images, step=True)
-    finally:
-        torch.set_num_threads(threads)
+    with torch_threads(1), torch.random.fork_rng(devices=[]):
+        net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
+        net.to(device).train().requires_grad_(True)
+        images = torch.rand(_BATCH, 3, *net.size, device=device)
+        for _ in range(2):
+            forward = _seconds(net, images, step=False)
+            step = _seconds(net, images, step=True)
     return forward / _BATCH, max(step, forward) / _BATCH
 
 

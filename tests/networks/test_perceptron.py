@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -171,39 +170,5 @@ def test_torch_state_is_left_alone():
             train(settings=replace(SETTINGS, learning_rate=1e30))
         assert torch.get_num_threads() == 3
         assert torch.equal(torch.get_rng_state(), state)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def test_overlapping_trainings_keep_to_one_thread_and_restore_the_number():
-    seen: list[int] = []
-    first_in, second_out = threading.Event(), threading.Event()
-
-    def outlasting():
-        first_in.wait(30)
-        with perceptron._single_thread():
-            second_in.set()
-            second_out.wait(30)
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
-
-    def short():
-        with perceptron._single_thread():
-            first_in.set()
-            second_in.wait(30)
-        seen.append(torch.get_num_threads())
-        second_out.set()
-
-    second_in = threading.Event()
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        workers = [threading.Thread(target=work) for work in (outlasting, short)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        assert seen == [3, 1, 3]
-        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
