@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
+from ensemble_minerals.ensemble import fold as fold_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
@@ -203,7 +204,7 @@ def off_the_segments(points, X):
 def test_a_spy_sees_no_held_out_row_nor_copies_or_mixtures_of_one(sampler, monkeypatch):
     X, y, groups = photos((18, 14, 10, 9), d=6, views=2, distance=0.5)
     folds = groups % 3
-    monkeypatch.setattr(cross_fit_module, "RowSpace", WatchedRowSpace)
+    monkeypatch.setattr(fold_module, "RowSpace", WatchedRowSpace)
     strategies = [
         FlatClassifier(head=SpyHead()),
         OneVsRestClassifier(head=SpyHead()),

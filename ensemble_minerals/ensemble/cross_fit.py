@@ -18,29 +18,22 @@ from typing import Any
 import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.ensemble.checkpoints import load_task, save_task
 from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.network_tasks import train_networks
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.ensemble.tasks import (
-    MEMBER_ERRORS,
     FittedFold,
     Member,
     MemberFailure,
     OutOfTime,
     Shared,
-    lacking_classes,
 )
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.rows import Rows
-from ensemble_minerals.members.scorer import FoldScorer
-from ensemble_minerals.members.specialists import Begun, solve_together
 from ensemble_minerals.processor import short_turns
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -219,72 +212,6 @@ def _spare(
     if not late or any(done(member) == len(numbers) for member in members):
         return None
     return max(late, key=lambda member: (not isinstance(member.strategy, NetworkStrategy), done(member)))
-
-
-def fit_fold(
-    members: Sequence[Member],
-    matrices: Sequence[FloatMatrix],
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    fold: int,
-    classes: NDArray[Any],
-    rows: NDArray[np.intp] | None = None,
-) -> list[FittedFold | MemberFailure]:
-    """Fit members that share their features on the rows outside `fold`, and predict the rows in it.
-
-    Logistic regressions on the rows as they are go in one solve: beside which others a member is fitted changes its
-    answers by less than the solver's tolerance. A `fold` that no row has trains on all rows and predicts none.
-    `rows` are the positions in the matrices of what the other arrays tell of; by default they are of all their rows.
-    """
-    started = time.perf_counter()
-    training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-    positions = np.arange(len(y)) if rows is None else rows
-    if (reason := lacking_classes(y[training], classes)) is not None:
-        return [MemberFailure(member.name, fold, reason) for member in members]
-    space = RowSpace()
-    Z = space.fit_rows(Rows(matrices, positions[training]))
-    asked = Rows(matrices, positions[held_out])
-    shared = time.perf_counter() - started
-    outcomes: dict[str, FittedFold | MemberFailure] = {}
-    begun: list[tuple[Member, Strategy, Begun]] = []
-    seconds: dict[str, float] = {}
-    for member in members:
-        started = time.perf_counter()
-        strategy: Strategy = clone(member.strategy)
-        try:
-            one = strategy.begin_reduced(space, Z, y[training], groups[training], classes)
-        except MEMBER_ERRORS as error:
-            outcomes[member.name] = _failure(member, fold, error)
-            continue
-        seconds[member.name] = time.perf_counter() - started
-        begun.append((member, strategy, one))
-    started = time.perf_counter()
-    try:
-        solved = solve_together(Z, [one for _, _, one in begun])
-    except MEMBER_ERRORS as error:
-        outcomes |= {member.name: _failure(member, fold, error) for member, _, one in begun if one.problems}
-        begun = [entry for entry in begun if not entry[2].problems]
-        solved = [[] for _ in begun]
-    n_problems = sum(len(one.problems) for _, _, one in begun)
-    each = (time.perf_counter() - started) / max(n_problems, 1)
-    for (member, strategy, one), solutions in zip(begun, solved, strict=True):
-        started = time.perf_counter()
-        try:
-            scorer = FoldScorer.average([strategy.finish_reduced(one, solutions).scorer_])
-            proba = np.exp(np.concatenate([scorer.log_proba(X).astype(np.float64) for X in asked.parts()]))
-        except MEMBER_ERRORS as error:
-            outcomes[member.name] = _failure(member, fold, error)
-            continue
-        proba /= proba.sum(axis=1, keepdims=True)
-        spent = seconds[member.name] + shared / len(members) + each * len(one.problems)
-        spent += time.perf_counter() - started
-        outcomes[member.name] = FittedFold(member.name, fold, scorer, proba, strategy.notes_, spent)
-    return [outcomes[member.name] for member in members]
-
-
-def _failure(member: Member, fold: int, error: BaseException) -> MemberFailure:
-    return MemberFailure(member.name, fold, f"{type(error).__name__}: {error}")
 
 
 def _collect(

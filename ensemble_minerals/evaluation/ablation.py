@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.ensemble.committee import Blocks, side_by_side
-from ensemble_minerals.ensemble.cross_fit import fit_fold
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.network_tasks import fit_network_fold
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ensemble_minerals.ensemble.cross_fit import fit_fold
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric

@@ -42,6 +42,9 @@ _ROUNDING = 1e-12
 _SMALL = 50_000
 """Entries of a matrix with which products cost so little that single precision saves nothing."""
 
+_LARGE = 1e15
+"""Entries whose squares, summed, could leave the range of single precision."""
+
 _FREE = 1e-6
 """Curvature lent to intercepts, which a softmax leaves undetermined up to a constant."""
 
@@ -136,7 +139,8 @@ class LogisticStack:
         self.parts = parts(len(X))
         # Many rows are made double a part at a time.
         self.X = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
-        self.rough: FloatMatrix = X.astype(np.float64 if X.size <= _SMALL else np.float32, copy=False)
+        is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
+        self.rough: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
         counts = [problem.n_columns for problem in problems]
         ends = np.cumsum(counts)
         self.n_columns = int(ends[-1])
@@ -163,17 +167,33 @@ class LogisticStack:
     ) -> tuple[list[Solution], int]:
         """Go from `start`, or from zero, to the solution of each problem; and the number of Newton steps it took."""
         parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
+        return self._minimize(tol, max_iter, parameters, None)
+
+    def _minimize(
+        self, tol: float, max_iter: int, parameters: FloatMatrix, first: FloatMatrix | None
+    ) -> tuple[list[Solution], int]:
+        """Go on from parameters; `first` are the squared gradients of those that the way began at."""
         look = self.look(parameters)
-        first = None
         number = 0
         while True:
             diagonal = self.diagonal(look.proba)
             slopes = np.abs(look.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
-            is_open = np.maximum.reduceat(slopes, self.starts) > tol
+            is_open = ~(np.maximum.reduceat(slopes, self.starts) <= tol)
             if not is_open.any() or number == max_iter:
                 return self._split(parameters, is_open), number
             squares = self._sums(look.gradient**2 / diagonal)
             first = squares if first is None else first
+            if 2 * np.count_nonzero(is_open[self.problem_of]) <= self.n_columns:
+                # What is solved would be carried through every product.
+                solutions = self._split(parameters, is_open)
+                left = np.flatnonzero(is_open).tolist()
+                stack = LogisticStack(self.X, [self.problems[place] for place in left])
+                found, more = stack._minimize(
+                    tol, max_iter - number, parameters[is_open[self.problem_of]], first[left]
+                )
+                for place, solution in zip(left, found, strict=True):
+                    solutions[place] = solution
+                return solutions, number + more
             looseness = np.minimum(_LOOSEST**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
             enough = np.where(is_open, np.maximum(looseness * squares, (0.3 * tol) ** 2), np.inf)
             step = self.step(look, diagonal, enough)

@@ -81,6 +81,9 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
         Many rows are read three times a part at a time, and their coordinates are float32, in a mapped file if
         they are large.
+
+        Raises:
+            ValueError: If a feature is not finite.
         """
         if not are_many(len(rows)):
             return self.fit_transform(rows.whole())
@@ -88,6 +91,8 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         rotated = min(n_rows, n_columns) <= self.max_rank
         self.n_features_in_ = n_columns
         self.mean_ = sum(part.sum(axis=0, dtype=np.float64) for part in rows.parts()) / n_rows
+        if not np.isfinite(self.mean_).all():
+            raise ValueError("features have NaN or infinity")
         products = np.zeros((n_columns, n_columns) if rotated else n_columns)
         for part in rows.parts():
             centered = part - self.mean_

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -43,17 +44,18 @@ class Begun:
 
 
 def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution]]:
-    """Solutions for each of several members on the same rows, shape (n, rank)."""
-    problems = [problem for one in begun for problem in one.problems]
-    if not problems:
-        return [[] for _ in begun]
-    asking = [one for one in begun if one.problems]
-    solutions = iter(
-        solve_logistic(
-            Z, problems, tol=min(one.tol for one in asking), max_iter=max(one.max_iter for one in asking)
-        )
-    )
-    return [[next(solutions) for _ in one.problems] for one in begun]
+    """Solutions for each of several members on the same rows, shape (n, rank); one solve for each kind of limits."""
+    solutions: list[list[Solution]] = [[] for _ in begun]
+    stacks: dict[tuple[float, int], list[int]] = {}
+    for place, one in enumerate(begun):
+        if one.problems:
+            stacks.setdefault((one.tol, one.max_iter), []).append(place)
+    for (tol, max_iter), places in stacks.items():
+        problems = [problem for place in places for problem in begun[place].problems]
+        solved = iter(solve_logistic(Z, problems, tol=tol, max_iter=max_iter))
+        for place in places:
+            solutions[place] = list(islice(solved, len(begun[place].problems)))
+    return solutions
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from sklearn.naive_bayes import GaussianNB
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as module
-from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.cross_fit import cross_fit
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
@@ -42,6 +43,7 @@ MEMBERS = [
     Member("flat", ("color",), FlatClassifier()),
     Member("auto", ("lite0", "color"), HierarchicalClassifier("auto")),
     Member("mlp", ("lite0",), OneVsRestClassifier(head=MLPHead(hidden=(4,), max_epochs=2))),
+    Member("against", ("color",), OneVsRestClassifier(sampler=OverSampler("random"))),
 ]
 
 
@@ -70,7 +72,7 @@ def tasks(monkeypatch):
 
 def test_every_row_is_predicted_once_by_a_model_of_the_other_folds(whole):
     blocks, y, groups, folds = specimens()
-    assert whole.store.members == ("tree", "flat", "auto", "mlp")
+    assert whole.store.members == ("tree", "flat", "auto", "mlp", "against")
     assert whole.store.classes == tuple(CLASSES)
     for number, member in enumerate(MEMBERS):
         X = np.concatenate([blocks[name] for name in member.features], axis=1)
@@ -84,19 +86,6 @@ def test_every_row_is_predicted_once_by_a_model_of_the_other_folds(whole):
         assert whole.store.missing(member.name).size == 0
 
 
-def test_members_on_the_same_features_share_one_factorization(monkeypatch):
-    fits = []
-
-    class Spy(module.RowSpace):
-        def fit_transform(self, X, y=None, **parameters):
-            fits.append(X.shape)
-            return super().fit_transform(X, y, **parameters)
-
-    monkeypatch.setattr(module, "RowSpace", Spy)
-    run()
-    assert sorted(fits) == sorted([(60, 4), (60, 8), (60, 12)] * 3)
-
-
 def test_answers_do_not_depend_on_the_number_of_jobs(whole):
     together = run(n_jobs=3)
     np.testing.assert_array_equal(together.store.proba, whole.store.proba)
@@ -107,16 +96,11 @@ def test_answers_do_not_depend_on_the_number_of_jobs(whole):
         np.testing.assert_array_equal(mine.scorer.log_proba(X), other.scorer.log_proba(X))
 
 
-def test_answers_do_not_depend_on_the_other_members(whole):
-    alone = run(MEMBERS[:1])
-    np.testing.assert_array_equal(alone.store.proba[0], whole.store.proba[0])
-
-
 def test_progress_counts_members_times_folds():
     seen = []
     run(progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (0, 12)
-    assert seen[-1] == (12, 12)
+    assert seen[0] == (0, 15)
+    assert seen[-1] == (15, 15)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
@@ -171,19 +155,6 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
     assert set(result.fitted) == {"flat"}
 
 
-def test_members_that_could_not_be_solved_leave_the_others(monkeypatch):
-    def runs_out(Z, begun):
-        raise MemoryError("too large")
-
-    monkeypatch.setattr(module, "solve_together", runs_out)
-    forest = Member("naive", ("lite0",), FlatClassifier(GaussianNB()))
-    result = run([MEMBERS[1], forest], allow_failures=True)
-    assert {failure.member: failure.reason for failure in result.failures} == {
-        "flat": "MemoryError: too large"
-    }
-    assert result.store.members == ("naive",)
-
-
 def test_nothing_is_left_when_all_fail():
     with pytest.raises(FitError, match="every member failed; the first: 'broken'"):
         run([Member("broken", ("lite0",), Failing())], allow_failures=True)
@@ -212,7 +183,7 @@ def test_members_need_names_of_their_own():
 def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     first = run(checkpoint=tmp_path)
     assert len(tasks) == 9  # three sets of features in three folds
-    assert len(list(tmp_path.iterdir())) == 12
+    assert len(list(tmp_path.iterdir())) == 15
     np.testing.assert_array_equal(first.store.proba, whole.store.proba)
 
     for name in ("tree.1", "mlp.1", "flat.0"):
@@ -222,7 +193,7 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     progress = []
     resumed = run(checkpoint=tmp_path, progress=lambda done, total: progress.append(done))
     assert sorted(tasks) == [(("flat",), 0), (("tree", "mlp"), 1)]
-    assert progress[0] == 9
+    assert progress[0] == 12
 
     tasks.clear()
     again = run(checkpoint=tmp_path)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.ensemble import cross_fit as module
-from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.cross_fit import cross_fit
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member, OutOfTime
 from ensemble_minerals.errors import FitError

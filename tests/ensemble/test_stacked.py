@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import stacked as module
-from ensemble_minerals.ensemble.cross_fit import fit_fold
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner

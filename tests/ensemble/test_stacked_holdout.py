@@ -8,7 +8,8 @@ import pytest
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
-from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_fold
+from ensemble_minerals.ensemble.cross_fit import cross_fit
+from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.oof import OutOfFoldError, ProbabilityStore
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member

@@ -6,7 +6,7 @@ from drawn_rows import overlapping
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 
-from ensemble_minerals.members import rows
+from ensemble_minerals.members import logistic_solver, rows
 from ensemble_minerals.members.logistic_solver import LogisticProblem, LogisticStack, solve_logistic
 from ensemble_minerals.members.scorer import branch_log_proba
 
@@ -24,9 +24,18 @@ def answers(X, solution):
     return np.exp(branch_log_proba(X @ solution.weight + solution.bias))
 
 
+@pytest.fixture(params=[np.float64, np.float32])
+def steps_in(request, monkeypatch):
+    """The precision of steps; small problems take double."""
+    if request.param is np.float32:
+        monkeypatch.setattr(logistic_solver, "_SMALL", 0)
+    return request.param
+
+
 @pytest.mark.parametrize("d", [8, 400])
-def test_each_of_several_equals_scikit_learns(d):
+def test_each_of_several_equals_scikit_learns(d, steps_in):
     X, y = overlapping(d=d)
+    assert LogisticStack(X, some(y)).rough.dtype == steps_in
     new, _ = overlapping(d=d, seed=1)
     problems = some(y)
     for problem, solution in zip(problems, solve_logistic(X, problems), strict=True):
@@ -69,21 +78,21 @@ def test_gradient_is_that_of_the_losses():
     np.testing.assert_allclose(stack.look(at).gradient.ravel(), numeric, rtol=1e-3, atol=1e-3)
 
 
-def test_bends_as_the_gradient_changes():
+def test_bends_as_the_gradient_changes(steps_in):
     X, y = overlapping(4, d=4)
     stack = LogisticStack(X, some(y))
     at, direction = np.random.default_rng(3).normal(size=(2, 8, 5))
     ahead, behind = (stack.look(at + step * direction).gradient for step in (1e-5, -1e-5))
     proba = stack.look(at).proba
-    found = stack.bend(proba, stack.steepness(proba), direction.astype(np.float32))
+    found = stack.bend(proba, stack.steepness(proba), direction.astype(steps_in))
     np.testing.assert_allclose(found, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-3)
 
 
-def test_diagonal_is_that_of_what_it_bends_by():
+def test_diagonal_is_that_of_what_it_bends_by(steps_in):
     X, y = overlapping(4, d=4)
     stack = LogisticStack(X, some(y))
     proba = stack.look(np.random.default_rng(3).normal(size=(8, 5))).proba
-    directions = np.eye(40, dtype=np.float32).reshape(40, 8, 5)
+    directions = np.eye(40, dtype=steps_in).reshape(40, 8, 5)
     found = [stack.bend(proba, stack.steepness(proba), one)[one > 0][0] for one in directions]
     np.testing.assert_allclose(stack.diagonal(proba).ravel(), found, rtol=1e-3)
 
@@ -124,6 +133,44 @@ def test_many_rows_in_single_precision_give_the_same_answers(monkeypatch):
     expected = solve_logistic(X, some(y), tol=1e-6)
     monkeypatch.setattr(rows, "MANY", 20)
     monkeypatch.setattr(rows, "PART", 16)
+    monkeypatch.setattr(logistic_solver, "_SMALL", 0)
     found = solve_logistic(X.astype(np.float32), some(y))
     for one, exact in zip(found, expected, strict=True):
         np.testing.assert_allclose(answers(X, one), answers(X, exact), atol=1e-4)
+
+
+def test_what_is_solved_leaves_the_stack(monkeypatch):
+    X, y = overlapping()
+    hard = LogisticProblem((y == 0).astype(np.intp), np.ones(len(y)), 2, 1e9)
+    problems = [*some(y), hard]
+    widths = []
+
+    class Spy(LogisticStack):
+        def bend(self, *arguments):
+            widths.append(self.n_columns)
+            return super().bend(*arguments)
+
+    monkeypatch.setattr(logistic_solver, "LogisticStack", Spy)
+    found = solve_logistic(X, problems)
+    assert widths[0] == 9
+    assert widths[-1] <= 4
+    assert widths == sorted(widths, reverse=True)
+    for problem, one in zip(problems, found, strict=True):
+        (alone,) = solve_logistic(X, [problem])
+        np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
+        assert one.is_close == alone.is_close
+
+
+def test_values_that_are_no_numbers_are_not_solved():
+    X, y = overlapping()
+    X[3, 1] = np.nan
+    assert not any(one.is_close for one in solve_logistic(X, some(y)))
+
+
+def test_entries_whose_squares_leave_single_precision_are_solved_in_double(monkeypatch):
+    monkeypatch.setattr(logistic_solver, "_SMALL", 0)
+    X, y = overlapping(d=6)
+    problems = [LogisticProblem(y, np.ones(len(y)), 4, 1e-40)]
+    (expected,) = solve_logistic(X, [LogisticProblem(y, np.ones(len(y)), 4, 1.0)])
+    (found,) = solve_logistic(1e20 * X, problems)
+    np.testing.assert_allclose(answers(1e20 * X, found), answers(X, expected), atol=1e-4)
