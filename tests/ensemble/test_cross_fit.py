@@ -186,14 +186,14 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     assert len(list(tmp_path.iterdir())) == 15
     np.testing.assert_array_equal(first.store.proba, whole.store.proba)
 
-    for name in ("tree.1", "mlp.1", "flat.0"):
+    for name in ("tree.1", "mlp.1", "flat.0", "against.0"):
         (tmp_path / f"{name}.safetensors").unlink()
     (tmp_path / "flat.0.part").write_bytes(b"written when the power went")
     tasks.clear()
     progress = []
     resumed = run(checkpoint=tmp_path, progress=lambda done, total: progress.append(done))
-    assert sorted(tasks) == [(("flat",), 0), (("tree", "mlp"), 1)]
-    assert progress[0] == 12
+    assert sorted(tasks) == [(("flat", "against"), 0), (("tree", "mlp"), 1)]
+    assert progress[0] == 11
 
     tasks.clear()
     again = run(checkpoint=tmp_path)
@@ -203,7 +203,7 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
         np.testing.assert_array_equal(other.store.proba, whole.store.proba)
         assert other.notes == whole.notes
         for member in MEMBERS:
-            width = {"tree": 8, "flat": 4, "auto": 12, "mlp": 8}[member.name]
+            width = {"tree": 8, "flat": 4, "auto": 12, "mlp": 8, "against": 4}[member.name]
             for mine, fresh in zip(other.fitted[member.name], whole.fitted[member.name], strict=True):
                 np.testing.assert_array_equal(
                     mine.scorer.log_proba(X[:, :width]), fresh.scorer.log_proba(X[:, :width])
