@@ -20,10 +20,11 @@ from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.data.folds import assign_folds, check_no_straddling, is_holdout
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
+from ensemble_minerals.ensemble.candidates import CANDIDATES, Candidates
 from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
 from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_task
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
-from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
+from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
@@ -32,6 +33,7 @@ from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.members.network_scorer import NetworkScorer, average_scorers
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.scorer import FoldScorer, log_normalize
+from ensemble_minerals.processor import short_turns
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -76,7 +78,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         meta_: The meta-learner, fitted on all rows.
         committee_: What predicts.
         failures_: Members left out, and why.
-        notes_: (member, note) pairs.
+        notes_: (member, note) pairs; the combination's stand under ``meta-learner``.
         seconds_: Time of each member's fits.
         logs_: For each member that stands on networks, their epochs, network by network.
         cross_fit_seconds_: Time from the first of them to the last.
@@ -185,13 +187,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 name: average_scorers([fit.scorer for fit in fits]) for name, fits in fitted.fitted.items()
             }
         with threadpool_limits(1):
-            if once:
-                temperature = self._average(encoded)
-            else:
-                self._stack(encoded, together)
-                self.meta_, temperature = self._fit_meta(
-                    self.store_.log_proba(), encoded, self.folds_, together
-                )
+            temperature = self._average(encoded) if once else self._stack(encoded, together)
+            self.notes_ += [("meta-learner", note) for note in self.meta_.notes_]
         learners = tuple(CommitteeMember(m.name, m.features, scorers[m.name]) for m in whole)
         self.committee_ = Committee(learners, self.meta_.combination_, temperature)
         return self
@@ -216,7 +213,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             for features, same in by_features.items()
         ]
         used = [blocks[name] for name in dict.fromkeys(name for features in by_features for name in features)]
-        with single_thread:
+        with single_thread, short_turns():
             results = list(unordered(calls, n_jobs=self.n_jobs, shared=[*rows, *used], threads=True))
         results += [
             fit_network_fold(
@@ -239,22 +236,32 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             if not isinstance(result, FittedFold):
                 raise FitError(f"member {result.member!r} failed on all rows: {result.reason}")
             scorers[result.member] = result.scorer
+            self.notes_ += [(result.member, f"on all rows: {note}") for note in result.notes]
         return scorers
 
-    def _stack(self, y: NDArray[np.intp], groups: NDArray[np.intp]) -> None:
-        """Score the whole: for each fold the combination is chosen, fitted and calibrated without it."""
+    def _stack(self, y: NDArray[np.intp], groups: NDArray[np.intp]) -> float:
+        """Score the whole, each fold by a combination and a temperature of the others; learn both from all rows.
+
+        Returns:
+            The temperature that was learned from all rows.
+        """
         members = self.store_.log_proba()
+        candidates = Candidates(members, y, self.folds_, self.greedy_iterations)
         oof = np.full((len(y), len(self.classes_)), np.nan)
         numbers = np.unique(self.folds_)
         self.fold_temperatures_ = {}
         for fold in numbers:
             rest, held_out = self.folds_ != fold, self.folds_ == fold
-            # Of two folds only one is left: it is split again, by row groups, to choose and to calibrate.
-            inner = self.folds_[rest] if len(numbers) > 2 else _halves(groups[rest])
-            meta, temperature = self._fit_meta(members[rest], y[rest], inner, groups[rest])
+            others = candidates.without(int(fold))
+            if len(numbers) == 2:
+                # Only one is left: it is split again, by row groups, to choose and to calibrate.
+                others = Candidates(others.members, others.y, _halves(groups[rest]), self.greedy_iterations)
+            meta, temperature = self._fit_meta(others, groups[rest])
             self.fold_temperatures_[int(fold)] = temperature
             oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
         self.oof_proba_ = np.exp(oof)
+        self.meta_, temperature = self._fit_meta(candidates, groups)
+        return temperature
 
     def _average(self, y: NDArray[np.intp]) -> float:
         """Score the plain mean of members on the rows held out, and return its temperature."""
@@ -265,11 +272,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.oof_proba_[self.answered_] = np.exp(self.meta_.cross_fitted_)
         return 1.0
 
-    def _fit_meta(
-        self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], groups: NDArray[np.intp]
-    ) -> tuple[MetaLearner, float]:
-        meta = MetaLearner(self.candidates, self.one_standard_error, self.greedy_iterations)
-        return fit_meta(meta, members, y, folds, groups, calibrate=self.calibrate)
+    def _fit_meta(self, candidates: Candidates, groups: NDArray[np.intp]) -> tuple[MetaLearner, float]:
+        meta = MetaLearner(self.candidates, self.one_standard_error)
+        return fit_meta(meta, candidates, groups, calibrate=self.calibrate)
 
     def predict_log_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
         """Calibrated log-probabilities, shape (n, n_classes)."""
@@ -292,21 +297,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
 
 def fit_meta(
-    meta: MetaLearner,
-    members: FloatMatrix,
-    y: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    *,
-    calibrate: bool = True,
+    meta: MetaLearner, candidates: Candidates, groups: NDArray[np.intp], *, calibrate: bool = True
 ) -> tuple[MetaLearner, float]:
     """Fit a combination and its temperature.
 
     Args:
         meta: Unfitted.
-        members: Out-of-fold log-probabilities, shape (n, n_members, n_classes).
-        y: Class positions, shape (n,).
-        folds: Fold of each row, shape (n,).
+        candidates: On n rows.
         groups: Row groups, shape (n,).
         calibrate: Learn a temperature; else it is 1.
 
@@ -314,10 +311,10 @@ def fit_meta(
         The fitted meta-learner and the temperature, which is learned from answers of combinations that never
         saw the row.
     """
-    meta.fit(members, y, folds, groups)
+    meta.fit(candidates, groups)
     if not calibrate:
         return meta, 1.0
-    return meta, TemperatureScaling().fit(meta.cross_fitted_, y).temperature_
+    return meta, TemperatureScaling().fit(meta.cross_fitted_, candidates.y).temperature_
 
 
 def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.ensemble.stacking import CANDIDATES
+from ensemble_minerals.ensemble.candidates import CANDIDATES
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network import PHOTOS, NetworkStrategy

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.ensemble.candidates import Candidates
 from ensemble_minerals.ensemble.committee import Blocks, CommitteeMember
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.stacking import MetaLearner
@@ -101,9 +102,7 @@ class OuterFold:
             places = [fitted.names.index(name) for name in asked]
             meta, temperature = fit_meta(
                 self._meta(arm),
-                fitted.out_of_fold[:, places],
-                y,
-                folds,
+                Candidates(fitted.out_of_fold[:, places], y, folds, self.plan.greedy_iterations),
                 groups,
                 calibrate=self.plan.calibrate and arm.name != "without_calibration",
             )
@@ -136,7 +135,7 @@ class OuterFold:
             candidates = (COMBINATIONS[arm.name],)
         elif arm.kind == "single" or arm.name == BUDGET:
             candidates = ("uniform",)
-        return MetaLearner(candidates, self.plan.one_standard_error, self.plan.greedy_iterations)
+        return MetaLearner(candidates, self.plan.one_standard_error)
 
     def _fit(self, members: Sequence[Member], folds: NDArray[np.intp]) -> _Answers:
         """Fit members as `fit` does, and ask them about the test rows."""

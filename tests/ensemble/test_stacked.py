@@ -7,10 +7,11 @@ from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import stacked as module
+from ensemble_minerals.ensemble.candidates import CANDIDATES, Candidates
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.ensemble.stacking import CANDIDATES, MetaLearner
+from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.members.flat import FlatClassifier
@@ -177,7 +178,9 @@ def test_the_score_of_the_whole_is_by_a_combination_and_a_temperature_of_the_oth
     members = fitted.store_.log_proba()
     for fold in range(3):
         rest = fitted.folds_ != fold
-        meta = MetaLearner().fit(members[rest], y[rest], fitted.folds_[rest], np.arange(120)[rest])
+        meta = MetaLearner().fit(
+            Candidates(members[rest], y[rest], fitted.folds_[rest]), np.arange(120)[rest]
+        )
         temperature = module.TemperatureScaling().fit(meta.cross_fitted_, y[rest]).temperature_
         expected = log_softmax(meta.log_proba(members[~rest]) / temperature, axis=1)
         np.testing.assert_allclose(fitted.oof_proba_[~rest], np.exp(expected), rtol=1e-9)
@@ -190,9 +193,9 @@ def test_two_folds_are_split_again_by_row_groups(monkeypatch):
     seen = []
 
     class Spy(MetaLearner):
-        def fit(self, members, y, folds, groups):
-            seen.append((folds, groups))
-            return super().fit(members, y, folds, groups)
+        def fit(self, candidates, groups):
+            seen.append((candidates.folds, groups))
+            return super().fit(candidates, groups)
 
     monkeypatch.setattr(module, "MetaLearner", Spy)
     ensemble = StackedEnsemble(MEMBERS[:2]).fit(blocks, y, groups=groups, folds=folds)

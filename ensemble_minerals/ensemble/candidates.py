@@ -1,0 +1,153 @@
+"""Candidates for combining the members, fitted to rows outside of some folds; each fit is made once.
+
+From simple to complex: the best single member; the uniform mean; greedy selection with replacement (Caruana et al.
+2004, ICML, "Ensemble selection from libraries of models"); a weighted product of the members (a logarithmic opinion
+pool; Hinton 2002, Neural Computation 14); L2 multinomial logistic regression over all log-probabilities (Wolpert
+1992, Neural Networks 5, "Stacked generalization").
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+
+from ensemble_minerals.ensemble.combination import Combination, centered
+from ensemble_minerals.members.logistic_solver import LogisticProblem, Solution, solve_logistic
+from ensemble_minerals.members.scorer import log_normalize
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+CANDIDATES = ("best_single", "uniform", "greedy", "log_pool", "logistic")
+"""Names of the candidates, from simple to complex."""
+
+PENALTIES = (0.001, 0.01, 0.1)
+"""Inverse penalties of the logistic candidate, from strong to weak."""
+
+
+class Candidate(NamedTuple):
+    """A fitted candidate.
+
+    Attributes:
+        combination: What it combines by.
+        is_close: Whether it was solved to within its tolerance.
+    """
+
+    combination: Combination
+    is_close: bool = True
+
+
+class Candidates:
+    """Candidates on all rows, or on those outside of some folds.
+
+    Nested cross-fitting leaves out the same folds in either order, and candidates of the same rows are the same:
+    all that stem from one share what they have fitted.
+
+    Args:
+        members: Out-of-fold log-probabilities, shape (n, n_members, n_classes).
+        y: Class positions, shape (n,).
+        folds: Fold of each row, shape (n,).
+        greedy_iterations: Draws of greedy selection.
+
+    Attributes:
+        members: Those of the rows that are not left out; `y` and `folds` likewise.
+    """
+
+    def __init__(
+        self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp], greedy_iterations: int = 50
+    ) -> None:
+        self.members, self.y, self.folds = members, y, folds
+        self.greedy_iterations = greedy_iterations
+        self._left_out: frozenset[int] = frozenset()
+        self._fitted: dict[tuple[str, frozenset[int]], list[Candidate]] = {}
+
+    def without(self, fold: int) -> Candidates:
+        """The same on the rows outside of a fold, too."""
+        rest = self.folds != fold
+        inner = Candidates(self.members[rest], self.y[rest], self.folds[rest], self.greedy_iterations)
+        inner._left_out, inner._fitted = self._left_out | {fold}, self._fitted
+        return inner
+
+    def fit(self, name: str) -> list[Candidate]:
+        """The candidate of that name; of the logistic one that of each of `PENALTIES`."""
+        key = name, self._left_out
+        if key not in self._fitted:
+            self._fitted[key] = self._fit(name)
+        return self._fitted[key]
+
+    def _fit(self, name: str) -> list[Candidate]:
+        members, y = self.members, self.y
+        n_members, n_classes = members.shape[1:]
+        if name == "logistic":
+            return [_linear(solution) for solution in _regularization_path(centered(members), y, n_classes)]
+        if name == "log_pool":
+            return [Candidate(Combination("product", _pool_weights(members, y), np.zeros(n_classes)))]
+        if name == "greedy":
+            weight = _select_greedily(members, y, self.greedy_iterations)
+        elif name == "best_single":
+            weight = np.eye(n_members)[int(members[np.arange(len(y)), :, y].mean(axis=0).argmax())]
+        else:
+            weight = np.full(n_members, 1.0 / n_members)
+        return [Candidate(Combination("mean", weight, np.zeros(n_classes)))]
+
+
+def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) -> list[Solution]:
+    """A logistic regression for each penalty, from strong to weak, each begun at the solution of the one before."""
+    path: list[Solution] = []
+    for penalty in PENALTIES:
+        problem = LogisticProblem(y, np.ones(len(y)), n_classes, penalty)
+        path += solve_logistic(X, [problem], start=path[-1:] or None)
+    return path
+
+
+def _linear(solution: Solution) -> Candidate:
+    weight, bias, is_close = solution
+    if len(bias) == 1:  # two classes
+        weight, bias = np.column_stack([np.zeros_like(weight), weight]), np.append(0.0, bias)
+    return Candidate(Combination("linear", weight, bias), is_close)
+
+
+def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int) -> FloatMatrix:
+    """Weights of greedy selection with replacement: each draw adds the member that lowers the log-loss most.
+
+    Of the draws the best prefix is kept.
+    """
+    true = np.exp(members[np.arange(len(y)), :, y])
+    counts = np.zeros(members.shape[1])
+    total = np.zeros(len(y))
+    best_loss, best_counts = np.inf, counts
+    for drawn in range(1, iterations + 1):
+        losses = -np.log((total[:, None] + true) / drawn).mean(axis=0)
+        choice = int(losses.argmin())
+        counts = counts + (np.arange(len(counts)) == choice)
+        total = total + true[:, choice]
+        if losses[choice] < best_loss - 1e-12:
+            best_loss, best_counts = float(losses[choice]), counts
+    weights: FloatMatrix = best_counts / best_counts.sum()
+    return weights
+
+
+def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1.0) -> FloatMatrix:
+    """Non-negative powers of the members, drawn to the uniform pool by a ridge of the weight of a few rows."""
+    n, n_members, n_classes = members.shape
+    rows = np.arange(n)
+    start = np.full(n_members, 1.0 / n_members)
+
+    # A row for each row and class, so that both sums are one product.
+    of_member = np.ascontiguousarray(members.transpose(0, 2, 1)).reshape(-1, n_members)
+    of_truth = members[rows, :, y].sum(axis=0)
+
+    def objective(weight: FloatMatrix) -> tuple[float, FloatMatrix]:
+        pooled = log_normalize((of_member @ weight).reshape(n, n_classes))
+        expected = np.exp(pooled).ravel() @ of_member
+        away = weight - start
+        loss = -float(pooled[rows, y].sum()) + 0.5 * strength * n_members * float(away @ away)
+        return loss, expected - of_truth + strength * n_members * away
+
+    result = scipy.optimize.minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_members
+    )
+    weights: FloatMatrix = result.x
+    return weights if weights.sum() > 0 else start
