@@ -18,7 +18,7 @@ from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.agreement import Precision
 from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
 from ensemble_minerals.features.explainable import view_places
-from ensemble_minerals.features.source import JSON, fingerprint_of
+from ensemble_minerals.features.source import JSON, EmbeddingSource, fingerprint_of
 from ensemble_minerals.features.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
@@ -31,7 +31,7 @@ FORMAT = 1
 """Raised when this code comes to compute other numbers from the same facts."""
 
 
-class BackboneSource:
+class BackboneSource(EmbeddingSource):
     """Features of a frozen network; see `FeatureSource`.
 
     Nothing is loaded before it is needed. Facts and shapes of a network that was used before come from the

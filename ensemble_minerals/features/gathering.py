@@ -18,7 +18,7 @@ from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.catalog import pool_views
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.mapped import allocate, release
-from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.source import EmbeddingSource, FeatureSource
 
 AT_ONCE = 4096
 """Photos whose views are held at once."""
@@ -106,13 +106,14 @@ def _room(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 def _embeddings(
     features: Mapping[str, NDArray[np.float32]], sources: Sequence[FeatureSource]
 ) -> NDArray[np.float32] | None:
-    """What confirms near-duplicates: the last layer of the first backbone, mirror views averaged."""
+    """What confirms near-duplicates: the first such source's of the whole photo and its mirror image, averaged.
+
+    A source that does not look at the whole photo is asked for what it sees first.
+    """
     for source in sources:
-        part = getattr(source, "embedding", None)
-        if part is not None:
-            views = getattr(source, "views", ())
-            whole = [v for v, view in enumerate(views) if view.removesuffix("_flip") == "squash"] or [0]
-            mean: NDArray[np.float32] = features[source.name][:, whole, part].mean(axis=1)
+        if isinstance(source, EmbeddingSource):
+            whole = [v for v, view in enumerate(source.views) if view.removesuffix("_flip") == "squash"]
+            mean: NDArray[np.float32] = features[source.name][:, whole or [0], source.embedding].mean(axis=1)
             return mean
     return None
 

@@ -65,6 +65,21 @@ class FeatureSource(Protocol):
         ...
 
 
+@runtime_checkable
+class EmbeddingSource(FeatureSource, Protocol):
+    """A source that also tells whether two photos are alike."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the views, in order."""
+        ...
+
+    @property
+    def embedding(self) -> slice:
+        """Columns that are compared when duplicates are sought."""
+        ...
+
+
 def fingerprint_of(facts: Mapping[str, JSON]) -> str:
     """Digest of the facts of a source: blake2b of their canonical JSON, 32 hexadecimal digits."""
     canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

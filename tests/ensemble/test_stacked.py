@@ -234,6 +234,18 @@ def test_refitting_predicts_with_one_model_of_all_rows_and_scores_the_same(fitte
         np.testing.assert_array_equal(learner.scorer.log_proba(rows), alone.scorer.log_proba(rows))
 
 
+def test_notes_of_models_of_all_rows_and_of_the_combination_are_kept(monkeypatch):
+    blocks, y = specimens()
+    few = Member("few", ("lite0",), FlatClassifier(sampler=OverSampler("smote", k_neighbors=60)))
+    monkeypatch.setattr(MetaLearner, "notes_", ("stopped short",), raising=False)
+    monkeypatch.setattr(
+        MetaLearner, "_take", lambda self, one: setattr(self, "combination_", one.combination)
+    )
+    notes = StackedEnsemble([few, MEMBERS[1]], n_splits=3, refit=True).fit(blocks, y).notes_
+    assert any(name == "few" and note.startswith("on all rows: all classes: class") for name, note in notes)
+    assert notes[-1] == ("meta-learner", "stopped short")
+
+
 class Failing(FlatClassifier):
     def plan(self, y, names, Z, groups):
         raise ValueError("no convergence")

@@ -9,6 +9,7 @@ from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.features import mapped
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.gathering import gather
+from ensemble_minerals.features.source import EmbeddingSource
 
 
 class Source:
@@ -17,7 +18,7 @@ class Source:
     name, n_views, n_features, side, facts, fingerprint = "net", 2, 3, 32, {}, "net"
 
 
-class Embedder(Source):
+class Embedder(Source, EmbeddingSource):
     """A source with an embedding in its last two columns."""
 
     views = ("detail", "squash")
