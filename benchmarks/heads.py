@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import photos
 import timing
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from imblearn.pipeline import make_pipeline
@@ -31,9 +32,6 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 from ensemble_minerals.config import MemberConfig, load_config
-from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import prepare
 from ensemble_minerals.processor import cores
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -77,17 +75,14 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config)
     with tempfile.TemporaryDirectory() as folder:
-        cache = options.cache or Path(folder)
-        prepared = prepare(
-            options.data, config, cache_dir=cache, n_threads=cores(), listener=Silent(), work=Path(folder)
-        )
+        prepared = photos.prepared(options.data, config, options.cache or Path(folder), Path(folder))
     blocks, folds = prepared.blocks, prepared.folds
     rest, aside = np.flatnonzero(folds != options.fold), np.flatnonzero(folds == options.fold)
     y = np.searchsorted(np.array(prepared.classes), prepared.labels)
     fitted: dict[str, Any] = {}
 
     def ours() -> None:
-        ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
+        ensemble = photos.ensemble(config, prepared)
         part = {name: matrix[rest] for name, matrix in blocks.items()}
         fitted["ours"] = ensemble.fit(part, prepared.labels[rest], prepared.groups[rest], folds[rest])
 

@@ -20,14 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import photos
 import timing
 
 from ensemble_minerals.config import load_config
-from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import prepare
-from ensemble_minerals.processor import cores
 
 
 def main() -> None:
@@ -48,20 +45,13 @@ def main() -> None:
     config = load_config(options.config)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        prepared = prepare(
-            options.data,
-            config,
-            cache_dir=options.cache or place / "cache",
-            n_threads=cores(),
-            listener=Silent(),
-            work=place,
-        )
+        prepared = photos.prepared(options.data, config, options.cache or place / "cache", place)
         blocks = dict(prepared.blocks)
         y = np.searchsorted(np.array(prepared.classes), prepared.labels)
         fitted: dict[str, Any] = {}
 
         def ours() -> None:
-            ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
+            ensemble = photos.ensemble(config, prepared)
             fitted["ours"] = ensemble.fit(blocks, prepared.labels, prepared.groups, prepared.folds)
 
         times = timing.alternate({"ours": ours}, options.runs)["ours"]

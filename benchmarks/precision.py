@@ -14,14 +14,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import photos
 import timing
 
 from ensemble_minerals.config import load_config
-from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import Prepared, prepare
-from ensemble_minerals.processor import cores
 
 
 def main() -> None:
@@ -31,24 +28,26 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="Settings of the fast path.")
     parser.add_argument("--cache", type=Path, default=None)
     options = parser.parse_args()
+    fast_config = load_config(options.config, options.set)
+    if fast_config.networks:
+        parser.error("PyTorch trains networks on either path; give a configuration without them")
+    exact_config = load_config(options.config, ["engine=torch", "precision=float32"])
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        cache = options.cache or place / "cache"
-        fast = _prepared(options.data, options.config, options.set, cache, place / "fast")
-        exact = _prepared(
-            options.data, options.config, ["engine=torch", "precision=float32"], cache, place / "exact"
-        )
+        cache, work = options.cache or Path(folder) / "cache", Path(folder)
+        fast = photos.prepared(options.data, fast_config, cache, work / "fast")
+        exact = photos.prepared(options.data, exact_config, cache, work / "exact")
+        # What near-duplicates are set aside may differ, too: the rows are those of the fast path.
+        y = np.searchsorted(np.array(fast.classes), fast.labels)
+        scores = {}
+        for name, prepared in (("fast", fast), ("exact", exact)):
+            ensemble = photos.ensemble(fast_config, fast)
+            ensemble.fit(prepared.blocks_of(fast.rows), fast.labels, fast.groups, fast.folds)
+            scores[name] = summary(y, ensemble.oof_proba_, fast.classes)
     engines = {
         name: f"{source.facts['engine']} {source.facts['precision']}"
         for name, source in fast.dataset.sources.items()
         if "engine" in source.facts
     }
-    y = np.searchsorted(np.array(fast.classes), fast.labels)
-    scores = {}
-    for name, prepared in (("fast", fast), ("exact", exact)):
-        ensemble = StackedEnsemble(fast.members, n_jobs=cores())
-        ensemble.fit(prepared.blocks, fast.labels, fast.groups, fast.folds)
-        scores[name] = summary(y, ensemble.oof_proba_, fast.classes)
     ratio = scores["fast"]["log_loss"] / scores["exact"]["log_loss"] - 1
     timing.table(
         f"fast path against torch in float32, {options.config}, the same folds",
@@ -64,14 +63,6 @@ def main() -> None:
             ),
         ],
     )
-
-
-def _prepared(data: Path, config: str, settings: list[str], cache: Path, work: Path) -> Prepared:
-    prepared = prepare(
-        data, load_config(config, settings), cache_dir=cache, n_threads=cores(), listener=Silent(), work=work
-    )
-    timing.note(f"features with {', '.join(settings) or 'what the program chooses'}: done")
-    return prepared
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from ensemble_minerals.listener import Listener, Silent
 from ensemble_minerals.members.network import NetworkStrategy
 from ensemble_minerals.places import check_place
 from ensemble_minerals.planning import Clock, decide, keep_plan
-from ensemble_minerals.preparation import Prepared, checkpoint_root, inputs_digest, prepare
+from ensemble_minerals.preparation import Prepared, build_ensemble, checkpoint_root, inputs_digest, prepare
 from ensemble_minerals.processor import count_jobs
 from ensemble_minerals.trained import SavedNetworks, save_networks
 
@@ -164,19 +164,13 @@ def _fit(
     for table in prepared.pictures:
         table.prepare(n_jobs, listener.stage("Shrinking photos"))
     fitting = time.perf_counter()
-    ensemble = StackedEnsemble(
+    ensemble = build_ensemble(
+        config,
         prepared.members,
-        candidates=config.meta.candidates,
-        one_standard_error=config.meta.one_standard_error,
-        greedy_iterations=config.meta.greedy_iterations,
-        calibrate=config.calibration.temperature,
-        refit=config.refit,
-        allow_failures=config.allow_failures,
         n_jobs=where.n_cores,
         checkpoint=checkpoint,
         progress=listener.stage("Fitting members"),
         deadline=clock.deadline,
-        random_state=config.seed,
     )
     ensemble.fit(prepared.blocks, labels, prepared.groups, prepared.folds)
     for member, note in ensemble.notes_:

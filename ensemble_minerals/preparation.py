@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +19,7 @@ from ensemble_minerals.config_problems import DESCRIPTOR
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.dataset import Dataset, Scan, load_dataset, split
 from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.features.network import picture_side
@@ -168,6 +169,32 @@ def build_members(
     return tuple(
         _build_member(config, member, tree, pictures or {}, number)
         for number, member in enumerate(config.expanded_members())
+    )
+
+
+def build_ensemble(
+    config: Config,
+    members: Sequence[Member],
+    *,
+    n_jobs: int,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    deadline: float | None = None,
+) -> StackedEnsemble:
+    """The ensemble that a configuration describes, unfitted; for what is not in it see `StackedEnsemble`."""
+    return StackedEnsemble(
+        members,
+        candidates=config.meta.candidates,
+        one_standard_error=config.meta.one_standard_error,
+        greedy_iterations=config.meta.greedy_iterations,
+        calibrate=config.calibration.temperature,
+        refit=config.refit,
+        allow_failures=config.allow_failures,
+        n_jobs=n_jobs,
+        checkpoint=checkpoint,
+        progress=progress,
+        deadline=deadline,
+        random_state=config.seed,
     )
 
 
