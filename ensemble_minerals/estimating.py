@@ -31,8 +31,8 @@ _TRIALS = (2, 2, 12)
 _SLOW = 0.25
 """Seconds a photo from which on the second round is enough."""
 
-_COMBINING = 5e-5
-"""Seconds of the meta-learner for each photo, member and fold."""
+_COMBINING = 1e-7
+"""Seconds of the meta-learner for each photo, member, pair of classes and pair of folds."""
 
 _SHARES = 1.5
 """Fits of a fold's training rows that the learning curve takes for each fold: a quarter, half, three quarters."""
@@ -91,7 +91,8 @@ def measure_costs(
     quick = [members[str(m.name)] for m in config.expanded_members() if m.network is None]
     # Drawn here, whatever computes the rest.
     curve = _SHARES * float(np.mean(quick)) * cluster.n_cores / processor.cores() if quick else 0.0
-    combining = _COMBINING * len(rows) * len(members) * config.folds.n_splits
+    n_classes = len(set(manifest.label[rows].tolist()))
+    combining = _COMBINING * len(rows) * len(members) * (n_classes * config.folds.n_splits) ** 2
     return Costs(len(ids), times, members, curve, seconds.get("", 0.0) * len(lacking) + combining)
 
 
@@ -151,13 +152,13 @@ def _member_seconds(
     manifest = scan.manifest
     labels = manifest.label[manifest.usable].tolist()
     share = 1 - config.folds.holdout if config.folds.n_splits == 1 else 1 - 1 / config.folds.n_splits
-    shape = _Shape(
+    shape = FoldShape(
         n_rows=round(share * len(labels)),
         n_held_out=round((1 - share) * len(labels)),
         n_classes=max(2, len(set(labels))),
         largest=share * max(Counter(labels).values(), default=0),
     )
-    rate = _rate()
+    rate = multiplication_rate()
     columns = {
         name: source.n_features * (source.n_views if pooling_of(config, name) == "concat" else 1)
         for name, source in sources.items()
@@ -190,7 +191,7 @@ def _network_seconds(config: Config, name: str, n_classes: int) -> tuple[float, 
 
 
 @dataclass(frozen=True)
-class _Shape:
+class FoldShape:
     """A fold in numbers.
 
     Attributes:
@@ -212,16 +213,18 @@ class _Shape:
         return 0.0 if small > _MAX_RANK else 3 * small**2 * large + 10 * small**3
 
     def head(self, member: MemberConfig, width: int) -> float:
-        """Operations of a head on it, calibrated on random features of 100 to 1,500 rows and 3 or 7 classes."""
+        """Operations of a head on it, calibrated by `benchmarks/estimates.py`."""
         n, rank = float(self.n_rows), float(min(self.n_rows, width))
         if min(n, width) > _MAX_RANK:
             rank = float(width)
-        n = self._drawn(member) if member.sampler.kind != "none" else n
         if member.head.kind == "mlp":
+            n = self._drawn(member) if member.sampler.kind != "none" else n
             one = 6 * n * rank * sum(member.head.hidden) * member.head.max_epochs
             return one * (2 if member.strategy == "flat" else 4)
-        neighbors = 6 if member.sampler.kind not in ("none", "random") else 1
-        return 4 * n * rank * self.n_classes * _ITERATIONS * neighbors
+        one = 4 * n * rank * self.n_classes * _ITERATIONS
+        if member.sampler.kind not in ("none", "random"):  # copies of a row are a weight on it
+            return 2 * one * self._drawn(member) / n
+        return one if member.strategy == "flat" else 1.4 * one
 
     def training(self, member: MemberConfig, each: float, forward: float, config: Config) -> float:
         """Seconds of a member's networks in one fold, on one core or one GPU."""
@@ -243,11 +246,11 @@ class _Shape:
 _MAX_RANK = 2048
 """Rank from which on row spaces keep the columns, see `RowSpace`."""
 
-_ITERATIONS = 250
-"""Passes over the rows until logistic regression is solved, all told."""
+_ITERATIONS = 300
+"""Passes over the rows, all told, until a flat logistic regression is solved."""
 
 
-def _rate() -> float:
+def multiplication_rate() -> float:
     """Floating point operations a second of one core, in double precision, beside all else that runs now."""
     side, rounds = 384, 10
     factor = np.random.default_rng(0).random((side, side))

@@ -105,7 +105,7 @@ def test_sources_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(seen
 
 
 def test_a_cluster_shares_the_work(seen, monkeypatch):
-    monkeypatch.setattr(estimating, "_rate", lambda: 1e9)
+    monkeypatch.setattr(estimating, "multiplication_rate", lambda: 1e9)
     config = configured(
         members=[
             {"features": ["descriptor"], "strategy": "flat"},
@@ -120,6 +120,19 @@ def test_a_cluster_shares_the_work(seen, monkeypatch):
     assert alone.members["descriptor-one_vs_rest-mlp"] > alone.members["descriptor-flat"]
     assert alone.members["descriptor-hierarchical"] > alone.members["descriptor-flat"]
     assert together.learning_curve == pytest.approx(alone.learning_curve)  # it is drawn here
+
+
+def test_copies_of_a_row_cost_nothing_and_made_rows_do():
+    shape = estimating.FoldShape(n_rows=100, n_held_out=25, n_classes=4, largest=70.0)
+
+    def seconds(sampler):
+        config = configured(
+            members=[{"features": ["descriptor"], "strategy": "one_vs_rest", "sampler": sampler}]
+        )
+        return shape.head(config.members[0], 50)
+
+    assert seconds("random") == seconds("none")
+    assert seconds("smote") > 2 * seconds("random")
 
 
 def test_networks_cost_what_their_phases_and_folds_do(seen):

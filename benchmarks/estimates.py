@@ -1,0 +1,94 @@
+"""What a fit says beforehand that members take, against what they take: one fold, one core, rows drawn by code.
+
+The estimate is made of operations and of the rate at which the machine multiplies matrices; `estimating.py` holds
+the constants that this calibrates. Hierarchical members have a group for every two classes.
+
+    python benchmarks/estimates.py [--runs 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import timing
+from numpy.typing import NDArray
+
+from ensemble_minerals.clusters import single_thread
+from ensemble_minerals.config import MemberConfig
+from ensemble_minerals.ensemble.fold import fit_fold
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.estimating import FoldShape, multiplication_rate
+from ensemble_minerals.members.build import build_strategy
+
+SHAPES = (
+    (300, 400, 7),
+    (750, 1400, 7),
+    (750, 4100, 7),
+    (750, 4100, 3),
+    (750, 1400, 20),
+    (2000, 600, 7),
+    (6000, 600, 7),
+)
+"""Rows, columns and classes."""
+
+MEMBERS: tuple[dict[str, Any], ...] = (
+    {"strategy": "flat", "head": {"kind": "logistic", "C": 300.0}},
+    {"strategy": "one_vs_rest", "head": {"kind": "logistic", "C": 50.0}, "sampler": "random"},
+    {"strategy": "hierarchical", "head": {"kind": "logistic", "C": 100.0}, "sampler": "smote"},
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    configs = [
+        MemberConfig.model_validate({"name": member["strategy"], "features": ["drawn"], **member})
+        for member in MEMBERS
+    ]
+    rows = []
+    for n_rows, n_columns, n_classes in SHAPES:
+        X, y = draw(n_rows, n_columns, n_classes)
+        names = np.array([f"class {number}" for number in range(n_classes)])
+        tree = {f"group {n}": names[n : n + 2].tolist() for n in range(0, n_classes - 1, 2)}
+        members = [Member(str(c.name), ("drawn",), build_strategy(c, tree, 0)) for c in configs]
+        numbers = np.arange(n_rows)
+        folds = numbers % 5
+        learned = y[folds != 0]
+        shape = FoldShape(
+            len(learned), n_rows - len(learned), n_classes, max(Counter(learned.tolist()).values())
+        )
+        operations = shape.space(n_columns) + sum(shape.head(config, n_columns) for config in configs)
+        estimates, taken = [], []
+        for _ in range(options.runs):
+            estimates.append(operations / multiplication_rate())
+            with single_thread:
+                taken.append(timing.seconds(lambda: fit_fold(members, [X], y, numbers, folds, 0, names)))  # noqa: B023
+        timing.note(f"{n_rows} rows: {taken[-1]:.2f} s")
+        shares = [estimate / seconds for estimate, seconds in zip(estimates, taken, strict=True)]
+        rows.append(
+            (
+                f"{n_rows} rows, {n_columns} columns, {n_classes} classes",
+                f"{statistics.median(shares):.1f} ({timing.spread(estimates)} for {timing.spread(taken)})",
+            )
+        )
+    timing.table("estimate of a fold over what it took", rows)
+
+
+def draw(n_rows: int, n_columns: int, n_classes: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Rows of classes that overlap, the first thrice as frequent as the last, in 60 dimensions and noise."""
+    rng = np.random.default_rng(0)
+    share = np.linspace(3, 1, n_classes)
+    y = rng.choice(n_classes, n_rows, p=share / share.sum())
+    y[: 6 * n_classes] = np.repeat(np.arange(n_classes), 6)
+    latent = 0.55 * rng.normal(size=(n_classes, 60))[y] + rng.normal(size=(n_rows, 60))
+    X = latent @ rng.normal(size=(60, n_columns)) / 8 + 0.6 * rng.normal(size=(n_rows, n_columns))
+    return X.astype(np.float32), y
+
+
+if __name__ == "__main__":
+    main()
