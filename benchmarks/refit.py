@@ -1,6 +1,7 @@
 """A fit, and fitting again: with nothing changed, and with ten photos added, each in a process of its own.
 
-Cold fits of all photos, each also against the pass of the backbones in it; warm ones after the last; and, from a
+Cold fits of all photos, each also against its stage of features (the backbones' preparation and passes, the
+descriptor, the store); warm ones after the last; and, from a
 second cache that has seen all photos but ten, fits of all. Seconds are those of the whole process, imports included.
 
     python benchmarks/refit.py DATA [--config default] [--runs 5] [--cold-runs 1] [--added 10]
