@@ -1,7 +1,7 @@
 """What a fit says beforehand that members take, against what they take: one fold, one core, rows drawn by code.
 
 The estimate is made of operations and of the rate at which the machine multiplies matrices; `estimating.py` holds
-the constants that this calibrates. Hierarchical members have a group for every two classes.
+the constants of logistic members, which this calibrates. Hierarchical ones have a group for every two classes.
 
     python benchmarks/estimates.py [--runs 5]
 """
@@ -9,8 +9,6 @@ the constants that this calibrates. Hierarchical members have a group for every 
 from __future__ import annotations
 
 import argparse
-import statistics
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.clusters import single_thread
 from ensemble_minerals.config import MemberConfig
 from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.ensemble.tasks import Member, MemberFailure
 from ensemble_minerals.estimating import FoldShape, multiplication_rate
 from ensemble_minerals.members.build import build_strategy
 
@@ -59,24 +57,25 @@ def main() -> None:
         numbers = np.arange(n_rows)
         folds = numbers % 5
         learned = y[folds != 0]
-        shape = FoldShape(
-            len(learned), n_rows - len(learned), n_classes, max(Counter(learned.tolist()).values())
-        )
-        operations = shape.space(n_columns) + sum(shape.head(config, n_columns) for config in configs)
-        estimates, taken = [], []
+        shape = FoldShape(len(learned), n_rows - len(learned), n_classes, float(np.bincount(learned).max()))
+        space = shape.space(n_columns) / len(members)
+        shares: dict[str, list[float]] = {member.name: [] for member in members}
         for _ in range(options.runs):
-            estimates.append(operations / multiplication_rate())
+            rate = multiplication_rate()
             with single_thread:
-                taken.append(timing.seconds(lambda: fit_fold(members, [X], y, numbers, folds, 0, names)))  # noqa: B023
-        timing.note(f"{n_rows} rows: {taken[-1]:.2f} s")
-        shares = [estimate / seconds for estimate, seconds in zip(estimates, taken, strict=True)]
+                fitted = fit_fold(members, [X], y, numbers, folds, 0, names)
+            for config, member, found in zip(configs, members, fitted, strict=True):
+                if isinstance(found, MemberFailure):
+                    raise SystemExit(found.reason)
+                shares[member.name].append((space + shape.head(config, n_columns)) / rate / found.seconds)
+        timing.note(f"{n_rows} rows, {n_columns} columns: done")
         rows.append(
             (
                 f"{n_rows} rows, {n_columns} columns, {n_classes} classes",
-                f"{statistics.median(shares):.1f} ({timing.spread(estimates)} for {timing.spread(taken)})",
+                ", ".join(f"{name} {timing.spread(found, 1, '')}" for name, found in shares.items()),
             )
         )
-    timing.table("estimate of a fold over what it took", rows)
+    timing.table("estimates of members over what they took", rows)
 
 
 def draw(n_rows: int, n_columns: int, n_classes: int) -> tuple[NDArray[np.float32], NDArray[np.intp]]:

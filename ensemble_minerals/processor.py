@@ -57,16 +57,19 @@ def short_turns() -> AbstractContextManager[None]:
 class ProcessSetting(Generic[_T]):
     """Something of the whole process, or partly of its threads, that is set for a while.
 
-    Threads may hold it at once, in any order: each that lets go writes what it held around that, or what stood
-    before the first of them came.
+    Threads may hold it at once, in any order. One that lets go writes what it held around that; else what stood
+    before the first of them came, when it is the last, or where each thread has its own.
 
     Args:
         read: What stands now.
         write: Sets another value.
+        of_threads: Whether what one thread sets may differ from what another sees.
     """
 
-    def __init__(self, read: Callable[[], _T], write: Callable[[_T], object]) -> None:
-        self._read, self._write = read, write
+    def __init__(
+        self, read: Callable[[], _T], write: Callable[[_T], object], *, of_threads: bool = False
+    ) -> None:
+        self._read, self._write, self._of_threads = read, write, of_threads
         self._lock, self._n_held = Lock(), 0
         self._thread = local()
 
@@ -79,8 +82,8 @@ class ProcessSetting(Generic[_T]):
             before = self._read()
             if not self._n_held:
                 self._before = before
-            self._n_held += 1
             self._write(value)
+            self._n_held += 1
         around.append(value)
         try:
             yield
@@ -88,7 +91,10 @@ class ProcessSetting(Generic[_T]):
             around.pop()
             with self._lock:
                 self._n_held -= 1
-                self._write(around[-1] if around else self._before)
+                if around:
+                    self._write(around[-1])
+                elif self._of_threads or not self._n_held:
+                    self._write(self._before)
 
 
 _interval = ProcessSetting(sys.getswitchinterval, sys.setswitchinterval)

@@ -49,11 +49,13 @@ def test_bfloat16_needs_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_turns_are_short_for_a_while_though_threads_overlap() -> None:
     before = sys.getswitchinterval()
     second_in, first_out = threading.Event(), threading.Event()
+    seen: list[float] = []
 
     def outlasting() -> None:
         with processor.short_turns():
             second_in.set()
             first_out.wait(30)
+            seen.append(sys.getswitchinterval())
 
     other = threading.Thread(target=outlasting)
     with processor.short_turns():
@@ -62,4 +64,22 @@ def test_turns_are_short_for_a_while_though_threads_overlap() -> None:
         second_in.wait(30)
     first_out.set()
     other.join()
+    assert seen[0] < before
     assert sys.getswitchinterval() == before
+
+
+def test_a_value_that_is_refused_leaves_no_trace() -> None:
+    values = [1]
+
+    def write(value: int) -> None:
+        if value < 0:
+            raise ValueError
+        values.append(value)
+
+    setting = processor.ProcessSetting(lambda: values[-1], write)
+    with pytest.raises(ValueError), setting.held(-1):  # noqa: PT011
+        pass
+    values.append(5)
+    with setting.held(2), setting.held(3):
+        assert values[-1] == 3
+    assert values[-2:] == [2, 5]

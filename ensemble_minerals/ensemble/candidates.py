@@ -39,8 +39,8 @@ class Candidate(NamedTuple):
     is_close: bool = True
 
 
-class Candidates:
-    """Candidates on all rows, or on those outside of some folds.
+class CandidateFits:
+    """Candidates fitted to all rows, or to those outside of some folds.
 
     Nested cross-fitting leaves out the same folds in either order, and candidates of the same rows are the same:
     all that stem from one share what they have fitted.
@@ -63,15 +63,19 @@ class Candidates:
         self._left_out: frozenset[int] = frozenset()
         self._fitted: dict[tuple[str, frozenset[int]], list[Candidate]] = {}
 
-    def without(self, fold: int) -> Candidates:
+    def without(self, fold: int) -> CandidateFits:
         """The same on the rows outside of a fold, too."""
         rest = self.folds != fold
-        inner = Candidates(self.members[rest], self.y[rest], self.folds[rest], self.greedy_iterations)
+        inner = CandidateFits(self.members[rest], self.y[rest], self.folds[rest], self.greedy_iterations)
         inner._left_out, inner._fitted = self._left_out | {fold}, self._fitted
         return inner
 
     def fit(self, name: str) -> list[Candidate]:
-        """The candidate of that name; of the logistic one that of each of `PENALTIES`."""
+        """The candidate of that name; of the logistic one that of each of `PENALTIES`.
+
+        Raises:
+            ValueError: If it is none of `CANDIDATES`.
+        """
         key = name, self._left_out
         if key not in self._fitted:
             self._fitted[key] = self._fit(name)
@@ -88,8 +92,10 @@ class Candidates:
             weight = _select_greedily(members, y, self.greedy_iterations)
         elif name == "best_single":
             weight = np.eye(n_members)[int(members[np.arange(len(y)), :, y].mean(axis=0).argmax())]
-        else:
+        elif name == "uniform":
             weight = np.full(n_members, 1.0 / n_members)
+        else:
+            raise ValueError(f"{name!r} is no candidate; choose from {', '.join(CANDIDATES)}")
         return [Candidate(Combination("mean", weight, np.zeros(n_classes)))]
 
 

@@ -1,4 +1,4 @@
-"""One fold of members that share their features: one row space, one solve of all their logistic regressions."""
+"""One fold of members that share their features: one row space, one solve of what they regress on its rows."""
 
 from __future__ import annotations
 
@@ -41,9 +41,21 @@ def fit_fold(
 ) -> list[FittedFold | MemberFailure]:
     """Fit members that share their features on the rows outside `fold`, and predict the rows in it.
 
-    Logistic regressions on the rows as they are go in one solve: beside which others a member is fitted changes its
-    answers by rounding alone. A `fold` that no row has trains on all rows and predicts none.
-    `rows` are the positions in the matrices of what the other arrays tell of; by default they are of all their rows.
+    Logistic regressions on the rows as they are, with the same limits, go in one solve: beside which others a member
+    is fitted changes its answers by less than the solver's tolerance.
+
+    Args:
+        members: All on the same features.
+        matrices: Those, each of shape (n_all, n_features).
+        y: Class positions, shape (n,).
+        groups: Row groups, shape (n,).
+        folds: Fold of each row, shape (n,).
+        fold: Which to hold out; one that no row has trains on all rows and predicts none.
+        classes: Labels of the positions.
+        rows: Positions in the matrices of what the other arrays tell of, shape (n,); all of them if None.
+
+    Returns:
+        For each member what it was fitted to, or why it failed, in their order.
     """
     training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     positions = np.arange(len(y)) if rows is None else rows
@@ -60,7 +72,12 @@ def fit_fold(
     for course in courses:
         with course.under_watch():
             course.begin(space, Z, y[training], groups[training], classes)
-    _solve(Z, [course for course in courses if course.failure is None])
+    alike: dict[tuple[float, int], list[_Course]] = {}
+    for course in courses:
+        if course.failure is None and course.begun.problems:
+            alike.setdefault((course.begun.tol, course.begun.max_iter), []).append(course)
+    for same in alike.values():
+        _solve(Z, same)
     asked = Rows(matrices, positions[held_out])
     for course in courses:
         with course.under_watch():
@@ -97,7 +114,11 @@ class _Course:
         if self.failure is not None:
             return
         self.scorer = FoldScorer.average([self.strategy.finish_reduced(self.begun, self.solutions).scorer_])
-        proba = np.exp(np.concatenate([self.scorer.log_proba(X).astype(np.float64) for X in asked.parts()]))
+        with np.errstate(invalid="ignore"):  # told below
+            log_proba = [self.scorer.log_proba(X).astype(np.float64) for X in asked.parts()]
+        proba = np.exp(np.concatenate(log_proba))
+        if not np.isfinite(proba).all():
+            raise ValueError("held-out rows get no probabilities: features have NaN or infinity")
         self.proba = proba / proba.sum(axis=1, keepdims=True)
 
     def outcome(self) -> FittedFold | MemberFailure:
@@ -107,17 +128,16 @@ class _Course:
 
 
 def _solve(Z: FloatMatrix, courses: Sequence[_Course]) -> None:
-    """Solve what the members have left to be solved together, at the cost of each by its columns."""
+    """Solve together what members with the same limits have left to be solved; each pays by its columns."""
     columns = [sum(problem.n_columns for problem in course.begun.problems) for course in courses]
     started = time.perf_counter()
     try:
         solved = solve_together(Z, [course.begun for course in courses])
     except MEMBER_ERRORS as error:
         for course in courses:
-            if course.begun.problems:
-                course.failure = _failure(course.member, course.fold, error)
+            course.failure = _failure(course.member, course.fold, error)
         return
-    each = (time.perf_counter() - started) / max(sum(columns), 1)
+    each = (time.perf_counter() - started) / sum(columns)
     for course, solutions, count in zip(courses, solved, columns, strict=True):
         course.solutions = solutions
         course.seconds += each * count

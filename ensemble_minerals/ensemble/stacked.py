@@ -20,7 +20,7 @@ from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.data.folds import assign_folds, check_no_straddling, is_holdout
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.candidates import CANDIDATES, Candidates
+from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
 from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_task
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
@@ -246,21 +246,23 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             The temperature that was learned from all rows.
         """
         members = self.store_.log_proba()
-        candidates = Candidates(members, y, self.folds_, self.greedy_iterations)
+        fits = CandidateFits(members, y, self.folds_, self.greedy_iterations)
         oof = np.full((len(y), len(self.classes_)), np.nan)
         numbers = np.unique(self.folds_)
         self.fold_temperatures_ = {}
         for fold in numbers:
             rest, held_out = self.folds_ != fold, self.folds_ == fold
-            others = candidates.without(int(fold))
+            others = fits.without(int(fold))
             if len(numbers) == 2:
                 # Only one is left: it is split again, by row groups, to choose and to calibrate.
-                others = Candidates(others.members, others.y, _halves(groups[rest]), self.greedy_iterations)
+                others = CandidateFits(
+                    others.members, others.y, _halves(groups[rest]), self.greedy_iterations
+                )
             meta, temperature = self._fit_meta(others, groups[rest])
             self.fold_temperatures_[int(fold)] = temperature
             oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
         self.oof_proba_ = np.exp(oof)
-        self.meta_, temperature = self._fit_meta(candidates, groups)
+        self.meta_, temperature = self._fit_meta(fits, groups)
         return temperature
 
     def _average(self, y: NDArray[np.intp]) -> float:
@@ -272,9 +274,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.oof_proba_[self.answered_] = np.exp(self.meta_.cross_fitted_)
         return 1.0
 
-    def _fit_meta(self, candidates: Candidates, groups: NDArray[np.intp]) -> tuple[MetaLearner, float]:
+    def _fit_meta(self, fits: CandidateFits, groups: NDArray[np.intp]) -> tuple[MetaLearner, float]:
         meta = MetaLearner(self.candidates, self.one_standard_error)
-        return fit_meta(meta, candidates, groups, calibrate=self.calibrate)
+        return fit_meta(meta, fits, groups, calibrate=self.calibrate)
 
     def predict_log_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
         """Calibrated log-probabilities, shape (n, n_classes)."""
@@ -297,13 +299,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
 
 def fit_meta(
-    meta: MetaLearner, candidates: Candidates, groups: NDArray[np.intp], *, calibrate: bool = True
+    meta: MetaLearner, fits: CandidateFits, groups: NDArray[np.intp], *, calibrate: bool = True
 ) -> tuple[MetaLearner, float]:
     """Fit a combination and its temperature.
 
     Args:
         meta: Unfitted.
-        candidates: On n rows.
+        fits: Candidates on n rows.
         groups: Row groups, shape (n,).
         calibrate: Learn a temperature; else it is 1.
 
@@ -311,10 +313,10 @@ def fit_meta(
         The fitted meta-learner and the temperature, which is learned from answers of combinations that never
         saw the row.
     """
-    meta.fit(candidates, groups)
+    meta.fit(fits, groups)
     if not calibrate:
         return meta, 1.0
-    return meta, TemperatureScaling().fit(meta.cross_fitted_, candidates.y).temperature_
+    return meta, TemperatureScaling().fit(meta.cross_fitted_, fits.y).temperature_
 
 
 def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, Candidate, Candidates
+from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, Candidate, CandidateFits
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -39,23 +39,26 @@ class MetaLearner:
         self.candidates = candidates
         self.one_standard_error = one_standard_error
 
-    def fit(self, candidates: Candidates, groups: NDArray[np.intp]) -> MetaLearner:
-        """Choose by cross-fitting over the candidates' folds, of which there are two at least.
+    def fit(self, fits: CandidateFits, groups: NDArray[np.intp]) -> MetaLearner:
+        """Choose by cross-fitting over the folds of the fits, of which there are two at least.
 
         Args:
-            candidates: On n rows; what has been fitted of them already is not fitted again.
+            fits: Candidates on n rows; what has been fitted of them already is not fitted again.
             groups: Row groups, shape (n,): the standard error counts groups, not rows.
+
+        Raises:
+            ValueError: If a candidate is not known, or none is given.
         """
         unknown = [name for name in self.candidates if name not in CANDIDATES]
         if unknown or not self.candidates:
             raise ValueError(f"candidates={list(self.candidates)}: choose from {', '.join(CANDIDATES)}")
-        y = candidates.y
+        y = fits.y
         rows = np.arange(len(y))
         names = [name for name in CANDIDATES if name in self.candidates]
         answers: dict[str, FloatMatrix] = {}
         places: dict[str, int] = {}
         for name in names:
-            tried = _cross_fit(name, candidates)
+            tried = _cross_fit(name, fits)
             places[name] = int(np.argmin([-answer[rows, y].mean() for answer in tried]))
             answers[name] = tried[places[name]]
         if "logistic" in places:
@@ -71,7 +74,7 @@ class MetaLearner:
                     self.chosen_ = name
                     break
         self.cross_fitted_ = answers[self.chosen_]
-        self._take(candidates.fit(self.chosen_)[places[self.chosen_]])
+        self._take(fits.fit(self.chosen_)[places[self.chosen_]])
         return self
 
     def _take(self, candidate: Candidate) -> None:
@@ -86,7 +89,7 @@ class MetaLearner:
             y: Class positions, shape (n,).
         """
         self.chosen_ = "uniform"
-        self._take(*Candidates(members, y, np.zeros(len(y), np.intp)).fit(self.chosen_))
+        self._take(*CandidateFits(members, y, np.zeros(len(y), np.intp)).fit(self.chosen_))
         self.cross_fitted_ = self.log_proba(members)
         self.scores_ = {self.chosen_: _scores(self.cross_fitted_, y)}
         return self
@@ -96,13 +99,13 @@ class MetaLearner:
         return self.combination_.log_proba(members)
 
 
-def _cross_fit(name: str, candidates: Candidates) -> list[FloatMatrix]:
-    """Log-probabilities, (n, n_classes), of what `Candidates.fit` gives when fitted without the row's fold."""
-    members, folds = candidates.members, candidates.folds
+def _cross_fit(name: str, fits: CandidateFits) -> list[FloatMatrix]:
+    """Log-probabilities, (n, n_classes), of what `CandidateFits.fit` gives when fitted without the row's fold."""
+    members, folds = fits.members, fits.folds
     answers: list[FloatMatrix] = []
     for fold in np.unique(folds).tolist():
         held_out = folds == fold
-        fitted = candidates.without(fold).fit(name)
+        fitted = fits.without(fold).fit(name)
         answers = answers or [np.full((len(folds), members.shape[2]), np.nan) for _ in fitted]
         for answer, (combination, _) in zip(answers, fitted, strict=True):
             answer[held_out] = combination.log_proba(members[held_out])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.candidates import Candidates
+from ensemble_minerals.ensemble.candidates import CandidateFits
 from ensemble_minerals.ensemble.committee import Blocks, CommitteeMember
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.stacking import MetaLearner
@@ -102,7 +102,7 @@ class OuterFold:
             places = [fitted.names.index(name) for name in asked]
             meta, temperature = fit_meta(
                 self._meta(arm),
-                Candidates(fitted.out_of_fold[:, places], y, folds, self.plan.greedy_iterations),
+                CandidateFits(fitted.out_of_fold[:, places], y, folds, self.plan.greedy_iterations),
                 groups,
                 calibrate=self.plan.calibrate and arm.name != "without_calibration",
             )

@@ -134,13 +134,14 @@ class LogisticStack:
     vectors. Many rows are looked at in parts, and are not copied.
     """
 
-    def __init__(self, X: FloatMatrix, problems: Sequence[LogisticProblem]) -> None:
+    def __init__(
+        self, X: FloatMatrix, problems: Sequence[LogisticProblem], *, rough: FloatMatrix | None = None
+    ) -> None:
         self.problems = problems
         self.parts = parts(len(X))
         # Many rows are made double a part at a time.
         self.X = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
-        is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
-        self.rough: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
+        self.rough = _rough(X) if rough is None else rough
         counts = [problem.n_columns for problem in problems]
         ends = np.cumsum(counts)
         self.n_columns = int(ends[-1])
@@ -187,7 +188,7 @@ class LogisticStack:
                 # What is solved would be carried through every product.
                 solutions = self._split(parameters, is_open)
                 left = np.flatnonzero(is_open).tolist()
-                stack = LogisticStack(self.X, [self.problems[place] for place in left])
+                stack = LogisticStack(self.X, [self.problems[place] for place in left], rough=self.rough)
                 found, more = stack._minimize(
                     tol, max_iter - number, parameters[is_open[self.problem_of]], first[left]
                 )
@@ -341,6 +342,13 @@ class LogisticStack:
     def _sums(self, values: FloatMatrix) -> FloatMatrix:
         """Sums over the columns and rows of each problem's parameters."""
         return np.add.reduceat(values.sum(axis=1), self.starts)
+
+
+def _rough(X: FloatMatrix) -> FloatMatrix:
+    """The rows in the precision that steps are taken in."""
+    is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
+    rough: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
+    return rough
 
 
 def _joined(solutions: Sequence[Solution]) -> FloatMatrix:

@@ -44,18 +44,20 @@ class Begun:
 
 
 def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution]]:
-    """Solutions for each of several members on the same rows, shape (n, rank); one solve for each kind of limits."""
-    solutions: list[list[Solution]] = [[] for _ in begun]
-    stacks: dict[tuple[float, int], list[int]] = {}
-    for place, one in enumerate(begun):
-        if one.problems:
-            stacks.setdefault((one.tol, one.max_iter), []).append(place)
-    for (tol, max_iter), places in stacks.items():
-        problems = [problem for place in places for problem in begun[place].problems]
-        solved = iter(solve_logistic(Z, problems, tol=tol, max_iter=max_iter))
-        for place in places:
-            solutions[place] = list(islice(solved, len(begun[place].problems)))
-    return solutions
+    """Solutions for each of several members on the same rows, shape (n, rank).
+
+    Raises:
+        ValueError: If members with problems have different limits.
+    """
+    problems = [problem for one in begun for problem in one.problems]
+    if not problems:
+        return [[] for _ in begun]
+    limits = {(one.tol, one.max_iter) for one in begun if one.problems}
+    if len(limits) > 1:
+        raise ValueError(f"members cannot be solved together to different limits: {sorted(limits)}")
+    ((tol, max_iter),) = limits
+    solutions = iter(solve_logistic(Z, problems, tol=tol, max_iter=max_iter))
+    return [list(islice(solutions, len(one.problems))) for one in begun]
 
 
 @dataclass(frozen=True)

@@ -2,38 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_opinions import ALONE, FOLDS, K, N, a_good_and_two_poor_members, draw, opinions
 from scipy.optimize import approx_fprime
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
 from ensemble_minerals.ensemble import candidates as module
-from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, Candidates
+from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, CandidateFits
 from ensemble_minerals.ensemble.combination import centered
-
-N, K = 240, 3
-FOLDS = np.arange(N) % 4
-ALONE = np.arange(N)
-
-
-def draw(proba, seed=0):
-    """Labels drawn from probabilities."""
-    uniform = np.random.default_rng(seed).random(len(proba))[:, None]
-    return np.minimum((uniform > proba.cumsum(axis=1)).sum(axis=1), proba.shape[1] - 1)
-
-
-def opinions(n=N, n_members=3, seed=0, size=1.5):
-    return log_softmax(size * np.random.default_rng(seed).normal(size=(n, n_members, K)), axis=2)
-
-
-def a_good_and_two_poor_members():
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, K, N)
-    members = np.stack([s * np.eye(K)[y] + rng.normal(size=(N, K)) for s in (0.0, 4.0, 0.3)], axis=1)
-    return log_softmax(members, axis=2), y
 
 
 def only(name, members, y, **settings):
-    (candidate,) = Candidates(members, y, np.zeros(len(y), int), **settings).fit(name)
+    (candidate,) = CandidateFits(members, y, np.zeros(len(y), int), **settings).fit(name)
     return candidate.combination
 
 
@@ -110,7 +90,7 @@ def test_logistic_is_scikit_learns_on_centered_log_probabilities(n_classes):
     rng = np.random.default_rng(2)
     members = log_softmax(rng.normal(size=(N, 2, n_classes)), axis=2)
     y = draw(np.exp(members.mean(axis=1)) / np.exp(members.mean(axis=1)).sum(axis=1, keepdims=True))
-    found = Candidates(members, y, FOLDS).fit("logistic")
+    found = CandidateFits(members, y, FOLDS).fit("logistic")
     for penalty, (combination, is_close) in zip(PENALTIES, found, strict=True):
         expected = LogisticRegression(C=penalty, tol=1e-9, max_iter=5000).fit(centered(members), y)
         np.testing.assert_allclose(
@@ -123,11 +103,11 @@ def test_logistic_is_scikit_learns_on_centered_log_probabilities(n_classes):
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_folds_are_left_out_in_either_order_and_fitted_once(name, monkeypatch):
     members, y = a_good_and_two_poor_members()
-    whole = Candidates(members, y, FOLDS)
+    whole = CandidateFits(members, y, FOLDS)
     rest = (FOLDS != 1) & (FOLDS != 3)
-    alone = Candidates(members[rest], y[rest], FOLDS[rest]).fit(name)
+    alone = CandidateFits(members[rest], y[rest], FOLDS[rest]).fit(name)
     before = whole.without(1).without(3).fit(name)
-    monkeypatch.setattr(Candidates, "_fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(CandidateFits, "_fit", lambda *_: pytest.fail("fitted again"))
     after = whole.without(3).without(1)
     np.testing.assert_array_equal(after.members, members[rest])
     for one, other, same in zip(before, after.fit(name), alone, strict=True):
@@ -138,7 +118,7 @@ def test_folds_are_left_out_in_either_order_and_fitted_once(name, monkeypatch):
 
 def test_whoever_leaves_out_other_folds_is_fitted_to_other_rows():
     members, y = a_good_and_two_poor_members()
-    whole = Candidates(members, y, FOLDS)
+    whole = CandidateFits(members, y, FOLDS)
     weights = [
         one.fit("log_pool")[0].combination.weight
         for one in (whole, whole.without(0), whole.without(1), whole.without(0).without(1))
@@ -153,5 +133,10 @@ def test_penalties_are_solved_as_a_path(monkeypatch):
         module, "solve_logistic", lambda *a, start, **k: starts.append(start) or solve(*a, start=start, **k)
     )
     members, y = a_good_and_two_poor_members()
-    Candidates(members, y, FOLDS).fit("logistic")
+    CandidateFits(members, y, FOLDS).fit("logistic")
     assert [start is None for start in starts] == [True, False, False]
+
+
+def test_a_candidate_must_be_known():
+    with pytest.raises(ValueError, match="'logpool' is no candidate; choose from best_single"):
+        only("logpool", *a_good_and_two_poor_members())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn_rows import overlapping
 from sklearn.naive_bayes import GaussianNB
 
 from ensemble_minerals.data.sampling import OverSampler
@@ -27,12 +28,6 @@ TOGETHER = [
     Member("made", USED, HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
     Member("naive", USED, FlatClassifier(GaussianNB())),
 ]
-
-
-def overlapping():
-    rng = np.random.default_rng(0)
-    y = np.repeat(np.arange(4), [60, 25, 15, 12])
-    return rng.normal(size=(len(y), 8)) + rng.normal(size=(4, 8))[y], y
 
 
 def fit(members, **changes):
@@ -79,7 +74,7 @@ def test_one_row_space_and_one_solve_for_all(monkeypatch):
     n_training = int(np.sum(np.arange(len(overlapping()[1])) % 3 != 1))
     fit(TOGETHER)
     assert spaces == [(n_training, overlapping()[0].shape[1])]
-    assert solves == [[1, 4, 2, 0, 0]]
+    assert solves == [[1, 4, 2]]
 
 
 def test_time_is_charged_by_columns(monkeypatch):
@@ -117,6 +112,12 @@ def test_features_that_are_not_finite_fail_their_members(monkeypatch, many, valu
     assert [failure.member for failure in found] == ["flat", "against"]
     assert all(failure.reason.startswith("ValueError:") for failure in found)
     assert all("NaN" in failure.reason or "infinity" in failure.reason for failure in found)
+
+
+def test_held_out_rows_that_are_not_finite_fail_their_members():
+    X, _ = overlapping()
+    X[4, 2] = np.nan
+    assert all("no probabilities" in failure.reason for failure in fit([FLAT, AGAINST], X=X))
 
 
 def test_a_class_without_training_rows_fails_all_members():

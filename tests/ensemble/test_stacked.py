@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from ensemble_minerals.data.sampling import OverSampler
 from ensemble_minerals.ensemble import stacked as module
-from ensemble_minerals.ensemble.candidates import CANDIDATES, Candidates
+from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
@@ -179,7 +179,7 @@ def test_the_score_of_the_whole_is_by_a_combination_and_a_temperature_of_the_oth
     for fold in range(3):
         rest = fitted.folds_ != fold
         meta = MetaLearner().fit(
-            Candidates(members[rest], y[rest], fitted.folds_[rest]), np.arange(120)[rest]
+            CandidateFits(members[rest], y[rest], fitted.folds_[rest]), np.arange(120)[rest]
         )
         temperature = module.TemperatureScaling().fit(meta.cross_fitted_, y[rest]).temperature_
         expected = log_softmax(meta.log_proba(members[~rest]) / temperature, axis=1)
@@ -193,9 +193,9 @@ def test_two_folds_are_split_again_by_row_groups(monkeypatch):
     seen = []
 
     class Spy(MetaLearner):
-        def fit(self, candidates, groups):
-            seen.append((candidates.folds, groups))
-            return super().fit(candidates, groups)
+        def fit(self, fits, groups):
+            seen.append((fits.folds, groups))
+            return super().fit(fits, groups)
 
     monkeypatch.setattr(module, "MetaLearner", Spy)
     ensemble = StackedEnsemble(MEMBERS[:2]).fit(blocks, y, groups=groups, folds=folds)

@@ -2,41 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax
+from drawn_opinions import ALONE, FOLDS, K, N, a_good_and_two_poor_members, draw, informed, opinions
 from sklearn.metrics import log_loss
 
 from ensemble_minerals.ensemble import candidates, stacking
-from ensemble_minerals.ensemble.candidates import CANDIDATES, Candidates
+from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.stacking import MetaLearner
-
-N, K = 240, 3
-FOLDS = np.arange(N) % 4
-ALONE = np.arange(N)
-
-
-def draw(proba, seed=0):
-    """Labels drawn from probabilities."""
-    uniform = np.random.default_rng(seed).random(len(proba))[:, None]
-    return np.minimum((uniform > proba.cumsum(axis=1)).sum(axis=1), proba.shape[1] - 1)
-
-
-def opinions(n=N, n_members=3, seed=0, size=1.5):
-    return log_softmax(size * np.random.default_rng(seed).normal(size=(n, n_members, K)), axis=2)
 
 
 def only(name, members, y, folds=FOLDS, groups=ALONE):
-    return MetaLearner([name]).fit(Candidates(members, y, folds), groups)
-
-
-def informed(rng, y, strength, n=N):
-    return log_softmax(strength * np.eye(K)[y] + rng.normal(size=(n, K)), axis=1)
-
-
-def a_good_and_two_poor_members(seed=0):
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, K, N)
-    members = np.stack([informed(rng, y, strength) for strength in (0.0, 4.0, 0.3)], axis=1)
-    return members, y
+    return MetaLearner([name]).fit(CandidateFits(members, y, folds), groups)
 
 
 def test_best_single_is_the_member_of_lowest_log_loss():
@@ -60,7 +35,7 @@ def test_only_logistic_mends_a_member_that_calls_every_class_by_anothers_name():
     rng = np.random.default_rng(0)
     y = rng.integers(0, K, N)
     members = informed(rng, (y + 1) % K, 4.0)[:, None]
-    meta = MetaLearner().fit(Candidates(members, y, FOLDS), ALONE)
+    meta = MetaLearner().fit(CandidateFits(members, y, FOLDS), ALONE)
     assert meta.chosen_ == "logistic"
     assert meta.scores_["logistic"]["accuracy"] > 0.9
     assert meta.scores_["uniform"]["accuracy"] < 0.1
@@ -68,7 +43,7 @@ def test_only_logistic_mends_a_member_that_calls_every_class_by_anothers_name():
 
 def test_candidates_are_scored_on_folds_they_were_not_fitted_on():
     members, y = a_good_and_two_poor_members()
-    meta = MetaLearner().fit(Candidates(members, y, FOLDS), ALONE)
+    meta = MetaLearner().fit(CandidateFits(members, y, FOLDS), ALONE)
     assert list(meta.scores_) == list(CANDIDATES)
     for name in ("greedy", "log_pool"):
         alone = only(name, members, y)
@@ -97,9 +72,9 @@ def test_labels_of_a_fold_do_not_touch_its_own_cross_fitted_answers(name, monkey
 def test_of_equals_the_simplest_is_chosen():
     members = np.repeat(opinions(n_members=1), 3, axis=1)
     y = draw(np.exp(members[:, 0]))
-    meta = MetaLearner().fit(Candidates(members, y, FOLDS), ALONE)
+    meta = MetaLearner().fit(CandidateFits(members, y, FOLDS), ALONE)
     assert meta.chosen_ == "best_single"
-    without = MetaLearner(CANDIDATES[1:]).fit(Candidates(members, y, FOLDS), ALONE)
+    without = MetaLearner(CANDIDATES[1:]).fit(CandidateFits(members, y, FOLDS), ALONE)
     assert without.chosen_ == "uniform"
 
 
@@ -113,13 +88,13 @@ def slightly_better(seed=4):
 
 def test_one_standard_error_goes_to_the_simpler_and_without_it_the_best_wins():
     members, y = slightly_better()
-    strict = MetaLearner(one_standard_error=False).fit(Candidates(members, y, FOLDS), ALONE)
+    strict = MetaLearner(one_standard_error=False).fit(CandidateFits(members, y, FOLDS), ALONE)
     losses = {name: score["log_loss"] for name, score in strict.scores_.items()}
     assert strict.chosen_ == min(losses, key=losses.get)
     for seed in range(6):
         members, y = slightly_better(seed)
-        rule = MetaLearner().fit(Candidates(members, y, FOLDS), ALONE)
-        best = MetaLearner(one_standard_error=False).fit(Candidates(members, y, FOLDS), ALONE)
+        rule = MetaLearner().fit(CandidateFits(members, y, FOLDS), ALONE)
+        best = MetaLearner(one_standard_error=False).fit(CandidateFits(members, y, FOLDS), ALONE)
         assert CANDIDATES.index(rule.chosen_) <= CANDIDATES.index(best.chosen_)
         for name in CANDIDATES[: CANDIDATES.index(rule.chosen_) + 1]:
             gap, error = gap_and_error(members, y, name, best.chosen_)
@@ -145,12 +120,12 @@ def test_the_standard_error_counts_row_groups_and_not_their_rows():
 
 def test_candidates_may_be_named_in_any_order_but_must_be_known():
     members, y = a_good_and_two_poor_members()
-    meta = MetaLearner(["greedy", "best_single"]).fit(Candidates(members, y, FOLDS), ALONE)
+    meta = MetaLearner(["greedy", "best_single"]).fit(CandidateFits(members, y, FOLDS), ALONE)
     assert list(meta.scores_) == ["best_single", "greedy"]
     with pytest.raises(ValueError, match="stacked"):
-        MetaLearner(["stacked"]).fit(Candidates(members, y, FOLDS), ALONE)
+        MetaLearner(["stacked"]).fit(CandidateFits(members, y, FOLDS), ALONE)
     with pytest.raises(ValueError, match="choose from best_single"):
-        MetaLearner([]).fit(Candidates(members, y, FOLDS), ALONE)
+        MetaLearner([]).fit(CandidateFits(members, y, FOLDS), ALONE)
 
 
 def test_answers_follow_the_order_of_members_and_classes():
