@@ -24,10 +24,10 @@ from PIL import Image
 
 from ensemble_minerals.config import BackboneConfig, load_config
 from ensemble_minerals.data.fingerprint import file_digest
+from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.features.catalog import build_sources
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.features.views import draw_views
 from ensemble_minerals.processor import cores
 
 BATCH = 32

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -131,9 +132,8 @@ class Predictions:
         """
         check_ending(file)
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.unfinished")
-        _WRITERS[file.suffix.lower()](unfinished, list(self.records(top_k)), self.columns(top_k))
-        unfinished.replace(file)
+        with drafted(file) as draft:
+            _WRITERS[file.suffix.lower()](draft, list(self.records(top_k)), self.columns(top_k))
         return file
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1] / HOUSE
 FLOORS = (
     {"errors", "taxonomy"},
     {"budget", "clusters", "config", "config_fields", "config_files", "config_networks", "config_overrides",
-     "config_problems", "config_students", "config_yaml", "listener", "places", "processor", "versions"},
+     "config_problems", "config_students", "config_yaml", "drafts", "listener", "places", "processor", "versions"},
     {"data"},
     {"networks"},
     {"features"},

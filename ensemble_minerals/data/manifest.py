@@ -6,11 +6,10 @@ import csv
 import dataclasses
 import hashlib
 import os
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.fingerprint import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.data.listing import Listing, check_classes, list_photos
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import DataError
 
 __all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
@@ -153,7 +153,6 @@ class Manifest:
         Raises:
             DataError: If it cannot be written.
         """
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         columns = [
             [f"{bits:016x}" for bits in getattr(self, name).tolist()]
             if dtype is np.uint64
@@ -162,18 +161,17 @@ class Manifest:
         ]
         try:
             # A file name that is no UTF-8 has stray bytes, which pass through as they are.
-            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with (
+                drafted(path) as draft,
+                draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+            ):
                 writer = csv.writer(file)
                 writer.writerow(_COLUMNS)
                 writer.writerows(zip(*columns, strict=True))
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(path)
         except OSError as error:
             raise DataError(f"the manifest {path} cannot be written: {error.strerror}") from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
 
     @classmethod
     def read_csv(cls, path: Path, root: Path) -> Manifest:

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.members.network import NetworkStrategy
@@ -45,13 +46,12 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
         "states": n_states,
         "logs": list(fitted.logs),
     }
-    unfinished = path.with_suffix(".part")
-    save_file(
-        {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
-        unfinished,
-        metadata={"facts": json.dumps(facts)},
-    )
-    unfinished.replace(path)
+    with drafted(path) as draft:
+        save_file(
+            {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
+            draft,
+            metadata={"facts": json.dumps(facts)},
+        )
 
 
 def load_task(

@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.ensemble.committee import Blocks, side_by_side
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.network_tasks import fit_network_fold
@@ -248,11 +249,10 @@ class Ablation:
         if file is None:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".part")
         arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
         facts = json.dumps(asdict(replace(found, proba={})))
-        save_file(arrays, unfinished, metadata={"facts": facts})
-        unfinished.replace(file)
+        with drafted(file) as draft:
+            save_file(arrays, draft, metadata={"facts": facts})
 
     def _load(self, place: _Place) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""

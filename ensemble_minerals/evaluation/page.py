@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import ImageError, UserError
 
 if TYPE_CHECKING:
@@ -37,20 +37,18 @@ def write_page(file: Path, template: str, **context: Any) -> Path:
     Raises:
         UserError: If the file cannot be written.
     """
-    unfinished = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.unfinished")
     stream = _environment().get_template(template).stream(**context)
     stream.enable_buffering(50)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         # A file name that is no UTF-8 has stray bytes, which no page can hold.
-        with unfinished.open("w", encoding="utf-8", errors="replace", newline="\n") as handle:
+        with (
+            drafted(file) as draft,
+            draft.open("w", encoding="utf-8", errors="replace", newline="\n") as handle,
+        ):
             handle.writelines(stream)
-        unfinished.replace(file)
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
     return file
 
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals import processor
+from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.agreement import Precision
 from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
 from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.source import JSON, EmbeddingSource, fingerprint_of
-from ensemble_minerals.features.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
 
@@ -60,7 +60,7 @@ class BackboneSource(EmbeddingSource):
             model: Any timm name.
             weights: `hub`, `random`, `package:NAME` or the path of a weights file.
             size: Side of the square input in pixels; None takes the weights' own.
-            views: Deterministic crops, see `features.views`.
+            views: Deterministic crops, see `data.views`.
             layers: Stages or blocks, counted from 0, negative from the end, see `TappedNetwork`.
             preprocessing: Mean, std, order and scale for weights that do not state theirs.
             engine: What runs the network; `auto` takes the quickest that agrees with PyTorch in float32.

@@ -8,7 +8,6 @@ taken and the reason noted.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import warnings
@@ -26,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals import processor
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.agreement import BOUNDS, Precision, agreement, probes
 
@@ -54,6 +54,9 @@ class Engine(Protocol):
         ...
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 class TorchEngine:
     """PyTorch in inference mode, channels last, on a graphics card where there is one.
 
@@ -63,8 +66,6 @@ class TorchEngine:
     def __init__(self, network: TappedNetwork, precision: Precision, device: str = "cpu") -> None:
         import torch
 
-        if torch.get_num_threads() > processor.cores():
-            torch.set_num_threads(processor.cores())
         self._n_features = network.n_features
         self._network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack the pair
         self._precision = precision
@@ -75,6 +76,8 @@ class TorchEngine:
         """See `Engine.run`."""
         import torch
 
+        if torch.get_num_threads() > processor.cores():  # a number of this thread's own
+            torch.set_num_threads(processor.cores())
         matrix = np.empty((count, self._n_features), np.float32)
         remaining, start = iter(views), 0
         half = self._precision == "bfloat16"
@@ -136,10 +139,8 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
         with suppress(RuntimeError, OSError):  # OpenVINO refuses what it cannot use
             return _core().import_model(kept.read_bytes(), "CPU", options)
     compiled = _core().compile_model(str(model), "CPU", options)
-    unfinished = kept.with_name(f".{kept.name}.{os.getpid()}.{threading.get_ident()}")
-    with suppress(OSError):  # a cache that cannot be written to is none
-        unfinished.write_bytes(compiled.export_model().getvalue())
-        unfinished.replace(kept)
+    with suppress(OSError), drafted(kept) as draft:  # a cache that cannot be written to is none
+        draft.write_bytes(compiled.export_model().getvalue())
     return compiled
 
 
@@ -277,8 +278,14 @@ def _openvino() -> Any:
     return import_module("openvino")
 
 
-@cache
 def _core() -> Any:
+    """The only one of this process, whichever thread asks first."""
+    with _ONE_AT_A_TIME:
+        return _made_core()
+
+
+@cache
+def _made_core() -> Any:
     return _openvino().Core()
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.views import view_box
 from ensemble_minerals.features.source import FeatureSource
-from ensemble_minerals.features.views import view_box
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.activation import ForwardPass
@@ -45,7 +45,7 @@ def view_places(
     """Where views lie in a photo.
 
     Args:
-        views: Names of the views, see `features.views`.
+        views: Names of the views, see `data.views`.
         photo: Pixels of shape (height, width, 3).
 
     Returns:

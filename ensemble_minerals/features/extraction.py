@@ -1,7 +1,8 @@
 """Photos to features: each photo decoded once for all sources, and only what the store lacks.
 
 Threads decode ahead of the caller's thread, in which the sources run; a source that keeps to one core, such as
-the descriptor, runs beside the decoders. What is decoded and waits is bounded, and so is memory.
+the descriptor, runs beside the decoders, and networks are opened beside them. What is decoded and waits is bounded,
+and so is memory.
 """
 
 from __future__ import annotations
@@ -40,6 +41,15 @@ class SingleThreaded(Protocol):
     """Marks a source that keeps to one core, so that several photos may go through it at once."""
 
     single_threaded: Literal[True]
+
+
+@runtime_checkable
+class Openable(Protocol):
+    """Marks a source that takes a while to get ready, which it may do in another thread before its first photo."""
+
+    def open(self) -> object:
+        """Get ready; `extract` does it, too, and waits for whoever is at it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -111,7 +121,15 @@ def extract_features(
     collector = _Collector(sources, features, store)
     decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
     done = 0
-    with closing(_prefetch(partial(_prepare, decode_photo, check_contents), tasks, n_threads)) as stream:
+    with ExitStack() as stack:
+        opening = ThreadPoolExecutor(n_threads, thread_name_prefix="open")
+        stack.callback(opening.shutdown, wait=True)
+        for source in sources:
+            if isinstance(source, Openable) and any(source in task.lacking for task in tasks):
+                opening.submit(source.open)  # what goes wrong there is raised by `extract`
+        stream = stack.enter_context(
+            closing(_prefetch(partial(_prepare, decode_photo, check_contents), tasks, n_threads))
+        )
         while chunk := list(islice(stream, CHUNK)):
             collector.compute(chunk)
             done += len(chunk)

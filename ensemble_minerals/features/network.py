@@ -6,14 +6,15 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config_networks import NetworkConfig
+from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.features.source import JSON, fingerprint_of
-from ensemble_minerals.features.views import DETAIL
 from ensemble_minerals.networks.weights import file_digest, load_network, parse
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class NetworkSource:
         self._device = device
         self._n_threads = n_threads
         self._opened: NetworkPredictor | None = None
+        self._lock = Lock()
 
     @property
     def name(self) -> str:
@@ -145,17 +147,18 @@ class NetworkSource:
 
     def open(self) -> NetworkPredictor:
         """Make the networks ready to answer; `extract` does it at its first call."""
-        if self._opened is None:
-            from ensemble_minerals.networks.inference import NetworkPredictor
-            from ensemble_minerals.networks.state import NetworkState
+        from ensemble_minerals.networks.inference import NetworkPredictor
+        from ensemble_minerals.networks.state import NetworkState
 
-            self._opened = NetworkPredictor(
-                [NetworkState.load(file) for file in self.states],
-                self.network.weights,
-                device=self._device,
-                n_threads=self._n_threads,
-            )
-        return self._opened
+        with self._lock:
+            if self._opened is None:
+                self._opened = NetworkPredictor(
+                    [NetworkState.load(file) for file in self.states],
+                    self.network.weights,
+                    device=self._device,
+                    n_threads=self._n_threads,
+                )
+            return self._opened
 
     def megabytes(self) -> float:
         """Size of the trained tensors."""

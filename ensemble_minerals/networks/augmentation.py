@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from ensemble_minerals.config_networks import AugmentConfig
+from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.networks.weights import Preprocessing
 
-DETAIL = 0.7
 WHITE = 255
 _ASPECT = 4 / 3
 _TOO_LARGE = 1.5

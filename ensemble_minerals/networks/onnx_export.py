@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import EnsembleMineralsError, UserError
 
 if TYPE_CHECKING:
@@ -85,21 +86,17 @@ def export_onnx(
         ExportError: If the network cannot be exported, or answers otherwise in the runtime.
     """
     require_packages()
-    unfinished = out.with_name(f".{out.name}.unfinished")
     out.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _write(network, unfinished, facts, min_side)
-        difference = compare(network, unfinished, n_classes)
+    with drafted(out) as draft:
+        _write(network, draft, facts, min_side)
+        difference = compare(network, draft, n_classes)
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"the exported graph differs from PyTorch by {difference:.2g} in a probability (at most "
                 f"{TOLERANCE:g} is allowed), so {out} was not written; choose another --student, or report this "
                 "with the versions of torch and onnxruntime"
             )
-        megabytes = unfinished.stat().st_size / 1e6
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        megabytes = draft.stat().st_size / 1e6
     import onnxruntime
 
     return Exported(out, megabytes, difference, f"onnxruntime {onnxruntime.__version__}")

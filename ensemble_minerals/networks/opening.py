@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.networks.activation import ForwardPass, Stop, patch_grid
-from ensemble_minerals.networks.augmentation import DETAIL, EvalTransform
+from ensemble_minerals.networks.augmentation import EvalTransform
 from ensemble_minerals.networks.branches import BranchedNetwork, Pooled
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.state import NetworkState

@@ -5,8 +5,6 @@ Training looks at every photo in every epoch; what it needs of each is little la
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import ImageError, UserError
 
 REDUCING_GAP = 1.2
@@ -133,10 +132,11 @@ class PictureTable:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The index comes last: where it is, the pictures are whole.
-            with _replacing(self._file(".bin")) as pictures, _replacing(self._file(".npy")) as index:
-                np.save(index.stream, self._write(pictures.stream, n_threads, progress))
-                pictures.finish()
-                index.finish()
+            with drafted(self._file(".npy")) as index, drafted(self._file(".bin")) as pictures:
+                with pictures.open("wb") as stream:
+                    places = self._write(stream, n_threads, progress)
+                with index.open("wb") as stream:
+                    np.save(stream, places)
         except OSError as error:
             raise UserError(
                 f"{self.folder}: shrunken photos cannot be kept there ({error.strerror or error}); make room, up to "
@@ -241,25 +241,3 @@ def _ahead(
                 yield result
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _replacing:  # noqa: N801  # a context manager, read as a verb
-    """A file that appears under its name whole, or not at all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        self.temporary = Path(name)
-        self.stream = os.fdopen(handle, "wb")
-
-    def __enter__(self) -> _replacing:
-        return self
-
-    def finish(self) -> None:
-        """Put the file in its place."""
-        self.stream.close()
-        self.temporary.replace(self.path)
-
-    def __exit__(self, *exception: object) -> None:
-        self.stream.close()
-        self.temporary.unlink(missing_ok=True)

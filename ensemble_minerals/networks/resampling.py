@@ -13,16 +13,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ensemble_minerals.data.views import DETAIL
+
 WHITE = 255.0
 _CUBIC = -0.5
 """Steepness of Pillow's bicubic kernel."""
 _REACH = 2.0
 """Its half width, in pixels of the result where a photo shrinks, else of the photo."""
-_DETAIL = 0.7
 
 
 class PhotoViews(nn.Module):
-    """Views of photos, as `features.views` and `networks.augmentation` draw them with Pillow.
+    """Views of photos, as `data.views` and `networks.augmentation` draw them with Pillow.
 
     Args:
         names: ``squash``, ``center``, ``detail`` or ``pad``, each also with ``_flip``.
@@ -73,7 +74,7 @@ class PhotoViews(nn.Module):
             box_high, box_wide = high, wide
             if base != "squash":
                 scale = torch.minimum(high / target_high, wide / target_wide)
-                scale = scale * _DETAIL if base == "detail" else scale
+                scale = scale * DETAIL if base == "detail" else scale
                 box_high, box_wide = scale * target_high, scale * target_wide
             start_high, start_wide = (high - box_high) / 2.0, (wide - box_wide) / 2.0
             along_high = _weights(rows, start_high, box_high, target_high, self.height, top)

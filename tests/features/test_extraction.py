@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.data.images import content_digest
-from ensemble_minerals.errors import FitError, ImageReason
+from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
 from ensemble_minerals.features.descriptor import ColorTextureSource
 from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
@@ -391,3 +391,31 @@ def test_arguments_must_fit(photos):
         extract_features(photos, ["0"], [Spy()])
     with pytest.raises(ValueError, match="names should differ"):
         _extract(photos, Spy(), Spy())
+
+
+class OpenSpy(Spy):
+    def open(self) -> None:
+        self.opened_by = threading.current_thread().name
+        if self.name == "broken":
+            raise WeightsError("no weights")
+
+    def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+        if self.name == "broken":
+            self.open()
+        return super().extract(photos)
+
+
+def test_sources_are_opened_beside_the_decoders_where_they_are_needed(photos, store):
+    needed, known = OpenSpy("needed"), OpenSpy("known")
+    ids = [str(number) for number in range(len(photos))]
+    extract_features(photos, ids, [known], store=store)
+    del known.opened_by
+    found = extract_features(photos, ids, [known, needed, Spy("other")], store=store, n_threads=2)
+    assert needed.opened_by.startswith("open")
+    assert not hasattr(known, "opened_by")
+    assert found.n_computed == {"known": 0, "needed": 40, "other": 40}
+
+
+def test_a_source_that_cannot_be_opened_ends_it_with_its_own_error(photos):
+    with pytest.raises(WeightsError, match="no weights"):
+        extract_features(photos, [""] * len(photos), [OpenSpy("broken")], n_threads=2)

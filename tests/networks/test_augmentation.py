@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config_networks import AugmentConfig, RandAugmentConfig
-from ensemble_minerals.features.views import draw_views
+from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.networks.augmentation import EvalTransform, Normalize, TrainTransform
 from ensemble_minerals.networks.weights import Preprocessing
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config_students import student_config
-from ensemble_minerals.features.views import draw_views
+from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.networks.branches import build_network
 from ensemble_minerals.networks.ensemble_graph import LogitsGraph, SourceGraph
 from ensemble_minerals.networks.inference import NetworkPredictor

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ensemble_minerals.features.views import VIEWS, draw_views
+from ensemble_minerals.data.views import VIEWS, draw_views
 from ensemble_minerals.networks.augmentation import EvalTransform
 from ensemble_minerals.networks.resampling import PhotoViews
 

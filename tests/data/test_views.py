@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.views import VIEWS, check_views, draw_views, needed_side
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.features.views import VIEWS, check_views, draw_views, needed_side
 
 
 @pytest.fixture

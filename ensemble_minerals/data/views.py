@@ -17,6 +17,7 @@ from PIL import Image
 from ensemble_minerals.errors import ConfigError
 
 DETAIL = 0.7
+"""Part of the central square's side that `detail` shows."""
 BASES = ("squash", "center", "detail", "pad")
 VIEWS = tuple(f"{base}{flip}" for base in BASES for flip in ("", "_flip"))
 REDUCING_GAP = 1.2

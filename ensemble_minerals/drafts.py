@@ -1,0 +1,29 @@
+"""Files that appear under their names whole, or not at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A draft beside a file, which takes its place when all went well and is removed if not.
+
+    The draft's name is its own: of several processes that write the same file at once the last one's stays.
+
+    Args:
+        path: The file; its folder exists.
+
+    Raises:
+        OSError: If the draft was not written, or cannot take the place.
+    """
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
+    try:
+        yield draft
+        draft.replace(path)
+    finally:
+        with suppress(OSError):
+            draft.unlink()
