@@ -54,9 +54,6 @@ class Engine(Protocol):
         ...
 
 
-_ONE_AT_A_TIME = threading.Lock()
-
-
 class TorchEngine:
     """PyTorch in inference mode, channels last, on a graphics card where there is one.
 
@@ -276,6 +273,9 @@ def _openvino() -> Any:
     if "openvino" not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: not importable
     return import_module("openvino")
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def _core() -> Any:

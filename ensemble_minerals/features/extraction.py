@@ -122,8 +122,7 @@ def extract_features(
     decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
     done = 0
     with ExitStack() as stack:
-        opening = ThreadPoolExecutor(n_threads, thread_name_prefix="open")
-        stack.callback(opening.shutdown, wait=True)
+        opening = stack.enter_context(ThreadPoolExecutor(n_threads, thread_name_prefix="open"))
         for source in sources:
             if isinstance(source, Openable) and any(source in task.lacking for task in tasks):
                 opening.submit(source.open)  # what goes wrong there is raised by `extract`
