@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -229,3 +230,11 @@ def test_a_head_that_splits_has_only_its_training_part_oversampled(sampler):
     assert len(seen["X"]) > len(seen["kept_groups"]) or sampler == "none"
     if sampler != "none":
         assert np.ptp(np.bincount(seen["y"])) == 0
+
+
+def test_members_of_different_limits_are_not_solved_together():
+    shared = training()
+    begun = [replace(shared, head=LogisticHead(tol=tol)).begin([ALL]) for tol in (1e-4, 1e-6)]
+    with pytest.raises(ValueError, match=r"different limits: \[\(1e-06, 100\), \(0.0001, 100\)\]"):
+        solve_together(shared.Z, begun)
+    assert [len(solutions) for solutions in solve_together(shared.Z, begun[:1])] == [1]
