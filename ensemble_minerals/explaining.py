@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ensemble_minerals.drafts import replacing
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation import page
 from ensemble_minerals.evaluation.leaderboard import member_weights
@@ -96,7 +97,7 @@ def explain(
         listener.note("No member looks through a network: there are votes, but no heat-maps.")
     found = predictor.predict(inputs, listener.stage("Answering"))
     weights, meaning = member_weights(explainer.committee.combination, len(found.members))
-    with page.replacing(folder) as unfinished:
+    with replacing(folder) as unfinished:
         (unfinished / PANELS).mkdir()
         (unfinished / FEATURES).mkdir()
         writer = Illustrator(

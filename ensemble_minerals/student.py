@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from ensemble_minerals.data.views import needed_side
+from ensemble_minerals.drafts import replacing
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError, TaxonomyError, UserError
-from ensemble_minerals.evaluation.page import replacing
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.source import JSON, fingerprint_of
 from ensemble_minerals.members.scorer import log_normalize

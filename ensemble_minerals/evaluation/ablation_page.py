@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ensemble_minerals.drafts import replacing
 from ensemble_minerals.evaluation import ablation_plots, page
 from ensemble_minerals.evaluation.ablation_tables import flat_rows, markdown
 from ensemble_minerals.evaluation.ablation_wording import COMBINED, EFFECTS, outcome, p_value
@@ -53,7 +54,7 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    with page.replacing(folder) as unfinished:
+    with replacing(folder) as unfinished:
         text = json.dumps(ablation, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
         (unfinished / PAPER).write_text(markdown(ablation), encoding="utf-8", errors="replace")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -67,26 +65,6 @@ def check_place(folder: Path, kind: str, marker: str) -> None:
         return
     if folder.exists():
         raise UserError(f"--out {folder} is there and is no {kind}; choose another folder, or remove it")
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `folder` when all went well, or is gone.
-
-    Raises:
-        UserError: If it cannot be written.
-    """
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def thumbnails(

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.images import decode
+from ensemble_minerals.drafts import replacing
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.evaluation import page, plots
 from ensemble_minerals.evaluation.answers import Answers
@@ -88,7 +89,7 @@ def draw_report(
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    with page.replacing(folder) as unfinished:
+    with replacing(folder) as unfinished:
         (unfinished / "tables").mkdir()
         (unfinished / "figures").mkdir()
         text = json.dumps(analysis, indent=1, allow_nan=False)
