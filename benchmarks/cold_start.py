@@ -71,8 +71,8 @@ def main() -> None:
 
 def _backbones(bundle: Path) -> list[str]:
     """Model, weights file, side and number of views of each backbone, as arguments."""
-    from ensemble_minerals.bundle import read_bundle
-    from ensemble_minerals.networks.weights import parse
+    from ensemble_minerals.bundle.bundle import read_bundle
+    from ensemble_minerals.networks.models.weights import parse
 
     read = read_bundle(bundle)
     arguments = []

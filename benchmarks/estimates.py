@@ -15,12 +15,12 @@ import numpy as np
 import timing
 from numpy.typing import NDArray
 
-from ensemble_minerals.clusters import single_thread
-from ensemble_minerals.config import MemberConfig
+from ensemble_minerals.config.schema import MemberConfig
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member, MemberFailure
-from ensemble_minerals.estimating import FoldShape, multiplication_rate
-from ensemble_minerals.members.build import build_strategy
+from ensemble_minerals.experiment.cost_measurement import FoldShape, multiplication_rate
+from ensemble_minerals.members.registry import build_strategy
+from ensemble_minerals.system.parallel import single_thread
 
 SHAPES = (
     (300, 400, 7),

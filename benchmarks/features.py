@@ -22,13 +22,13 @@ import timing
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.config import BackboneConfig, load_config
-from ensemble_minerals.data.fingerprint import file_digest
+from ensemble_minerals.config.schema import BackboneConfig, load_config
+from ensemble_minerals.data.hashing import file_digest
 from ensemble_minerals.data.views import draw_views
-from ensemble_minerals.features.catalog import build_sources
 from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.registry import build_sources
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.processor import cores
+from ensemble_minerals.system.cpu import cores
 
 BATCH = 32
 
@@ -102,8 +102,8 @@ def main() -> None:
 
 def _plain_network(backbone: BackboneConfig) -> Any:
     """The network with its weights and the statistics of its layers, in PyTorch and float32."""
-    from ensemble_minerals.networks.taps import TappedNetwork
-    from ensemble_minerals.networks.weights import load_network
+    from ensemble_minerals.networks.models.taps import TappedNetwork
+    from ensemble_minerals.networks.models.weights import load_network
 
     return TappedNetwork(load_network(backbone.model, backbone.weights, size=backbone.size), backbone.layers)
 

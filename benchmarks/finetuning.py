@@ -22,13 +22,13 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from ensemble_minerals.config_networks import NetworkConfig
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.image_cache import PictureTable
 from ensemble_minerals.data.manifest import scan
-from ensemble_minerals.features.network import picture_side
-from ensemble_minerals.networks.finetuned import FineTunedNetwork
-from ensemble_minerals.networks.pictures import PictureTable
-from ensemble_minerals.networks.weights import load_network
-from ensemble_minerals.processor import cores
+from ensemble_minerals.features.trained_network import picture_side
+from ensemble_minerals.networks.models.weights import load_network
+from ensemble_minerals.networks.training.estimator import FineTunedNetwork
+from ensemble_minerals.system.cpu import cores
 
 MODEL, WEIGHTS, SIZE, BATCH = "tf_efficientnet_lite0", "package:efficientnet_lite0", 224, 32
 CROP = (0.4, 1.0)

@@ -41,12 +41,12 @@ duplicates: {hash_distance: 4, cosine: 0.9999, conflict_cosine: 0.9999}
 RUN = """
 import json, resource, sys, threading, time
 from pathlib import Path
-from ensemble_minerals.config import load_config
-from ensemble_minerals import dataset
+from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.experiment import dataset
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.processor import cores
-from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import prepare
+from ensemble_minerals.system.cpu import cores
+from ensemble_minerals.system.progress import Silent
+from ensemble_minerals.experiment.setup import prepare
 
 def status(name):
     for line in Path("/proc/self/status").read_text().splitlines():

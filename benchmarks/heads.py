@@ -31,8 +31,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
-from ensemble_minerals.config import MemberConfig, load_config
-from ensemble_minerals.processor import cores
+from ensemble_minerals.config.schema import MemberConfig, load_config
+from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.taxonomy import Taxonomy
 
 Matrix = NDArray[np.floating[Any]]

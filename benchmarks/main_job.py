@@ -19,8 +19,8 @@ from pathlib import Path
 FIT = """
 import json, resource, sys, time
 from pathlib import Path
-from ensemble_minerals.config import load_config
-from ensemble_minerals.pipeline import fit
+from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.workflows.fit import fit
 data, out, config, cache = sys.argv[1:5]
 started = time.perf_counter()
 result = fit(data, out, load_config(config), cache_dir=Path(cache), overwrite=True)
@@ -38,7 +38,7 @@ PREDICT = """
 import json, sys, time
 from pathlib import Path
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.predict import load
+from ensemble_minerals.prediction.predictor import load
 bundle, data, cache, runs = sys.argv[1:5]
 predictor = load(bundle, cache_dir=Path(cache))
 photos = sorted(p for p in Path(data).rglob("*") if p.is_file())[::4]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import timing
 
-from ensemble_minerals.config import Config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.listener import Silent
-from ensemble_minerals.preparation import Prepared, build_ensemble, prepare
-from ensemble_minerals.processor import cores
+from ensemble_minerals.experiment.setup import Prepared, build_ensemble, prepare
+from ensemble_minerals.system.cpu import cores
+from ensemble_minerals.system.progress import Silent
 
 
 def prepared(data: Path, config: Config, cache: Path, work: Path) -> Prepared:

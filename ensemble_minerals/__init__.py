@@ -15,14 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ensemble_minerals.config import Config, load_config
+    from ensemble_minerals.config.schema import Config, load_config
     from ensemble_minerals.ensemble.stacked import StackedEnsemble
     from ensemble_minerals.errors import EnsembleMineralsError
-    from ensemble_minerals.inspection import Inspection, inspect_data
-    from ensemble_minerals.pipeline import FitResult, fit
-    from ensemble_minerals.predict import Predictor, load
-    from ensemble_minerals.predictions import Predictions
+    from ensemble_minerals.prediction.predictor import Predictor, load
+    from ensemble_minerals.prediction.table import Predictions
     from ensemble_minerals.taxonomy import Taxonomy
+    from ensemble_minerals.workflows.fit import FitResult, fit
+    from ensemble_minerals.workflows.inspect import Inspection, inspect_data
 
 __version__ = "0.1.0"
 
@@ -43,18 +43,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Config": "config",
+    "Config": "config.schema",
     "EnsembleMineralsError": "errors",
-    "FitResult": "pipeline",
-    "Inspection": "inspection",
-    "Predictions": "predictions",
-    "Predictor": "predict",
+    "FitResult": "workflows.fit",
+    "Inspection": "workflows.inspect",
+    "Predictions": "prediction.table",
+    "Predictor": "prediction.predictor",
     "StackedEnsemble": "ensemble.stacked",
     "Taxonomy": "taxonomy",
-    "fit": "pipeline",
-    "inspect_data": "inspection",
-    "load": "predict",
-    "load_config": "config",
+    "fit": "workflows.fit",
+    "inspect_data": "workflows.inspect",
+    "load": "prediction.predictor",
+    "load_config": "config.schema",
 }
 
 

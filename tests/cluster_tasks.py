@@ -8,7 +8,7 @@ import time
 import threadpoolctl
 from joblib import Parallel, delayed
 
-from ensemble_minerals.clusters import own_cores, single_thread
+from ensemble_minerals.system.parallel import own_cores, single_thread
 
 
 def double(number, array=None):

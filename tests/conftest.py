@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn.answers import case, drawn
 from PIL import Image
 
-from ensemble_minerals.config import Config, build_config
+from ensemble_minerals.config.schema import Config, build_config
+
+__all__ = ["case", "drawn"]
 
 COLORS = ((150, 95, 70), (95, 140, 95), (100, 105, 160), (160, 150, 90))
 LIGHT = 25
@@ -71,7 +74,7 @@ class Tiny:
 
     def fit(self, data: Path, out: Path, config: Config | None = None, **options: Any) -> Any:
         """`pipeline.fit` with the session's cache."""
-        from ensemble_minerals.pipeline import fit
+        from ensemble_minerals.workflows.fit import fit
 
         settings = {"n_jobs": 1, "cache_dir": self.cache, **options}
         return fit(data, out, self.config() if config is None else config, **settings)
@@ -106,11 +109,11 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student that learned nothing: a tiny network with random weights for three classes; read only."""
     import torch
 
-    from ensemble_minerals.config_students import student_config
-    from ensemble_minerals.networks.branches import build_network
-    from ensemble_minerals.networks.state import NetworkState
-    from ensemble_minerals.networks.student_graph import complete
-    from ensemble_minerals.student import OutOfFoldAnswers, write_student
+    from ensemble_minerals.config.students import student_config
+    from ensemble_minerals.networks.graphs.student import complete
+    from ensemble_minerals.networks.models.multi_head import build_network
+    from ensemble_minerals.networks.models.state import NetworkState
+    from ensemble_minerals.prediction.student import OutOfFoldAnswers, write_student
     from ensemble_minerals.taxonomy import Taxonomy
 
     config = student_config("test_efficientnet", weights="random", size=32, overrides=["head.init=random"])

@@ -12,10 +12,10 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import ensemble_minerals
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.members.logistic import LogisticHead
-from ensemble_minerals.networks.finetuned import FineTunedNetwork
-from ensemble_minerals.networks.mlp import MLPHead
-from ensemble_minerals.networks.phase_net import PhaseNet
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
+from ensemble_minerals.networks.training.estimator import FineTunedNetwork
+from ensemble_minerals.networks.training.phase_net import PhaseNet
 
 SETTINGS = {
     LogisticHead: {"tol": 1e-9},  # weights and copies must agree to 1e-7, the default stops at less

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
 from ensemble_minerals.ensemble import fold as fold_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
@@ -23,11 +23,11 @@ from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.members import hierarchical
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
-from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.networks.mlp import MLPHead
 
 NAMES = np.array(["bornite", "malachite", "pyrite", "quartz"])
 TREE = {"metallic": ["bornite", "pyrite"]}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ensemble_minerals
-from ensemble_minerals.predict import load
+from ensemble_minerals.prediction.predictor import load
 
 HEAVY = {
     "imagehash",
@@ -48,7 +48,7 @@ def command(*arguments: object) -> str:
     """A statement that runs the command line and expects exit code 0."""
     return f"""
 sys.argv = {["ensemble-minerals", *map(str, arguments)]!r}
-from ensemble_minerals.cli import main
+from ensemble_minerals.cli.app import main
 try:
     main()
 except SystemExit as ending:

@@ -1,1 +1,1 @@
-"""A folder of photos becomes rows: decoding, the manifest, duplicates, folds, sampling, the demonstration set."""
+"""Files become rows: decoding, the manifest, photos of one object, folds, oversampling."""

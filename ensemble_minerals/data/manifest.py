@@ -20,11 +20,11 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.fingerprint import Fingerprint, ScanCache, fingerprint
-from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE
+from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
+from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.listing import Listing, check_classes, list_photos
-from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.atomic import drafted
 
 __all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
 

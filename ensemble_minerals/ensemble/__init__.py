@@ -1,1 +1,1 @@
-"""Out-of-fold probabilities, the meta-learner over them, and its calibration."""
+"""Members in folds, the meta-learner over their out-of-fold probabilities, and its calibration."""

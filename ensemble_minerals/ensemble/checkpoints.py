@@ -11,12 +11,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from ensemble_minerals.drafts import drafted
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import WeightsError
-from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.members.network_scorer import NetworkScorer
-from ensemble_minerals.members.scorer_arrays import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.members.serialization import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.system.atomic import drafted
 
 
 def task_path(checkpoint: Path, member: str, fold: int) -> Path:
@@ -70,7 +70,7 @@ def load_task(
     logits = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
     scorer: NetworkScorer | None = None
     if isinstance(member.strategy, NetworkStrategy) and member.strategy.pictures is not None:
-        from ensemble_minerals.networks.state import NetworkState
+        from ensemble_minerals.networks.models.state import NetworkState
 
         try:
             states = tuple(NetworkState.load(_state_path(path, n)) for n in range(facts["states"]))

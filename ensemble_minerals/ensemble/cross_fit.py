@@ -19,9 +19,8 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
-from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.ensemble.checkpoints import load_task, save_task
-from ensemble_minerals.ensemble.committee import Blocks
+from ensemble_minerals.ensemble.fitted import Blocks
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.network_tasks import train_networks
 from ensemble_minerals.ensemble.oof import ProbabilityStore
@@ -33,8 +32,9 @@ from ensemble_minerals.ensemble.tasks import (
     Shared,
 )
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.processor import short_turns
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.system.cpu import short_turns
+from ensemble_minerals.system.parallel import single_thread, unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 

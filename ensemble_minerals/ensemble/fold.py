@@ -20,10 +20,10 @@ from ensemble_minerals.ensemble.tasks import (
     lacking_classes,
 )
 from ensemble_minerals.members.base import Strategy
-from ensemble_minerals.members.logistic_solver import Solution
+from ensemble_minerals.members.heads.logistic_solver import Solution
+from ensemble_minerals.members.predictor import FoldScorer
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
-from ensemble_minerals.members.scorer import FoldScorer
 from ensemble_minerals.members.specialists import solve_together
 
 FloatMatrix = NDArray[np.floating[Any]]

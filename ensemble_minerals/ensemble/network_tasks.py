@@ -15,9 +15,8 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
-from ensemble_minerals.clusters import is_remote, unordered
 from ensemble_minerals.ensemble.checkpoints import task_path
-from ensemble_minerals.ensemble.committee import side_by_side
+from ensemble_minerals.ensemble.fitted import side_by_side
 from ensemble_minerals.ensemble.tasks import (
     MEMBER_ERRORS,
     FittedFold,
@@ -27,8 +26,9 @@ from ensemble_minerals.ensemble.tasks import (
     Shared,
     lacking_classes,
 )
-from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.members.network_scorer import NetworkScorer
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.system.parallel import is_remote, unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 

@@ -16,24 +16,24 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from ensemble_minerals.clusters import single_thread, unordered
 from ensemble_minerals.data.folds import assign_folds, check_no_straddling, is_holdout
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
-from ensemble_minerals.ensemble.committee import Blocks, Committee, CommitteeMember, side_by_side
 from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_task
+from ensemble_minerals.ensemble.fitted import Blocks, Committee, CommitteeMember, side_by_side
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
-from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
-from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.members.network_scorer import NetworkScorer, average_scorers
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.members.network_predictor import NetworkScorer, average_scorers
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.scorer import FoldScorer, log_normalize
-from ensemble_minerals.processor import short_turns
+from ensemble_minerals.members.predictor import FoldScorer, log_normalize
+from ensemble_minerals.system.cpu import short_turns
+from ensemble_minerals.system.parallel import single_thread, unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 

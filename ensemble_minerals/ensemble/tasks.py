@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.members.base import Strategy
-from ensemble_minerals.members.network import NetworkStrategy
-from ensemble_minerals.members.network_scorer import NetworkScorer
-from ensemble_minerals.members.scorer import FoldScorer
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.members.predictor import FoldScorer
 
 FloatMatrix = NDArray[np.floating[Any]]
 

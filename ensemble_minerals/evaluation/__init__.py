@@ -1,1 +1,1 @@
-"""Metrics, error analysis, ablation and the report that draws them."""
+"""Statistics of answers: metrics, intervals, tests, error analysis. Draws nothing."""

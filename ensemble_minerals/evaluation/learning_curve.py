@@ -14,7 +14,7 @@ from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric
-from ensemble_minerals.processor import short_turns
+from ensemble_minerals.system.cpu import short_turns
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares that are trained anew; all rows are there from the fit itself."""

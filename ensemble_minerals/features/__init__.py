@@ -1,1 +1,1 @@
-"""An image becomes numbers, once: frozen backbones, a color and texture descriptor, and the feature store."""
+"""Photos become numbers, once: extractors, the store that keeps their features, pooling of views."""

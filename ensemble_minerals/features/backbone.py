@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals import processor
 from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.features import engine as engines
-from ensemble_minerals.features.agreement import Precision
-from ensemble_minerals.features.card import NETWORK, Card, cached_digest, keep_card, read_card
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.explainable import view_places
-from ensemble_minerals.features.source import JSON, EmbeddingSource, fingerprint_of
+from ensemble_minerals.features.extractor import JSON, EmbeddingSource, fingerprint_of
+from ensemble_minerals.features.metadata import NETWORK, Card, cached_digest, keep_card, read_card
+from ensemble_minerals.networks.models.weights import Preprocessing, load_network, parse
 from ensemble_minerals.networks.threads import torch_threads
-from ensemble_minerals.networks.weights import Preprocessing, load_network, parse
+from ensemble_minerals.system import cpu
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.activation import ForwardPass
-    from ensemble_minerals.networks.taps import TappedNetwork
+    from ensemble_minerals.networks.attribution.activation import ForwardPass
+    from ensemble_minerals.networks.models.taps import TappedNetwork
 
 FORMAT = 1
 """Raised when this code comes to compute other numbers from the same facts."""
@@ -184,7 +184,7 @@ class BackboneSource(EmbeddingSource):
 
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
         """See `Explainable`: the network in PyTorch and float32, stopped at its tapped layers."""
-        from ensemble_minerals.networks.activation import open_taps
+        from ensemble_minerals.networks.attribution.activation import open_taps
 
         with self._lock:
             if self._network is None:
@@ -258,7 +258,7 @@ class BackboneSource(EmbeddingSource):
         return card
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
-        from ensemble_minerals.networks.taps import TappedNetwork
+        from ensemble_minerals.networks.models.taps import TappedNetwork
 
         loaded = load_network(
             self._model,
@@ -293,7 +293,7 @@ class BackboneSource(EmbeddingSource):
             "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
             "engine": self._engine_wanted,
             "precision": self._precision_wanted,
-            "machine": processor.identity(),
+            "machine": cpu.identity(),
             "versions": _versions(),
         }
         return cache_dir / "networks" / fingerprint_of(request)

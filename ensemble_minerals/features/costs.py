@@ -12,9 +12,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE
+from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.extractor import FeatureSource
 
 _ROUNDS = 3
 """Rounds that count, by default."""

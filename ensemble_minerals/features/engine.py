@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals import processor
-from ensemble_minerals.drafts import drafted
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.features.agreement import BOUNDS, Precision, agreement, probes
+from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
+from ensemble_minerals.system import cpu
+from ensemble_minerals.system.atomic import drafted
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.taps import TappedNetwork
+    from ensemble_minerals.networks.models.taps import TappedNetwork
 
 Name: TypeAlias = Literal["torch", "openvino"]
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -73,8 +73,8 @@ class TorchEngine:
         """See `Engine.run`."""
         import torch
 
-        if torch.get_num_threads() > processor.cores():  # a number of this thread's own
-            torch.set_num_threads(processor.cores())
+        if torch.get_num_threads() > cpu.cores():  # a number of this thread's own
+            torch.set_num_threads(cpu.cores())
         matrix = np.empty((count, self._n_features), np.float32)
         remaining, start = iter(views), 0
         half = self._precision == "bfloat16"
@@ -100,7 +100,7 @@ class OpenVINOEngine:
         options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
-            "INFERENCE_NUM_THREADS": processor.cores(),
+            "INFERENCE_NUM_THREADS": cpu.cores(),
             "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
         }
         if isinstance(model, Path):
@@ -306,4 +306,4 @@ def _quick_at_bfloat16(device: str) -> bool:
         import torch
 
         return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and processor.quick_at_bfloat16()
+    return device == "cpu" and cpu.quick_at_bfloat16()

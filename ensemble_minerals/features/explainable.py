@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.views import view_box
-from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.extractor import FeatureSource
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.activation import ForwardPass
+    from ensemble_minerals.networks.attribution.activation import ForwardPass
 
 
 @runtime_checkable

@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.images import MAX_PIXELS, MIN_SIDE, Photo, decode, file_digest
+from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, Photo, decode, file_digest
+from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
-from ensemble_minerals.features.source import FeatureSource
+from ensemble_minerals.features.extractor import FeatureSource
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.networks.pictures import decode_side
 
 CHUNK = 16
 """Photos of one call of a source, and of one transaction of the store."""

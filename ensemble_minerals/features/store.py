@@ -19,8 +19,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.features.database import Database
-from ensemble_minerals.features.source import JSON
+from ensemble_minerals.features.extractor import JSON
+from ensemble_minerals.system.database import Database
 
 # Change the number with the tables; stores of another number are refused, their features computed anew.
 SCHEMA = 1

@@ -13,12 +13,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from ensemble_minerals.data.decision import Decision
-from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.members.logistic import LogisticHead
-from ensemble_minerals.members.logistic_solver import Solution
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.logistic_solver import Solution
+from ensemble_minerals.members.predictor import Scorer
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.scorer import Scorer
 from ensemble_minerals.members.specialists import Begun, Training, solve_together
 from ensemble_minerals.taxonomy import Taxonomy
 

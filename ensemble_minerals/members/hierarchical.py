@@ -10,10 +10,10 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ensemble_minerals.data.decision import Decision
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.data.subproblem import Decision
 from ensemble_minerals.members.base import Plan, Strategy
-from ensemble_minerals.members.logistic import LogisticHead
+from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.decision import Decision
+from ensemble_minerals.data.subproblem import Decision
 from ensemble_minerals.members.base import FloatMatrix, Plan, Strategy
 from ensemble_minerals.taxonomy import Taxonomy
 

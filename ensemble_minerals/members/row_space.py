@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ensemble_minerals.features.mapped import allocate
 from ensemble_minerals.members.rows import Rows, are_many, parts
+from ensemble_minerals.system.memmap import allocate
 
 FloatMatrix = NDArray[np.floating[Any]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.features.mapped import release
+from ensemble_minerals.system.memmap import release
 
 FloatMatrix = NDArray[np.floating[Any]]
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from ensemble_minerals.data.decision import Decision
-from ensemble_minerals.data.sampling import OverSampler, class_prior, prior_shift
-from ensemble_minerals.members.logistic import LogisticHead
-from ensemble_minerals.members.logistic_solver import LogisticProblem, Solution, solve_logistic
+from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
+from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
+from ensemble_minerals.members.heads.mlp import MLPHead
+from ensemble_minerals.members.predictor import ClassifierNet, DenseNet, Net
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.scorer import ClassifierNet, DenseNet, Net
-from ensemble_minerals.networks.mlp import MLPHead
 
 FloatMatrix = NDArray[np.floating[Any]]
 

@@ -1,1 +1,1 @@
-"""Torch lives here: pretrained weights and trainable networks."""
+"""Everything that needs torch: pretrained networks, training, inference, graphs."""

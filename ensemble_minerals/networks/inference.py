@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ensemble_minerals.errors import BundleError, ConfigError
-from ensemble_minerals.networks.augmentation import EvalTransform
-from ensemble_minerals.networks.branches import BranchedNetwork
+from ensemble_minerals.networks.models.multi_head import BranchedNetwork
+from ensemble_minerals.networks.models.state import NetworkState
+from ensemble_minerals.networks.models.transforms import EvalTransform
 from ensemble_minerals.networks.precision import computing_in
-from ensemble_minerals.networks.state import NetworkState
 from ensemble_minerals.networks.threads import torch_threads
 
 _BATCH = 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from ensemble_minerals.processor import ProcessSetting
+from ensemble_minerals.system.cpu import ProcessSetting
 
 
 def torch_threads(n_threads: int) -> AbstractContextManager[None]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.data import fingerprint as fingerprint_module
-from ensemble_minerals.data.duplicates import find_duplicates
+from ensemble_minerals.data import hashing as fingerprint_module
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
+from ensemble_minerals.data.same_object.groups import find_duplicates
 from ensemble_minerals.errors import DataError
 
 COLUMNS = [field.name for field in fields(Manifest) if field.name not in ("root", "warnings")]

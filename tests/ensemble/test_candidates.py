@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_opinions import ALONE, FOLDS, K, N, a_good_and_two_poor_members, draw, opinions
+from drawn.opinions import ALONE, FOLDS, K, N, a_good_and_two_poor_members, draw, opinions
 from scipy.optimize import approx_fprime
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression

@@ -5,16 +5,16 @@ import pytest
 from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
 
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.networks.mlp import MLPHead
 
 CLASSES = np.array(["bornite", "malachite", "pyrite"])
 TREE = {"metallic": ["bornite", "pyrite"]}

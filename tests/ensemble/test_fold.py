@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_rows import overlapping
+from drawn.rows import overlapping
 from sklearn.naive_bayes import GaussianNB
 
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import fold as module
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.members import rows
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
-from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 
 CLASSES = np.array(["bornite", "malachite", "pyrite", "quartz"])

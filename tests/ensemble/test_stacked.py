@@ -5,20 +5,20 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.base import clone
 
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import stacked as module
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.fold import fit_fold
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.ensemble.stacking import MetaLearner
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.scorer import DenseNet, Scorer
-from ensemble_minerals.networks.mlp import MLPHead
+from ensemble_minerals.members.predictor import DenseNet, Scorer
 
 NAMES = np.array(["bornite", "malachite", "pyrite"])
 TREE = {"metallic": ["bornite", "pyrite"]}

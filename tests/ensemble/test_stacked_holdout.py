@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.data.folds import TRAINING_FOLD
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.fold import fit_fold
@@ -15,9 +15,9 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.networks.mlp import MLPHead
 
 NAMES = np.array(["bornite", "malachite", "pyrite"])
 MEMBERS = [

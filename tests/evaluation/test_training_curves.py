@@ -1,7 +1,7 @@
 import pytest
 
 from ensemble_minerals.evaluation.training_curves import finding, training_rows, training_section
-from ensemble_minerals.evaluation.training_figure import draw_training
+from ensemble_minerals.reports.training_figure import draw_training
 
 
 def record(phase, epoch, train, validation):

@@ -21,8 +21,8 @@ from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.features import backbone
 from ensemble_minerals.features.backbone import BackboneSource
 from ensemble_minerals.features.extraction import ExtractionResult
-from ensemble_minerals.features.gathering import gather
-from ensemble_minerals.features.source import FeatureSource, fingerprint_of
+from ensemble_minerals.features.extractor import FeatureSource, fingerprint_of
+from ensemble_minerals.features.pooling import gather
 
 SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features import engine as engines
-from ensemble_minerals.features.agreement import probes
 from ensemble_minerals.features.engine import Choice, Engine, OpenVINOEngine, TorchEngine, choose, convert
-from ensemble_minerals.networks.taps import TappedNetwork
-from ensemble_minerals.networks.weights import load_network
+from ensemble_minerals.features.engine_agreement import probes
+from ensemble_minerals.networks.models.taps import TappedNetwork
+from ensemble_minerals.networks.models.weights import load_network
 
 SIZE = 64
 
@@ -180,7 +180,7 @@ def test_a_saved_network_runs_the_same(tmp_path: Path, network: TappedNetwork, m
 
 
 def test_nothing_is_reported_over_the_internet(tmp_path: Path) -> None:
-    script = "from ensemble_minerals.features import engine; engine._core()"
+    script = "from ensemble_minerals.features import engine; engine._core"
     environment = {**os.environ, "HOME": str(tmp_path)}
     for variable in ("CI", "TF_BUILD", "JENKINS_URL"):
         environment.pop(variable, None)

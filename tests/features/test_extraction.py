@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.data.images import content_digest
+from ensemble_minerals.data.decoding import content_digest
 from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
-from ensemble_minerals.features.descriptor import ColorTextureSource
+from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
 from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
-from ensemble_minerals.features.source import FeatureSource, fingerprint_of
+from ensemble_minerals.features.extractor import FeatureSource, fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
 
 

@@ -10,14 +10,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
-from ensemble_minerals.data.decision import Decision
 from ensemble_minerals.data.folds import inner_split
-from ensemble_minerals.data.sampling import OverSampler
-from ensemble_minerals.members.logistic import LogisticHead
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
+from ensemble_minerals.members.predictor import branch_log_proba
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.scorer import branch_log_proba
 from ensemble_minerals.members.specialists import Training, solve_together
-from ensemble_minerals.networks.mlp import MLPHead
 
 COUNTS = (70, 30, 14)
 QUICK = MLPHead(hidden=(8,), max_epochs=6)

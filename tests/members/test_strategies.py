@@ -8,16 +8,16 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ensemble_minerals.config import Config
-from ensemble_minerals.data.sampling import OverSampler
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.errors import TaxonomyError
-from ensemble_minerals.members.build import STRATEGIES, build_strategy
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier, learn_taxonomy
-from ensemble_minerals.members.logistic import LogisticHead
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.registry import STRATEGIES, build_strategy
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.networks.mlp import MLPHead
 from ensemble_minerals.taxonomy import Taxonomy
 
 NAMES = np.array(["biotite", "bornite", "muscovite", "pyrite", "quartz"])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.config_networks import NetworkConfig
-from ensemble_minerals.networks.pictures import PictureTable
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.image_cache import PictureTable
 
 COLORS = ((200, 70, 60), (60, 170, 80), (70, 90, 200))
 SIDE = 32

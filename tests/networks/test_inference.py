@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_states import state
+from drawn.states import state
 
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.inference import NetworkPredictor

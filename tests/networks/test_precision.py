@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ensemble_minerals import processor
 from ensemble_minerals.networks.precision import choose_precision, computing_in
+from ensemble_minerals.system import cpu
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(("quick", "chosen"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_goes_by_what_the_processor_is(monkeypatch, quick, chosen):
-    monkeypatch.setattr(processor, "quick_at_bfloat16", lambda: quick)
+    monkeypatch.setattr(cpu, "quick_at_bfloat16", lambda: quick)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("float32", CPU) == "float32"
 

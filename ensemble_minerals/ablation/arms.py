@@ -1,0 +1,262 @@
+"""What an ablation compares: the full ensemble, and ways to answer that differ from it in one factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sklearn.base import clone
+
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.ensemble.candidates import CANDIDATES
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.network_member import PHOTOS, NetworkStrategy
+
+FULL = "full"
+"""Name of the arm that all others are compared with: what `fit` would save."""
+
+HINDSIGHT = "best_single_in_hindsight"
+"""Name of the arm that is chosen by its log-loss on the test rows themselves: a bound, not a choice one can make."""
+
+LEAKY = "without_duplicate_grouping"
+"""Name of the arm whose folds ignore duplicates: not a model, but what a leaky protocol would have claimed."""
+
+BUDGET = "budget_matched"
+"""Name of the arm that trains the best single member as often as the ensemble trains members."""
+
+RETRAINED = ("without_oversampling", "without_prior_correction")
+"""Arms for which oversampled members are trained anew."""
+
+COMBINATIONS = {
+    "best_single": "best_single",
+    "uniform": "uniform",
+    "greedy": "greedy",
+    "log_pool": "log_pool",
+    "stacked": "logistic",
+}
+"""Arms that always use one combination, and what the meta-learner calls it."""
+
+KINDS = ("full", "single", "choice", "control", "combination", "ingredient", "source", "protocol")
+"""Sorts of arms, in the order of the table; each may be asked for by name."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to answer.
+
+    Attributes:
+        name: As in files and on the command line.
+        title: As in tables.
+        description: What it is, in one sentence.
+        kind: One of `KINDS`.
+        members: Names of the members it may use.
+        subject: What is left out, in words, for an ingredient or a source.
+    """
+
+    name: str
+    title: str
+    description: str
+    kind: str
+    members: tuple[str, ...]
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """What an ablation runs.
+
+    Attributes:
+        members: The base learners.
+        arms: In the order of the table.
+        n_splits: Outer folds.
+        n_inner: Inner folds, as a fit would use.
+        repeats: Outer cross-validations, each with folds of its own.
+        candidates: Combinations of the full ensemble.
+        one_standard_error: As in the configuration.
+        greedy_iterations: As in the configuration.
+        calibrate: As in the configuration.
+        refit: As in the configuration.
+        seed: Of the folds.
+    """
+
+    members: tuple[Member, ...]
+    arms: tuple[Arm, ...]
+    n_splits: int = 5
+    n_inner: int = 5
+    repeats: int = 1
+    candidates: tuple[str, ...] = CANDIDATES
+    one_standard_error: bool = True
+    greedy_iterations: int = 50
+    calibrate: bool = True
+    refit: bool = False
+    seed: int = 0
+
+    def has(self, arm: str) -> bool:
+        """Whether an arm of this name is run."""
+        return any(one.name == arm for one in self.arms)
+
+
+def list_arms(
+    members: Sequence[Member], wanted: Sequence[str] | None = None, *, calibrate: bool = True
+) -> tuple[Arm, ...]:
+    """The arms that make sense for the members, the full ensemble first.
+
+    Args:
+        members: Base learners.
+        wanted: Names or kinds to keep; all if None. The full ensemble stays, and so do single members where the
+            best of them in hindsight is wanted.
+        calibrate: Whether the full ensemble is calibrated.
+
+    Raises:
+        ValueError: If a wanted name is no arm here.
+    """
+    arms = tuple(_arms(members, calibrate))
+    if wanted is None:
+        return arms
+    known = {arm.name for arm in arms} | {arm.kind for arm in arms}
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(
+            f"no arm is called {unknown[0]!r}; there are the arms {', '.join(arm.name for arm in arms)}, and the "
+            f"kinds {', '.join(dict.fromkeys(arm.kind for arm in arms))}"
+        )
+    kept = {FULL, *wanted} | ({"single"} if HINDSIGHT in wanted or "choice" in wanted else set())
+    return tuple(arm for arm in arms if arm.name in kept or arm.kind in kept)
+
+
+def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
+    names = tuple(member.name for member in members)
+    calibrated = ", calibrated" if calibrate else ""
+    yield Arm(FULL, "Full ensemble", "the ensemble as fit makes it", "full", names)
+    for name in names:
+        yield Arm(f"single:{name}", f"{name} alone", f"one member{calibrated}", "single", (name,))
+    if len(names) > 1:
+        yield from _of_several(names, calibrated)
+    for strategy in dict.fromkeys(strategy_of(member) for member in members):
+        left = tuple(member.name for member in members if strategy_of(member) != strategy)
+        words = strategy.replace("_", "-")
+        if left:
+            yield Arm(
+                f"without_{strategy}",
+                f"Without {words} members",
+                f"the ensemble of all members that are not {words}",
+                "ingredient",
+                left,
+                f"{words} members",
+            )
+    if any(is_oversampled(member) for member in members):
+        yield Arm(
+            "without_oversampling",
+            "Without oversampling",
+            "the same members trained on the natural rows",
+            "ingredient",
+            names,
+            "oversampling",
+        )
+        if any(is_oversampled(member) and member.strategy.prior_correction for member in members):
+            yield Arm(
+                "without_prior_correction",
+                "Without prior correction",
+                "oversampled members keep the class shares that oversampling taught them",
+                "ingredient",
+                names,
+                "the prior correction",
+            )
+    if calibrate:
+        yield Arm(
+            "without_calibration",
+            "Without calibration",
+            "no temperature after the combination",
+            "ingredient",
+            names,
+            "calibration",
+        )
+    for source in dict.fromkeys(name for member in members for name in sources_of(member)):
+        left = tuple(member.name for member in members if source not in sources_of(member))
+        if left and len(left) < len(names):
+            networks = source == PHOTOS
+            yield Arm(
+                "without:networks" if networks else f"without:{source}",
+                "Without trained networks" if networks else f"Without {source}",
+                "the ensemble of all members on frozen features"
+                if networks
+                else f"the ensemble of all members that do not see {source}",
+                "source",
+                left,
+                "trained networks" if networks else f"source {source}",
+            )
+    yield Arm(
+        LEAKY,
+        "Leaky protocol",
+        "the full ensemble in folds that ignore duplicates: not a model, but what a leak would have claimed",
+        "protocol",
+        names,
+    )
+
+
+def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
+    """Arms that are not the full ensemble only if there are several members."""
+    yield Arm(
+        "best_single",
+        "Best single, chosen inside",
+        f"the member with the lowest log-loss over inner folds{calibrated}",
+        "choice",
+        names,
+    )
+    yield Arm(
+        HINDSIGHT,
+        "Best single, in hindsight",
+        "the member with the lowest log-loss on the test rows themselves: a bound, not a choice that one can make",
+        "choice",
+        names,
+    )
+    yield Arm(
+        BUDGET,
+        "Best single, trained as often",
+        f"the best single trained on {len(names)} sets of inner folds; mean of the log-odds{calibrated}",
+        "control",
+        names,
+    )
+    combinations = {
+        "uniform": ("Uniform mean", "the mean of all members"),
+        "greedy": ("Greedy selection", "members selected greedily, with replacement"),
+        "log_pool": ("Weighted product", "a logarithmic pool of all members"),
+        "stacked": ("Logistic stacking", "logistic regression over all members' log-probabilities"),
+    }
+    for name, (title, description) in combinations.items():
+        yield Arm(name, title, description + calibrated, "combination", names)
+
+
+def retrained(member: Member, arm: str) -> Member:
+    """An oversampled member as an arm of `RETRAINED` trains it."""
+    inner, network = member.strategy, None
+    if isinstance(inner, NetworkStrategy):
+        inner, network = inner.strategy, inner
+    strategy: Strategy = clone(inner)
+    if arm == "without_oversampling":
+        strategy.set_params(sampler=OverSampler("none"))
+    else:
+        strategy.set_params(prior_correction=False)
+    changed = strategy if network is None else replace(network, strategy=strategy)
+    return Member(member.name, member.features, changed)
+
+
+def is_oversampled(member: Member) -> bool:
+    """Whether a member trains on added rows."""
+    sampler = member.strategy.sampler
+    return sampler is not None and sampler.kind != "none"
+
+
+def sources_of(member: Member) -> tuple[str, ...]:
+    """What a member stands on; of a trained network the photos alone."""
+    return (PHOTOS,) if isinstance(member.strategy, NetworkStrategy) else member.features
+
+
+def strategy_of(member: Member) -> str:
+    """``FlatClassifier`` is ``flat``: the name of a strategy in the configuration."""
+    strategy = member.strategy
+    if isinstance(strategy, NetworkStrategy):
+        strategy = strategy.strategy
+    name = type(strategy).__name__.removesuffix("Classifier")
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")

@@ -1,0 +1,275 @@
+"""One outer fold of an ablation: whatever is learned or chosen comes from the rows outside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.ablation.arms import (
+    BUDGET,
+    COMBINATIONS,
+    FULL,
+    HINDSIGHT,
+    LEAKY,
+    RETRAINED,
+    AblationPlan,
+    Arm,
+    is_oversampled,
+    retrained,
+)
+from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.ensemble.candidates import CandidateFits
+from ensemble_minerals.ensemble.fitted import Blocks, CommitteeMember
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
+from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.errors import FitError
+from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.members.serialization import scorer_to_arrays
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass
+class FoldAnswers:
+    """What an outer fold gives.
+
+    Attributes:
+        proba: For each arm its answers for the test rows, (n_test, n_classes).
+        used: For each arm the members that are asked when it answers.
+        costs: For each arm ``fit_seconds`` on one core, and of its heads ``predict_ms`` a photo and ``megabytes``.
+        best_single: The member with the lowest out-of-fold log-loss.
+        combination: What the full ensemble chose.
+    """
+
+    proba: dict[str, FloatMatrix] = field(default_factory=dict)
+    used: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    best_single: str = ""
+    combination: str = ""
+
+
+@dataclass
+class OuterFold:
+    """The rows of an outer fold, and the others, from which all is learned.
+
+    Attributes:
+        plan: Members and arms.
+        blocks: Feature matrices by name, (n, n_features) each.
+        y: Class positions, (n,).
+        groups: Row groups, (n,).
+        classes: Labels of the positions, ascending.
+        test: Rows of the fold, (n,).
+        seed: Of everything drawn, such as inner folds.
+        n_jobs: Concurrent tasks.
+        leaky: Answer the leaky protocol alone; else everything but that.
+        progress: Called with the number of finished fits, of `count_fits`.
+    """
+
+    plan: AblationPlan
+    blocks: Blocks
+    y: NDArray[np.intp]
+    groups: NDArray[np.intp]
+    classes: NDArray[Any]
+    test: NDArray[np.bool_]
+    seed: tuple[int, ...]
+    n_jobs: int = 1
+    leaky: bool = False
+    progress: Callable[[int], None] | None = None
+    _done: int = field(default=0, init=False)
+
+    def answer(self) -> FoldAnswers:
+        """Answer the test rows by every arm."""
+        y, groups, folds = self._training(self.y), self._training(self.groups), self.inner_folds(0)
+        base = self._fit(self.plan.members, folds)
+        best = self.plan.members[base.best(y)]
+        result = FoldAnswers(best_single=best.name)
+        for arm in self.plan.arms:
+            if self.leaky != (arm.name == LEAKY) or arm.name == HINDSIGHT:
+                continue
+            fitted, asked = base, arm.members
+            if arm.name in RETRAINED:
+                fitted = self._retrain(base, arm.name, folds)
+            elif arm.name == BUDGET:
+                fitted, asked = self._repeat(base, best), (best.name,)
+            started = time.perf_counter()
+            places = [fitted.names.index(name) for name in asked]
+            meta, temperature = fit_meta(
+                self._meta(arm),
+                CandidateFits(fitted.out_of_fold[:, places], y, folds, self.plan.greedy_iterations),
+                groups,
+                calibrate=self.plan.calibrate and arm.name != "without_calibration",
+            )
+            result.proba[arm.name] = np.exp(
+                log_normalize(meta.log_proba(fitted.test[:, places]) / temperature)
+            )
+            seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in asked)
+            used = (best.name,) if arm.name == "best_single" else asked
+            result.used[arm.name] = used
+            result.costs[arm.name] = {"fit_seconds": seconds, **fitted.answering(used)}
+            if arm.name == FULL:
+                result.combination = meta.chosen_
+        return result
+
+    def inner_folds(self, number: int) -> NDArray[np.intp]:
+        """Folds of the training rows; another partition for another number."""
+        return assign_folds(
+            self._training(self.y),
+            self._training(self.groups),
+            n_splits=self.plan.n_inner,
+            seed=derived_seed(*self.seed, number),
+        )
+
+    def _training(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values[~self.test]
+
+    def _meta(self, arm: Arm) -> MetaLearner:
+        candidates = self.plan.candidates
+        if arm.name in COMBINATIONS:
+            candidates = (COMBINATIONS[arm.name],)
+        elif arm.kind == "single" or arm.name == BUDGET:
+            candidates = ("uniform",)
+        return MetaLearner(candidates, self.plan.one_standard_error)
+
+    def _fit(self, members: Sequence[Member], folds: NDArray[np.intp]) -> _Answers:
+        """Fit members as `fit` does, and ask them about the test rows."""
+        start, plan = self._done, self.plan
+        ensemble = StackedEnsemble(
+            members,
+            candidates=("uniform",),
+            calibrate=False,
+            refit=plan.refit,
+            n_jobs=self.n_jobs,
+            progress=lambda done, _: self._report(start + done),
+        )
+        training = {name: self._training(matrix) for name, matrix in self.blocks.items()}
+        try:
+            ensemble.fit(training, self.classes[self._training(self.y)], self._training(self.groups), folds)
+        except FitError as error:
+            raise FitError(
+                f"{str(error).splitlines()[0]}\nAn ablation needs every member in every fold: mend or remove it."
+            ) from error
+        committee = ensemble.committee_
+        asked = {name: matrix[self.test] for name, matrix in self.blocks.items()}
+        answers, milliseconds = [], {}
+        for member in committee.members:
+            started = time.perf_counter()
+            answers.append(replace(committee, members=(member,)).member_log_proba(asked))
+            milliseconds[member.name] = 1000 * (time.perf_counter() - started) / len(answers[-1])
+        test = np.concatenate(answers, axis=1)
+        return _Answers(
+            tuple(member.name for member in members),
+            ensemble.store_.log_proba(),
+            test,
+            ensemble.seconds_,
+            milliseconds,
+            {member.name: _megabytes(member) for member in committee.members},
+            frozenset(m.name for m in committee.members if all(part.is_linear for part in m.matrices.parts)),
+        )
+
+    def _retrain(self, base: _Answers, arm: str, folds: NDArray[np.intp]) -> _Answers:
+        """The base with its oversampled members trained otherwise; the rest is as it was."""
+        changed = [retrained(member, arm) for member in self.plan.members if is_oversampled(member)]
+        again = self._fit(changed, folds)
+        out_of_fold, test = base.out_of_fold.copy(), base.test.copy()
+        places = [base.names.index(name) for name in again.names]
+        out_of_fold[:, places], test[:, places] = again.out_of_fold, again.test
+        return _Answers(
+            base.names,
+            out_of_fold,
+            test,
+            {**base.seconds, **again.seconds},
+            {**base.milliseconds, **again.milliseconds},
+            {**base.megabytes, **again.megabytes},
+            base.linear,
+        )
+
+    def _repeat(self, base: _Answers, best: Member) -> _Answers:
+        """The best member trained on as many partitions as the ensemble has members; mean of the log-odds."""
+        place, times = base.names.index(best.name), len(base.names)
+        out_of_fold, test = base.out_of_fold[:, [place]].copy(), base.test[:, [place]].copy()
+        seconds = base.seconds[best.name]
+        for number in range(1, times):
+            again = self._fit([best], self.inner_folds(number))
+            out_of_fold += again.out_of_fold
+            test += again.test
+            seconds += again.seconds[best.name]
+        heads = 1 if best.name in base.linear else times
+        return _Answers(
+            (best.name,),
+            out_of_fold / times,
+            test / times,
+            {best.name: seconds},
+            {best.name: heads * base.milliseconds[best.name]},
+            {best.name: heads * base.megabytes[best.name]},
+            base.linear,
+        )
+
+    def _report(self, done: int) -> None:
+        self._done = done
+        if self.progress is not None:
+            self.progress(done)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Members, fitted on the training rows.
+
+    Attributes:
+        names: The members.
+        out_of_fold: Log-probabilities for the training rows by models that never saw them, (n, M, K).
+        test: Log-probabilities for the test rows, (n_test, M, K).
+        seconds: Time of a member's fits.
+        milliseconds: Time of its head for a photo.
+        megabytes: Size of its head.
+        linear: Members whose fold models are averaged into one, however many they are.
+    """
+
+    names: tuple[str, ...]
+    out_of_fold: FloatMatrix
+    test: FloatMatrix
+    seconds: Mapping[str, float]
+    milliseconds: Mapping[str, float]
+    megabytes: Mapping[str, float]
+    linear: frozenset[str]
+
+    def best(self, y: NDArray[np.intp]) -> int:
+        """Place of the member with the lowest log-loss, as the candidate ``best_single`` chooses it."""
+        return int(np.argmin(-self.out_of_fold[np.arange(len(y)), :, y].mean(axis=0)))
+
+    def answering(self, members: Sequence[str]) -> dict[str, float]:
+        """What the heads of some members cost when they answer."""
+        return {
+            "predict_ms": sum(self.milliseconds[name] for name in members),
+            "megabytes": sum(self.megabytes[name] for name in members),
+        }
+
+
+def _megabytes(member: CommitteeMember) -> float:
+    """Size of a member's matrices and trained networks."""
+    size = sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values())
+    if isinstance(member.scorer, NetworkScorer):
+        size += sum(state.nbytes for state in member.scorer.states)
+    return size / 1e6
+
+
+def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
+    """How often a member is fitted in an inner fold, in one outer fold."""
+    steps = whole = sum(member.steps for member in plan.members)
+    if not leaky:
+        oversampled = sum(member.steps for member in plan.members if is_oversampled(member))
+        steps += oversampled * sum(plan.has(arm) for arm in RETRAINED)
+        # Which member is the best, and so repeated, shows later: it counts as an average one.
+        steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)
+    return steps * plan.n_inner
+
+
+def derived_seed(*entropy: int) -> int:
+    """A seed for one purpose, made from several numbers."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

@@ -1,0 +1,82 @@
+"""Writes an ablation: a page that stands alone, and the same as JSON, CSV, Markdown and PNG. Computes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from ensemble_minerals.ablation import plots
+from ensemble_minerals.ablation.tables import flat_rows, markdown
+from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, outcome, p_value
+from ensemble_minerals.reports import page
+from ensemble_minerals.reports.page import write_page
+from ensemble_minerals.reports.tables import write_table
+from ensemble_minerals.reports.wording import capitalized, show, span
+from ensemble_minerals.system.atomic import replacing
+
+PAGE, DATA, TABLE, PAPER = "ablation.html", "ablation.json", "ablation.csv", "ablation.md"
+
+_KINDS = {
+    "full": "The ensemble",
+    "single": "Each member alone",
+    "choice": "The best single member",
+    "control": "Budget-matched control",
+    "combination": "One combination, always",
+    "ingredient": "Without an ingredient",
+    "source": "Without a source",
+    "protocol": "Not a model: what a leaky protocol would have claimed",
+}
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that holds something else than an ablation.
+
+    Raises:
+        UserError: If it does, or is a file.
+    """
+    page.check_place(folder, "ablation", DATA)
+
+
+def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
+    """Write an ablation; the folder appears whole or not at all, and replaces an earlier ablation.
+
+    Args:
+        ablation: A comparison with its ``header`` and ``findings``.
+        folder: Where it goes.
+
+    Returns:
+        The page.
+
+    Raises:
+        UserError: If the folder holds something else, or cannot be written.
+    """
+    check_place(folder)
+    with replacing(folder) as unfinished:
+        text = json.dumps(ablation, indent=1, allow_nan=False)
+        (unfinished / DATA).write_text(text + "\n", encoding="ascii")
+        (unfinished / PAPER).write_text(markdown(ablation), encoding="utf-8", errors="replace")
+        write_table(unfinished / TABLE, flat_rows(ablation))
+        figures = plots.draw(ablation, unfinished)
+        write_page(
+            unfinished / PAGE,
+            "ablation.html.j2",
+            title=ablation["findings"]["title"],
+            synthetic=ablation["header"]["demonstration"],
+            ablation=ablation,
+            arms={arm["name"]: arm for arm in ablation["arms"]},
+            kinds=_KINDS,
+            effects=EFFECTS,
+            combined=COMBINED,
+            figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
+            pictures={},
+            show=show,
+            span=span,
+            p_value=p_value,
+            outcome=outcome,
+            capitalized=capitalized,
+        )
+    return folder / PAGE

@@ -1,0 +1,169 @@
+"""The figures of an ablation: differences with their intervals, and accuracy against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ensemble_minerals.ablation.arms import FULL, HINDSIGHT
+from ensemble_minerals.ablation.wording import outcome
+from ensemble_minerals.reports.drawing import (
+    FIRST,
+    PERCENT,
+    POINTS,
+    SECOND,
+    SOFT,
+    canvas,
+    forest,
+    page_style,
+    save,
+    short,
+)
+
+LONGEST = 30
+"""Characters of an arm's title in a figure."""
+
+LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
+    "full": ("full ensemble", "o", True, FIRST),
+    "combination": ("other combination of all members", "^", False, FIRST),
+    "ingredient": ("without an ingredient", "v", False, FIRST),
+    "source": ("without a source", "D", False, FIRST),
+    "single": ("one member", "s", False, SECOND),
+    "choice": ("best single", "s", True, SECOND),
+    "control": ("best single, trained as often", "h", False, SECOND),
+}
+"""For each kind of arm its words, marker, whether it is filled, and color."""
+
+Arms = Sequence[Mapping[str, Any]]
+
+_THOUSANDTHS = FuncFormatter(
+    lambda value, _: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"
+)
+
+
+def draw(comparison: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Draw the figures of a comparison.
+
+    Args:
+        comparison: Of `comparison.compare_arms`.
+        folder: Where the PNG files go; it exists.
+
+    Returns:
+        SVG elements by name: ``forest_accuracy``, ``forest_log_loss`` and, where costs are known, ``cost``.
+    """
+    arms = comparison["arms"]
+    compared = [arm for arm in arms if arm["name"] != FULL and arm["kind"] != "protocol"]
+    costly = [
+        arm
+        for arm in arms
+        if arm["kind"] != "protocol" and arm["name"] != HINDSIGHT and arm["cost"]["predict_ms"] is not None
+    ]
+    with page_style():
+        figures: dict[str, Figure] = {}
+        if compared:
+            figures["forest_accuracy"] = _forest(compared, "accuracy")
+            figures["forest_log_loss"] = _forest(compared, "log_loss")
+        if len(costly) > 1:
+            figures["cost"] = _cost(costly)
+        return {name: save(figure, folder / f"{name}.png", name) for name, figure in figures.items()}
+
+
+def _forest(arms: Arms, score: str) -> Figure:
+    """Full minus arm, one row an arm; filled where significant, kinds set apart."""
+    kinds = [list(group) for _, group in groupby(arms, key=lambda arm: str(arm["kind"]))]
+    rows = len(arms) + 0.6 * (len(kinds) - 1)
+    figure, axes = canvas(4.7, 1.15 + 0.215 * rows)
+    axes.axvline(0, color=SOFT, linewidth=1)
+    ticks: list[float] = []
+    place = 0.0
+    for kind in kinds:
+        for arm in kind:
+            significant = outcome(arm, score) in ("better", "worse")
+            forest(
+                axes,
+                [(arm["title"], arm["difference"][score])],
+                scale=100 if score == "accuracy" else 1,
+                color=FIRST if significant else SOFT,
+                marker="o" if significant else "s",
+                offset=place,
+            )
+            ticks.append(place)
+            place += 1
+        place += 0.6
+    axes.set_yticks(ticks, [short(arm["title"], LONGEST) for arm in arms])
+    axes.set_ylim(place - 0.9, -0.7)
+    better, worse = ("left", "right") if score == "log_loss" else ("right", "left")
+    ends = {better: "full ensemble better", worse: "worse"}
+    arrows = (f"\N{LEFTWARDS ARROW} {ends['left']}", f"{ends['right']} \N{RIGHTWARDS ARROW}")
+    for x, align, text in ((0.0, "left", arrows[0]), (1.0, "right", arrows[1])):
+        axes.text(x, 1.01, text, transform=axes.transAxes, ha=align, va="bottom", color=SOFT, fontsize=7.5)
+    axes.set_xlabel(
+        "points of accuracy, full minus arm" if score == "accuracy" else "log-loss (nats), full minus arm"
+    )
+    axes.xaxis.set_major_formatter(POINTS if score == "accuracy" else _THOUSANDTHS)
+    return figure
+
+
+def _cost(arms: Arms) -> Figure:
+    figure, axes = canvas(5.0, 4.5)
+    for kind, (words, marker, filled, color) in LOOKS.items():
+        shown = [arm for arm in arms if arm["kind"] == kind]
+        if shown:
+            axes.plot(
+                [arm["cost"]["predict_ms"] for arm in shown],
+                [arm["scores"]["accuracy"] for arm in shown],
+                marker=marker,
+                markersize={"full": 7.0, "control": 10.0}.get(kind, 5.5),
+                markerfacecolor=color if filled else "none",
+                color=color,
+                linestyle="none",
+                label=words,
+                zorder=3 if filled else 2,
+            )
+    axes.set_xscale("log")
+    axes.margins(0.1, 0.1)
+    costs = [arm["cost"]["predict_ms"] for arm in arms]
+    room = max(1.2, (max(costs) / min(costs)) ** 0.12)  # equal costs need an axis, too
+    axes.set_xlim(min(costs) / room, max(costs) * room)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("milliseconds a photo, decoding not counted")
+    axes.set_ylabel("answered right")
+    axes.yaxis.set_major_formatter(PERCENT)
+    _name(axes, [arm for arm in arms if arm["kind"] == "source"])
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _name(axes: Axes, arms: Arms) -> None:
+    """Write titles in a column left of all their points, not over each other, each with a line to its point."""
+    bottom, top = axes.get_ylim()
+    gap, y = 0.05 * (top - bottom), top
+    left = min((arm["cost"]["predict_ms"] for arm in arms), default=0.0)
+    for arm in sorted(arms, key=lambda arm: (-arm["scores"]["accuracy"], arm["cost"]["predict_ms"])):
+        milliseconds, accuracy = arm["cost"]["predict_ms"], arm["scores"]["accuracy"]
+        y = min(accuracy, y - gap)
+        axes.annotate(
+            short(arm["title"], LONGEST),
+            (milliseconds, accuracy),
+            xytext=(0.92 * left, y),
+            ha="right",
+            va="center",
+            fontsize=7.5,
+            color=SOFT,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": SOFT,
+                "linewidth": 0.5,
+                "relpos": (1.0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
+        ).set_in_layout(False)

@@ -1,0 +1,306 @@
+"""Single models against the ensemble, and the ensemble without each of its ingredients, by outer cross-validation.
+
+Every choice an arm makes (best single member, combination, weights, learned groups, temperature) is made inside
+the outer training rows, by the functions that `fit` uses; the test rows of an outer fold are opened once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from threadpoolctl import threadpool_limits
+
+from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
+from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits, derived_seed
+from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.ensemble.fitted import Blocks, side_by_side
+from ensemble_minerals.ensemble.fold import fit_fold
+from ensemble_minerals.ensemble.network_tasks import fit_network_fold
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.errors import DataError
+from ensemble_minerals.evaluation.metrics import row_log_loss
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.system.atomic import drafted
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass
+class AblationRun:
+    """Answers of every arm for every row.
+
+    Attributes:
+        arms: In the order of the table.
+        proba: For each arm (repeats, n, n_classes).
+        folds: Outer fold of each row, (repeats, n).
+        choices: What each outer fold chose: ``{"repeat", "fold", "best_single", "combination"}``.
+        used: For each arm the members it asks, outer fold by outer fold.
+        costs: For each arm, mean over outer folds: ``fit_seconds`` on one core of its members and their
+            combination; ``predict_ms`` a photo and ``megabytes`` of its heads, without the sources.
+    """
+
+    arms: tuple[Arm, ...]
+    proba: dict[str, FloatMatrix]
+    folds: NDArray[np.intp]
+    choices: list[dict[str, Any]] = field(default_factory=list)
+    used: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
+    costs: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class Ablation:
+    """An ablation of one set of inputs, ready to run.
+
+    Args:
+        plan: Members and arms.
+        blocks: Feature matrices by name, (n, n_features) each.
+        y: Class positions, (n,).
+        groups: Row groups, (n,).
+        classes: Labels of the positions, ascending.
+        n_jobs: Concurrent tasks; answers do not depend on it.
+        checkpoint: Folder where finished outer folds are kept; the caller names one for one set of inputs.
+
+    Raises:
+        DataError: If a class has too few row groups for outer folds, or for inner folds in what they leave.
+    """
+
+    def __init__(
+        self,
+        plan: AblationPlan,
+        blocks: Blocks,
+        y: NDArray[np.intp],
+        groups: NDArray[np.intp],
+        classes: NDArray[Any],
+        *,
+        n_jobs: int = 1,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.plan = plan
+        self.blocks = blocks
+        self.y = y
+        self.groups = groups
+        self.classes = classes
+        self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
+        self.folds = {
+            (repeat, leaky): assign_folds(
+                y,
+                self._together(leaky),
+                n_splits=plan.n_splits,
+                seed=derived_seed(plan.seed, repeat, int(leaky)),
+            )
+            for repeat in range(plan.repeats)
+            for leaky in ((False, True) if plan.has(LEAKY) else (False,))
+        }
+        self._check_inner_folds()
+
+    def run(self, progress: Callable[[int, int], None] | None = None) -> AblationRun:
+        """Answer every row by every arm, out of the outer fold.
+
+        Args:
+            progress: Called with (fits of a member in an inner fold done, of all).
+
+        Returns:
+            The answers, with what was chosen and what it cost.
+
+        Raises:
+            FitError: If a member fails.
+        """
+        plan = self.plan
+        shape = (plan.repeats, len(self.y), len(self.classes))
+        run = AblationRun(
+            plan.arms,
+            {arm.name: np.full(shape, np.nan) for arm in plan.arms},
+            np.stack([self.folds[repeat, False] for repeat in range(plan.repeats)]),
+        )
+        spent: dict[str, list[dict[str, float]]] = {}
+        total, before = self.count_fits(), 0
+        for place in self._places():
+            found = self._load(place)
+            if found is None:
+                outer = self._outer_fold(place)
+                if progress is not None:
+                    own = count_fits(plan, leaky=place.leaky)
+                    outer.progress = _within(progress, before, own, total)
+                with threadpool_limits(1):
+                    found = outer.answer()
+                self._save(place, found)
+            for name, proba in found.proba.items():
+                run.proba[name][place.repeat, self._test(place)] = proba
+                run.used.setdefault(name, []).append(found.used[name])
+                spent.setdefault(name, []).append(found.costs[name])
+            if not place.leaky:
+                chosen = {"best_single": found.best_single, "combination": found.combination}
+                run.choices.append({"repeat": place.repeat, "fold": place.fold, **chosen})
+            before += count_fits(plan, leaky=place.leaky)
+            if progress is not None:
+                progress(before, total)
+        run.costs = {
+            name: {kind: float(np.mean([one[kind] for one in each])) for kind in each[0]}
+            for name, each in spent.items()
+        }
+        if plan.has(HINDSIGHT):
+            _choose_in_hindsight(run, self.y)
+        return run
+
+    def count_fits(self, *, left: bool = False) -> int:
+        """How often a member is fitted in an inner fold, in all or in what is not finished yet."""
+        places = [place for place in self._places() if not (left and self._file(place, exists=True))]
+        return sum(count_fits(self.plan, leaky=place.leaky) for place in places)
+
+    def estimate_seconds(self) -> float:
+        """How long the rest will take, from one inner fold that is fitted to find out."""
+        left = self.count_fits(left=True)
+        if not left:
+            return 0.0
+        place = _Place(0, leaky=False, fold=0)
+        outer = self._outer_fold(place)
+        training = np.flatnonzero(~self._test(place))
+        folds = outer.inner_folds(0)
+        started = time.perf_counter()
+        heads = [m for m in self.plan.members if not isinstance(m.strategy, NetworkStrategy)]
+        with threadpool_limits(1):
+            for features in dict.fromkeys(member.features for member in heads):
+                same = [member for member in heads if member.features == features]
+                matrices = [self.blocks[name][training] for name in features]
+                fit_fold(same, matrices, self.y[training], self.groups[training], folds, 0, self.classes)
+        seconds = time.perf_counter() - started
+        for member in self.plan.members:
+            if isinstance(member.strategy, NetworkStrategy):
+                seconds += self._network_seconds(member, member.strategy, training, folds)
+        return left * seconds / sum(member.steps for member in self.plan.members) / self.n_jobs
+
+    def _network_seconds(
+        self, member: Member, strategy: NetworkStrategy, training: NDArray[np.intp], folds: NDArray[np.intp]
+    ) -> float:
+        """What the networks of one inner fold take, from an epoch of each phase."""
+        phases = strategy.network.phases
+        short = tuple(phase.model_copy(update={"epochs": 1}) for phase in phases)
+        quick = replace(strategy, network=strategy.network.model_copy(update={"phases": short}))
+        started = time.perf_counter()
+        fit_network_fold(
+            replace(member, strategy=quick),
+            side_by_side(self.blocks, member.features)[training],
+            self.y[training],
+            self.groups[training],
+            folds,
+            0,
+            self.classes,
+        )
+        return (time.perf_counter() - started) * strategy.epochs / len(phases)
+
+    def _places(self) -> Iterator[_Place]:
+        for repeat, leaky in self.folds:
+            for fold in range(self.plan.n_splits):
+                yield _Place(repeat, leaky, fold)
+
+    def _together(self, leaky: bool) -> NDArray[np.intp]:
+        """What folds keep together: row groups; nothing, in the leaky protocol."""
+        return np.arange(len(self.y)) if leaky else self.groups
+
+    def _test(self, place: _Place) -> NDArray[np.bool_]:
+        test: NDArray[np.bool_] = self.folds[place.repeat, place.leaky] == place.fold
+        return test
+
+    def _outer_fold(self, place: _Place) -> OuterFold:
+        return OuterFold(
+            self.plan,
+            self.blocks,
+            self.y,
+            self._together(place.leaky),
+            self.classes,
+            self._test(place),
+            seed=(self.plan.seed, place.repeat, int(place.leaky), place.fold),
+            n_jobs=self.n_jobs,
+            leaky=place.leaky,
+        )
+
+    def _check_inner_folds(self) -> None:
+        for place in self._places():
+            training = ~self._test(place)
+            for position, name in enumerate(self.classes):
+                rows = training & (self.y == position)
+                n_groups = len(np.unique(self._together(place.leaky)[rows]))
+                if n_groups < self.plan.n_inner:
+                    raise DataError(
+                        f"with {self.plan.n_splits} outer folds {str(name)!r} has {n_groups} row groups left to "
+                        f"train on, fewer than the {self.plan.n_inner} inner folds; use fewer inner folds "
+                        "(folds.n_splits of the configuration), or photograph more specimens"
+                    )
+
+    def _file(self, place: _Place, *, exists: bool = False) -> Path | None:
+        if self.checkpoint is None:
+            return None
+        kind = "leaky" if place.leaky else "grouped"
+        file = self.checkpoint / f"{place.repeat}.{kind}.{place.fold}.safetensors"
+        return file if file.is_file() or not exists else None
+
+    def _save(self, place: _Place, found: FoldAnswers) -> None:
+        """Keep a finished outer fold; it appears whole or not at all."""
+        file = self._file(place)
+        if file is None:
+            return
+        file.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
+        facts = json.dumps(asdict(replace(found, proba={})))
+        with drafted(file) as draft:
+            save_file(arrays, draft, metadata={"facts": facts})
+
+    def _load(self, place: _Place) -> FoldAnswers | None:
+        """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
+        file = self._file(place, exists=True)
+        if file is None:
+            return None
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                facts: Mapping[str, Any] = json.loads(opened.metadata()["facts"])
+                proba = {arm: opened.get_tensor(arm) for arm in facts["used"]}
+        except SafetensorError:
+            return None
+        used = {arm: tuple(members) for arm, members in facts["used"].items()}
+        return FoldAnswers(proba, used, facts["costs"], facts["best_single"], facts["combination"])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One outer fold of one repeat, with row groups kept together or not."""
+
+    repeat: int
+    leaky: bool
+    fold: int
+
+
+def _within(progress: Callable[[int, int], None], before: int, own: int, total: int) -> Callable[[int], None]:
+    """Progress of one outer fold as that of all; its last step is taken when it has answered."""
+
+    def report(done: int) -> None:
+        if done < own:
+            progress(before + done, total)
+
+    return report
+
+
+def _choose_in_hindsight(run: AblationRun, y: NDArray[np.intp]) -> None:
+    """Fill the arm of the single member that has the lowest log-loss on the test rows of each repeat."""
+    singles = [arm.name for arm in run.arms if arm.kind == "single"]
+    winners = []
+    for repeat in range(len(run.folds)):
+        losses = {
+            name: float(row_log_loss(y, run.proba[name][repeat].astype(np.float64)).mean())
+            for name in singles
+        }
+        winners.append(min(singles, key=losses.__getitem__))
+        run.proba[HINDSIGHT][repeat] = run.proba[winners[-1]][repeat]
+    run.used[HINDSIGHT] = [run.used[winner][0] for winner in winners]
+    run.costs[HINDSIGHT] = {
+        kind: float(np.mean([run.costs[winner][kind] for winner in winners]))
+        for kind in run.costs[winners[0]]
+    }

@@ -1,0 +1,351 @@
+"""The bundle: the saved, versioned, self-describing artifact of a fit.
+
+A directory that appears whole or not at all. Arrays are safetensors, facts are JSON, tables are CSV; nothing in
+it executes. ``bundle.json`` holds the digest of every other file, and loading checks format, digests and class
+order before it builds anything.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from ensemble_minerals.config.schema import Config, load_config
+from ensemble_minerals.ensemble.combination import Combination
+from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.ensemble.fitted import Committee, CommitteeMember
+from ensemble_minerals.ensemble.oof import ProbabilityStore
+from ensemble_minerals.errors import BundleError
+from ensemble_minerals.members.serialization import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.networks.models.weights import file_digest
+from ensemble_minerals.system.versions import installed_versions
+from ensemble_minerals.taxonomy import Taxonomy
+
+FORMAT = 1
+"""Number of the format that `write_bundle` writes."""
+
+UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""For each older format the step that turns its ``bundle.json`` into the next one's. Format 1 is the first."""
+
+_INDEX = "bundle.json"
+_STATED: Mapping[str, type] = {"classes": list, "members": list, "sources": dict, "files": dict}
+_FILES = frozenset(
+    {"committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
+     "members_oof.safetensors", "meta.safetensors", "metrics.json", "taxonomy.json"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A fitted ensemble on disk, read and checked.
+
+    Attributes:
+        path: The directory.
+        info: What ``bundle.json`` says.
+        config: The resolved configuration of the fit.
+        classes: Names of the classes, in the order of every probability column.
+        taxonomy: Their groups, for roll-ups.
+        committee: The members and how their answers become one.
+        sources: For each feature source what it stated of itself: facts and fingerprint.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    config: Config
+    classes: tuple[str, ...]
+    taxonomy: Taxonomy
+    committee: Committee
+    sources: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """Packed weights files by source name: those `read_bundle` checked, not whatever lies in the folder."""
+        names = [Path(name) for name in self.info["files"] if name.startswith("weights/")]
+        return {name.stem: self.path / name for name in names}
+
+    @property
+    def networks(self) -> dict[str, tuple[Path, ...]]:
+        """Files of trained networks by source name, in the order of the logits."""
+        return {
+            source: tuple(self.path / name for name in names)
+            for source, names in self.info.get("networks", {}).items()
+        }
+
+    @property
+    def logs(self) -> dict[str, Any]:
+        """Epochs of trained networks, by member; empty where none was trained."""
+        file = self.path / "logs.json"
+        logs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return logs
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` says."""
+        loaded: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
+        return loaded
+
+    @property
+    def out_of_fold(self) -> OutOfFold:
+        """Out-of-fold probabilities of the members and of the whole."""
+        try:
+            arrays = load_file(self.path / "ensemble_oof.safetensors")
+        except (SafetensorError, OSError) as error:
+            raise BundleError(f"{self.path} is damaged: ensemble_oof.safetensors: {error}") from error
+        store = ProbabilityStore.load(self.path / "members_oof.safetensors")
+        return OutOfFold(store, arrays["proba"], arrays["row"].astype(np.intp))
+
+    def conformal_sets(self) -> ConformalSets:
+        """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
+        from ensemble_minerals.data.manifest import Manifest  # brings the scanner along: not for every answer
+
+        found = self.out_of_fold
+        manifest = Manifest.read_csv(self.path / "manifest.csv", self.path)
+        y = self.positions(manifest.label[found.row])
+        return ConformalSets().fit(y, found.proba, manifest.row_group[found.row])
+
+    def positions(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
+        """Class positions of labels, shape (n,)."""
+        position = {name: k for k, name in enumerate(self.classes)}
+        return np.array([position[label] for label in labels.tolist()], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Answers for rows by models that never saw them.
+
+    Attributes:
+        members: Of every member.
+        proba: Of the whole ensemble, cross-fitted, shape (n, n_classes).
+        row: Position of each of the n rows in the manifest.
+    """
+
+    members: ProbabilityStore
+    proba: NDArray[np.float64]
+    row: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class BundleContents:
+    """What a fit hands over to be saved.
+
+    Attributes:
+        config: Resolved.
+        taxonomy: Groups of the classes, for roll-ups and hierarchical members.
+        committee: What predicts.
+        sources: Facts and fingerprint of each feature source.
+        out_of_fold: Of the training rows.
+        metrics: See README, "metrics.json".
+        manifest_csv: The manifest as `Manifest.write_csv` wrote it.
+        facts: Data digest, notes, failed members, and what else a reader should know; JSON values.
+        card: Text of the bundle's README.
+        weights: Weights files to copy in, by source name; empty unless the bundle shall stand alone.
+        networks: Files of trained networks to copy in, by source name.
+        logs: Epochs of trained networks, by member; JSON values.
+    """
+
+    config: Config
+    taxonomy: Taxonomy
+    committee: Committee
+    sources: Mapping[str, Mapping[str, Any]]
+    out_of_fold: OutOfFold
+    metrics: Mapping[str, Any]
+    manifest_csv: Path
+    facts: Mapping[str, Any]
+    card: str
+    weights: Mapping[str, Path]
+    networks: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    logs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = False) -> Path:
+    """Save a fitted ensemble; it appears under `path` whole or not at all.
+
+    Raises:
+        BundleError: If something stands at `path` that may not be replaced, or a member cannot be saved.
+    """
+    check_replaceable(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    if unfinished.exists():
+        shutil.rmtree(unfinished)
+    unfinished.mkdir()
+    _write_files(unfinished, contents)
+    committee = contents.committee
+    index = {
+        "format": FORMAT,
+        "classes": list(contents.taxonomy.classes),
+        "members": [member.name for member in committee.members],
+        "seed": contents.config.seed,
+        "packages": installed_versions(),
+        "sources": contents.sources,
+        "networks": {
+            name: [f"networks/{file.name}" for file in files] for name, files in contents.networks.items()
+        },
+        **contents.facts,
+        "files": {
+            file.relative_to(unfinished).as_posix(): file_digest(file)
+            for file in sorted(unfinished.rglob("*"))
+            if file.is_file()
+        },
+    }
+    _write_json(unfinished / _INDEX, index)
+    aside = path.with_name(f".{path.name}.replaced")
+    if path.exists():
+        if aside.exists():
+            shutil.rmtree(aside)
+        path.rename(aside)
+    try:
+        unfinished.rename(path)
+    except BaseException:
+        if aside.exists():
+            aside.rename(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+    return path
+
+
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Make sure that nothing but a bundle is ever replaced by one.
+
+    Raises:
+        BundleError: If `path` exists and `overwrite` is not set, or what stands there is no bundle.
+    """
+    if path.exists() and not overwrite:
+        raise BundleError(f"{path} exists; choose another --out, or replace it with --overwrite")
+    if path.exists() and not (path / _INDEX).is_file() and (path.is_file() or any(path.iterdir())):
+        raise BundleError(f"{path} is no bundle, and --overwrite replaces nothing else; choose another --out")
+
+
+def _write_files(folder: Path, contents: BundleContents) -> None:
+    committee, combination = contents.committee, contents.committee.combination
+    arrays: dict[str, NDArray[np.float32]] = {}
+    members = []
+    for number, member in enumerate(committee.members):
+        own, description = scorer_to_arrays(member.matrices, f"{number}.")
+        arrays |= own
+        members.append({"name": member.name, "features": list(member.features), "scorer": description})
+    save_file(arrays, folder / "members.safetensors")
+    save_file(
+        {"weight": np.ascontiguousarray(combination.weight, dtype=np.float64),
+         "bias": np.ascontiguousarray(combination.bias, dtype=np.float64)},
+        folder / "meta.safetensors",
+    )  # fmt: skip
+    _write_json(
+        folder / "committee.json",
+        {
+            "classes": list(contents.taxonomy.classes),
+            "members": members,
+            "combination": combination.kind,
+            "temperature": committee.temperature,
+        },
+    )
+    out_of_fold = contents.out_of_fold
+    out_of_fold.members.save(folder / "members_oof.safetensors")
+    save_file(
+        {"proba": np.ascontiguousarray(out_of_fold.proba), "row": out_of_fold.row.astype(np.int64)},
+        folder / "ensemble_oof.safetensors",
+    )
+    (folder / "config.yaml").write_text(contents.config.to_yaml(), encoding="utf-8")
+    _write_json(folder / "taxonomy.json", contents.taxonomy.to_tree())
+    _write_json(folder / "metrics.json", contents.metrics)
+    shutil.copyfile(contents.manifest_csv, folder / "manifest.csv")
+    (folder / "README.md").write_text(contents.card, encoding="utf-8", errors="backslashreplace")
+    for file in (file for files in contents.networks.values() for file in files):
+        (folder / "networks").mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / "networks" / file.name)
+    if contents.logs:
+        _write_json(folder / "logs.json", contents.logs)
+    for name, file in contents.weights.items():
+        (folder / "weights").mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / "weights" / f"{name}{file.suffix}")
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle, checking format, digests and class order before anything is built.
+
+    Raises:
+        BundleError: If it is missing, damaged, or of a format this version does not know.
+    """
+    index = _read_index(path)
+    for name, digest in index["files"].items():
+        file = path / name
+        if not file.is_file():
+            raise BundleError(f"{path}: {name} is missing; the bundle is incomplete, fit it again")
+        if file_digest(file) != digest:
+            raise BundleError(f"{path}: {name} was changed after the fit (its digest differs); fit it again")
+    classes = tuple(index["classes"])
+    config = load_config(path / "config.yaml")
+    try:
+        described = json.loads((path / "committee.json").read_text(encoding="utf-8"))
+        if described["classes"] != index["classes"]:
+            raise BundleError(
+                f"{path}: {_INDEX} says the classes are {', '.join(map(str, classes))}, but the members were "
+                f"fitted for {', '.join(described['classes'])}; fit it again"
+            )
+        arrays, meta = load_file(path / "members.safetensors"), load_file(path / "meta.safetensors")
+        members = tuple(
+            CommitteeMember(
+                entry["name"],
+                tuple(entry["features"]),
+                scorer_from_arrays(arrays, entry["scorer"], classes, f"{number}."),
+            )
+            for number, entry in enumerate(described["members"])
+        )
+        combination = Combination(described["combination"], meta["weight"], meta["bias"])
+        tree = json.loads((path / "taxonomy.json").read_text(encoding="utf-8"))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BundleError(f"{path} is damaged: {error}") from error
+    used = {name for member in members for name in member.features}
+    if [member.name for member in members] != index["members"] or not used <= set(index["sources"]):
+        raise BundleError(f"{path}: members or sources of committee.json are not those of {_INDEX}")
+    return Bundle(
+        path=path,
+        info=index,
+        config=config,
+        classes=classes,
+        taxonomy=Taxonomy.from_tree(classes, tree),
+        committee=Committee(members, combination, float(described["temperature"])),
+        sources=index["sources"],
+    )
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    """``bundle.json``, brought to the current format."""
+    if not path.is_dir():
+        raise BundleError(f"there is no bundle at {path}; `ensemble-minerals fit` makes one")
+    file = path / _INDEX
+    if not file.is_file():
+        raise BundleError(f"{path} is no bundle: it has no {_INDEX}")
+    try:
+        index: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        number = int(index["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{file} is damaged: {error}") from error
+    if number > FORMAT:
+        raise BundleError(
+            f"{path} has format {number}, this version reads up to {FORMAT}; upgrade ensemble-minerals"
+        )
+    while number < FORMAT:
+        if number not in UPGRADES:
+            raise BundleError(f"{path} has format {number}, which nothing upgrades; fit it again")
+        index = UPGRADES[number](index)
+        number += 1
+    lacking = [key for key, kind in _STATED.items() if not isinstance(index.get(key), kind)]
+    if lacking or not set(index["files"]) >= _FILES:
+        raise BundleError(f"{file} is damaged: {', '.join(lacking) or 'files'} is missing or incomplete")
+    return index
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # A path that is no UTF-8 has stray bytes; written as \udcXX they are JSON's own escapes.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,108 @@
+"""The bundle's README: what it is, what it scored, what it is not, made from the numbers of its own metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ensemble_minerals.config.schema import Config
+
+
+def write_card(
+    metrics: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    config: Config,
+    sources: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Markdown text of the card.
+
+    Args:
+        metrics: As saved in ``metrics.json``.
+        facts: Data digest and counts, notes, failures, and whether the photos were drawn by code.
+        config: Resolved.
+        sources: Facts of the feature sources.
+    """
+    oof, data = metrics["oof"], facts["data"]
+    lines = ["# An ensemble-minerals bundle", ""]
+    if facts["demonstration"]:
+        lines += [
+            "> **Synthetic:** trained on the demonstration set, which is drawn by code. Its numbers say",
+        ]
+        lines += ["> nothing about real minerals.", ""]
+    chosen = metrics["meta"]["chosen"]
+    if config.folds.n_splits == 1:
+        title, learners, side = "Hold-out figures", "members", "the split"
+        how = f"{sum(data['classes'].values()) - oof['n']} photos and scored once on {oof['n']} others"
+    else:
+        title, learners, side = "Out-of-fold figures", "members, a combination and a temperature", "a fold"
+        how = f"{oof['n']} photos in {config.folds.n_splits} folds"
+    lines += [
+        f"Answers with one of {len(oof['per_class'])} classes. Trained on {how}; near-duplicates "
+        f"({data['row_groups']} groups of photos) never straddle {side}.",
+        "",
+        f"## {title}",
+        "",
+        f"Every photo was answered by {learners} that never saw it or its group.",
+        "",
+        "| | accuracy | balanced accuracy | macro F1 | log-loss | ECE |",
+        "|---|---|---|---|---|---|",
+        _row("**ensemble**", oof),
+    ]
+    lines += [_row(name, scores) for name, scores in metrics["members"].items()]
+    if "test" in metrics:
+        lines += ["", f"On the {metrics['test']['n']} photos put aside before the fit:", ""]
+        lines += [
+            "| | accuracy | balanced accuracy | macro F1 | log-loss | ECE |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [_row("ensemble", metrics["test"])]
+    lines += [
+        "",
+        f"Members are combined by `{chosen}`; the result is divided by the temperature "
+        f"{metrics['meta']['temperature']:.3f}.",
+        "",
+        "## By class",
+        "",
+        "| class | photos | precision | recall | F1 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, scores in oof["per_class"].items():
+        lines.append(
+            f"| {_cell(name)} | {scores['support']} | {_number(scores['precision'])} | {_number(scores['recall'])} | "
+            f"{_number(scores['f1'])} |"
+        )
+    lines += ["", "## Where features come from", ""]
+    for name, source in sources.items():
+        stated = source["facts"]
+        kind = stated.get("model", "color and texture")
+        lines.append(f"- `{name}`: {kind}, fingerprint `{source['fingerprint']}`")
+    if facts["notes"]:
+        lines += ["", "## Notes of the fit", ""] + [f"- {note}" for note in facts["notes"]]
+    lines += [
+        "",
+        "## Use",
+        "",
+        "```",
+        "ensemble-minerals predict THIS_FOLDER photos/ --out answers.csv",
+        "```",
+        "",
+        "It always answers with one of its classes, also for a photo that shows none of them; photos unlike the",
+        "training set (another collector, another background) are answered worse than the figures above.",
+        "",
+        f"Data digest `{data['digest']}`, seed {config.seed}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, scores: Mapping[str, Any]) -> str:
+    figures = (scores[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"))
+    return f"| {_cell(name)} | " + " | ".join(_number(figure) for figure in figures) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

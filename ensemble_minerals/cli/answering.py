@@ -1,0 +1,151 @@
+"""`predict` and `inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import (
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Inputs,
+    Jobs,
+    NoCache,
+    Settings,
+)
+from ensemble_minerals.cli.running import SOME_UNREADABLE, jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals predict artifacts/mine new/ --out answers.csv --gallery answers.html
+
+  ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' --top-k 3
+
+Exit code 0: all answered; 3: some photos could not be read, all others are answered.
+"""
+)
+def predict(
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
+    ],
+    inputs: Inputs,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Table with a row for each input: .csv, .json or .parquet."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int,
+        typer.Option("--top-k", "-k", metavar="K", min=1, help="How many guesses to give for each photo."),
+    ] = 1,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            "--sets",
+            metavar="P",
+            help="Give each photo the classes that hold the true one with probability P, such as 0.95.",
+        ),
+    ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(
+            "--gallery",
+            "-g",
+            metavar="FILE.html",
+            help="Page with each photo, its label and every member's vote.",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Ask a bundle what is on photos."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.prediction.predictor import Predictor, load
+        from ensemble_minerals.prediction.student import StudentPredictor, is_student, load_student
+        from ensemble_minerals.prediction.table import check_ending
+        from ensemble_minerals.system import paths
+
+        if out is not None:
+            check_ending(out)
+            paths.check_place(out, "--out")
+        if gallery is not None:
+            paths.check_place(gallery, "--gallery", endings=(".html", ".htm"))
+        threads = jobs(n_jobs)
+        ask: Predictor | StudentPredictor
+        if is_student(bundle):
+            ask = load_student(bundle, threads)
+            synthetic = bool(ask.student.info.get("demonstration"))
+        else:
+            ask = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
+            synthetic = bool(ask.bundle.info.get("demonstration"))
+        with console.reporter(console.console(stderr=True)) as listener:
+            predictions = ask.predict(inputs, listener.stage("Answering"), sets=sets)
+        shown = console.console()
+        tables.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
+        if out is not None:
+            console.say(shown, f"Table: {predictions.write(out, top_k)}")
+        if gallery is not None:
+            from ensemble_minerals.reports.gallery import write_gallery
+
+            write_gallery(predictions, gallery, source=str(bundle), synthetic=synthetic, n_threads=threads)
+            console.say(shown, f"Gallery: {gallery}")
+    if not predictions.answered.all():
+        raise typer.Exit(SOME_UNREADABLE)
+
+
+@app.command(epilog="  ensemble-minerals inspect photos/ --out artifacts/look")
+def inspect(
+    data: Data,
+    config: ConfigOption = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Save the findings here: inspection.html, .json, manifest.csv, duplicates.csv.",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.inspect import inspect_data
+
+        resolved = load_config(config, settings or [])
+        if out is not None:
+            paths.check_place(out / "inspection.html", "--out")
+        threads = jobs(n_jobs)
+        with console.reporter(console.console(stderr=True), notes=False) as listener:
+            found = inspect_data(
+                data,
+                resolved,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                n_threads=threads,
+                listener=listener,
+            )
+        shown = console.console()
+        tables.show_inspection(shown, found)
+        console.say(shown)
+        if out is None:
+            console.say(shown, "With --out DIR this is saved, with the duplicates side by side on a page.")
+        else:
+            console.say(shown, f"Saved: {found.write(out, n_threads=threads) / 'inspection.html'}")

@@ -1,0 +1,73 @@
+"""The command line: each command parses, calls one function, prints, and exits.
+
+Exit codes: 0 all went well, 1 the job failed, 2 the user's mistake, 3 some photos could not be read (all others were
+answered), 130 interrupted. Nothing heavy is imported before a command runs, so ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from io import TextIOWrapper
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli import answering, evidence, mobile, training
+from ensemble_minerals.cli.running import INTERRUPTED
+
+app = typer.Typer(
+    name="ensemble-minerals",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""
+[bold]From photos to answers[/bold]
+
+  ensemble-minerals inspect photos/ --out artifacts/look
+
+  ensemble-minerals fit photos/ --out artifacts/mine
+
+  ensemble-minerals predict artifacts/mine new/ --gallery answers.html
+
+photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals demo
+""",
+)
+
+for part in (training, answering, evidence, mobile):
+    app.add_typer(part.app)
+
+
+def main() -> None:
+    """Entry point of ``ensemble-minerals``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:  # threads may still compute; Python's own way out aborts under them
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from ensemble_minerals import __version__
+
+        typer.echo(f"ensemble-minerals {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Which mineral is on the photo? Trains calibrated ensembles on a folder of photos, and asks them."""

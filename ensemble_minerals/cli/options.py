@@ -1,0 +1,96 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.running import DEBUG_VARIABLE
+
+_CACHE = "ENSEMBLE_MINERALS_CACHE"
+
+Data = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Folder with a sub-folder of photos for each class, or a CSV with path and label.",
+    ),
+]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")]
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
+]
+PhotosMoved = Annotated[
+    Path | None,
+    typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="NAME|FILE",
+        help="default, fast, finetuned, hub, local, a recipe, or a YAML file.",
+        show_default="default",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change one value of the configuration, such as folds.n_splits=3. Repeatable.",
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--n-jobs",
+        "-j",
+        metavar="N",
+        help="Work at once on so many cores; -1 for all. Answers stay the same.",
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Seed of folds, samplers and networks.",
+        show_default="the configuration's",
+    ),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        envvar=_CACHE,
+        help="Where features are kept between runs.",
+        show_default="the user's cache folder",
+    ),
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep nothing between runs.")]
+Backend = Annotated[
+    str,
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="local, or a dask or ray cluster whose workers see photos, weights and --out under the same paths. "
+        "Answers stay the same.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Of the cluster, such as tcp://head:8786; ray finds its own.",
+        show_default=False,
+    ),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show the traceback of an error.")
+]

@@ -1,0 +1,182 @@
+"""`fit` and `demo`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import (
+    Backend,
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Jobs,
+    NoCache,
+    Scheduler,
+    Seed,
+    Settings,
+)
+from ensemble_minerals.cli.running import is_synthetic, jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog="""
+  ensemble-minerals fit photos/
+
+  ensemble-minerals fit photos/ --config fast --out artifacts/quick --overwrite
+
+  ensemble-minerals fit photos/ --set members.0.head=mlp --set folds.n_splits=3
+"""
+)
+def fit(
+    data: Data,
+    config: ConfigOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where the bundle goes.",
+            show_default="artifacts/<name of DATA>",
+        ),
+    ] = None,
+    settings: Settings = None,
+    n_jobs: Jobs = -1,
+    seed: Seed = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the bundle that stands at --out.")
+    ] = False,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Leave out members that fail instead of stopping.")
+    ] = False,
+    refit: Annotated[
+        bool,
+        typer.Option(
+            "--refit",
+            help="Train each member once more on all photos and answer with that, instead of the mean of the fold "
+            "models: quicker answers, from models the figures were not measured on.",
+        ),
+    ] = False,
+    pack: Annotated[
+        bool,
+        typer.Option("--pack", help="Copy the backbones' weights into the bundle, so that it stands alone."),
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Do not write the page on where the ensemble fails and why.")
+    ] = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit",
+            metavar="TIME",
+            help="Be done in about this time, such as 10m or 1h30m. What does not fit is left out, in this order: "
+            "trained networks, the longest first; members with an MLP head; extra views of the backbones; the "
+            "learning curve; backbones from the last to the second; members but for a flat one. If even that is too "
+            "long, it is fitted all the same and says so. The report comes on top.",
+        ),
+    ] = None,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Train an ensemble on a folder of photos and save it as a bundle."""
+    with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
+        from ensemble_minerals.bundle.bundle import check_replaceable
+        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows import fit as pipeline
+
+        flags = {"allow_failures": allow_failures, "refit": refit}
+        extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
+        extra += [] if seed is None else [f"seed={seed}"]
+        resolved = load_config(config, [*(settings or []), *extra])
+        bundle = paths.default_bundle(data) if out is None else out
+        paths.check_place(bundle, "--out")
+        check_replaceable(bundle, overwrite=overwrite)
+        if not no_report:
+            from ensemble_minerals.workflows.report import (  # brings matplotlib along
+                report_folder,
+                write_report,
+            )
+
+            report_folder(bundle)  # what stands in its way is told before the work, not after
+        with console.reporter(console.console(stderr=True)) as listener:
+            result = pipeline.fit(
+                data,
+                bundle,
+                resolved,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                resume=resume,
+                overwrite=overwrite,
+                pack=pack,
+                backend=backend,
+                scheduler=scheduler,
+                time_limit=time_limit,
+                listener=listener,
+            )
+            page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), listener=listener).html
+        shown = console.console()
+        tables.show_fit(shown, result, synthetic=is_synthetic(data))
+        console.say(shown)
+        console.say(shown, f"Saved as {result.bundle}; its README.md says more.")
+        if page is not None:
+            console.say(shown, f"Where it fails and why: {page}")
+        console.say(shown, "Next:")
+        console.say(
+            shown,
+            f"  ensemble-minerals predict {shlex.quote(str(result.bundle))} PHOTOS --gallery answers.html",
+        )
+
+
+@app.command(epilog="  ensemble-minerals demo --out artifacts/demo")
+def demo(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Where photos, bundle and answers go; replaced when run again."
+        ),
+    ] = Path("artifacts/demo"),
+    config: Annotated[str, typer.Option("--config", "-c", metavar="NAME|FILE", help="As for fit.")] = "fast",
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.demo import demonstrate
+
+        resolved = load_config(config)
+        paths.check_place(out / "photos", "--out")
+        shown = console.console()
+        with console.reporter(console.console(stderr=True)) as listener:
+            made = demonstrate(
+                out,
+                resolved,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                listener=listener,
+            )
+        tables.show_fit(shown, made.fit, synthetic=True)
+        tables.show_predictions(shown, made.predictions, synthetic=True)
+        console.say(shown)
+        console.say(shown, "All of this is synthetic. Where to look:")
+        width = max(len(str(path)) for path, _ in made.places())
+        for path, what in made.places():
+            console.say(shown, f"  {path!s:{width}}  {what}")
+        console.say(shown, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")

@@ -1,1 +1,0 @@
-"""The commands, a few to a file; `cli` puts them together."""

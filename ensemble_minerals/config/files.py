@@ -1,0 +1,81 @@
+"""Where configuration files are: shipped inside the package, in a checkout, or at a path."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from ensemble_minerals.config.fields import is_weights_file
+from ensemble_minerals.config.messages import nearest
+from ensemble_minerals.errors import ConfigError
+
+SHIPPED = ("default", "fast", "finetuned", "hub", "local")
+"""Names that `load_config` knows without a path."""
+
+RECIPES = (
+    "mobilenetv3-transfer",
+    "cnn-model-1",
+    "cnn-model-2",
+    "cnn-model-2-1",
+    "vgg16-frozen",
+    "vgg16-finetuned",
+    "cnn-seven",
+    "mobilenetv2-two-phase",
+    "efficientnetv2-two-phase",
+    "efficientnetv2-l-two-phase",
+)
+"""Published systems, as configurations that `load_config` knows by these names, too, or as ``recipes/NAME``."""
+
+
+def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
+    """Locate a configuration.
+
+    Args:
+        path_or_name: A file, or a name in `SHIPPED` or `RECIPES`, which wins over such a file; None is ``default``.
+
+    Returns:
+        The file, and what messages call it.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    text = str(path_or_name) if path_or_name is not None else "default"
+    name = text.removeprefix("recipes/")
+    if name in RECIPES:
+        return _shipped(f"recipes/{name}"), f"the recipe {name!r}"
+    if text in SHIPPED:
+        return _shipped(text), f"the shipped configuration {text!r}"
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path, text
+    if path.is_dir():
+        raise ConfigError([f"{text}: a folder; name a YAML file in it"])
+    words = f"no such file, and no shipped configuration of that name{nearest(path.stem, SHIPPED + RECIPES)}"
+    raise ConfigError([f"{text}: {words}; shipped: {', '.join(SHIPPED)}; recipes: {', '.join(RECIPES)}"])
+
+
+def recipes() -> list[tuple[str, str]]:
+    """Name of every recipe and, in one line, what it is: the first line of its file."""
+    listed = []
+    for name in RECIPES:
+        first, *_ = _shipped(f"recipes/{name}").read_text(encoding="utf-8").splitlines()
+        listed.append((name, first.removeprefix("#").strip()))
+    return listed
+
+
+def _shipped(name: str) -> Traversable:
+    """A file of an installed package, else of a checkout."""
+    installed = resources.files("ensemble_minerals") / "configs" / f"{name}.yaml"
+    return installed if installed.is_file() else Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+
+
+def anchor_weights(data: dict[str, Any], folder: Path) -> None:
+    """Make the relative weight paths of parsed backbones and networks absolute, seen from ``folder``."""
+    for key in ("backbones", "networks"):
+        entries = data.get(key)
+        for entry in entries if isinstance(entries, list) else []:
+            weights = entry.get("weights") if isinstance(entry, dict) else None
+            if isinstance(weights, str) and is_weights_file(weights):
+                entry["weights"] = str((folder / Path(weights).expanduser()).resolve())

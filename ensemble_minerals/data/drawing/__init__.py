@@ -1,1 +1,0 @@
-"""The pictures of the demonstration set: textures, solids, light, habits, specimens and scenes."""

@@ -1,0 +1,200 @@
+"""What one look at a file tells: its identity, its hashes, its size, or why it cannot be read."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from types import TracebackType
+
+import imagehash
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image
+
+from ensemble_minerals.data.decoding import decode, file_digest, pixel_digest
+from ensemble_minerals.errors import DataError, ImageError, ImageReason
+
+# Raise when `fingerprint` computes something else than before: what is stored is then not used any more.
+SCANNER_VERSION = 1
+
+_HASH_SIDE = 32  # ImageHash shrinks to 8 x 4 = 32 pixels a side before its cosine transform
+_BUSY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What one look at a file tells.
+
+    Attributes:
+        image_id: Digest of the file's bytes, 32 hexadecimal digits; empty where they cannot be read.
+        pixel_hash: Digest of the decoded pixels, 32 hexadecimal digits; empty for an unreadable file.
+        phash: Perceptual hash, 64 bits; 0 for an unreadable file.
+        phash_mirrored: Perceptual hash of the picture mirrored left to right.
+        width: Width in pixels, upright; 0 for an unreadable file.
+        height: Height in pixels.
+        format: Format of the file; empty for an unreadable file.
+        mode: Pillow's mode of the file.
+        reason: Empty, or why the file cannot be read: ``"<ImageReason>: <detail>"``.
+    """
+
+    image_id: str
+    pixel_hash: str = ""
+    phash: int = 0
+    phash_mirrored: int = 0
+    width: int = 0
+    height: int = 0
+    format: str = ""
+    mode: str = ""
+    reason: str = ""
+
+
+def fingerprint(path: Path, *, max_pixels: int, min_side: int, cache: ScanCache | None = None) -> Fingerprint:
+    """Look at one file; a failure is a reason in the answer, not an exception.
+
+    Args:
+        path: The file.
+        max_pixels: Passed on to `images.decode`.
+        min_side: Passed on to `images.decode`.
+        cache: Fingerprints of earlier scans; a file found there is not decoded again.
+    """
+    try:
+        image_id = file_digest(path)
+    except ImageError as error:
+        return Fingerprint("", reason=str(error))
+    # All that the answer depends on beside the file's bytes.
+    scanner = f"{SCANNER_VERSION} pillow={PIL.__version__} max_pixels={max_pixels} min_side={min_side}"
+    found = None if cache is None else cache.get(image_id, scanner)
+    if found is not None:
+        return found
+    try:
+        photo = decode(path, max_pixels=max_pixels, min_side=min_side)
+    except ImageError as error:
+        made = Fingerprint(image_id, reason=str(error))
+        # A failure of the disk or of memory says nothing about the bytes, so it must not be remembered.
+        if error.reason in (ImageReason.MISSING, ImageReason.NOT_PERMITTED) or isinstance(
+            error.__cause__, MemoryError
+        ):
+            return made
+    else:
+        made = Fingerprint(
+            image_id,
+            pixel_digest(photo.pixels),
+            *perceptual_hashes(photo.pixels),
+            photo.width,
+            photo.height,
+            photo.format,
+            photo.mode,
+        )
+    if cache is not None:
+        cache.put(made, scanner)
+    return made
+
+
+def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
+    """ImageHash's ``phash`` of a picture and of its mirror image.
+
+    The 8 x 8 lowest frequencies of a 32 x 32 cosine transform, each above or below their median; few bits
+    differ between copies of a picture that were scaled or compressed anew.
+
+    Args:
+        pixels: Shape (H, W, 3), uint8.
+
+    Returns:
+        Two 64-bit numbers, most significant bit first as in ImageHash's hexadecimal text.
+    """
+    small = Image.fromarray(pixels).convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS)
+    mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return int(str(imagehash.phash(small)), 16), int(str(imagehash.phash(mirrored)), 16)
+
+
+class ScanCache:
+    """Fingerprints by content, in one SQLite file; several threads and processes may use it at once.
+
+    Args:
+        path: The file; made with its folders where absent.
+
+    Raises:
+        DataError: If the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise self._failure(error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._failure(error) from error
+
+    def _prepare(self) -> None:
+        deadline = time.monotonic() + _BUSY_SECONDS
+        while True:  # SQLite's own waiting does not cover the switch to WAL
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS fingerprint_1 (image_id TEXT, pixel_hash TEXT, phash TEXT, "
+            "phash_mirrored TEXT, width INTEGER, height INTEGER, format TEXT, mode TEXT, reason TEXT, "
+            "scanner TEXT, PRIMARY KEY (image_id, scanner)) WITHOUT ROWID"
+        )
+
+    def get(self, image_id: str, scanner: str) -> Fingerprint | None:
+        """The stored fingerprint of these bytes, as this scanner saw them; None where there is none."""
+        query = "SELECT * FROM fingerprint_1 WHERE image_id = ? AND scanner = ?"
+        try:
+            with self._lock:
+                row = self._connection.execute(query, (image_id, scanner)).fetchone()
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+        if row is None:
+            return None
+        _, pixel_hash, phash, mirrored, width, height, file_format, mode, reason, _ = row
+        hashes = int(phash, 16), int(mirrored, 16)  # text, because SQLite's integers have a sign
+        return Fingerprint(image_id, pixel_hash, *hashes, width, height, file_format, mode, reason)
+
+    def put(self, made: Fingerprint, scanner: str) -> None:
+        """Store a fingerprint; it is on record when this returns."""
+        image_id, pixel_hash, phash, mirrored, *rest = astuple(made)
+        row = (image_id, pixel_hash, f"{phash:016x}", f"{mirrored:016x}", *rest, scanner)
+        try:
+            with self._lock:
+                self._connection.execute(
+                    f"INSERT OR REPLACE INTO fingerprint_1 VALUES ({', '.join('?' * len(row))})", row
+                )
+        except sqlite3.Error as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> ScanCache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _failure(self, error: Exception) -> DataError:
+        return DataError(
+            f"the scan cache {self._path} cannot be used ({error}); delete it, it only saves time, or choose "
+            "another place for it"
+        )

@@ -1,0 +1,243 @@
+"""Shrunken photos of many rows, decoded once and shared between processes through a memory map.
+
+Training looks at every photo in every epoch; what it needs of each is little larger than the network's input.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import cached_property, partial
+from hashlib import blake2b
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.system.atomic import drafted
+
+REDUCING_GAP = 1.2
+"""As in the views of frozen features: whole pixels are averaged down to this times the size."""
+
+_SMALLEST_DECODE = 384
+_AHEAD = 32
+_NOT_KEPT = -1
+
+
+def decode_side(side: int) -> int:
+    """Pixels of the shorter side at which photos are decoded for what needs `side` of them.
+
+    Training and predicting share the rule, so that a photo to predict looks like the same photo in the table, and
+    sources that need no more than its smallest value share a decode.
+    """
+    decoded = _SMALLEST_DECODE
+    while decoded < side:
+        decoded *= 2
+    return decoded
+
+
+def shrink(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Scale a picture down to a shorter side; a smaller one stays as it is.
+
+    Args:
+        pixels: Decoded photo of shape (h, w, 3).
+        side: Shorter side in pixels afterwards.
+
+    Returns:
+        Pixels of the same aspect.
+    """
+    height, width = pixels.shape[:2]
+    if min(height, width) <= side:
+        return pixels
+    scale = side / min(height, width)
+    size = (max(side, round(width * scale)), max(side, round(height * scale)))
+    image = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
+    return np.array(image)
+
+
+class PictureTable:
+    """Shrunken photos by row.
+
+    Picklable: another process finds the memory map by itself. Without a folder pictures are kept in memory, and
+    a pickled copy decodes for itself.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        side: int,
+        folder: Path | None,
+        limit_mb: int,
+        max_pixels: int = MAX_PIXELS,
+        min_side: int = MIN_SIDE,
+    ) -> None:
+        """Describe a table; nothing is decoded yet.
+
+        Args:
+            paths: File of each row.
+            side: Shorter side of each picture in pixels, unless the photo is smaller.
+            folder: Where the memory map lies; None keeps the pictures in memory.
+            limit_mb: Megabytes of pictures at most; rows beyond them are decoded whenever they are asked for.
+            max_pixels: Largest accepted photo, see `decode`.
+            min_side: Smallest, see `decode`.
+        """
+        self.paths = tuple(paths)
+        self.side = side
+        self.folder = folder
+        self.limit_mb = limit_mb
+        self.max_pixels = max_pixels
+        self.min_side = min_side
+        self._index: NDArray[np.int64] | None = None
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_index": None, "_pixels": None}
+
+    @property
+    def n_kept(self) -> int:
+        """Rows whose pictures are kept and need no decoding any more."""
+        return 0 if not self._open() or self._index is None else int((self._index[:, 0] >= 0).sum())
+
+    def prepare(self, n_threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+        """Decode all rows that fit into the limit, unless that was done before.
+
+        A row that cannot be decoded is left out here; `picture` says why when it is asked for.
+
+        Args:
+            n_threads: Threads that decode.
+            progress: Called with (rows done, rows).
+
+        Raises:
+            UserError: If the folder cannot be written to.
+        """
+        if self._open():
+            return
+        if self.folder is None:
+            kept = BytesIO()
+            self._index = self._write(kept, n_threads, progress)
+            self._pixels = np.frombuffer(kept.getbuffer(), np.uint8)
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # The index comes last: where it is, the pictures are whole.
+            with drafted(self._file(".npy")) as index, drafted(self._file(".bin")) as pictures:
+                with pictures.open("wb") as stream:
+                    places = self._write(stream, n_threads, progress)
+                with index.open("wb") as stream:
+                    np.save(stream, places)
+        except OSError as error:
+            raise UserError(
+                f"{self.folder}: shrunken photos cannot be kept there ({error.strerror or error}); make room, up to "
+                f"{self.limit_mb} MB, lower memory, or choose another folder"
+            ) from error
+        self._open()
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """One picture.
+
+        Args:
+            row: Its row.
+
+        Returns:
+            Pixels of shape (h, w, 3), the photo's aspect; the caller's own copy.
+
+        Raises:
+            ImageError: If the photo has to be decoded and cannot be.
+        """
+        if self._open() and self._index is not None and self._pixels is not None:
+            start, height, width = self._index[row].tolist()
+            if start != _NOT_KEPT:
+                return np.array(self._pixels[start : start + height * width * 3]).reshape(height, width, 3)
+        return self._decoded(self.paths[row])
+
+    def _decoded(self, path: Path) -> NDArray[np.uint8]:
+        side = decode_side(self.side)
+        limits = {"max_pixels": self.max_pixels, "min_side": self.min_side}
+        pixels = decode(path, at_least=side, **limits).pixels
+        factor = min(pixels.shape[:2]) // side
+        if factor > 1:
+            pixels = np.array(Image.fromarray(pixels).reduce(factor))
+        return shrink(pixels, self.side)
+
+    def _write(
+        self, stream: IO[bytes], n_threads: int, progress: Callable[[int, int], None] | None
+    ) -> NDArray[np.int64]:
+        """Write pictures one after the other while they fit; their start, height and width by row."""
+        index = np.full((len(self), 3), _NOT_KEPT, np.int64)
+        limit, end = self.limit_mb << 20, 0
+        with closing(_ahead(partial(_or_none, self._decoded), self.paths, n_threads)) as decoded:
+            for row, pixels in enumerate(decoded):
+                if pixels is not None:
+                    if end + pixels.size > limit:
+                        break
+                    stream.write(np.ascontiguousarray(pixels).data)
+                    index[row] = (end, *pixels.shape[:2])
+                    end += pixels.size
+                if progress is not None:
+                    progress(row + 1, len(self))
+        return index
+
+    def _open(self) -> bool:
+        """Open the memory map if it is there."""
+        if self._index is not None:
+            return True
+        if self.folder is None or not self._file(".npy").is_file():
+            return False
+        file = self._file(".bin")
+        with self._file(".npy").open("rb") as stream:
+            index: NDArray[np.int64] = np.lib.format.read_array(stream, allow_pickle=False)
+        self._pixels = np.memmap(file, np.uint8, "r") if file.stat().st_size else np.empty(0, np.uint8)
+        self._index = index
+        return True
+
+    def _file(self, suffix: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"pictures-{self.side}-{self._identity}{suffix}"
+
+    @cached_property
+    def _identity(self) -> str:
+        """Digest of what decides the map: files as they are now, and limits."""
+        files = []
+        for path in self.paths:
+            try:
+                facts = path.stat()
+                files.append((str(path), facts.st_size, facts.st_mtime_ns))
+            except (OSError, ValueError):  # ValueError: a path with a null character
+                files.append((str(path), -1, -1))
+        known = repr((self.side, self.limit_mb, self.max_pixels, self.min_side, files))
+        return blake2b(known.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def _or_none(decoded: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArray[np.uint8] | None:
+    try:
+        return decoded(path)
+    except ImageError:
+        return None
+
+
+def _ahead(
+    work: Callable[[Path], NDArray[np.uint8] | None], paths: Sequence[Path], n_threads: int
+) -> Generator[NDArray[np.uint8] | None, None, None]:
+    """Work in threads, results in order, never more than a few before they are asked for."""
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
+        remaining = iter(paths)
+        waiting = deque(pool.submit(work, path) for path in islice(remaining, _AHEAD))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(work, path) for path in islice(remaining, 1))
+                yield result
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

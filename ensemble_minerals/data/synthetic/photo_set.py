@@ -1,0 +1,212 @@
+"""The embedded demonstration set: seven minerals drawn by code, with the flaws of a real folder of photos.
+
+No photo is shipped or copied: every picture is computed from random numbers. The set shows that the program
+works and how; a score on it says nothing about minerals.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from ensemble_minerals.data.synthetic.scenes import photograph
+from ensemble_minerals.data.synthetic.specimens import SPECIMENS
+from ensemble_minerals.errors import DataError
+
+DEMONSTRATION_COUNTS: Mapping[str, int] = {
+    "biotite": 22,
+    "bornite": 54,
+    "chrysocolla": 52,
+    "malachite": 74,
+    "muscovite": 25,
+    "pyrite": 31,
+    "quartz": 44,
+}
+"""Files of each class at scale 1, near duplicates and broken files included."""
+
+SYNTHETIC_NOTICE = """\
+SYNTHETIC DEMONSTRATION SET
+
+Every picture in this folder was drawn by the program ensemble-minerals from random numbers. None is a photo.
+Figures measured here show that the program works; they say nothing about real minerals.
+
+On purpose, some pictures are near duplicates of others (mirrored, rescaled or recompressed), one picture
+stands under two labels, and two files are broken.
+"""
+
+_FEWEST = 6
+_SMALLEST_SIDE = 64
+_OVERSAMPLING = 13 / 14
+_LEAST_IN_VIEW = 0.08
+_DUPLICATE_SHARE = 0.04
+_CONFLICT = ("chrysocolla", "malachite")
+_ALTERATIONS = ("mirrored", "rescaled", "recompressed")
+_BROKEN = {"quartz": "truncated", "bornite": "text"}
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """What was drawn, and which flaws were planted; paths are relative to the root, with forward slashes.
+
+    Attributes:
+        root: Folder with one sub-folder a class, and the notice that all is synthetic.
+        n_files: Files in the class folders, broken ones included.
+        counts: Files of each class; they add up to `n_files`.
+        planted_duplicates: Pairs of near duplicates, the original first; both of the same class.
+        conflict: The two files that hold the same picture under two labels.
+        broken: The files that are no readable image.
+    """
+
+    root: Path
+    n_files: int
+    counts: Mapping[str, int]
+    planted_duplicates: tuple[tuple[str, str], ...]
+    conflict: tuple[str, str]
+    broken: tuple[str, ...]
+
+
+def draw_photo(mineral: str, rng: np.random.Generator, side: int = 224) -> NDArray[np.uint8]:
+    """Draw one picture of a mineral.
+
+    Args:
+        mineral: One of the seven names in `DEMONSTRATION_COUNTS`.
+        rng: Source of chance; the same state gives the same picture.
+        side: Longer side in pixels, at least 64.
+
+    Returns:
+        Pixels (height, width, 3), RGB; the shorter side is at least three quarters of the longer one.
+
+    Raises:
+        DataError: An unknown mineral, or a side that is too small.
+    """
+    if mineral not in SPECIMENS:
+        raise DataError(f"There is no drawing of {mineral!r}; choose one of {', '.join(SPECIMENS)}.")
+    if side < _SMALLEST_SIDE:
+        raise DataError(f"A drawing of side {side} px is too small; the least is {_SMALLEST_SIDE} px.")
+    specimen = SPECIMENS[mineral](rng, round(side * _OVERSAMPLING))
+    while specimen.relief.mask.mean() < _LEAST_IN_VIEW:
+        specimen = SPECIMENS[mineral](rng, round(side * _OVERSAMPLING))
+    pixels = photograph(rng, specimen, side)
+    if rng.random() < 0.4:
+        kept = round(side * rng.uniform(0.75, 0.95))
+        start = (side - kept) // 2
+        pixels = pixels[start : start + kept] if rng.random() < 0.7 else pixels[:, start : start + kept]
+    return np.ascontiguousarray(pixels)
+
+
+def draw_demonstration_set(
+    root: Path, *, seed: int = 0, scale: float = 1.0, side: int = 224
+) -> DemonstrationSet:
+    """Draw the demonstration set into a folder, all of it or nothing.
+
+    The same seed, scale and side give the same files with the same versions of the libraries. A smaller scale
+    draws the first pictures of each class of a larger one.
+
+    Args:
+        root: Folder to create; it may exist if it is empty.
+        seed: Seed of all chance, not negative.
+        scale: Size of each class over `DEMONSTRATION_COUNTS`; no class gets fewer than 6 files.
+        side: Longer side of the pictures in pixels, at least 64.
+
+    Returns:
+        What was drawn and where the planted flaws are.
+
+    Raises:
+        DataError: The folder is not empty, or an argument is out of range.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise DataError(f"{root} is not an empty folder; name a new one for the demonstration set.")
+    if seed < 0 or not scale > 0:
+        raise DataError(f"The seed must not be negative and the scale above 0; found {seed} and {scale}.")
+    target = root.resolve()
+    partial = target.with_name(f".{target.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    try:
+        drawn = _draw_into(partial, root, seed=seed, scale=scale, side=side)
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return drawn
+
+
+def _draw_into(folder: Path, root: Path, *, seed: int, scale: float, side: int) -> DemonstrationSet:
+    """Draw all files into `folder`, to be reported as files of `root`."""
+    counts = {mineral: max(_FEWEST, round(scale * count)) for mineral, count in DEMONSTRATION_COUNTS.items()}
+    largest = max(counts, key=lambda mineral: counts[mineral])
+    originals: dict[str, str] = {}
+    duplicates: list[tuple[str, str]] = []
+    broken: list[str] = []
+    for index, (mineral, count) in enumerate(counts.items()):
+        (folder / mineral).mkdir()
+        n_duplicates = max(round(_DUPLICATE_SHARE * count), int(mineral == largest))
+        n_drawn = count - n_duplicates - int(mineral in _BROKEN) - int(mineral == _CONFLICT[1])
+        names = []
+        for number in range(n_drawn):
+            rng = np.random.default_rng([seed, index, number])
+            suffix, quality = "png" if rng.random() < 0.06 else "jpg", int(rng.integers(70, 96))
+            names.append(f"{mineral}/{number + 1:03d}.{suffix}")
+            _save(Image.fromarray(draw_photo(mineral, rng, side)), folder / names[-1], quality)
+        originals[mineral] = names[0]
+        for number in range(n_duplicates):
+            original = names[(number + 1) * n_drawn // (n_duplicates + 1)]
+            duplicates.append((original, f"{mineral}/{n_drawn + number + 1:03d}.jpg"))
+            rng = np.random.default_rng([seed, index, n_drawn + number])
+            _save_near_duplicate(
+                rng, folder, duplicates[-1], _ALTERATIONS[len(duplicates) % len(_ALTERATIONS)]
+            )
+        if mineral in _BROKEN:
+            broken.append(f"{mineral}/{count:03d}.jpg")
+            _save_broken(folder / names[0], folder / broken[-1], truncated=_BROKEN[mineral] == "truncated")
+    first, second = _CONFLICT
+    conflict = (originals[first], f"{second}/{counts[second]:03d}{Path(originals[first]).suffix}")
+    shutil.copyfile(folder / conflict[0], folder / conflict[1])
+    (folder / "README.txt").write_text(SYNTHETIC_NOTICE, encoding="utf-8")
+    return DemonstrationSet(root, sum(counts.values()), counts, tuple(duplicates), conflict, tuple(broken))
+
+
+def _save(image: Image.Image, path: Path, quality: int) -> None:
+    """Save as the suffix says; `quality` counts for JPEG."""
+    if path.suffix == ".png":
+        image.save(path, "PNG")
+    else:
+        image.save(path, "JPEG", quality=quality)
+
+
+def _save_near_duplicate(
+    rng: np.random.Generator, folder: Path, pair: tuple[str, str], alteration: str
+) -> None:
+    """Save the pair's first picture as its second: mirrored, rescaled, or recompressed hard."""
+    with Image.open(folder / pair[0]) as source:
+        picture = source.convert("RGB")
+    quality = int(rng.integers(75, 90))
+    if alteration == "mirrored":
+        picture = ImageOps.mirror(picture)
+    elif alteration == "rescaled":
+        picture = ImageOps.scale(picture, rng.uniform(0.6, 0.85), Image.Resampling.LANCZOS)
+    else:
+        quality = int(rng.integers(25, 40))
+    _save(picture, folder / pair[1], quality)
+
+
+def _save_broken(original: Path, path: Path, *, truncated: bool) -> None:
+    """Save a file called .jpg that breaks off in the middle of the picture, or that is plain text."""
+    if truncated:
+        with Image.open(original) as source:
+            buffer = io.BytesIO()
+            source.convert("RGB").save(buffer, "JPEG", quality=85)
+        data = buffer.getvalue()
+        path.write_bytes(data[: 2 * len(data) // 5])
+    else:
+        path.write_text("This is a note, not a photo.\n", encoding="utf-8")

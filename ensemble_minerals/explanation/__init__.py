@@ -1,0 +1,1 @@
+"""What in a photo speaks for an answer: heat-maps, feature maps and votes."""

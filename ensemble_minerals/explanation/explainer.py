@@ -1,0 +1,250 @@
+"""Which places of a photo speak for a class: to the whole ensemble, to each network in it, to single members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.errors import ImageError
+from ensemble_minerals.exporting.plan import plan_committee
+from ensemble_minerals.features.explainable import Explainable
+from ensemble_minerals.features.registry import pool_views, pooling_of
+from ensemble_minerals.networks.threads import torch_threads
+from ensemble_minerals.prediction.predictor import Predictor
+from ensemble_minerals.system.progress import Progress
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.attribution.activation import Activation, ForwardPass
+    from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+
+Floats = NDArray[np.floating[Any]]
+
+SIDE = 224
+"""Pixels of a map's longer side."""
+
+CHANNELS = 16
+"""Channels of a layer that are shown."""
+
+_SMOOTHING = 4.0  # pixels: about a third of a cell of the coarsest maps, whose edges mean nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the places of a photo contribute to the log-odds of a class.
+
+    Attributes:
+        contributions: Shape (height, width), of the photo's shape; positive where a place speaks for the class.
+        layers: Of each layer by name, the sum over its places.
+    """
+
+    contributions: Floats
+    layers: Mapping[str, float]
+
+    @property
+    def heat(self) -> Floats:
+        """What speaks for the class, relative to the strongest place, in [0, 1]; 0 everywhere if nothing does."""
+        positive = np.maximum(self.contributions, 0.0)
+        top = float(positive.max())
+        return positive / top if top > 0 else positive
+
+    @property
+    def support(self) -> float:
+        """All that speaks for the class together, in units of log-odds."""
+        return float(np.maximum(self.contributions, 0.0).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why an ensemble gives a class its probability.
+
+    Attributes:
+        target: Position of the class.
+        log_odds: Of the class, by the whole ensemble, its networks computed in float32.
+        whole: The evidence that the ensemble found; None where no member that counts looks through a network.
+        sources: The part of it that came through each network; they add up to `whole`.
+        members: Evidence of the members that were asked for, each for its own log-odds.
+        features: For chosen layers, by source and layer, the maps of the channels that move the answer most, shape
+            (channels, height, width), of the first view.
+    """
+
+    target: int
+    log_odds: float | None
+    whole: Evidence | None
+    sources: Mapping[str, Evidence]
+    members: Mapping[str, Evidence]
+    features: Mapping[tuple[str, str], Floats]
+
+
+class Explainer:
+    """Looks into the networks of an ensemble. Several threads may ask it at once.
+
+    Args:
+        predictor: A loaded bundle.
+
+    Attributes:
+        networks: Sources that can be looked into, by name.
+        committee: The members.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.committee = predictor.bundle.committee
+        used = {name for member in self.committee.members for name in member.features}
+        self.networks: dict[str, Explainable] = {
+            name: source
+            for name, source in predictor.sources.items()
+            if name in used and isinstance(source, Explainable)
+        }
+
+    @property
+    def side(self) -> int:
+        """Pixels that a photo's shorter side should have, where it has them."""
+        return max([SIDE, *(source.side for source in self._predictor.sources.values())])
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Sizes of the photos that are decoded, see `decode`."""
+        limits = self._predictor.bundle.config.data
+        return {"max_pixels": limits.max_pixels, "min_side": limits.min_side}
+
+    def mapped(self, member: int) -> bool:
+        """Whether a member looks through a network."""
+        return any(name in self.networks for name in self.committee.members[member].features)
+
+    def explain(
+        self,
+        photo: NDArray[np.uint8],
+        target: int,
+        *,
+        members: Sequence[int] = (),
+        layers: Sequence[tuple[str, str]] = (),
+    ) -> Explanation:
+        """Explain the probability of one class.
+
+        Args:
+            photo: Upright RGB pixels of shape (height, width, 3).
+            target: Position of the class.
+            members: Positions of members whose own evidence is wanted.
+            layers: Source and layer of each layer whose maps are wanted.
+
+        Raises:
+            WeightsError: If a network's weights cannot be had.
+        """
+        if not self.networks:
+            return Explanation(target, None, None, {}, {}, {})
+        with torch_threads(1):
+            passes = {name: source.open_pass(photo) for name, source in self.networks.items()}
+            rows = {name: self._row(name, passed.features()) for name, passed in passes.items()}
+            for name, source in self._predictor.sources.items():
+                if name not in rows:
+                    rows[name] = self._row(name, source.extract([photo])[0])
+            look = partial(self._look, passes, rows, target, _shape(photo))
+            found, sources = look(None)
+            return Explanation(
+                target,
+                next(iter(found.values())).score,
+                _together(sources),
+                sources,
+                {self.committee.members[member].name: _together(look(member)[1]) for member in members},
+                {
+                    (name, layer): _strongest(passes[name].maps()[layer][0], found[name].channels[layer][0])
+                    for name, layer in layers
+                },
+            )
+
+    def _look(
+        self,
+        passes: Mapping[str, ForwardPass],
+        rows: Mapping[str, Floats],
+        target: int,
+        shape: tuple[int, int],
+        member: int | None,
+    ) -> tuple[dict[str, Activation], dict[str, Evidence]]:
+        """Of each network, or of each that a member sees: what its layers say, and where in the photo."""
+        from ensemble_minerals.networks.attribution.activation import class_activation, on_photo
+        from ensemble_minerals.networks.attribution.ensemble_log_odds import CommitteeOdds
+
+        found, evidence = {}, {}
+        seen = passes if member is None else self.committee.members[member].features
+        for name, passed in passes.items():
+            if name not in seen:
+                continue
+            odds = CommitteeOdds(
+                self._graph,
+                source=name,
+                rows=rows,
+                side_by_side=pooling_of(self._predictor.bundle.config, name) == "concat",
+            )
+            found[name] = class_activation(passed, partial(odds, member=member), target)
+            layers = found[name].layers
+            drawn = gaussian_filter(on_photo(passed, list(layers.values()), shape), _SMOOTHING)
+            evidence[name] = Evidence(drawn, {layer: float(each.sum()) for layer, each in layers.items()})
+        return found, evidence
+
+    @cached_property
+    def _graph(self) -> CommitteeGraph:
+        from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+
+        return CommitteeGraph(plan_committee(self.committee, self._predictor.bundle.classes), exact=True)
+
+    def _row(self, name: str, views: Floats) -> Floats:
+        row: Floats = pool_views(views[None], pooling_of(self._predictor.bundle.config, name))[0]
+        return row
+
+
+def heat_maps(
+    explainer: Explainer, targets: Mapping[Path, int], *, n_threads: int, progress: Progress | None = None
+) -> dict[Path, Floats]:
+    """Heat-maps of the whole ensemble for photos, each for one class; photos that cannot be read are left out.
+
+    Args:
+        explainer: Of a bundle.
+        targets: Position of the class by photo.
+        n_threads: Threads.
+        progress: Called with (photos done, of all).
+    """
+
+    def look(file: Path) -> Floats | None:
+        try:
+            photo = decode(file, at_least=explainer.side, **explainer.limits).pixels
+        except ImageError:
+            return None
+        whole = explainer.explain(photo, targets[file]).whole
+        return None if whole is None else whole.heat
+
+    heats = {}
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="explain") as pool:
+        for done, (file, heat) in enumerate(zip(targets, pool.map(look, targets), strict=True), start=1):
+            if heat is not None:
+                heats[file] = heat
+            if progress is not None:
+                progress(done, len(targets))
+    return heats
+
+
+def _shape(photo: NDArray[np.uint8]) -> tuple[int, int]:
+    height, width = photo.shape[:2]
+    scale = SIDE / max(height, width)
+    return max(1, round(scale * height)), max(1, round(scale * width))
+
+
+def _together(sources: Mapping[str, Evidence]) -> Evidence:
+    layers = {
+        f"{name}:{layer}": total for name, one in sources.items() for layer, total in one.layers.items()
+    }
+    return Evidence(np.sum([one.contributions for one in sources.values()], axis=0), layers)
+
+
+def _strongest(maps: Floats, contributions: Floats) -> Floats:
+    """Of a layer's maps those whose contributions differ most between places, at most `CHANNELS`."""
+    spread = contributions.std(axis=(1, 2))
+    return maps[np.argsort(-spread, kind="stable")[:CHANNELS]]

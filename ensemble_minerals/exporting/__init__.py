@@ -1,0 +1,1 @@
+"""A fitted ensemble or a student as one ONNX file."""

@@ -1,0 +1,1 @@
+"""Color and texture of a photo in numbers; needs no weights."""

@@ -1,0 +1,194 @@
+"""Texture of a plane of pixels under weights: patterns, grain, edges, and how their directions agree.
+
+Sums are made without matrix products: those change their last digit with the number of their threads.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ensemble_minerals.features.descriptor.histograms import histogram
+
+_FLAT = np.float32(1e-6)  # keeps logarithms and quotients finite where a plane is flat
+_RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
+
+_Floats = NDArray[np.float32]
+_Doubles = NDArray[np.float64]
+
+
+def weighted_mean(weights: _Floats, values: _Floats) -> _Doubles:
+    """Means of (m,) values under each of (k, m) weights that sum to 1, shape (k,)."""
+    means: _Doubles = np.einsum("km,m->k", weights, values).astype(np.float64)
+    return means
+
+
+def blur(plane: _Floats) -> _Floats:
+    """Smooth with the binomial filter of five taps, a Gaussian of one pixel (Burt and Adelson 1983)."""
+    down = _blur_columns(plane)
+    blurred: _Floats = _blur_columns(down.T).T
+    return blurred
+
+
+def _blur_columns(plane: _Floats) -> _Floats:
+    n, top, bottom = len(plane), plane[:1], plane[-1:]
+    padded = np.concatenate((top, top, plane, bottom, bottom))
+    blurred = padded[:n] + padded[4:]
+    blurred += np.float32(4) * (padded[1 : n + 1] + padded[3 : n + 3])
+    blurred += np.float32(6) * plane
+    blurred *= np.float32(1 / 16)
+    return blurred
+
+
+def box_mean(plane: _Floats, size: int = 5) -> _Floats:
+    """Mean over the square of an odd size around each pixel, the plane mirrored at its borders."""
+    down = _box_of_columns(plane, size)
+    return _box_of_columns(down.T, size).T
+
+
+def _box_of_columns(plane: _Floats, size: int) -> _Floats:
+    half, n = size // 2, len(plane)
+    padded = np.concatenate((plane[:half][::-1], plane, plane[::-1][:half])).astype(np.float64)
+    steps = np.empty(plane.shape)
+    steps[0] = sum(padded[:size])
+    steps[1:] = padded[size:] - padded[: n - 1]
+    return (np.cumsum(steps, axis=0) / size).astype(np.float32)
+
+
+def opening(plane: _Floats, size: int = 5) -> _Floats:
+    """The plane without bright spots that are smaller than a square of an odd size."""
+    return _extreme(_extreme(plane, np.minimum, size), np.maximum, size)
+
+
+def closing(plane: _Floats, size: int = 5) -> _Floats:
+    """The plane without dark spots that are smaller than a square of an odd size."""
+    return _extreme(_extreme(plane, np.maximum, size), np.minimum, size)
+
+
+def _extreme(plane: _Floats, which: np.ufunc, size: int) -> _Floats:
+    """Smallest or largest value of the square around each pixel."""
+    for _ in range(2):
+        n, padded = len(plane), np.pad(plane, ((size // 2, size // 2), (0, 0)), mode="edge")
+        plane = which.reduce([padded[start : start + n] for start in range(size)]).T
+    return plane
+
+
+def slopes(plane: _Floats) -> tuple[_Floats, _Floats]:
+    """Differences from pixel to pixel, downwards and across, both of the plane's shape."""
+    return _slope_of_columns(plane), _slope_of_columns(plane.T).T
+
+
+def _slope_of_columns(plane: _Floats) -> _Floats:
+    slope = np.empty_like(plane)
+    np.subtract(plane[2:], plane[:-2], out=slope[1:-1])
+    np.subtract(plane[1], plane[0], out=slope[0])
+    np.subtract(plane[-1], plane[-2], out=slope[-1])
+    slope *= np.float32(0.5)
+    return slope
+
+
+def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]:
+    """Histograms of uniform patterns of the eight neighbors at three scales (Ojala et al. 2002).
+
+    Args:
+        grey: 8-bit grey picture.
+        weights: Shape (2, height, width).
+
+    Returns:
+        For each scale the square roots of the shares of 59 patterns, (2, 59).
+    """
+    histograms: list[_Doubles] = []
+    for reduction in (1, 2, 4):
+        plane = np.asarray(grey.reduce(reduction))
+        height, width = plane.shape[0] - 2, plane.shape[1] - 2
+        middle = plane[1:-1, 1:-1]
+        codes = np.zeros((height, width), dtype=np.uint8)
+        for bit, (y, x) in enumerate(_RING):
+            codes |= (plane[y : y + height, x : x + width] >= middle).view(np.uint8) << np.uint8(bit)
+        step = reduction // 2
+        inner = weights[:, step::reduction, step::reduction][:, 1:-1, 1:-1].reshape(2, -1)
+        index = codes.ravel().astype(np.intp)
+        counts = [np.bincount(index, weight, 256) for weight in inner]
+        uniform = np.stack([np.bincount(_uniform_patterns(), count, 59) for count in counts])
+        histograms.append(np.sqrt(uniform / uniform.sum(axis=1, keepdims=True)))
+    return histograms
+
+
+def scale_statistics(plane: _Floats, weights: _Floats, *, n_scales: int, oriented: bool) -> list[_Doubles]:
+    """Statistics of slopes and of fine detail on a pyramid of scales.
+
+    Args:
+        plane: Shape (height, width).
+        weights: Shape (2, height, width).
+        n_scales: Scales, each half the size of the one before.
+        oriented: Whether to add how the slopes' directions agree, a sign of cleavage.
+
+    Returns:
+        Arrays whose first axis is the weights'.
+    """
+    blocks: list[_Doubles] = []
+    for _ in range(n_scales):
+        smooth = blur(plane)
+        flat = weights.reshape(2, -1)
+        flat = flat / flat.sum(axis=1, keepdims=True)
+        down, across = slopes(smooth)
+        energy = (down * down + across * across).ravel()
+        detail = (plane - smooth).ravel()
+        log_slope = np.log(energy + _FLAT) * np.float32(0.5)
+        for values in (log_slope, np.log(np.abs(detail) + np.float32(1e-3))):
+            mean = weighted_mean(flat, values)
+            variance = weighted_mean(flat, values * values) - mean * mean
+            blocks += [mean, np.sqrt(np.maximum(variance, 0))]
+        blocks.append(histogram(log_slope, (-6.9, -0.7), 10, flat))
+        squared = detail * detail
+        power = weighted_mean(flat, squared)
+        fourth, third = weighted_mean(flat, squared * squared), weighted_mean(flat, squared * detail)
+        blocks.append(np.log(np.sqrt(power) + 1e-3))
+        blocks.append(np.log((fourth + 1e-9) / (power * power + 1e-9)))
+        blocks.append(np.cbrt(third) / np.sqrt(power + 1e-6))
+        if oriented:
+            blocks += _directions(down, across, weights)
+        plane, weights = smooth[::2, ::2], weights[:, ::2, ::2]
+    return blocks
+
+
+def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubles]:
+    """How far slopes agree in direction: over all of the plane (harmonics), and within small windows."""
+    flat = weights.reshape(2, -1)
+    products = (across * across, down * down, across * down)
+    xx, yy, xy = (product.ravel() for product in products)
+    energy = xx + yy
+    steepness = np.sqrt(energy)
+    total = weighted_mean(flat, steepness) + float(_FLAT)
+    doubled = np.empty(energy.shape, dtype=np.complex64)  # direction at twice its angle: both ways are one
+    doubled.real, doubled.imag = xx - yy, 2 * xy
+    doubled /= energy + np.float32(1e-9)
+    turned = steepness * doubled
+    blocks: list[_Doubles] = []
+    for harmonic in range(3):
+        real, imaginary = (weighted_mean(flat, part) / total for part in (turned.real, turned.imag))
+        blocks.append(np.hypot(real, imaginary))
+        if harmonic == 0:
+            blocks.append(real)
+        turned *= doubled
+    xx, yy, xy = (blur(blur(product)[::2, ::2])[::2, ::2].ravel() for product in products)
+    energy = xx + yy
+    coherence = np.sqrt((xx - yy) ** 2 + 4 * xy * xy) / (energy + np.float32(1e-5))
+    window = weights[:, ::4, ::4].reshape(2, -1) * np.sqrt(energy)
+    shares = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
+    blocks.append(histogram(coherence, (0, 1), 8, window) / shares)
+    return blocks
+
+
+@cache
+def _uniform_patterns() -> NDArray[np.intp]:
+    """Class of each of the 256 codes: 58 codes of at most two changes around the ring, and all others."""
+    codes = np.arange(256)
+    turned = (codes >> 1) | ((codes & 1) << 7)
+    changes = np.array([int(code).bit_count() for code in codes ^ turned])
+    classes = np.full(256, 58, dtype=np.intp)
+    classes[changes <= 2] = np.arange(58)
+    return classes

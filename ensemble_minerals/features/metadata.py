@@ -1,0 +1,106 @@
+"""What is known of a frozen network without loading it, kept on disk beside its converted form.
+
+With the card there, facts and shapes cost a small JSON file, and features need no PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from ensemble_minerals.features.extractor import JSON
+from ensemble_minerals.networks.models.weights import file_digest
+
+CARD = "card.json"
+NETWORK = "network.xml"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A frozen network in brief.
+
+    Attributes:
+        facts: What decides its numbers.
+        size: Side of the square input in pixels.
+        n_features: Length of its vector.
+        layers: First and one past the last column of each layer.
+        embedding: The same of the mean of the last layer.
+        engine: What runs it.
+        precision: Of the computation.
+        device: Where.
+        megabytes: Size of the weights in float32.
+        agreement: With PyTorch in float32, by layer, as measured when it was converted.
+    """
+
+    facts: Mapping[str, JSON]
+    size: int
+    n_features: int
+    layers: Mapping[str, tuple[int, int]]
+    embedding: tuple[int, int]
+    engine: str
+    precision: str
+    device: str
+    megabytes: float
+    agreement: Mapping[str, float]
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card in a folder; None if there is none, or it or the network beside it is damaged."""
+    try:
+        stored = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if any((folder / name).stat().st_size != size for name, size in stored.pop("files").items()):
+            return None
+        layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
+        start, stop = stored.pop("embedding")
+        return Card(layers=layers, embedding=(start, stop), **stored)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def keep_card(folder: Path, card: Card, save: Callable[[Path], None] | None) -> None:
+    """Write a card and its network; they appear whole or not at all.
+
+    Args:
+        folder: Where; another process that was quicker is left alone.
+        card: What is known.
+        save: Writes the converted network to the path it is given; None where there is none.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+    try:
+        if save is not None:
+            save(draft / NETWORK)
+        files = {path.name: path.stat().st_size for path in draft.iterdir()}
+        (draft / CARD).write_text(json.dumps(asdict(card) | {"files": files}, indent=1), encoding="utf-8")
+        try:
+            draft.rename(folder)
+        except OSError:
+            if read_card(folder) is None:  # it is not another's: it is damaged
+                shutil.rmtree(folder, ignore_errors=True)
+                draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def cached_digest(file: Path, cache_dir: Path | None) -> str:
+    """Digest of a weights file, remembered by path, size and time of change."""
+    if cache_dir is None:
+        return file_digest(file)
+    state = file.stat()
+    identity = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
+    note = cache_dir / "digests" / blake2b(identity.encode(), digest_size=16).hexdigest()
+    try:
+        noted = note.read_text(encoding="ascii")
+    except OSError:
+        noted = ""
+    if len(noted) == 32:
+        return noted
+    digest = file_digest(file)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(digest, encoding="ascii")
+    return digest

@@ -1,0 +1,101 @@
+"""The feature sources that a configuration names, and how the views of a photo become one row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.config.messages import DESCRIPTOR
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.features.extractor import FeatureSource
+
+
+def build_sources(
+    config: Config, names: Iterable[str], *, cache_dir: Path | None
+) -> dict[str, FeatureSource]:
+    """Make the named sources, in the configuration's order, the descriptor last.
+
+    Args:
+        config: Names the backbones.
+        names: Sources that are needed.
+        cache_dir: Where converted networks are kept between runs; nowhere if None.
+
+    Raises:
+        WeightsError: If a backbone's weights cannot be had.
+    """
+    wanted = set(names)
+    sources: dict[str, FeatureSource] = {}
+    for backbone in config.backbones:
+        if backbone.name not in wanted:
+            continue
+        from ensemble_minerals.features.backbone import BackboneSource
+
+        sources[backbone.name] = BackboneSource(
+            backbone.name,
+            backbone.model,
+            backbone.weights,
+            size=backbone.size,
+            views=backbone.views,
+            layers=backbone.layers,
+            preprocessing=None if backbone.preprocessing is None else backbone.preprocessing.model_dump(),
+            engine=config.engine,
+            precision=config.precision,
+            cache_dir=cache_dir,
+        )
+    if DESCRIPTOR in wanted:
+        from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+
+        sources[DESCRIPTOR] = ColorTextureSource()
+    return sources
+
+
+def build_network_sources(
+    config: Config,
+    networks: Mapping[str, Sequence[Path]],
+    facts: Mapping[str, Mapping[str, Any]],
+    *,
+    n_threads: int,
+) -> dict[str, FeatureSource]:
+    """Sources of the logits of trained networks.
+
+    Args:
+        config: Says how they were trained.
+        networks: Their files, by source name.
+        facts: What each source stated of itself.
+        n_threads: Threads that they may use.
+    """
+    sources: dict[str, FeatureSource] = {}
+    for name, files in networks.items():
+        from ensemble_minerals.features.trained_network import NetworkSource
+
+        network = next(network for network in config.networks if network.name == facts[name]["network"])
+        sources[name] = NetworkSource(
+            name, network, files, side=int(facts[name]["side"]), n_threads=n_threads
+        )
+    return sources
+
+
+def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
+    """One row a photo.
+
+    Args:
+        features: Shape (n, n_views, n_features).
+        pooling: ``"mean"`` over the views, or ``"concat"``: views side by side.
+
+    Returns:
+        Shape (n, n_features) or (n, n_views * n_features).
+    """
+    if pooling == "concat":
+        n, n_views, n_features = features.shape
+        return features.reshape(n, n_views * n_features)
+    pooled: NDArray[np.floating[Any]] = features.mean(axis=1, dtype=features.dtype)
+    return pooled
+
+
+def pooling_of(config: Config, source: str) -> str:
+    """How the configuration pools the views of a source."""
+    return next((b.pooling for b in config.backbones if b.name == source), "mean")

@@ -1,0 +1,189 @@
+"""Networks trained on the photos, as a source of features: their logits, fold by fold."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.views import DETAIL
+from ensemble_minerals.features.extractor import JSON, fingerprint_of
+from ensemble_minerals.networks.models.weights import file_digest, load_network, parse
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.attribution.activation import ForwardPass
+    from ensemble_minerals.networks.inference import NetworkPredictor
+
+PREFIX = "network:"
+"""Before a member's name: the source of its networks' logits. No backbone can be called that."""
+
+_LEAST, _MOST = 1.15, 1.6
+"""Shorter side of the kept pictures over the longer side of the input, at least and at most."""
+
+
+def picture_side(network: NetworkConfig) -> int:
+    """Pixels of the shorter side at which photos are kept for a network.
+
+    The smallest random crop and the detail view are not to be enlarged: photos to predict are as sharp as they are,
+    and what is learned from blurred ones does not fit them.
+
+    Raises:
+        WeightsError: If timm knows no such model.
+    """
+    if isinstance(network.size, int):
+        longer = network.size
+    elif network.size is not None:
+        longer = max(network.size)
+    else:
+        from ensemble_minerals.networks.models.timm_models import pretrained_cfg
+
+        longer = max(int(side) for side in pretrained_cfg(network.model).input_size[-2:])
+    parts = [1.0 if network.augment.crop is None else math.sqrt(network.augment.crop[0])]
+    parts += [DETAIL for view in network.views if view.startswith("detail")]
+    return round(longer / min(max(min(parts), 1 / _MOST), 1 / _LEAST))
+
+
+class NetworkSource:
+    """The trained networks of one member.
+
+    Args:
+        name: What members call it.
+        network: The configuration that they were trained by; its weights are where training started.
+        states: Their files, in the order of the logits.
+        side: Pixels of the shorter side of pictures in training.
+        device: Where they answer.
+        n_threads: Threads that they may use.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: NetworkConfig,
+        states: Sequence[Path],
+        *,
+        side: int,
+        device: str = "cpu",
+        n_threads: int = 1,
+    ) -> None:
+        self._name = name
+        self.network = network
+        self.states = tuple(states)
+        self._side = side
+        self._device = device
+        self._n_threads = n_threads
+        self._opened: NetworkPredictor | None = None
+        self._lock = Lock()
+
+    @property
+    def name(self) -> str:
+        """What members call it."""
+        return self._name
+
+    @property
+    def n_views(self) -> int:
+        """Views of each photo."""
+        return len(self.network.views)
+
+    @property
+    def n_features(self) -> int:
+        """Logits of all networks."""
+        return self.open().n_outputs
+
+    @property
+    def side(self) -> int:
+        """Pixels the shorter side of a decoded photo should have."""
+        return self._side
+
+    @property
+    def facts(self) -> Mapping[str, JSON]:
+        """What decides the logits."""
+        return {
+            "kind": "network",
+            "model": self.network.model,
+            "network": self.network.name,
+            "states": [file_digest(file) for file in self.states],
+            "side": self._side,
+            "views": list(self.network.views),
+            "device": self._device,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the facts."""
+        return fingerprint_of(self.facts)
+
+    def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Logits of decoded photos.
+
+        Args:
+            photos: Upright RGB pixels, each (height, width, 3).
+
+        Returns:
+            Shape (n, n_views, n_features).
+        """
+        from ensemble_minerals.data.image_cache import shrink
+
+        logits = self.open().logits([shrink(photo, self._side) for photo in photos])
+        return logits.astype(np.float32)
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """See `Explainable`."""
+        return self.open_pass(np.zeros((self._side, self._side, 3), np.uint8)).names
+
+    def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
+        """See `Explainable`: the networks in float32, stopped at the maps that their heads look at."""
+        from ensemble_minerals.data.image_cache import shrink
+        from ensemble_minerals.networks.attribution.opening import open_states
+
+        return open_states(self.open(), self.network.weights, shrink(photo, self._side))
+
+    def open(self) -> NetworkPredictor:
+        """Make the networks ready to answer; `extract` does it at its first call."""
+        from ensemble_minerals.networks.inference import NetworkPredictor
+        from ensemble_minerals.networks.models.state import NetworkState
+
+        with self._lock:
+            if self._opened is None:
+                self._opened = NetworkPredictor(
+                    [NetworkState.load(file) for file in self.states],
+                    self.network.weights,
+                    device=self._device,
+                    n_threads=self._n_threads,
+                )
+            return self._opened
+
+    def megabytes(self) -> float:
+        """Size of the trained tensors."""
+        return sum(file.stat().st_size for file in self.states) / 1e6
+
+
+def pack_start(network: NetworkConfig, folder: Path) -> Path | None:
+    """Copy the weights where training started, so that a bundle stands alone.
+
+    Args:
+        network: Names them.
+        folder: Where to.
+
+    Returns:
+        The file, named after the network; None for random weights, which need none.
+    """
+    source = parse(network.weights)
+    if source.kind == "random":
+        return None
+    file = source.local_file()
+    if file is not None and file.suffix == ".safetensors":
+        return Path(shutil.copyfile(file, folder / f"{network.name}{file.suffix}"))
+    from safetensors.torch import save_file
+
+    packed = folder / f"{network.name}.safetensors"
+    tensors = load_network(network.model, network.weights).network.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, packed)
+    return packed

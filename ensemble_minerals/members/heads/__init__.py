@@ -1,0 +1,1 @@
+"""Classifiers that a specialist can be: logistic regression and a small neural network."""

@@ -1,0 +1,54 @@
+"""Configuration kind -> estimator: an explicit table. A new kind of member is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ensemble_minerals.config.schema import HeadConfig, MemberConfig, SamplerConfig
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.members.base import Strategy
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
+from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.taxonomy import Tree
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    "flat": FlatClassifier,
+    "one_vs_rest": OneVsRestClassifier,
+    "hierarchical": HierarchicalClassifier,
+}
+
+HEADS: Mapping[str, type[Any]] = {
+    "logistic": LogisticHead,
+    "mlp": MLPHead,
+}
+
+
+def build_strategy(member: MemberConfig, taxonomy: Tree | str, seed: int) -> Strategy:
+    """The unfitted estimator that a member's configuration describes.
+
+    Args:
+        member: Its configuration.
+        taxonomy: Nested groups, or ``"auto"``; used by hierarchical members.
+        seed: Of everything random in it.
+    """
+    parameters: dict[str, Any] = {
+        "head": _build_head(member.head),
+        "sampler": _build_sampler(member.sampler),
+        "prior_correction": member.prior_correction,
+        "random_state": seed,
+    }
+    if member.strategy == "hierarchical":
+        parameters["taxonomy"] = taxonomy
+    return STRATEGIES[member.strategy](**parameters)
+
+
+def _build_head(head: HeadConfig) -> Any:
+    return HEADS[head.kind](**head.model_dump(exclude={"kind"}))
+
+
+def _build_sampler(sampler: SamplerConfig) -> OverSampler:
+    return OverSampler(**sampler.model_dump())

@@ -1,0 +1,1 @@
+"""An ensemble or a student as one torch network: photos in, calibrated probabilities out."""

@@ -1,0 +1,128 @@
+"""One small network with all that stands around it: photos in, calibrated probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ensemble_minerals.errors import BundleError
+from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
+from ensemble_minerals.networks.models.multi_head import BranchedNetwork
+from ensemble_minerals.networks.models.state import NetworkState
+from ensemble_minerals.networks.threads import torch_threads
+
+_COUNTER = "num_batches_tracked"
+
+
+class StudentGraph(nn.Module):
+    """Views, network, the mean of their log-odds, and the temperature.
+
+    Attributes:
+        names: Names of the views.
+        side: Pixels that a photo's shorter side should have.
+    """
+
+    def __init__(
+        self,
+        network: BranchedNetwork,
+        *,
+        views: Sequence[str],
+        resize: str,
+        shift: Sequence[float],
+        temperature: float,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            network: From pixels in [0, 1] to the logits of one decision.
+            views: Names of the views.
+            resize: Whether ``squash`` views are squeezed to the input, or padded to its shape.
+            shift: Added to each logit.
+            temperature: Divides the log-odds.
+        """
+        super().__init__()
+        self.names = view_names(views, resize)
+        self.side = max(network.size)
+        self._views = PhotoViews(self.names, *network.size)
+        self._network = network
+        self._temperature = temperature
+        self.register_buffer("_shift", torch.tensor(list(shift), dtype=torch.float32), persistent=False)
+        self.eval().requires_grad_(False)
+
+    def forward(self, photos: Tensor) -> Tensor:
+        """Probabilities, shape (n, n_classes), of photos, uint8 RGB of shape (n, height, width, 3)."""
+        return torch.softmax(self.log_odds(photos) / self._temperature, 1)
+
+    def log_odds(self, photos: Tensor) -> Tensor:
+        """What the temperature divides, shape (n, n_classes)."""
+        views = self._views(photos) / 255.0
+        logits = self._network(views.flatten(0, 1)).reshape(photos.shape[0], len(self.names), -1)
+        mean: Tensor = logits.float().mean(1) + self.get_buffer("_shift")
+        return torch.cat([torch.zeros_like(mean), mean], 1) if mean.shape[1] == 1 else mean
+
+    def answer(self, photo: NDArray[np.uint8], n_threads: int = 1) -> NDArray[np.float32]:
+        """`log_odds` of one decoded photo, shape (n_classes,)."""
+        with torch_threads(n_threads), torch.inference_mode():
+            found: NDArray[np.float32] = self.log_odds(torch.tensor(photo)[None])[0].numpy()
+        return found
+
+
+def student_graph(state: NetworkState, temperature: float, weights: str = "random") -> StudentGraph:
+    """Build a trained network as a student.
+
+    Args:
+        state: Of one decision: the classes.
+        temperature: Divides its log-odds.
+        weights: Where its starting weights are; a complete state needs none.
+
+    Raises:
+        BundleError: If tensors do not fit.
+        WeightsError: If the starting weights cannot be had.
+    """
+    facts = state.facts
+    return StudentGraph(
+        state.build(weights),
+        views=facts["views"],
+        resize=str(facts["resize"]),
+        shift=facts["shift"],
+        temperature=temperature,
+    )
+
+
+def complete(state: NetworkState, weights: str) -> NetworkState:
+    """The same network with every tensor, so that its starting weights are needed no more."""
+    network = state.build(weights)
+    tensors = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith(_COUNTER)
+    }
+    return replace(state, tensors=tensors)
+
+
+def read_student_graph(file: Path, n_classes: int, temperature: float) -> StudentGraph:
+    """Build a student whose complete state was saved.
+
+    Args:
+        file: The state.
+        n_classes: Number of classes.
+        temperature: Divides its log-odds.
+
+    Raises:
+        BundleError: If the file is not such a state.
+    """
+    state = NetworkState.load(file)
+    if state.n_branches != (n_classes,):
+        raise BundleError(f"{file} answers for {state.n_branches} classes, not for {n_classes}")
+    graph = student_graph(state, temperature)
+    names = {name for name in graph._network.state_dict() if not name.endswith(_COUNTER)}
+    missing = sorted(names - state.tensors.keys())
+    if missing:
+        raise BundleError(f"{file} lacks tensors of its network: {', '.join(missing[:5])}")
+    return graph

@@ -1,0 +1,1 @@
+"""Networks as they are built and loaded: architectures, weights, layers, what they expect of pixels."""

@@ -1,0 +1,191 @@
+"""What training made of a network: the tensors it changed, and the facts to use them by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
+from ensemble_minerals.errors import BundleError, WeightsError
+from ensemble_minerals.networks.models.multi_head import BranchedNetwork, load
+from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
+from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
+from ensemble_minerals.networks.training.losses import n_columns
+
+FORMAT = 1
+
+_HEAD: TypeAdapter[NetworkHeadConfig] = TypeAdapter(NetworkHeadConfig)
+_COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """A trained network as plain data.
+
+    Attributes:
+        tensors: What differs from the starting weights, by name: trained layers, statistics of batch
+            normalization, and the whole head.
+        facts: Plain JSON: `model`, `weights`, the `digest` of the tensors there, `size` (height, width), `resize`,
+            `preprocessing`, `views`, `head`, `precision`, `decisions` as pairs of name and number of branches,
+            `shift`, what is added to each output so that it answers under the natural prior, and
+            `n_tensors`, how many the whole network has.
+    """
+
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        network: BranchedNetwork,
+        tensors: Mapping[str, Tensor],
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        config: NetworkConfig,
+        loaded: LoadedNetwork,
+        decisions: Sequence[tuple[str, int]],
+        shift: NDArray[np.float64],
+        precision: str,
+    ) -> NetworkState:
+        """Take the state of a trained network.
+
+        Args:
+            network: What was trained.
+            tensors: Its state after training, or after some epoch.
+            start: Its state before; None takes every tensor for changed.
+            config: How it was built.
+            loaded: The weights it started from.
+            decisions: Name and number of branches of each.
+            shift: See the class, shape (n_outputs,).
+            precision: ``float32`` or ``bfloat16``.
+        """
+        head = network.head_names()
+        changed = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+            if not name.endswith(_COUNTER)
+            and (start is None or name in head or not torch.equal(tensor.cpu(), start[name].cpu()))
+        }
+        facts = {
+            "model": config.model,
+            "weights": config.weights,
+            "digest": loaded.digest,
+            "size": list(network.size),
+            "resize": config.resize,
+            "preprocessing": loaded.preprocessing.as_mapping(),
+            "views": list(config.views),
+            "head": config.head.model_dump(mode="json"),
+            "precision": precision,
+            "decisions": [[name, count] for name, count in decisions],
+            "shift": shift.tolist(),
+            "n_tensors": sum(not name.endswith(_COUNTER) for name in tensors),
+        }
+        return cls(changed, facts)
+
+    @property
+    def n_branches(self) -> tuple[int, ...]:
+        """Branches of each decision."""
+        return tuple(int(count) for _, count in self.facts["decisions"])
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of logits of all decisions."""
+        return sum(n_columns(count) for count in self.n_branches)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the tensors in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input."""
+        height, width = self.facts["size"]
+        return int(height), int(width)
+
+    def save(self, path: Path) -> None:
+        """Write it as safetensors; the same state gives the same bytes."""
+        write_tensors(path, self.tensors, {**self.facts, "format": FORMAT})
+
+    @classmethod
+    def load(cls, path: Path) -> NetworkState:
+        """Read what `save` wrote; nothing in it is executed.
+
+        Raises:
+            BundleError: It is missing, damaged, or of another format.
+        """
+        try:
+            tensors, facts = read_tensors(path)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
+        if facts.pop("format", None) != FORMAT:
+            raise BundleError(
+                f"{path} is no trained network of format {FORMAT}; fit it again with this version"
+            )
+        missing = {"model", "digest", "size", "preprocessing", "head", "decisions", "shift"} - facts.keys()
+        if missing:
+            raise BundleError(f"{path} lacks {', '.join(sorted(missing))}; fit it again")
+        return cls(tensors, facts)
+
+    def build(self, weights: str) -> BranchedNetwork:
+        """Build the network, in evaluation mode.
+
+        Args:
+            weights: Where the starting weights are now, see `weights.parse`; they are not looked for if training
+                changed all of them.
+
+        Raises:
+            WeightsError: They cannot be had, or are not those that training started from.
+            BundleError: The tensors do not fit the network.
+        """
+        return self.fill(self.frame(weights))
+
+    @property
+    def complete(self) -> bool:
+        """Whether training changed every tensor, so that nobody asks for the starting weights."""
+        return len(self.tensors) == self.facts.get("n_tensors")
+
+    def fill(self, network: BranchedNetwork) -> BranchedNetwork:
+        """Put the trained tensors into a network that `frame` built; it is then in evaluation mode.
+
+        Raises:
+            BundleError: They do not fit.
+        """
+        try:
+            wrong = network.load_state_dict(dict(self.tensors), strict=False).unexpected_keys
+        except RuntimeError as error:
+            raise BundleError(f"a trained {self.facts['model']} does not fit: {error}") from error
+        if wrong:
+            raise BundleError(f"a trained {self.facts['model']} has unknown tensors: {', '.join(wrong[:5])}")
+        return network.eval().requires_grad_(False)
+
+    def frame(self, weights: str) -> BranchedNetwork:
+        """Build the network as it was before training, but for its head.
+
+        Args:
+            weights: As for `build`.
+
+        Raises:
+            WeightsError: They cannot be had, or are not those that training started from.
+        """
+        facts = self.facts
+        weights = "random" if self.complete else weights
+        preprocessing = Preprocessing.from_mapping(facts["preprocessing"])
+        height, width = self.size
+        size = height if height == width else (height, width)
+        with torch.random.fork_rng(devices=[]):
+            loaded = load(facts["model"], weights, size, preprocessing)
+            if weights != "random" and loaded.digest != facts["digest"]:
+                raise WeightsError(
+                    f"the weights {weights!r} of {facts['model']} are not those that training started from: their "
+                    f"digest is {loaded.digest}, not {facts['digest']}; give the same file as for the fit"
+                )
+            return BranchedNetwork(loaded, _HEAD.validate_python(facts["head"]), self.n_branches, self.size)

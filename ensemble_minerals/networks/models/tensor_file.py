@@ -1,0 +1,58 @@
+"""Tensors and plain facts in one file that appears whole or not at all; reading it executes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ensemble_minerals.system.atomic import drafted
+
+_FACTS = "facts"
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and facts as safetensors; the same content gives the same bytes.
+
+    Args:
+        path: The file.
+        tensors: By name; written as the values they have, in row-major order.
+        facts: Plain JSON, kept as one entry of the metadata.
+    """
+    # Two entries of metadata would come in an order that changes from run to run.
+    metadata = {_FACTS: json.dumps(facts, sort_keys=True)}
+    plain = {name: _plain(tensor) for name, tensor in tensors.items()}
+    write_whole(path, save(plain, metadata=metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        ValueError: Damaged, or not such a file.
+        OSError: It cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            facts = json.loads((opened.metadata() or {})[_FACTS])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(str(error)) from error
+    return tensors, facts
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    with drafted(path) as draft:
+        draft.write_bytes(content)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """In row-major order and memory of its own, as the format wants it."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,287 @@
+"""Building timm networks and fitting tensors into them, every key accounted for."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pickle
+import re
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Collection, Mapping
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
+from timm.models import PretrainedCfg, load_state_dict, load_state_dict_from_hf
+from torch import Tensor, nn
+
+from ensemble_minerals.errors import WeightsError
+from ensemble_minerals.networks.models import architectures
+
+RANDOM_SEED = 0
+HUB_TIMEOUT = 5.0  # seconds; the hub's own client tries for a minute before it gives up
+SHOWN = 10
+
+OTHER_WAYS = (
+    "give weights as a local file (a path ending in .safetensors or .pth, downloaded elsewhere), "
+    "or as an installed package (such as package:efficientnet_lite0 with the model tf_efficientnet_lite0)"
+)
+_FILTERS = (
+    "checkpoint_filter_fn",
+    "_filter_fn",
+    "pretrained_filter_fn",
+    "_filter_torchvision_pretrained",
+)
+_LITE_OUTSIDE = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+_LITE_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_LITE_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def pretrained_cfg(model: str) -> PretrainedCfg:
+    """What timm states of a model: input size, mean, std, where its weights are.
+
+    Raises:
+        WeightsError: timm has no such model; names the nearest ones.
+    """
+    if not timm.is_model(model):
+        near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
+        hint = f"; near names are {', '.join(near)}" if near else ""
+        raise WeightsError(f"timm {timm.__version__} knows no model {model!r}{hint}")
+    try:
+        return timm.get_pretrained_cfg(model) or PretrainedCfg()
+    except RuntimeError as error:
+        tagged = timm.list_pretrained(f"{model.partition('.')[0]}.*")
+        raise WeightsError(f"model {model!r}: {error} Known are {', '.join(tagged) or 'no tags'}") from error
+
+
+def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[str, Any]) -> nn.Module:
+    """Create a network for an input size, with seeded random values, in evaluation mode.
+
+    Raises:
+        WeightsError: The size does not fit the patches of the network.
+    """
+    kwargs: dict[str, Any] = {"num_classes": 0} | dict(timm_kwargs)
+    if cfg.fixed_input_size and input_size != int(cfg.input_size[-1]):
+        kwargs.setdefault("img_size", input_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        network: nn.Module = timm.create_model(model, pretrained=False, **kwargs)
+    patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+    step = patch[0] if isinstance(patch, tuple) else 1
+    if input_size % step:
+        below = input_size - input_size % step
+        raise WeightsError(
+            f"size {input_size} is no multiple of the {step} px patches of {model}; "
+            f"take {f'{below} or ' if below else ''}{below + step}"
+        )
+    return network.eval()
+
+
+def read(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a .safetensors or PyTorch file; nothing in it is executed.
+
+    Raises:
+        WeightsError: Damaged, or more than tensors in it.
+    """
+    try:
+        tensors = load_state_dict(str(file), device="cpu", weights_only=True)
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        LookupError,
+        ValueError,
+    ) as error:
+        raise WeightsError(
+            f"{file} cannot be read as weights (only tensors are accepted): {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise WeightsError(f"{file} should map names to tensors and nothing else")
+    return dict(tensors)
+
+
+def download(model: str, cfg: PretrainedCfg) -> dict[str, Tensor]:
+    """Fetch the weights timm names for a model from the hub, or from the hub's cache on this machine.
+
+    Raises:
+        WeightsError: There are none, or the hub cannot be reached; names the two other ways.
+    """
+    if model in architectures.MODELS:
+        raise WeightsError(
+            f"{model!r} is trained from nothing, there are no weights of it; write weights: random"
+        )
+    if not cfg.hf_hub_id:
+        raise WeightsError(f"timm names no weights on the hub for {model!r}; {OTHER_WAYS}")
+    name, _, revision = str(cfg.hf_hub_id).partition("@")
+    files = [cfg.hf_hub_filename] if cfg.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    cached = any(
+        isinstance(try_to_load_from_cache(name, file, revision=revision or None), str) for file in files
+    )
+    if not cached and not _hub_answers():
+        raise WeightsError(
+            f"weights of {model!r} are not on this machine and the hub at {constants.ENDPOINT} "
+            f"cannot be reached; {OTHER_WAYS}"
+        )
+    try:
+        load = partial(load_state_dict_from_hf, str(cfg.hf_hub_id))
+        return dict(load(filename=cfg.hf_hub_filename) if cfg.hf_hub_filename else load())
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"the hub did not deliver weights of {model!r}: {str(error).splitlines()[0]}; {OTHER_WAYS}"
+        ) from error
+
+
+def _hub_answers() -> bool:
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_TIMEOUT
+        ):
+            return True
+    except urllib.error.HTTPError:
+        return True  # an answer, if not a kind one
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # there; the hub's client brings other certificates
+    except OSError:
+        return False
+
+
+def fill(
+    network: nn.Module, tensors: Mapping[str, Tensor], *, model: str, origin: str, input_size: int
+) -> None:
+    """Put tensors into a network, in place.
+
+    Half-precision tensors become float32; names of other projects become timm's; position grids are
+    resampled to the network's. What only the classifier uses may be missing, or be in excess.
+
+    Args:
+        network: As `build` made it.
+        tensors: Name to tensor.
+        model: Its timm name, for messages.
+        origin: Where the tensors came from, for messages.
+        input_size: Side of the square input.
+
+    Raises:
+        WeightsError: Missing or unexpected keys, or shapes that differ; lists them.
+    """
+    own = network.state_dict()
+    given = _converted(network, _renamed(network, tensors))
+    given = {key: value.float() if value.is_floating_point() else value for key, value in given.items()}
+    heads = _classifiers(network)
+    given = {
+        key: value
+        for key, value in given.items()
+        if not (key.startswith(heads) and (key not in own or own[key].shape != value.shape))
+    }
+    misfits = [
+        f"{key} {tuple(given[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in given and given[key].shape != own[key].shape
+    ]
+    missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
+    if missing:
+        unused = _beyond_feature_maps(network, input_size)
+        missing = [key for key in missing if key not in unused and not key.startswith(heads)]
+    unexpected = [key for key in given if key not in own]
+    problems = [
+        f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{', ...' if len(keys) > SHOWN else ''}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misfits))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(f"{origin} does not fit the model {model!r}; keys {'; '.join(problems)}")
+    network.load_state_dict(given, strict=False)
+
+
+def digest(network: nn.Module) -> str:
+    """blake2b of a network's names, shapes and values, 32 hexadecimal digits."""
+    total = blake2b(digest_size=16)
+    for name, tensor in sorted(network.state_dict().items()):
+        values = tensor.detach().cpu().contiguous().numpy()
+        total.update(f"{name} {values.dtype} {values.shape}".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()
+
+
+def _renamed(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of the EfficientNet-PyTorch project in timm's words; others as they are."""
+    if "_conv_stem.weight" not in tensors or not hasattr(network, "blocks"):
+        return dict(tensors)
+    stages = network.get_submodule("blocks").children()
+    places = [
+        (stage, block) for stage, blocks in enumerate(stages) for block, _ in enumerate(blocks.children())
+    ]
+    renamed = {}
+    for key, value in tensors.items():
+        inside = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(.+)", key)
+        if inside is None:
+            part, _, rest = key.partition(".")
+            renamed[f"{_LITE_OUTSIDE.get(part, part)}.{rest}"] = value
+            continue
+        number, part, rest = int(inside[1]), inside[2], inside[3]
+        if number >= len(places):
+            renamed[key] = value
+            continue
+        stage, block = places[number]
+        names = _LITE_FIRST_BLOCK if stage == 0 else _LITE_BLOCK
+        renamed[f"blocks.{stage}.{block}.{names.get(part, part)}.{rest}"] = value
+    return renamed
+
+
+def _converted(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring a network's older or foreign formats into its own, as timm does, where names or shapes call for it."""
+    own = network.state_dict()
+    if own.keys() == tensors.keys() and all(own[key].shape == tensors[key].shape for key in own):
+        return tensors
+    module = sys.modules[type(network).__module__]
+    convert = next((getattr(module, name) for name in _FILTERS if hasattr(module, name)), None)
+    if convert is None:
+        return tensors
+    arguments = (tensors, network)[: len(inspect.signature(convert).parameters)]
+    try:
+        return dict(convert(*arguments))
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError):
+        return tensors  # of no format timm knows for this network; the caller lists what does not fit
+
+
+def _classifiers(network: nn.Module) -> tuple[str, ...]:
+    names = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
+    return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+
+
+def _beyond_feature_maps(network: nn.Module, input_size: int) -> Collection[str]:
+    """Keys that `forward_features` does not use: parameters that get no gradient from its output."""
+    parameters = dict(network.named_parameters())
+    with torch.enable_grad():
+        features = network.forward_features(torch.zeros(1, 3, input_size, input_size))  # type: ignore[operator]  # timm's
+        gradients = torch.autograd.grad(features.sum(), list(parameters.values()), allow_unused=True)
+    unused = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None}
+    for name, _ in network.named_buffers():
+        siblings = [key for key in parameters if key.rpartition(".")[0] == name.rpartition(".")[0]]
+        if siblings and all(key in unused for key in siblings):
+            unused.add(name)
+    return unused

@@ -1,0 +1,290 @@
+"""Random views of training photos, fixed views of all others, and what a network expects of pixels.
+
+Geometry happens in one resampling of the small 8-bit picture. What a turned or shifted picture lacks at its
+edges is mirrored from inside: mineral texture goes on, whereas a black corner is a mark that no photo to predict
+carries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  # as everybody calls it
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from ensemble_minerals.config.networks import AugmentConfig
+from ensemble_minerals.data.views import DETAIL
+from ensemble_minerals.networks.models.weights import Preprocessing
+
+WHITE = 255
+_ASPECT = 4 / 3
+_TOO_LARGE = 1.5
+"""A picture this many times larger than what is drawn of it is first averaged down, lest pixels be skipped."""
+
+
+def key_seed(*key: int) -> int:
+    """A seed that depends on the key alone."""
+    return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little")
+
+
+@contextmanager
+def seeded(*key: int) -> Iterator[None]:
+    """Random numbers of torch that depend on the key alone; what comes after knows nothing of it."""
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed accelerators too.
+        torch.default_generator.manual_seed(key_seed(*key))
+        yield
+
+
+class TrainTransform:
+    """Random views of training photos; random numbers come from (seed, epoch, row, draw) alone.
+
+    Not for several threads of one process at once, which share torch's random numbers.
+    """
+
+    def __init__(self, config: AugmentConfig, size: tuple[int, int], resize: str, seed: int) -> None:
+        """Prepare a transform.
+
+        Args:
+            config: What is changed at random.
+            size: Height and width of the input in pixels.
+            resize: `squash` or `pad`.
+            seed: First part of the key of the random numbers.
+        """
+        self.config = config
+        self.size = size
+        self.resize = resize
+        self.seed = seed
+        jitter = (config.brightness, config.contrast, config.saturation, config.hue)
+        self._jitter = v2.ColorJitter(*jitter) if any(jitter) else None
+        self._moves = any((config.rotation, config.shift, config.shear, config.zoom))
+
+    def __call__(self, picture: NDArray[np.uint8], *, epoch: int, row: int, draw: int = 0) -> Tensor:
+        """Draw a view.
+
+        Args:
+            picture: RGB pixels of shape (h, w, 3).
+            epoch: Second part of the key.
+            row: Third part.
+            draw: Last part, for several views of one row in one epoch.
+
+        Returns:
+            Floats in [0, 1] of shape (3, height, width).
+        """
+        with seeded(self.seed, epoch, row, draw):
+            # Resizing is quicker with the channels last, all that follows with them first.
+            pixels = self._place(torch.tensor(picture).permute(2, 0, 1)).contiguous()
+            if self.config.randaugment is not None:
+                pixels = self._randaugment(pixels)
+            if self._jitter is not None:
+                pixels = self._jitter(pixels)
+            return self._disturb(pixels.float() / 255)
+
+    def _place(self, pixels: Tensor) -> Tensor:
+        """Crop, flip, turn, shift, shear, zoom and resize: (3, h, w) of 8 bits in and out."""
+        config, (height, width) = self.config, self.size
+        box = (0, 0, *pixels.shape[1:])
+        if config.crop is not None:
+            aspect = width / height if self.resize == "squash" else 1.0
+            ratio = [aspect / _ASPECT, aspect * _ASPECT]
+            box = v2.RandomResizedCrop.get_params(pixels, list(config.crop), ratio)
+        flips = (
+            -1.0 if config.horizontal_flip and torch.rand(()) < 0.5 else 1.0,
+            -1.0 if config.vertical_flip and torch.rand(()) < 0.5 else 1.0,
+        )
+        matrix = self._matrix() if self._moves else None
+        if self.resize == "pad":
+            pixels = _padded(_cropped(pixels, box), self.size)
+            box = (0, 0, height, width)
+        if matrix is not None:
+            return _resampled(pixels, box, matrix @ np.diag((*flips, 1.0)), self.size)
+        axes = [axis for axis, flip in zip((2, 1), flips, strict=True) if flip < 0]
+        pixels = _resized(_cropped(pixels, box), self.size)
+        return pixels.flip(axes) if axes else pixels
+
+    def _matrix(self) -> NDArray[np.float64]:
+        """From a pixel of the view, counted from its center, to where it is taken from: (3, 3)."""
+        config, (height, width) = self.config, self.size
+        angle, shear = (math.radians(_uniform(limit)) for limit in (config.rotation, config.shear))
+        scale = 1.0 + _uniform(config.zoom)
+        across, down = _uniform(config.shift) * width, _uniform(config.shift) * height
+        cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+        turned = np.array([[cos, -sin, across], [sin, cos, down], [0.0, 0.0, 1.0]])
+        sheared = np.array([[1.0, math.tan(shear), 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        return np.linalg.inv(turned @ sheared)
+
+    def _randaugment(self, pixels: Tensor) -> Tensor:
+        assert self.config.randaugment is not None
+        operations, magnitude = self.config.randaugment.operations, self.config.randaugment.magnitude
+        fill = pixels.float().mean((1, 2)).tolist()
+        drawn: Tensor = v2.RandAugment(operations, magnitude, fill=fill)(pixels)
+        return drawn
+
+    def _disturb(self, image: Tensor) -> Tensor:
+        """Add noise, erase a rectangle."""
+        if self.config.noise > 0:
+            image = (image + self.config.noise * torch.randn(image.shape)).clamp(0, 1)
+        if self.config.erasing > 0 and torch.rand(()) < self.config.erasing:
+            color = image.mean((1, 2))
+            top, left, height, width, _ = v2.RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), [0.0])
+            image[:, top : top + height, left : left + width] = color[:, None, None]
+        return image
+
+
+class EvalTransform:
+    """The fixed views of a photo, as those of frozen features, but for inputs of any shape.
+
+    `squash` is the whole photo, squeezed or padded as `resize` says; `center` its largest middle part of the
+    input's shape; `detail` the middle of that, seven tenths of its sides; `_flip` mirrors.
+    """
+
+    def __init__(self, views: Sequence[str], size: tuple[int, int], resize: str) -> None:
+        """Prepare a transform.
+
+        Args:
+            views: Names of the views.
+            size: Height and width of the input in pixels.
+            resize: `squash` or `pad`.
+        """
+        self.views = tuple(views)
+        self.size = size
+        self.resize = resize
+
+    def __call__(self, picture: NDArray[np.uint8]) -> Tensor:
+        """Draw the views.
+
+        Args:
+            picture: RGB pixels of shape (h, w, 3).
+
+        Returns:
+            Floats in [0, 1] of shape (n_views, 3, height, width).
+        """
+        pixels = torch.tensor(picture).permute(2, 0, 1)
+        drawn: dict[str, Tensor] = {}
+        for view in self.views:
+            base = view.removesuffix("_flip")
+            if base not in drawn:
+                drawn[base] = self._draw(pixels, base)
+        flipped = [
+            drawn[view.removesuffix("_flip")].flip(2) if view.endswith("_flip") else drawn[view]
+            for view in self.views
+        ]
+        return torch.stack(flipped).float() / 255
+
+    def _draw(self, pixels: Tensor, base: str) -> Tensor:
+        if base == "squash" and self.resize == "pad":
+            return _padded(pixels, self.size)
+        height, width = pixels.shape[1:]
+        box = (0.0, 0.0, float(width), float(height))
+        if base != "squash":
+            part = DETAIL if base == "detail" else 1.0
+            scale = min(height / self.size[0], width / self.size[1]) * part
+            # Not a rounding error more than there is, which Pillow refuses.
+            across, down = min(scale * self.size[1], width), min(scale * self.size[0], height)
+            left, top = (width - across) / 2, (height - down) / 2
+            box = (left, top, left + across, top + down)
+        image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        # Pillow crops at fractions of a pixel, as the views of frozen features do.
+        resized = image.resize(self.size[::-1], Image.Resampling.BICUBIC, box=box)
+        return torch.tensor(np.asarray(resized)).permute(2, 0, 1)
+
+
+class Normalize(nn.Module):
+    """What a network expects of pixels: order and scale of the channels, mean and standard deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.preprocessing = preprocessing
+        mean, std, scale = preprocessing.mean, preprocessing.std, preprocessing.scale
+        # Facts of the weights, kept beside them: no part of the state of a network.
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) / scale, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) / scale, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize a batch.
+
+        Args:
+            images: RGB in [0, 1], shape (b, 3, h, w).
+
+        Returns:
+            `(images * scale - mean) / std`, channels in the network's order.
+        """
+        if self.preprocessing.order == "bgr":
+            images = images.flip(1)
+        return (images - self.mean) / self.std
+
+
+def _uniform(limit: float) -> float:
+    """A number between -limit and limit; one is drawn in any case, so that settings do not shift others' draws."""
+    return (2.0 * float(torch.rand(())) - 1.0) * limit
+
+
+def _cropped(pixels: Tensor, box: Sequence[int]) -> Tensor:
+    top, left, height, width = box
+    return pixels[:, top : top + height, left : left + width]
+
+
+def _resized(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize 8-bit pixels, antialiased."""
+    if tuple(pixels.shape[1:]) == tuple(size):
+        return pixels
+    resized: Tensor = v2.functional.resize(
+        pixels, list(size), interpolation=v2.InterpolationMode.BICUBIC, antialias=True
+    )
+    return resized
+
+
+def _padded(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """The whole picture, its shape kept, in the middle of white."""
+    height, width = pixels.shape[1:]
+    scale = min(size[0] / height, size[1] / width)
+    inner = _resized(pixels, [max(1, round(height * scale)), max(1, round(width * scale))])
+    down, across = size[0] - inner.shape[1], size[1] - inner.shape[2]
+    return F.pad(inner, (across // 2, across - across // 2, down // 2, down - down // 2), value=WHITE)
+
+
+def _resampled(
+    pixels: Tensor, box: Sequence[int], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> Tensor:
+    """Take a view out of a picture in one resampling.
+
+    Args:
+        pixels: Shape (3, h, w), 8 bits.
+        box: Top, left, height and width of the part that an unmoved view would show.
+        matrix: From pixels of the view to pixels of the unmoved view, both counted from the center.
+        size: Of the view.
+
+    Returns:
+        Shape (3, *size), 8 bits; beyond its edges the picture is mirrored.
+    """
+    top, left, height, width = box
+    # Sizes at which the part of the picture has as many pixels as the view: only a much larger one is reduced.
+    whole = [
+        math.ceil(full * wanted / part) if part > _TOO_LARGE * wanted else full
+        for full, wanted, part in zip(pixels.shape[1:], size, (height, width), strict=True)
+    ]
+    full_height, full_width = pixels.shape[1:]
+    pixels = _resized(pixels, whole)
+    # In units of half the picture's sides, as affine_grid wants it; boxes are shares of the picture.
+    to_pixels = np.diag((size[1] / 2, size[0] / 2, 1.0))
+    to_picture = np.array(
+        [
+            [width / full_width, 0.0, (2 * left + width) / full_width - 1.0],
+            [0.0, height / full_height, (2 * top + height) / full_height - 1.0],
+        ]
+    )
+    theta = torch.tensor(to_picture @ np.linalg.inv(to_pixels) @ matrix @ to_pixels).float()
+    grid = F.affine_grid(theta[None], [1, 3, *size], align_corners=False)
+    view = F.grid_sample(pixels[None].float(), grid, "bilinear", "reflection", align_corners=False)
+    return view[0].round().to(torch.uint8)

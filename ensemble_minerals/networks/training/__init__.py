@@ -1,0 +1,1 @@
+"""Training a network in phases, with early stopping on an inner part of its rows."""

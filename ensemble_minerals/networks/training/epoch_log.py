@@ -1,0 +1,104 @@
+"""What happened in each epoch: as CSV and JSON for everybody, for TensorBoard on request."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.networks.models.tensor_file import write_whole
+
+Record: TypeAlias = dict[str, float | int | None]
+
+FIELDS = (
+    "phase",
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "train_macro_f1",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_macro_f1",
+    "lr",
+    "seconds",
+)
+"""Of a record: phase and epoch count from 1, epochs over all phases; the loss of training is the one that is made
+small, that of validation plain log-loss; validation is None where no rows are watched; the learning rate is that
+of the head when the epoch began."""
+
+
+class TrainingLog:
+    """Records of epochs, written as they come.
+
+    Args:
+        folder: Where ``epochs.csv`` and ``epochs.json`` are kept; None keeps no files.
+        tensorboard: Folder for TensorBoard's event files; None writes none.
+
+    Attributes:
+        records: One an epoch, see `FIELDS`.
+
+    Raises:
+        UserError: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path | None = None, tensorboard: Path | None = None) -> None:
+        self.folder = folder
+        self.records: list[Record] = []
+        self._writer: Any = None
+        if tensorboard is not None:
+            if importlib.util.find_spec("tensorboard") is None:
+                raise UserError(
+                    "event files for TensorBoard need the package tensorboard: "
+                    "`pip install 'ensemble-minerals[tensorboard]'`, or leave their folder out"
+                )
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(tensorboard))
+
+    def add(self, values: Mapping[str, float | None]) -> None:
+        """Add an epoch.
+
+        Args:
+            values: By the names of `FIELDS`; what is missing or not a number is None in the record.
+        """
+        record = {name: _plain(values.get(name)) for name in FIELDS}
+        self.records.append(record)
+        self._write()
+        self._show(record)
+
+    def restore(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Start from the records of an interrupted training instead of none."""
+        self.records = [{name: record.get(name) for name in FIELDS} for record in records]
+        self._write()
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self) -> None:
+        if self.folder is None:
+            return
+        table = io.StringIO()
+        writer = csv.DictWriter(table, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.records)
+        write_whole(self.folder / "epochs.csv", table.getvalue().encode())
+        write_whole(self.folder / "epochs.json", (json.dumps(self.records, indent=1) + "\n").encode())
+
+    def _show(self, record: Record) -> None:
+        if self._writer is None:
+            return
+        for name in FIELDS[2:]:
+            if record[name] is not None:
+                self._writer.add_scalar(name, record[name], record["epoch"])
+
+
+def _plain(value: float | None) -> float | int | None:
+    return value if isinstance(value, int) or (value is not None and math.isfinite(value)) else None

@@ -1,0 +1,241 @@
+"""A network that is trained on photos, as a scikit-learn estimator over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.networks.threads import torch_threads
+
+if TYPE_CHECKING:
+    import torch
+
+    from ensemble_minerals.data.image_cache import PictureTable
+
+FloatArray = NDArray[np.float64]
+
+_TOGETHER = 64
+"""Pictures in memory at once when predicting."""
+
+
+class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+    """A network trained in phases, with early stopping on an inner part of the rows it is given.
+
+    Rows are numbers of a picture table, so `X` is (n,) or (n, 1) of those. The inner validation part is split off by
+    row groups; early stopping, plateaus and checkpoints look at it and at nothing else, it is never trained on,
+    and random views, mixing and oversampling never touch it. With `average_last` the last phase ends with the mean
+    of its last epochs, whatever it says of `keep`.
+
+    One seed gives one result, given the same number of threads and precision; torch's global random numbers and
+    its number of threads are afterwards what they were before.
+
+    Args:
+        network: What is loaded and how it is trained.
+        pictures: The photos by row.
+        sampler: Copies rows of rare branches (`none` or `random`) inside the training part; None copies nothing.
+        prior_correction: Whether what the sampler, class weights, and logit adjustment do to the prior is taken
+            back in the answers.
+        random_state: Seed.
+        n_threads: Threads of torch; one less are the processes that prepare batches.
+        device: Of torch: ``cpu``, ``cuda``, ``cuda:1``.
+        work: Folder for epochs, checkpoints and progress; a fit that was interrupted goes on from there. None
+            keeps nothing.
+        name: For messages.
+        tensorboard: Folder for TensorBoard's event files, if any.
+
+    Attributes:
+        classes_: Labels (K,), sorted; of `fit` only.
+        n_features_in_: 1: a row number; of `fit` only.
+        state_: The trained network as plain data.
+        history_: One record an epoch, see `training_log.FIELDS`.
+        validation_rows_: Positions, among the rows given, of the inner validation part.
+        notes_: What the user should know.
+    """
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        pictures: PictureTable,
+        sampler: OverSampler | None = None,
+        prior_correction: bool = True,
+        random_state: int = 0,
+        n_threads: int = 1,
+        device: str = "cpu",
+        work: Path | None = None,
+        name: str = "network",
+        tensorboard: Path | None = None,
+    ) -> None:
+        self.network = network
+        self.pictures = pictures
+        self.sampler = sampler
+        self.prior_correction = prior_correction
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.device = device
+        self.work = work
+        self.name = name
+        self.tensorboard = tensorboard
+
+    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FineTunedNetwork:
+        """Train the network to tell classes apart.
+
+        Args:
+            X: Rows of the picture table, (n,) or (n, 1).
+            y: Labels (n,).
+            groups: Row group of each row (n,); by default every row is one of its own.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: Unusable rows or labels.
+            FitError: The loss diverged.
+        """
+        rows = self._rows(X)
+        labels = np.asarray(y)
+        check_classification_targets(labels)
+        if labels.shape != rows.shape:
+            raise ValueError(f"y has shape {labels.shape}; expected ({len(rows)},)")
+        classes, codes = np.unique(labels, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(
+                f"needs rows of at least 2 classes; got {len(classes)} class ({classes.tolist()})"
+            )
+        decision = Decision("classes", np.arange(len(rows)), codes.astype(np.intp), len(classes))
+        self.fit_decisions(rows, [decision], groups)
+        self.classes_ = classes
+        self.n_features_in_ = 1
+        return self
+
+    def fit_decisions(
+        self, rows: ArrayLike, decisions: Sequence[Decision], groups: ArrayLike | None = None
+    ) -> FineTunedNetwork:
+        """Train one body with a branch for each decision.
+
+        With one decision an epoch goes once through its rows, copies of the over-sampler included. With several an
+        epoch has as many draws as there are rows that train; each batch is made of near-equal slices, one
+        a decision, drawn from that decision's own rows.
+
+        Args:
+            rows: Rows of the picture table, (n,) or (n, 1).
+            decisions: What is learned; their rows are positions among `rows`.
+            groups: Row group of each row (n,); by default every row is one of its own.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: Unusable rows, or an over-sampler that makes new rows.
+            ConfigError: A phase or head that does not fit the network.
+            WeightsError: The weights cannot be had.
+            FitError: The loss diverged.
+        """
+        table_rows = self._rows(rows)
+        row_groups = np.arange(len(table_rows)) if groups is None else np.asarray(groups)
+        if row_groups.shape != table_rows.shape:
+            raise ValueError(f"groups has shape {row_groups.shape}; expected ({len(table_rows)},)")
+        sampler = self.sampler or OverSampler("none")
+        if sampler.kind not in ("none", "random"):
+            raise ValueError(
+                f"sampler {sampler.kind!r} makes new rows between others, and photos have no between; "
+                "choose random or none"
+            )
+        if self.work is not None:
+            self.work.mkdir(parents=True, exist_ok=True)
+        import torch
+
+        from ensemble_minerals.networks.training.train import Task, train
+
+        task = Task(
+            config=self.network,
+            pictures=self.pictures,
+            rows=table_rows,
+            decisions=decisions,
+            groups=np.unique(row_groups, return_inverse=True)[1],
+            sampler=sampler,
+            prior_correction=self.prior_correction,
+            seed=self.random_state,
+            n_threads=self.n_threads,
+            device=torch.device(self.device),
+            work=self.work,
+            name=self.name,
+            tensorboard=self.tensorboard,
+        )
+        with _untouched(self.n_threads, task.device):
+            trained = train(task)
+        self.state_ = trained.state
+        self.history_ = trained.history
+        self.validation_rows_ = trained.watched
+        self.notes_ = trained.notes
+        return self
+
+    def decision_logits(self, rows: ArrayLike) -> FloatArray:
+        """Logits of all decisions, averaged over the views, under the natural prior if `prior_correction`.
+
+        Args:
+            rows: Rows of the picture table, (n,) or (n, 1).
+
+        Returns:
+            Shape (n, n_outputs): for each decision of two branches the log-odds of the second, for one of K > 2
+            branches K columns.
+        """
+        check_is_fitted(self, "state_")
+        from ensemble_minerals.networks.inference import NetworkPredictor
+
+        table_rows = self._rows(rows)
+        predictor = NetworkPredictor([self.state_], self.network.weights, self.device, self.n_threads)
+        logits = np.empty((len(table_rows), self.state_.n_outputs))
+        for start in range(0, len(table_rows), _TOGETHER):
+            part = table_rows[start : start + _TOGETHER]
+            views = predictor.logits([self.pictures.picture(int(row)) for row in part])
+            logits[start : start + len(part)] = views.mean(axis=1)
+        return logits
+
+    def predict_proba(self, X: ArrayLike) -> FloatArray:
+        """Probabilities (n, K) in the order of `classes_`."""
+        check_is_fitted(self, "classes_")
+        logits = self.decision_logits(X)
+        if len(self.classes_) == 2:
+            return np.column_stack([expit(-logits[:, 0]), expit(logits[:, 0])])
+        return np.asarray(softmax(logits, axis=1))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """The most probable label of each row, (n,)."""
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
+
+    def _rows(self, X: ArrayLike) -> NDArray[np.intp]:
+        given = np.asarray(X)
+        flat = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
+        if flat.ndim != 1 or flat.size == 0:
+            raise ValueError(
+                f"X has shape {given.shape}; expected (n,) or (n, 1) rows of the picture table, 1 feature"
+            )
+        if flat.dtype.kind not in "iu" or flat.min() < 0 or flat.max() >= len(self.pictures):
+            raise ValueError(
+                f"X must be rows of the picture table: integers from 0 to {len(self.pictures) - 1}"
+            )
+        return flat.astype(np.intp)
+
+
+@contextmanager
+def _untouched(n_threads: int, device: torch.device) -> Iterator[None]:
+    """Leave torch's random numbers and its number of threads as they were."""
+    import torch
+
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch_threads(n_threads):
+        yield

@@ -1,0 +1,74 @@
+"""The head's start: logistic regression on what the untrained body sees (linear probe, then fine-tune)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ensemble_minerals.networks.models.multi_head import BranchedNetwork, set_dense
+from ensemble_minerals.networks.precision import computing_in
+from ensemble_minerals.networks.training.batches import Inputs, Stream
+
+_STEPS = 1000
+_BATCH = 16
+
+
+def probe(
+    network: BranchedNetwork,
+    inputs: Inputs,
+    streams: Sequence[Stream],
+    *,
+    C: float,
+    loss_shift: NDArray[np.float64],
+    precision: str,
+) -> None:
+    """Start each head from the solution of logistic regression on standardized pooled features.
+
+    Kumar et al. (2022), "Fine-tuning can distort pretrained features and underperform out-of-distribution", ICLR.
+
+    Args:
+        network: Its heads are one dense layer each; they are set in place.
+        inputs: Gives the fixed view of each row.
+        streams: Of each decision; a row counts as often as it stands there.
+        C: Inverse strength of the penalty.
+        loss_shift: What the loss will do to the logits (n_outputs,), see `DecisionLoss.prior_shift`: the start
+            answers as training will.
+        precision: In which the body is computed.
+    """
+    rows = np.unique(np.concatenate([stream.rows for stream in streams]))
+    features = _features(network.eval(), inputs, rows, precision)
+    start = 0
+    for head, stream in zip(network.heads, streams, strict=True):
+        pairs, copies = np.unique(np.stack([stream.rows, stream.targets], 1), axis=0, return_counts=True)
+        X, y = features[np.searchsorted(rows, pairs[:, 0])], pairs[:, 1]
+        scaler = StandardScaler().fit(X, sample_weight=copies)
+        solver = LogisticRegression(C=C, max_iter=_STEPS)
+        with warnings.catch_warnings():
+            # A start need not be the last word.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            solver.fit(scaler.transform(X), y, sample_weight=copies)
+        weight = solver.coef_ / scaler.scale_
+        bias = solver.intercept_ - weight @ scaler.mean_
+        n_outputs = len(bias)
+        set_dense(head, weight, bias - loss_shift[start : start + n_outputs], X)
+        start += n_outputs
+
+
+def _features(
+    network: BranchedNetwork, inputs: Inputs, rows: NDArray[np.intp], precision: str
+) -> NDArray[Any]:
+    device = next(network.parameters()).device
+    pooled = []
+    with torch.inference_mode(), computing_in(precision, device):
+        for start in range(0, len(rows), _BATCH):
+            images = torch.stack([inputs.watched(int(row)) for row in rows[start : start + _BATCH]])
+            pooled.append(network.pool(images.to(device)).double().cpu().numpy())
+    return np.concatenate(pooled)

@@ -1,0 +1,182 @@
+"""Answers for photos as a table: one row an input, whatever became of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.taxonomy import Taxonomy
+
+_GUESS: dict[str, type] = {"label": str, "confidence": float}
+_FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "group"), str) | {
+    "confidence": float
+}
+
+
+def check_sets(sets: float | None) -> None:
+    """Make sure that prediction sets are asked for with a probability, or not at all.
+
+    Raises:
+        UserError: If not.
+    """
+    if sets is not None and not 0 < sets < 1:
+        raise UserError(f"sets={sets}: give a probability between 0 and 1, such as 0.95")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row an input.
+
+    Attributes:
+        paths: As found from what the user gave.
+        reasons: Empty for an answered photo, else why it could not be read.
+        proba: Calibrated probabilities, shape (n, n_classes); NaN for a photo that could not be read.
+        member_proba: Of each member, shape (n, n_members, n_classes).
+        members: Their names.
+        taxonomy: Classes, in the order of the columns, and their groups.
+        sets: Membership of the classes in each photo's prediction set, shape (n, n_classes); None where none
+            were asked for, all False for a photo that could not be read.
+    """
+
+    paths: tuple[Path, ...]
+    reasons: tuple[str, ...]
+    proba: NDArray[np.float64]
+    member_proba: NDArray[np.float64]
+    members: tuple[str, ...]
+    taxonomy: Taxonomy
+    sets: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.taxonomy.classes
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """Which inputs have an answer, shape (n,)."""
+        return ~np.isnan(self.proba[:, 0])
+
+    def top(self, row: int, k: int = 1) -> list[tuple[str, float]]:
+        """The k most probable classes of an answered row with their probabilities, best first."""
+        order = np.argsort(-self.proba[row], kind="stable")[:k]
+        return [(self.classes[c], float(self.proba[row, c])) for c in order]
+
+    def votes(self, row: int) -> list[tuple[str, str, float]]:
+        """Of each member: name, its most probable class, and that probability."""
+        best = self.member_proba[row].argmax(axis=1)
+        return [
+            (name, self.classes[c], float(self.member_proba[row, m, c]))
+            for m, (name, c) in enumerate(zip(self.members, best, strict=True))
+        ]
+
+    def set_of(self, row: int) -> tuple[str, ...]:
+        """Classes of an answered row's prediction set, the most probable first.
+
+        Raises:
+            ValueError: If no sets were asked for.
+        """
+        if self.sets is None:
+            raise ValueError("these predictions have no sets: ask for them with predict(..., sets=0.95)")
+        order = np.argsort(-self.proba[row], kind="stable")
+        return tuple(self.classes[c] for c in order if self.sets[row, c])
+
+    def columns(self, top_k: int = 1) -> dict[str, type]:
+        """Names of the columns of a table of the answers, in order, and whether each holds text or a number."""
+        ranks = range(2, min(top_k, len(self.classes)) + 1)
+        guesses = {f"{what}_{rank}": kind for rank in ranks for what, kind in _GUESS.items()}
+        chosen = {} if self.sets is None else {"set": str}
+        return _FIXED | guesses | chosen | {f"p_{name}": float for name in self.classes}
+
+    def records(self, top_k: int = 1) -> Iterator[dict[str, Any]]:
+        """Rows as mappings: path, status, reason, label, group, confidence, further guesses, set, p_<class>."""
+        group_of = self.taxonomy.group_of()
+        for row, path in enumerate(self.paths):
+            answered = bool(self.answered[row])
+            record: dict[str, Any] = {
+                "path": str(path),
+                "status": "ok" if answered else "unreadable",
+                "reason": self.reasons[row],
+            }
+            guesses = self.top(row, top_k) if answered else []
+            record["label"] = guesses[0][0] if guesses else None
+            best = self.classes.index(guesses[0][0]) if guesses else 0
+            record["group"] = self.taxonomy.group_names[group_of[best]] if guesses else None
+            record["confidence"] = guesses[0][1] if guesses else None
+            for rank in range(1, min(top_k, len(self.classes))):
+                record[f"label_{rank + 1}"] = guesses[rank][0] if guesses else None
+                record[f"confidence_{rank + 1}"] = guesses[rank][1] if guesses else None
+            if self.sets is not None:
+                record["set"] = "; ".join(self.set_of(row)) if answered else None
+            for position, name in enumerate(self.classes):
+                record[f"p_{name}"] = float(self.proba[row, position]) if answered else None
+            yield record
+
+    def write(self, file: Path, top_k: int = 1) -> Path:
+        """Write as ``.csv``, ``.json`` or ``.parquet``, chosen by the ending.
+
+        Raises:
+            UserError: For another ending, or a Parquet file without pyarrow.
+        """
+        check_ending(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with drafted(file) as draft:
+            _WRITERS[file.suffix.lower()](draft, list(self.records(top_k)), self.columns(top_k))
+        return file
+
+
+def check_ending(file: Path) -> None:
+    """Whether `Predictions.write` can write such a file, for those who want to know before the work.
+
+    Raises:
+        UserError: For an unknown ending, or a Parquet file without pyarrow.
+    """
+    if file.suffix.lower() not in _WRITERS:
+        raise UserError(f"--out {file}: the ending must be one of {', '.join(_WRITERS)}")
+    if file.is_dir():
+        raise UserError(f"--out {file} is a folder; name a file")
+    if file.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
+        raise UserError(
+            "writing .parquet needs pyarrow: pip install 'ensemble-minerals[parquet]', or write .csv or .json"
+        )
+
+
+# A file name that is no UTF-8 has stray bytes: they pass through a CSV, are escaped in JSON, replaced in Parquet.
+
+
+def _write_csv(file: Path, records: list[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
+    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+        writer = csv.DictWriter(handle, list(columns))
+        writer.writeheader()
+        writer.writerows(records)
+
+
+def _write_json(file: Path, records: list[Mapping[str, Any]], _columns: Mapping[str, type]) -> None:
+    text = json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    file.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _write_parquet(file: Path, records: list[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    named = [{**record, "path": record["path"].encode(errors="replace").decode()} for record in records]
+    schema = pa.schema(
+        [(name, pa.string() if kind is str else pa.float64()) for name, kind in columns.items()]
+    )
+    pq.write_table(pa.Table.from_pylist(named, schema), file)
+
+
+_WRITERS = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}

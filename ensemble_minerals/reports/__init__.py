@@ -1,0 +1,1 @@
+"""Pages and tables that show what was found: the report, the gallery, their figures."""

@@ -1,0 +1,196 @@
+"""What the figures of a page are drawn with: colors the page can change, forests of intervals, matrices.
+
+Every figure is drawn once and written twice: as SVG that takes its colors from the page, and as PNG. Two series
+always differ in marker and line as well as in color.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ensemble_minerals.reports.svg import inline_svg
+
+INK, SOFT, LINE, FIRST, SECOND, FAINT = "#1c1e20", "#5c6065", "#dcd8d0", "#17685a", "#c2571a", "#cfe5df"
+"""Roles of colors; the SVG names them as the variables of `_VARIABLES`, so a page can be light or dark."""
+
+_VARIABLES = {
+    INK: "--ink",
+    SOFT: "--soft",
+    LINE: "--line",
+    FIRST: "--accent",
+    SECOND: "--second",
+    FAINT: "--accent-soft",
+}
+
+_STYLE: Any = {  # keys are checked when they are set
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ensemble-minerals",
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.7,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %".replace("-", "\N{MINUS SIGN}"))
+POINTS = FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIGN}").replace("+0", "0"))
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """Draw in the style of the pages, whatever the user's own settings say."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield
+
+
+def save(figure: Figure, png: Path, name: str) -> str:
+    """Write the PNG on white and return the SVG as an element to stand in a page."""
+    figure.set_dpi(150)
+    figure.set_facecolor("white")
+    agg: Any = FigureCanvasAgg(figure)
+    agg.print_png(png, metadata={"Software": None})  # savefig would draw twice
+    figure.set_layout_engine("none")  # it is laid out, and once is enough
+    figure.set_facecolor("none")
+    buffer = StringIO()
+    svg: Any = FigureCanvasSVG(figure)
+    svg.print_svg(buffer)
+    return inline_svg(buffer.getvalue(), name, _VARIABLES)
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure of so many inches with one pair of axes."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def forest(
+    axes: Axes,
+    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    scale: float = 1.0,
+    color: str = FIRST,
+    marker: str = "o",
+    label: str | None = None,
+    offset: float = 0.0,
+    first: int = 0,
+) -> None:
+    """Points with intervals, one row each, downwards.
+
+    Args:
+        axes: Where.
+        rows: Names and intervals (``estimate``, ``low``, ``high``; None where not defined).
+        scale: Factor on all numbers.
+        color: Of the series.
+        marker: ``"o"`` is drawn full, any other open.
+        label: Of the series in a legend.
+        offset: Shift within the row, so that series stand side by side.
+        first: Position of the first row.
+    """
+    places = [(first + number + offset, interval) for number, (_, interval) in enumerate(rows)]
+    known = [(y, one) for y, one in places if one["estimate"] is not None]
+    wide = [(y, one) for y, one in known if one["low"] is not None]
+    axes.hlines(
+        [y for y, _ in wide],
+        [scale * one["low"] for _, one in wide],
+        [scale * one["high"] for _, one in wide],
+        colors=color,
+        linewidth=1.6,
+    )
+    axes.plot(
+        [scale * one["estimate"] for _, one in known],
+        [y for y, _ in known],
+        marker=marker,
+        markersize=5.5,
+        color=color,
+        markerfacecolor=color if marker == "o" else "none",
+        linestyle="none",
+        label=label,
+    )
+    for y, one in places:
+        if one["estimate"] is None:
+            axes.text(0.5, y, "not defined", transform=axes.get_yaxis_transform(), color=SOFT, va="center")
+    axes.set_yticks(range(first, first + len(rows)), [short(name) for name, _ in rows])
+    axes.set_ylim(first + len(rows) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", visible=False)
+
+
+def end_at_all(axes: Axes) -> None:
+    """Let a horizontal axis of shares end at 1, with room for the marker."""
+    left, right = axes.get_xlim()
+    axes.set_xlim(left, min(right, 1 + 0.02 * (1 - left)))
+
+
+def short(name: str, most: int = 26) -> str:
+    """A name that leaves room for the figure."""
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def matrix(
+    values: Sequence[Sequence[float | None]],
+    names: Sequence[str],
+    across: str,
+    down: str,
+    *,
+    top: float,
+    form: str,
+) -> Figure:
+    """A square table of numbers, the larger the darker.
+
+    Args:
+        values: Rows of numbers; None where not defined.
+        names: Of rows and columns.
+        across: What the columns are.
+        down: What the rows are.
+        top: The largest number there can be.
+        form: Of the printed numbers.
+    """
+    table = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
+    side = 1.6 + 0.42 * len(names)
+    figure, axes = canvas(side, side)
+    colors = mpl.colors.LinearSegmentedColormap.from_list("page", ["#ffffff", FIRST])
+    axes.imshow(np.clip(np.nan_to_num(table), 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
+    for (i, j), value in np.ndenumerate(table):
+        if np.isfinite(value) and value != 0:
+            text = form.format(value).replace("-", "\N{MINUS SIGN}")
+            axes.text(
+                j, i, text, ha="center", va="center", fontsize=7, fontweight="bold" if i == j else "normal"
+            )
+    axes.set_xticks(
+        range(len(names)), [short(name) for name in names], rotation=60, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
+    axes.set_xlabel(across)
+    axes.set_ylabel(down)
+    axes.grid(visible=False)
+    return figure

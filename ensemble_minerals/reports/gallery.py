@@ -1,0 +1,157 @@
+"""The gallery of answers: each photo with its label, its confidence and every member's vote, in one HTML file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ensemble_minerals.prediction.table import Predictions
+from ensemble_minerals.reports.page import thumbnails, write_page
+
+FEW = 200
+"""Up to so many photos are shown large."""
+
+_SIDE, _SIDE_OF_MANY = 360, 220
+_GUESSES = 3
+
+
+@dataclass(frozen=True)
+class Vote:
+    """What one member says of a photo: its most probable class, and that probability."""
+
+    member: str
+    label: str
+    share: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """An answered photo.
+
+    Attributes:
+        number: Position among the inputs, from 1.
+        folder: Path without the name.
+        name: Name of the file.
+        picture: Its thumbnail as a ``data:`` address, empty if it can no longer be read.
+        label: The answer.
+        group: Group of the answer, empty where the group is the class itself.
+        confidence: Probability of the answer.
+        guesses: The most probable classes with their probabilities, the answer first.
+        votes: Of every member.
+        agreeing: How many members have the answer first.
+    """
+
+    number: int
+    folder: str
+    name: str
+    picture: str
+    label: str
+    group: str
+    confidence: float
+    guesses: tuple[tuple[str, float], ...]
+    votes: tuple[Vote, ...]
+    agreeing: int
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How many photos were answered with a class, and how confident the answers are on average."""
+
+    label: str
+    group: str
+    photos: int
+    confidence: float
+
+
+def write_gallery(
+    predictions: Predictions,
+    file: Path,
+    *,
+    title: str = "Answers",
+    source: str = "",
+    synthetic: bool = False,
+    n_threads: int = 1,
+) -> Path:
+    """Write the gallery; it stands alone, pictures inside.
+
+    Args:
+        predictions: What to show.
+        file: Where the page goes.
+        title: Heading.
+        source: Who answered, for instance the path of the bundle.
+        synthetic: Whether the ensemble was trained on the demonstration set, so that the page says so.
+        n_threads: Threads that make thumbnails.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    answered = np.flatnonzero(predictions.answered)
+    unreadable = [
+        (predictions.paths[row], predictions.reasons[row]) for row in np.flatnonzero(~predictions.answered)
+    ]
+    return write_page(
+        file,
+        "gallery.html.j2",
+        title=title,
+        source=source,
+        synthetic=synthetic,
+        total=len(predictions),
+        classes=count_by_class(predictions),
+        n_answered=len(answered),
+        n_members=len(predictions.members),
+        unreadable=unreadable,
+        cards=_cards(predictions, answered.tolist(), n_threads),
+    )
+
+
+def count_by_class(predictions: Predictions) -> list[ClassCount]:
+    """Answered photos by class, the most frequent first; classes that no photo got are left out."""
+    rows = np.flatnonzero(predictions.answered)
+    best = predictions.proba[rows].argmax(axis=1)
+    top = predictions.proba[rows, best]
+    counts = [
+        ClassCount(
+            predictions.classes[position],
+            _group_name(predictions, position),
+            number,
+            float(top[best == position].mean()),
+        )
+        for position, number in Counter(best.tolist()).items()
+    ]
+    return sorted(counts, key=lambda entry: (-entry.photos, entry.label))
+
+
+def _cards(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[Card]:
+    side = _SIDE if len(rows) <= FEW else _SIDE_OF_MANY
+    pictures = thumbnails([predictions.paths[row] for row in rows], side=side, n_threads=n_threads)
+    for row, picture in zip(rows, pictures, strict=True):
+        guesses = predictions.top(row, _GUESSES)
+        label, confidence = guesses[0]
+        votes = tuple(
+            Vote(member, choice, share, choice == label) for member, choice, share in predictions.votes(row)
+        )
+        path = predictions.paths[row]
+        folder = path.parent.as_posix()
+        yield Card(
+            number=row + 1,
+            folder="" if folder == "." else folder.rstrip("/") + "/",
+            name=path.name,
+            picture=picture,
+            label=label,
+            group=_group_name(predictions, predictions.classes.index(label)),
+            confidence=confidence,
+            guesses=tuple(guesses),
+            votes=votes,
+            agreeing=sum(vote.agrees for vote in votes),
+        )
+
+
+def _group_name(predictions: Predictions, position: int) -> str:
+    taxonomy = predictions.taxonomy
+    name = taxonomy.group_names[taxonomy.group_of()[position]]
+    return "" if name == predictions.classes[position] else name

@@ -1,0 +1,132 @@
+"""Self-contained HTML pages: one file with its style, script and pictures inside, no address outside of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.system.atomic import drafted
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_AT_ONCE = 128  # thumbnails held in memory before they are written
+_QUALITY = 82
+
+
+def write_page(file: Path, template: str, **context: Any) -> Path:
+    """Render a template of this package; the file appears whole or not at all.
+
+    Args:
+        file: Where the page goes; its folder is made if need be.
+        template: Name of a file in ``reports/templates``.
+        context: What the template names. Iterators are drawn from as the page is written, so that pictures
+            need not be in memory together.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    stream = _environment().get_template(template).stream(**context)
+    stream.enable_buffering(50)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # A file name that is no UTF-8 has stray bytes, which no page can hold.
+        with (
+            drafted(file) as draft,
+            draft.open("w", encoding="utf-8", errors="replace", newline="\n") as handle,
+        ):
+            handle.writelines(stream)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    return file
+
+
+def check_place(folder: Path, kind: str, marker: str) -> None:
+    """Refuse a folder that holds something else than an earlier output of the same kind.
+
+    Args:
+        folder: Where it shall go.
+        kind: What it is, for the message: "report".
+        marker: A file that every output of the kind holds.
+
+    Raises:
+        UserError: If it does, or is a file.
+    """
+    if folder.is_dir() and (not any(folder.iterdir()) or (folder / marker).is_file()):
+        return
+    if folder.exists():
+        raise UserError(f"--out {folder} is there and is no {kind}; choose another folder, or remove it")
+
+
+def thumbnails(
+    files: Sequence[Path | None],
+    *,
+    side: int,
+    n_threads: int = 1,
+    max_pixels: int = MAX_PIXELS,
+    min_side: int = MIN_SIDE,
+) -> Iterator[str]:
+    """Small pictures as ``data:`` addresses, in the order of the files.
+
+    Args:
+        files: Photos; None for one that is known to be unreadable.
+        side: Pixels of the longer side, at most.
+        n_threads: Threads that decode.
+        max_pixels: Largest photo that is opened.
+        min_side: Smallest.
+
+    Yields:
+        An address for each file; empty where there is no picture.
+    """
+
+    def draw(file: Path | None) -> str:
+        return "" if file is None else thumbnail(file, side=side, max_pixels=max_pixels, min_side=min_side)
+
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="thumbnails") as pool:
+        for start in range(0, len(files), _AT_ONCE):
+            yield from pool.map(draw, files[start : start + _AT_ONCE])
+
+
+def thumbnail(file: Path, *, side: int, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> str:
+    """One small picture as a ``data:`` address; empty if the photo cannot be read (any more)."""
+    try:
+        photo = decode(file, at_least=side, max_pixels=max_pixels, min_side=min_side)
+    except ImageError:
+        return ""
+    picture = Image.fromarray(photo.pixels)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("ensemble_minerals.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    environment.filters["count"] = lambda number, one, many=None: (
+        f"{number:,} {one if number == 1 else many or one + 's'}"
+    )
+    return environment
+
+
+def percent(share: float) -> str:
+    """A share as a page says it: one decimal, never a 100 % that is none, and no line break before the sign."""
+    return f"{min(100 * share, 100.0 if share >= 1 else 99.9):.1f}\N{NO-BREAK SPACE}%"

@@ -1,0 +1,225 @@
+"""Rows that a report may score: the out-of-fold answers of a fit, or a labeled folder the fit never saw."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.data.folds import TRAINING_FOLD
+from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
+from ensemble_minerals.data.same_object.groups import find_duplicates
+from ensemble_minerals.ensemble.oof import clipped_log
+from ensemble_minerals.errors import DataError
+from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.prediction.predictor import Predictor
+from ensemble_minerals.system.progress import Listener
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Answers and where they come from.
+
+    Attributes:
+        kind: ``"out_of_fold"`` or ``"labeled_folder"``.
+        sentence: The same in words, for every number of the report.
+        answers: The rows.
+        rows: Their positions in the manifest.
+        manifest: All files.
+        notes: What the user should know.
+    """
+
+    kind: str
+    sentence: str
+    answers: Answers
+    rows: NDArray[np.intp]
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+def out_of_fold(bundle: Bundle, root: Path) -> Scored:
+    """The fit's own rows, each answered by members, a combination and a temperature that never saw it.
+
+    Args:
+        bundle: Of the fit.
+        root: Where its photos are.
+    """
+    manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
+    found = bundle.out_of_fold
+    rows, folds = found.row, manifest.fold[found.row]
+    answers = Answers(
+        taxonomy=bundle.taxonomy,
+        y=bundle.positions(manifest.label[rows]),
+        proba=found.proba,
+        uncalibrated=_before_temperature(bundle, found.proba, folds),
+        members=found.members.members,
+        member_proba=found.members.proba,
+        groups=manifest.row_group[rows],
+        folds=folds,
+        paths=tuple(manifest.path[rows].tolist()),
+    )
+    held_out = "out-of-fold rows of the fit", "members, a combination and a temperature"
+    if bundle.config.folds.n_splits == 1:
+        held_out = "photos that the fit held out", "members"
+    sentence = (
+        f"the {len(rows):,} {held_out[0]}: each photo was answered by {held_out[1]} that saw neither it nor any "
+        "photo of its row group"
+    )
+    return Scored("out_of_fold", sentence, answers, rows, manifest, ())
+
+
+def _before_temperature(
+    bundle: Bundle, proba: NDArray[np.float64], folds: NDArray[np.int64]
+) -> NDArray[np.float64] | None:
+    """Undo each fold's temperature; None where the fit did not record it."""
+    recorded = bundle.metrics["meta"].get("fold_temperatures")
+    if recorded is None:
+        return None
+    temperature = np.array([recorded[str(fold)] for fold in folds.tolist()])
+    logs = np.log(np.maximum(proba, np.finfo(np.float64).tiny))
+    return np.exp(log_normalize(logs * temperature[:, None]))
+
+
+def score_folder(
+    bundle: Bundle,
+    own: Scored,
+    data: Path,
+    *,
+    cache_dir: Path | None,
+    n_threads: int,
+    listener: Listener,
+) -> Scored:
+    """Answer labeled photos that took no part in the fit.
+
+    Photos of the fit, their copies and look-alikes would flatter; they are left out and counted. If nothing else
+    is there, the fit's out-of-fold rows are scored, and `data` says where their pictures are.
+
+    Args:
+        bundle: What answers.
+        own: The fit's own rows.
+        data: Folder with a sub-folder a class, or CSV.
+        cache_dir: Where fingerprints and converted networks are kept between runs.
+        n_threads: Threads that decode.
+        listener: Hears of progress.
+
+    Raises:
+        DataError: If nothing can be scored.
+    """
+    manifest = _scan(bundle, data, cache_dir, n_threads, listener)
+    manifest, left_out = _leave_out(bundle, own.manifest, manifest)
+    rows = manifest.usable
+    if not rows.size and left_out["fit"]:
+        note = (
+            f"Every usable photo of {data} took part in the fit, so scoring it would flatter: the out-of-fold "
+            "rows of the fit are shown instead."
+        )
+        again = out_of_fold(bundle, manifest.root)
+        return Scored(again.kind, again.sentence, again.answers, again.rows, again.manifest, (note,))
+    if not rows.size:
+        raise DataError(
+            f"{data} holds no readable photo of the bundle's classes ({', '.join(bundle.classes)}); "
+            "name its folders like them"
+        )
+    predictor = Predictor(bundle, cache_dir, n_threads)
+    found = predictor.predict([manifest.file(int(row)) for row in rows], listener.stage("Answering photos"))
+    rows = rows[found.answered]
+    if not rows.size:
+        raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
+    members = found.member_proba[found.answered].transpose(1, 0, 2)
+    before = bundle.committee.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
+    answers = Answers(
+        taxonomy=bundle.taxonomy,
+        y=bundle.positions(manifest.label[rows]),
+        proba=found.proba[found.answered],
+        uncalibrated=np.exp(log_normalize(before)),
+        members=found.members,
+        member_proba=members,
+        groups=manifest.row_group[rows],
+        folds=np.full(len(rows), -1),
+        paths=tuple(manifest.path[rows].tolist()),
+    )
+    sentence = (
+        f"the {len(rows):,} labeled photos of {manifest.root.name} that took no part in the fit, answered by the "
+        "finished ensemble"
+    )
+    words = {
+        "fit": "took part in the fit or look like a photo that did",
+        "unknown": "are labeled with a class that the bundle does not know",
+        "copies": "are copies of another photo of the folder",
+        "conflicts": "show the same picture under two classes",
+    }
+    notes = tuple(
+        f"Not scored: {left_out[key]:,} that {text}." for key, text in words.items() if left_out[key]
+    )
+    return Scored("labeled_folder", sentence, answers, rows, manifest, notes)
+
+
+def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, listener: Listener) -> Manifest:
+    limits = bundle.config.data
+    if cache_dir is not None:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    with nullcontext() if cache_dir is None else ScanCache(cache_dir / "scans.sqlite") as cache:
+        return scan(
+            data,
+            n_jobs=n_threads,
+            cache=cache,
+            max_pixels=limits.max_pixels,
+            min_side=limits.min_side,
+            progress=listener.stage("Reading photos"),
+        )
+
+
+def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifest, dict[str, int]]:
+    """Group the new photos by likeness, together with those of the fit, and mark what must not be scored."""
+    rows, known = new.usable, np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
+    alike = find_duplicates(
+        pixel_hash=np.concatenate([fitted.pixel_hash[known], new.pixel_hash[rows]]),
+        phash=np.concatenate([fitted.phash[known], new.phash[rows]]),
+        phash_mirrored=np.concatenate([fitted.phash_mirrored[known], new.phash_mirrored[rows]]),
+        labels=np.concatenate([fitted.label[known], new.label[rows]]),
+        given_groups=np.concatenate([np.full(len(known), ""), new.given_group[rows]]),
+    )
+    groups = alike.row_group[len(known) :]
+    of_fit = np.isin(groups, alike.row_group[: len(known)])
+    marks = {
+        "copies": (
+            _later(alike.copies, len(known)),
+            Status.DUPLICATE,
+            "exact copy of another photo of its class",
+        ),
+        "fit": (
+            np.flatnonzero(of_fit),
+            Status.EXCLUDED,
+            "took part in the fit, or looks like a photo that did",
+        ),
+        "conflicts": (
+            _later(alike.conflicts, len(known)),
+            Status.CONFLICT,
+            "the same picture stands under another class too",
+        ),
+        "unknown": (
+            np.flatnonzero(~np.isin(new.label[rows], bundle.classes)),
+            Status.EXCLUDED,
+            "its class is not one of the bundle's",
+        ),
+    }
+    status, reason = new.status.tolist(), new.reason.tolist()
+    kind: dict[int, str] = {}
+    for name, (positions, mark, why) in marks.items():
+        for position in positions.tolist():
+            status[rows[position]], reason[rows[position]], kind[position] = mark.value, why, name
+    group = np.full(len(new), -1, dtype=np.int64)
+    group[rows] = groups
+    counted = list(kind.values())
+    marked = new.replace(status=status, reason=reason, row_group=group)
+    return marked, {name: counted.count(name) for name in marks}
+
+
+def _later(positions: NDArray[np.intp], start: int) -> NDArray[np.intp]:
+    """Of positions in the joined arrays those of the new photos, counted from the first new one."""
+    return positions[positions >= start] - start

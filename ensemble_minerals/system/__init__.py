@@ -1,0 +1,1 @@
+"""What a program needs of its machine: files written whole, cores, workers, progress."""

@@ -1,0 +1,301 @@
+"""`ablate`: photos in, a page on what the ensemble gains over a single model, and what from, out."""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ensemble_minerals.ablation.arms import LEAKY, AblationPlan, Arm, list_arms
+from ensemble_minerals.ablation.comparison import compare_arms
+from ensemble_minerals.ablation.page import DATA, check_place, write_ablation
+from ensemble_minerals.ablation.run import Ablation, AblationRun
+from ensemble_minerals.ablation.wording import findings
+from ensemble_minerals.config.schema import Config, load_config
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.experiment.setup import (
+    Prepared,
+    build_members,
+    checkpoint_root,
+    inputs_digest,
+    prepare,
+)
+from ensemble_minerals.features.costs import SourceCost, measure_sources
+from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.parallel import Cluster, cluster
+from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.versions import installed_versions
+
+CONFIRM_ABOVE = 1800.0
+"""Seconds of fitting beyond which the user must have said that he means it."""
+
+TIMED_PHOTOS = 8
+"""Photos on which the sources are timed."""
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """What an ablation made.
+
+    Attributes:
+        out: Folder that holds all of it.
+        html: The page.
+        json: The same content as data.
+        ablation: That content.
+        seconds: Time it took.
+    """
+
+    out: Path
+    html: Path
+    json: Path
+    ablation: dict[str, Any]
+    seconds: float
+
+
+def ablate(
+    data: str | Path,
+    out: str | Path,
+    config: Config | None = None,
+    *,
+    repeats: int = 1,
+    arms: Sequence[str] | None = None,
+    n_splits: int = 5,
+    n_jobs: int = -1,
+    cache_dir: Path | None = None,
+    yes: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
+    backend: str = "local",
+    scheduler: str | None = None,
+    listener: Listener | None = None,
+) -> AblationResult:
+    """Test the ensemble against single models, and against itself without each of its ingredients.
+
+    Args:
+        data: Folder with one sub-folder a class, or a CSV with the columns path and label.
+        out: Folder for the page and its data.
+        config: What a fit would train; the shipped default if None.
+        repeats: Outer cross-validations.
+        arms: Names or kinds of the arms to run besides the full ensemble; all if None.
+        n_splits: Outer folds; the inner ones are the configuration's.
+        n_jobs: Concurrent tasks; -1 for all processors this process may use. Answers do not depend on it.
+        cache_dir: Where fingerprints, features and converted networks are kept between runs.
+        yes: Go on even if it will take more than half an hour.
+        resume: Take up an ablation into the same `out` that was interrupted.
+        overwrite: Replace an ablation at `out`, and forget an interrupted one unless it is to be resumed.
+        backend: Where features are computed and members fitted, see `fit`.
+        scheduler: Address of the cluster's scheduler.
+        listener: Hears of progress.
+
+    Raises:
+        UserError: If there is no such arm, `out` holds something else, or the work is long and `yes` was not said.
+        DataError: If the photos cannot be used as they are, or are too few for the folds.
+        WeightsError: If a backbone's weights cannot be had.
+        FitError: If a member fails.
+    """
+    started = time.perf_counter()
+    config = load_config(None) if config is None else config
+    listener = Silent() if listener is None else listener
+    n_jobs = count_jobs(n_jobs)
+    out = Path(out)
+    _check_numbers(repeats, n_splits, config.folds.n_splits)
+    chosen = _choose_arms(build_members(config), arms, config)
+    check_place(out)
+    root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
+    with cluster(backend, scheduler, n_jobs=n_jobs) as where:
+        return _ablate(
+            Path(data),
+            out,
+            config,
+            chosen,
+            root,
+            where,
+            repeats=repeats,
+            n_splits=n_splits,
+            n_jobs=n_jobs,
+            cache_dir=cache_dir,
+            yes=yes,
+            listener=listener,
+            started=started,
+        )
+
+
+def _ablate(
+    data: Path,
+    out: Path,
+    config: Config,
+    chosen: tuple[Arm, ...],
+    root: Path,
+    where: Cluster,
+    *,
+    repeats: int,
+    n_splits: int,
+    n_jobs: int,
+    cache_dir: Path | None,
+    yes: bool,
+    listener: Listener,
+    started: float,
+) -> AblationResult:
+    prepared = prepare(
+        data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root, cluster=where
+    )
+    alike = _count_alike(prepared)
+    notes = list(prepared.notes)
+    if not alike and any(arm.name == LEAKY for arm in chosen):
+        chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
+        notes.append("no photo looks like another one, so there is no leak to show")
+        listener.note(notes[-1])
+    plan = AblationPlan(
+        prepared.members,
+        chosen,
+        n_splits=n_splits,
+        n_inner=config.folds.n_splits,
+        repeats=repeats,
+        candidates=config.meta.candidates,
+        one_standard_error=config.meta.one_standard_error,
+        greedy_iterations=config.meta.greedy_iterations,
+        calibrate=config.calibration.temperature,
+        refit=config.refit,
+        seed=config.seed,
+    )
+    y = np.searchsorted(np.array(prepared.classes), prepared.labels).astype(np.intp)
+    names = [arm.name for arm in chosen]
+    ablation = Ablation(
+        plan,
+        prepared.blocks,
+        y,
+        prepared.groups,
+        np.array(prepared.classes),
+        n_jobs=where.n_cores,
+        checkpoint=root / inputs_digest(config, prepared.dataset, n_splits, names),
+    )
+    for table in prepared.pictures:
+        table.prepare(n_jobs, listener.stage("Shrinking photos"))
+    _announce(ablation, listener, yes=yes)
+    run = ablation.run(listener.stage("Answering outer folds"))
+    photos, timed = _some_photos(prepared), listener.stage("Timing photos")
+    sources = measure_sources(
+        prepared.dataset.sources, photos, max_pixels=config.data.max_pixels, min_side=config.data.min_side
+    )
+    timed(len(photos), len(photos))
+    comparison = compare_arms(
+        run, y, prepared.groups, prepared.classes, _costs(run, prepared.members, sources), seed=config.seed
+    )
+    content = {
+        "header": _header(prepared, config, notes, len(photos)),
+        **comparison,
+        "findings": findings(comparison, alike),
+    }
+    html = write_ablation(content, out)
+    shutil.rmtree(root, ignore_errors=True)
+    return AblationResult(out, html, out / DATA, content, time.perf_counter() - started)
+
+
+def _check_numbers(repeats: int, n_splits: int, inner: int) -> None:
+    if repeats < 1:
+        raise UserError(f"{repeats} repeats were asked for; give 1 or more")
+    if n_splits < 2:
+        raise UserError(f"{n_splits} outer folds were asked for; give 2 or more")
+    if inner < 2:
+        raise UserError(
+            "folds.n_splits is 1, a plain hold-out: an ablation needs 2 or more folds inside each outer one; "
+            "add --set folds.n_splits=3 --set folds.holdout=0"
+        )
+
+
+def _choose_arms(members: Sequence[Member], wanted: Sequence[str] | None, config: Config) -> tuple[Arm, ...]:
+    """The arms to run, told apart before hours of work and not after."""
+    calibrate = config.calibration.temperature
+    known = list_arms(members, calibrate=calibrate)
+    names = list(dict.fromkeys([arm.kind for arm in known] + [arm.name for arm in known]))
+    for name in wanted or ():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise UserError(f"no arm is called {name!r}{hint} Kinds and arms here: {', '.join(names)}")
+    return list_arms(members, wanted, calibrate=calibrate)
+
+
+def _announce(ablation: Ablation, listener: Listener, *, yes: bool) -> None:
+    """Say what lies ahead; where that is long, only go on if it is meant."""
+    plan, fits = ablation.plan, ablation.count_fits(left=True)
+    if not fits:
+        return
+    seconds = ablation.estimate_seconds()
+    ahead = (
+        f"{len(plan.arms)} arms, {plan.repeats} x {plan.n_splits} outer folds, {fits:,} fits of a member: about "
+        f"{_duration(seconds)}"
+    )
+    if seconds > CONFIRM_ABOVE and not yes:
+        raise UserError(
+            f"this will take long ({ahead}); say --yes to go on, or take fewer --repeats, --folds or --arms"
+        )
+    listener.note(ahead)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _count_alike(prepared: Prepared) -> int:
+    """Photos that share their row group with another."""
+    _, sizes = np.unique(prepared.groups, return_counts=True)
+    return int(sizes[sizes > 1].sum())
+
+
+def _some_photos(prepared: Prepared) -> list[Path]:
+    """A few photos from all over the data."""
+    places = np.linspace(0, len(prepared.rows) - 1, min(TIMED_PHOTOS, len(prepared.rows))).astype(np.intp)
+    return [prepared.dataset.manifest.file(int(row)) for row in prepared.rows[places]]
+
+
+def _costs(
+    run: AblationRun, members: Sequence[Member], sources: Mapping[str, SourceCost]
+) -> dict[str, dict[str, float | None]]:
+    """What each arm costs: its heads and, once each, the sources that they need; mean over outer folds."""
+    features = {member.name: member.features for member in members}
+    costs: dict[str, dict[str, float | None]] = {}
+    for name, own in run.costs.items():
+        needed = [{source for member in used for source in features[member]} for used in run.used[name]]
+        milliseconds = [
+            [cost.predict_ms for source, cost in sources.items() if source in some] for some in needed
+        ]
+        megabytes = [
+            sum(cost.megabytes for source, cost in sources.items() if source in some) for some in needed
+        ]
+        known = [[one for one in each if one is not None] for each in milliseconds]
+        whole = all(len(one) == len(each) for one, each in zip(known, milliseconds, strict=True))
+        costs[name] = {
+            "fit_seconds": own["fit_seconds"],
+            "predict_ms": own["predict_ms"] + float(np.mean([sum(one) for one in known])) if whole else None,
+            "megabytes": own["megabytes"] + float(np.mean(megabytes)),
+        }
+    return costs
+
+
+def _header(prepared: Prepared, config: Config, notes: Sequence[str], timed: int) -> dict[str, Any]:
+    manifest = prepared.dataset.manifest
+    return {
+        "data": manifest.root.resolve().name,
+        "data_digest": manifest.digest,
+        "members": [member.name for member in prepared.members],
+        "inner_folds": config.folds.n_splits,
+        "seed": config.seed,
+        "config": config.to_yaml(),
+        "sources": {name: source.fingerprint for name, source in prepared.dataset.sources.items()},
+        "timed_photos": timed,
+        "demonstration": (manifest.root / ".synthetic").is_file(),
+        "notes": list(notes),
+        "versions": installed_versions(),
+    }

@@ -1,0 +1,136 @@
+"""The demonstration: photos drawn by code, an ensemble fitted to them, and its answers for photos it never saw."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.synthetic.photo_set import (
+    DEMONSTRATION_COUNTS,
+    draw_demonstration_set,
+    draw_photo,
+)
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.prediction.table import Predictions
+from ensemble_minerals.reports.gallery import write_gallery
+from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.workflows import fit as pipeline
+from ensemble_minerals.workflows.fit import FitResult
+from ensemble_minerals.workflows.report import write_report
+
+MARKER = ".synthetic"
+"""Empty file in a folder of drawn photos; whatever is trained on them says that it is synthetic."""
+
+NEW_OF_CLASS = 2
+"""Photos of each class that are drawn for the ensemble to answer."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What was made, and where it stands.
+
+    Attributes:
+        folder: Holds all of it.
+        fit: The fit on ``photos/``.
+        predictions: Answers for ``new/``.
+    """
+
+    folder: Path
+    fit: FitResult
+    predictions: Predictions
+
+    def places(self) -> list[tuple[Path, str]]:
+        """Where to look, and what is there."""
+        return [
+            (
+                self.folder / "gallery.html",
+                "answers for new photos, with every member's vote: open it in a browser",
+            ),
+            (self.folder / "predictions.csv", "the same as a table"),
+            (self.folder / "report" / "report.html", "where the ensemble fails and why, class by class"),
+            (self.folder / "bundle" / "README.md", "the ensemble's card: figures by class, sources, limits"),
+            (self.folder / "photos", "what it was trained on, a folder for each class"),
+        ]
+
+
+def demonstrate(
+    folder: Path,
+    config: Config,
+    *,
+    n_jobs: int = -1,
+    cache_dir: Path | None = None,
+    scale: float = 1.0,
+    listener: Listener | None = None,
+) -> Demonstration:
+    """Draw the demonstration set, fit an ensemble to it, and let it answer for new drawings.
+
+    Args:
+        folder: Where ``photos/``, ``new/``, ``bundle/``, ``predictions.csv``, ``gallery.html`` and ``report/``
+            go; those of an
+            earlier demonstration are replaced.
+        config: What to train.
+        n_jobs: Concurrent tasks; -1 for all processors this process may use.
+        cache_dir: Where features and converted networks are kept between runs.
+        scale: Size of the set, 1 for all of `DEMONSTRATION_COUNTS`.
+        listener: Hears of progress.
+
+    Raises:
+        UserError: If something stands in the way that is no earlier demonstration.
+    """
+    listener = Silent() if listener is None else listener
+    _clear(folder)
+    drawn = listener.stage("Drawing photos")
+    made = draw_demonstration_set(folder / "photos", seed=config.seed, scale=scale)
+    (folder / "photos" / MARKER).touch()
+    new = _draw_new(folder / "new", config.seed, folder / "photos" / made.broken[0])
+    drawn(made.n_files + new, made.n_files + new)
+    fitted = pipeline.fit(
+        folder / "photos",
+        folder / "bundle",
+        config,
+        n_jobs=n_jobs,
+        cache_dir=cache_dir,
+        overwrite=True,
+        listener=listener,
+    )
+    predictor = load(fitted.bundle, cache_dir)
+    predictions = predictor.predict([folder / "new"], listener.stage("Answering"))
+    predictions.write(folder / "predictions.csv")
+    write_gallery(
+        predictions,
+        folder / "gallery.html",
+        title="Answers for drawings it never saw",
+        source=str(fitted.bundle),
+        synthetic=True,
+    )
+    write_report(fitted.bundle, out=folder / "report", n_jobs=n_jobs, listener=listener)
+    return Demonstration(folder, fitted, predictions)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the photos of an earlier demonstration, and nothing else."""
+    places = [folder / "photos", folder / "new"]
+    for place in places:
+        if place.exists() and not (place / MARKER).is_file():
+            raise UserError(f"{place} holds something that is no demonstration; choose another --out")
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _draw_new(folder: Path, seed: int, broken: Path) -> int:
+    """Draw photos that are in no training set, named for what they show, and add a broken file."""
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+    for position, mineral in enumerate(DEMONSTRATION_COUNTS):
+        for number in range(NEW_OF_CLASS):
+            # Three numbers seed a photo of the set itself; a fourth makes sure that none of them comes again.
+            rng = np.random.default_rng([seed, position, number, 1])
+            Image.fromarray(draw_photo(mineral, rng)).save(folder / f"{mineral}-{number + 1}.jpg", quality=90)
+    shutil.copyfile(broken, folder / "broken.jpg")
+    return NEW_OF_CLASS * len(DEMONSTRATION_COUNTS) + 1

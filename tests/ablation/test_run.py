@@ -1,0 +1,420 @@
+"""The runner of an ablation: which arms there are, that every choice is made inside, and that it can be resumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from ensemble_minerals.ablation import run as module
+from ensemble_minerals.ablation.arms import (
+    BUDGET,
+    COMBINATIONS,
+    FULL,
+    HINDSIGHT,
+    LEAKY,
+    AblationPlan,
+    list_arms,
+    retrained,
+    strategy_of,
+)
+from ensemble_minerals.ablation.comparison import compare_arms
+from ensemble_minerals.ablation.outer_fold import OuterFold, count_fits
+from ensemble_minerals.ablation.run import Ablation
+from ensemble_minerals.ablation.wording import outcome
+from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
+from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.errors import DataError, FitError
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.predictor import log_normalize
+
+HEAD = LogisticHead(C=3.0)
+MEMBERS = (
+    Member("a-flat", ("a",), FlatClassifier(HEAD)),
+    Member("b-ovr", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"))),
+    Member("ab-tree", ("a", "b"), HierarchicalClassifier("auto", head=HEAD, sampler=OverSampler("smote", 3))),
+)
+CLASSES = np.array(["mica", "pyrite", "quartz"])
+
+
+def draw(counts=(36, 30, 24), seed=0, signal=1.0, alike=2):
+    """Two feature matrices, labels, and row groups of `alike` rows that are nearly the same photo."""
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts)), counts)
+    groups = np.arange(len(y)) // alike
+    blocks = {}
+    for name, width in (("a", 6), ("b", 4)):
+        centers = rng.normal(size=(len(counts), width))
+        own = rng.normal(size=(groups.max() + 1, width))[groups] + 0.1 * rng.normal(size=(len(y), width))
+        blocks[name] = signal * centers[y] + own
+    return blocks, y, groups
+
+
+def plan(members=MEMBERS, wanted=None, **changes):
+    return AblationPlan(members, list_arms(members, wanted), **{"n_splits": 3, "n_inner": 2, **changes})
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return draw()
+
+
+@pytest.fixture(scope="module")
+def run(problem):
+    return Ablation(plan(repeats=2), *problem, CLASSES).run()
+
+
+def outer(problem, wanted=None, y=None, **changes):
+    blocks, own, groups = problem
+    test = groups % 3 == 0
+    labels = own if y is None else y
+    return OuterFold(plan(wanted=wanted, **changes), blocks, labels, groups, CLASSES, test, seed=(7,))
+
+
+# -- which arms -------------------------------------------------------------------------------------------
+
+
+def names(members, **options):
+    return [arm.name for arm in list_arms(members, **options)]
+
+
+def test_arms_of_several_members():
+    assert names(MEMBERS) == [
+        FULL, "single:a-flat", "single:b-ovr", "single:ab-tree", "best_single", HINDSIGHT, BUDGET, "uniform",
+        "greedy", "log_pool", "stacked", "without_flat", "without_one_vs_rest", "without_hierarchical",
+        "without_oversampling", "without_prior_correction", "without_calibration", "without:a", "without:b", LEAKY,
+    ]  # fmt: skip
+    left = {arm.name: arm.members for arm in list_arms(MEMBERS)}
+    assert left["without_flat"] == ("b-ovr", "ab-tree")
+    assert left["without:a"] == ("b-ovr",)
+    assert left["without:b"] == ("a-flat",)
+    assert left["uniform"] == ("a-flat", "b-ovr", "ab-tree")
+
+
+def test_arms_of_one_member():
+    assert names(MEMBERS[:1]) == [FULL, "single:a-flat", "without_calibration", LEAKY]
+
+
+def test_no_arm_leaves_out_what_is_not_there():
+    natural = (MEMBERS[0], Member("b-flat", ("b",), FlatClassifier(HEAD)))
+    listed = names(natural, calibrate=False)
+    assert not {
+        "without_flat",
+        "without_oversampling",
+        "without_prior_correction",
+        "without_calibration",
+    } & set(listed)
+    assert {"without:a", "without:b"} <= set(listed)
+    uncorrected = Member(
+        "b", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"), prior_correction=False)
+    )
+    assert "without_prior_correction" not in names((MEMBERS[0], uncorrected))
+
+
+def test_arms_by_name_and_kind():
+    assert names(MEMBERS, wanted=["uniform"]) == [FULL, "uniform"]
+    assert names(MEMBERS, wanted=["source", "without_flat"]) == [
+        FULL,
+        "without_flat",
+        "without:a",
+        "without:b",
+    ]
+    assert names(MEMBERS, wanted=["single"]) == [FULL, "single:a-flat", "single:b-ovr", "single:ab-tree"]
+
+
+def test_hindsight_brings_the_members_it_chooses_from():
+    assert names(MEMBERS, wanted=[HINDSIGHT])[1:4] == ["single:a-flat", "single:b-ovr", "single:ab-tree"]
+
+
+def test_an_unknown_arm_is_named_with_those_that_exist():
+    with pytest.raises(ValueError, match=r"no arm is called 'unifrom'.*uniform.*combination"):
+        list_arms(MEMBERS, ["unifrom"])
+
+
+def test_retraining_changes_one_thing():
+    natural, shifted = (
+        retrained(MEMBERS[1], arm) for arm in ("without_oversampling", "without_prior_correction")
+    )
+    assert (natural.strategy.sampler.kind, natural.strategy.prior_correction) == ("none", True)
+    assert (shifted.strategy.sampler.kind, shifted.strategy.prior_correction) == ("random", False)
+    assert MEMBERS[1].strategy.sampler.kind == "random"
+    assert [strategy_of(member) for member in MEMBERS] == ["flat", "one_vs_rest", "hierarchical"]
+
+
+# -- answers ----------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_answered_by_every_arm(run, problem):
+    n = len(problem[1])
+    assert list(run.proba) == names(MEMBERS)
+    for proba in run.proba.values():
+        assert proba.shape == (2, n, 3)
+        np.testing.assert_allclose(proba.sum(axis=2), 1.0, atol=1e-9)
+
+
+def test_each_outer_fold_answers_its_own_rows_only(problem, monkeypatch):
+    seen = []
+    answer = OuterFold.answer
+
+    def spy(self):
+        seen.append((self.leaky, self.test.copy(), self.groups))
+        return answer(self)
+
+    monkeypatch.setattr(OuterFold, "answer", spy)
+    Ablation(plan(wanted=["uniform", LEAKY]), *problem, CLASSES).run()
+    for leaky in (False, True):
+        tests = np.array([test for own, test, _ in seen if own == leaky])
+        assert (tests.sum(axis=0) == 1).all()
+    straddling = [bool(set(problem[2][test]) & set(problem[2][~test])) for own, test, _ in seen if not own]
+    assert straddling == [False] * 3
+    assert any(set(problem[2][test]) & set(problem[2][~test]) for own, test, _ in seen if own)
+
+
+def test_repeats_have_folds_of_their_own(run):
+    assert not np.array_equal(run.folds[0], run.folds[1])
+    assert not np.allclose(run.proba[FULL][0], run.proba[FULL][1])
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_the_full_arm_is_what_fit_makes(problem, refit):
+    fold = outer(problem, wanted=["uniform"], refit=refit)
+    blocks, y, groups = problem
+    training = ~fold.test
+    ensemble = StackedEnsemble(MEMBERS, refit=refit)
+    ensemble.fit(
+        {name: matrix[training] for name, matrix in blocks.items()},
+        CLASSES[y[training]],
+        groups[training],
+        fold.inner_folds(0),
+    )
+    expected = ensemble.predict_proba({name: matrix[fold.test] for name, matrix in blocks.items()})
+    found = fold.answer()
+    np.testing.assert_allclose(found.proba[FULL], expected, atol=1e-12)
+    assert found.combination == ensemble.meta_.chosen_
+
+
+def test_an_arm_of_one_combination_always_uses_it(problem):
+    fold = outer(problem, wanted=["combination"])
+    found = fold.answer()
+    blocks, y, groups = problem
+    training = ~fold.test
+    for name in ("uniform", "greedy", "log_pool", "stacked"):
+        ensemble = StackedEnsemble(MEMBERS, candidates=[COMBINATIONS[name]])
+        ensemble.fit(
+            {block: matrix[training] for block, matrix in blocks.items()},
+            CLASSES[y[training]],
+            groups[training],
+            fold.inner_folds(0),
+        )
+        expected = ensemble.predict_proba({block: matrix[fold.test] for block, matrix in blocks.items()})
+        np.testing.assert_allclose(found.proba[name], expected, atol=1e-12, err_msg=name)
+
+
+def test_labels_of_the_test_rows_influence_nothing(problem):
+    wanted = [name for name in names(MEMBERS) if name != LEAKY]
+    fold = outer(problem, wanted)
+    shuffled = problem[1].copy()
+    shuffled[fold.test] = np.random.default_rng(5).permutation(shuffled[fold.test])
+    assert (shuffled != problem[1]).any()
+    found, again = fold.answer(), outer(problem, wanted, shuffled).answer()
+    assert set(found.proba) == set(wanted) - {HINDSIGHT}
+    for name, proba in found.proba.items():
+        np.testing.assert_array_equal(proba, again.proba[name], err_msg=name)
+    assert (found.best_single, found.combination) == (again.best_single, again.combination)
+
+
+def test_labels_of_the_training_rows_do_influence_every_arm(problem):
+    fold = outer(problem)
+    shuffled = problem[1].copy()
+    shuffled[~fold.test] = np.random.default_rng(5).permutation(shuffled[~fold.test])
+    found, again = fold.answer(), outer(problem, None, shuffled).answer()
+    assert not any(np.array_equal(proba, again.proba[name]) for name, proba in found.proba.items())
+
+
+def test_the_best_single_is_the_one_with_the_lowest_loss_inside(problem):
+    found = outer(problem).answer()
+    np.testing.assert_allclose(found.proba["best_single"], found.proba[f"single:{found.best_single}"])
+    assert found.used["best_single"] == (found.best_single,) == found.used[BUDGET]
+    assert found.used["uniform"] == ("a-flat", "b-ovr", "ab-tree")
+
+
+def test_the_budget_matched_control_is_the_mean_over_partitions(problem):
+    fold = outer(problem, wanted=[BUDGET])
+    found = fold.answer()
+    blocks, y, groups = problem
+    best = next(member for member in MEMBERS if member.name == found.best_single)
+    training, fits = ~fold.test, []
+    for number in range(len(MEMBERS)):
+        ensemble = StackedEnsemble([clone_of(best)]).fit(
+            {name: matrix[training] for name, matrix in blocks.items()},
+            CLASSES[y[training]],
+            groups[training],
+            fold.inner_folds(number),
+        )
+        test = ensemble.committee_.member_log_proba({n: matrix[fold.test] for n, matrix in blocks.items()})
+        fits.append((ensemble.store_.log_proba()[:, 0], test[:, 0]))
+    out_of_fold, test = (np.mean(values, axis=0) for values in zip(*fits, strict=True))
+    temperature = TemperatureScaling().fit(log_normalize(out_of_fold), y[training]).temperature_
+    np.testing.assert_allclose(found.proba[BUDGET], np.exp(log_normalize(test / temperature)), atol=1e-6)
+
+
+def clone_of(member):
+    return Member(member.name, member.features, clone(member.strategy))
+
+
+def test_an_ingredient_is_left_out_and_nothing_else(problem):
+    found = outer(problem, candidates=("log_pool",)).answer()
+    only = outer(problem, wanted=["single"]).answer()
+    uniform = outer(problem, wanted=["source"], candidates=("uniform",)).answer()
+    np.testing.assert_allclose(uniform.proba["without:a"], only.proba["single:b-ovr"])
+    np.testing.assert_allclose(uniform.proba["without:b"], only.proba["single:a-flat"])
+    np.testing.assert_allclose(found.proba["log_pool"], found.proba[FULL])
+    for name in ("without_oversampling", "without_prior_correction", "without_calibration", "without_flat"):
+        assert not np.allclose(found.proba[name], found.proba[FULL]), name
+    answers = found.proba["without_calibration"].argmax(axis=1), found.proba[FULL].argmax(axis=1)
+    np.testing.assert_array_equal(*answers)
+
+
+def test_hindsight_takes_the_winner_on_the_test_rows(run, problem):
+    y = problem[1]
+    for repeat in range(2):
+        losses = {
+            name: -np.log(proba[repeat][np.arange(len(y)), y]).mean()
+            for name, proba in run.proba.items()
+            if name.startswith("single:")
+        }
+        winner = min(losses, key=losses.get)
+        np.testing.assert_array_equal(run.proba[HINDSIGHT][repeat], run.proba[winner][repeat])
+
+
+def test_every_arm_knows_its_cost(run):
+    assert set(run.costs) == set(run.proba)
+    for cost in run.costs.values():
+        assert all(cost[kind] > 0 for kind in ("fit_seconds", "predict_ms", "megabytes"))
+    assert run.costs[FULL]["megabytes"] > run.costs["single:a-flat"]["megabytes"]
+    assert len(run.choices) == 6
+    assert {choice["repeat"] for choice in run.choices} == {0, 1}
+
+
+def test_answers_do_not_depend_on_the_number_of_jobs(problem):
+    chosen = plan(wanted=["stacked", "without_oversampling"])
+    one, two = (Ablation(chosen, *problem, CLASSES, n_jobs=n_jobs).run() for n_jobs in (1, 2))
+    for name, proba in one.proba.items():
+        np.testing.assert_array_equal(proba, two.proba[name])
+
+
+def test_progress_counts_every_fit_and_ends_once(problem):
+    steps = []
+    ablation = Ablation(plan(wanted=[BUDGET, "without_oversampling", LEAKY]), *problem, CLASSES)
+    ablation.run(lambda done, total: steps.append((done, total)))
+    # three members, two of them once more without oversampling, one twice more; then the leaky protocol
+    per_fold = (3 + 2 + 2) * 2, 3 * 2
+    assert (count_fits(ablation.plan, leaky=False), count_fits(ablation.plan, leaky=True)) == per_fold
+    total = 3 * sum(per_fold)
+    assert {whole for _, whole in steps} == {total} == {ablation.count_fits()}
+    done = [one for one, _ in steps]
+    assert done == sorted(done)
+    assert done.count(total) == 1
+
+
+# -- resuming ---------------------------------------------------------------------------------------------
+
+
+def test_a_resumed_run_does_only_what_is_missing(problem, tmp_path, monkeypatch):
+    chosen = plan(wanted=["best_single", "uniform", LEAKY])
+    first = Ablation(chosen, *problem, CLASSES, checkpoint=tmp_path)
+    assert first.count_fits(left=True) == first.count_fits() > 0
+    run = first.run()
+    kept = sorted(file.name for file in tmp_path.iterdir())
+    assert len(kept) == 6
+    (tmp_path / "0.grouped.1.safetensors").unlink()
+    (tmp_path / "0.leaky.2.safetensors").write_bytes(b"cut off")
+    answered = []
+    answer = OuterFold.answer
+    monkeypatch.setattr(OuterFold, "answer", lambda self: answered.append(self.seed[1:]) or answer(self))
+    again = Ablation(chosen, *problem, CLASSES, checkpoint=tmp_path).run()
+    assert answered == [(0, 0, 1), (0, 1, 2)]
+    assert sorted(file.name for file in tmp_path.iterdir()) == kept
+    for name, proba in run.proba.items():
+        np.testing.assert_array_equal(proba, again.proba[name])
+    assert (run.choices, run.used) == (again.choices, again.used)
+    assert run.costs["uniform"].keys() == again.costs["uniform"].keys()
+
+
+def test_a_killed_run_leaves_whole_folds_only(problem, tmp_path, monkeypatch):
+    answer, count = OuterFold.answer, iter(range(9))
+
+    def killed(self):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        return answer(self)
+
+    monkeypatch.setattr(OuterFold, "answer", killed)
+    ablation = Ablation(plan(wanted=["uniform"]), *problem, CLASSES, checkpoint=tmp_path / "deep")
+    with pytest.raises(KeyboardInterrupt):
+        ablation.run()
+    assert sorted(file.name for file in (tmp_path / "deep").iterdir()) == [
+        "0.grouped.0.safetensors",
+        "0.grouped.1.safetensors",
+    ]
+    assert ablation.count_fits(left=True) == ablation.count_fits() // 3
+
+
+# -- what cannot be done ----------------------------------------------------------------------------------
+
+
+def test_too_few_row_groups_are_found_before_anything_is_fitted(monkeypatch):
+    monkeypatch.setattr(module, "OuterFold", None)
+    problem = draw(counts=(30, 30, 6))
+    with pytest.raises(DataError, match=r"3 outer folds 'quartz' has 2 row groups left.*3 inner folds"):
+        Ablation(plan(n_inner=3), *problem, CLASSES)
+
+
+class Broken(FlatClassifier):
+    def plan(self, y, names, Z, groups):
+        raise ValueError("no")
+
+
+def test_a_member_that_fails_stops_the_ablation_and_is_named(problem):
+    members = (MEMBERS[0], Member("broken", ("b",), Broken(HEAD)))
+    with pytest.raises(FitError, match=r"'broken' failed in fold 0(?s:.)*mend or remove") as caught:
+        Ablation(plan(members, ["uniform"]), *problem, CLASSES).run()
+    assert "allow-failures" not in str(caught.value)
+
+
+def test_the_estimate_is_for_what_is_left(problem, tmp_path):
+    ablation = Ablation(plan(wanted=["uniform"]), *problem, CLASSES, checkpoint=tmp_path)
+    assert ablation.estimate_seconds() > 0
+    ablation.run()
+    assert ablation.estimate_seconds() == 0
+
+
+# -- honest statistics, from end to end -------------------------------------------------------------------
+
+
+def test_identical_arms_are_never_significant(problem):
+    chosen = plan(wanted=["uniform"], candidates=("uniform",))
+    run = Ablation(chosen, *problem, CLASSES).run()
+    compared = compare_arms(run, problem[1], problem[2], CLASSES.tolist(), {}, n_replicates=50)
+    (arm,) = [arm for arm in compared["arms"] if arm["name"] == "uniform"]
+    assert arm["identical"]
+    assert arm["p"] == arm["p_holm"] == {"accuracy": 1.0, "log_loss": 1.0}
+    assert arm["difference"]["accuracy"] == {"estimate": 0.0, "low": 0.0, "high": 0.0, "level": 0.95}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_permuted_labels_give_no_arm_a_significant_gain(seed):
+    blocks, y, groups = draw(counts=(30, 30, 30), alike=1)
+    y = np.random.default_rng(seed).permutation(y)
+    wanted = ["single", "choice", "combination", "ingredient", "source"]
+    run = Ablation(plan(wanted=wanted), blocks, y, groups, CLASSES).run()
+    compared = compare_arms(run, y, groups, CLASSES.tolist(), {}, n_replicates=50)
+    for arm in compared["arms"][1:]:
+        assert outcome(arm, "accuracy") in ("same", "not significant"), arm["name"]
+        assert outcome(arm, "log_loss") != "worse", arm["name"]
+    assert abs(compared["arms"][0]["scores"]["accuracy"] - 1 / 3) < 0.17

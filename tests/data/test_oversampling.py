@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+from sklearn.base import clone
+
+from ensemble_minerals.data.oversampling import (
+    SAMPLERS,
+    OverSampler,
+    binary_prior_shift,
+    class_prior,
+    correct_prior,
+    prior_shift,
+)
+
+SYNTHETIC = [kind for kind in SAMPLERS if kind not in ("none", "random")]
+
+
+def overlapping_classes(counts=(60, 25, 12), d=4, seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = (rng.normal(size=(len(y), d)) + 0.8 * y[:, None]).astype(np.float32)
+    order = rng.permutation(len(y))
+    return X[order], y[order]
+
+
+@pytest.mark.parametrize("kind", SAMPLERS)
+def test_originals_come_first_and_classes_are_balanced(kind):
+    X, y = overlapping_classes()
+    names = np.array(["quartz", "pyrite", "bornite"])[y]
+
+    result = OverSampler(kind=kind).resample(X, names)
+
+    assert result.n_original == len(y)
+    np.testing.assert_array_equal(result.X[: len(y)], X)
+    np.testing.assert_array_equal(result.y[: len(y)], names)
+    assert result.X.dtype == np.float32
+    assert len(result.X) == len(result.y)
+    added = dict(zip(*np.unique(result.y[len(y) :], return_counts=True), strict=True))
+    assert added == ({} if kind == "none" else {"pyrite": 35, "bornite": 48})
+
+
+@pytest.mark.parametrize("kind", SYNTHETIC)
+def test_synthetic_rows_are_new(kind):
+    X, y = overlapping_classes()
+    result = OverSampler(kind=kind).resample(X, y)
+    known = {row.tobytes() for row in X}
+    is_new = np.array([row.tobytes() not in known for row in result.X[result.n_original :]])
+    assert is_new.mean() > 0.5
+
+
+def test_ratio_and_seed():
+    X, y = overlapping_classes()
+    half = OverSampler(kind="smote", ratio=0.5).resample(X, y)
+    assert np.bincount(half.y).tolist() == [60, 30, 30]
+    again = OverSampler(kind="smote", ratio=0.5).resample(X, y)
+    np.testing.assert_array_equal(half.X, again.X)
+    other = OverSampler(kind="smote", ratio=0.5, random_state=1).resample(X, y)
+    assert not np.array_equal(half.X, other.X)
+
+
+def test_classes_do_not_share_one_random_stream():
+    rng = np.random.default_rng(0)
+    rare = rng.integers(0, 1000, size=(8, 1)).astype(float)
+    X = np.r_[rng.normal(size=(20, 1)), rare, rare + 4096]
+    y = np.repeat([0, 1, 2], [20, 8, 8])
+    result = OverSampler(kind="smote").resample(X, y)
+    first, second = (result.X[len(y) :][result.y[len(y) :] == code] for code in (1, 2))
+    assert not np.allclose(first, second - 4096)
+
+
+@pytest.mark.parametrize("kind", SYNTHETIC)
+def test_too_small_class_is_copied_and_the_note_says_so(kind):
+    X, y = overlapping_classes(counts=(30, 4, 20))
+    result = OverSampler(kind=kind).resample(X, y)
+    assert np.bincount(result.y).tolist() == [30, 30, 30]
+    assert f"class 1 has 4 rows, fewer than {kind}'s 6: random oversampling used" in result.note
+    new = result.X[result.n_original :]
+    new_y = result.y[result.n_original :]
+    originals = {row.tobytes() for row in X[y == 1]}
+    assert all(row.tobytes() in originals for row in new[new_y == 1])
+    assert not all(row.tobytes() in {r.tobytes() for r in X[y == 2]} for row in new[new_y == 2])
+
+
+@pytest.mark.parametrize("kind", ["borderline_smote", "adasyn"])
+def test_class_far_from_all_others_is_copied_with_a_note(kind):
+    X, y = overlapping_classes(counts=(40, 20))
+    X[y == 1] += 1000.0
+    result = OverSampler(kind=kind).resample(X, y)
+    assert np.bincount(result.y).tolist() == [40, 40]
+    assert "class 1 got" in result.note
+    assert kind in result.note
+
+
+def test_svm_smote_without_usable_support_vectors():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(106, 2))
+    y = np.r_[np.zeros(100, int), np.ones(6, int)]  # a rare class scattered among the common one: all noise
+    result = OverSampler(kind="svm_smote").resample(X, y)
+    assert np.bincount(result.y).tolist() == [100, 100]
+    assert "class 1 got" in result.note
+
+
+def test_enough_rows_leave_no_note():
+    X, y = overlapping_classes()
+    assert OverSampler(kind="smote").resample(X, y).note == ""
+    assert OverSampler(kind="random").resample(X, y).note == ""
+
+
+def test_random_takes_row_numbers_of_any_shape():
+    rows = np.arange(10)
+    result = OverSampler().resample(rows, [0] * 8 + [1] * 2)
+    assert set(result.X[10:]) <= {8, 9}
+    assert len(result.X) == 16
+    with pytest.raises(ValueError, match="smote needs"):
+        OverSampler(kind="smote").resample(rows, [0] * 8 + [1] * 2)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"kind": "smoot"}, "'smoot' is no sampler"),
+        ({"k_neighbors": 0}, "k_neighbors=0"),
+        ({"ratio": 0.0}, r"ratio=0\.0"),
+        ({"ratio": 1.5}, r"ratio=1\.5"),
+    ],
+)
+def test_wrong_parameters(parameters, message):
+    X, y = overlapping_classes()
+    with pytest.raises(ValueError, match=message):
+        OverSampler(**parameters).resample(X, y)
+
+
+def test_wrong_rows():
+    with pytest.raises(ValueError, match="shape"):
+        OverSampler().resample(np.zeros((3, 2)), [0, 1])
+    with pytest.raises(ValueError, match="NaN"):
+        OverSampler(kind="smote").resample(np.full((9, 2), np.nan), [0] * 6 + [1] * 3)
+
+
+def test_is_cloneable():
+    sampler = OverSampler(kind="adasyn", k_neighbors=3, ratio=0.7, random_state=9)
+    assert clone(sampler).get_params() == sampler.get_params()
+
+
+def test_class_prior():
+    np.testing.assert_allclose(class_prior([0, 2, 2, 0, 0], 4), [0.6, 0, 0.4, 0])
+    with pytest.raises(ValueError, match="run from 0 to 2"):
+        class_prior([0, 2], 2)
+    with pytest.raises(ValueError, match="no rows"):
+        class_prior([], 2)
+
+
+NATURAL = np.array([0.6, 0.3, 0.1])
+MEANS = np.array([-1.0, 0.5, 2.0])
+
+
+def gaussian_logits(x, prior):
+    """Logits of the exact Bayes posterior for unit Gaussians around MEANS."""
+    return -0.5 * (x[:, None] - MEANS) ** 2 + np.log(prior)
+
+
+def test_correction_recovers_the_exact_posterior_of_gaussian_classes():
+    x = np.linspace(-5, 6, 200)
+    trained = np.array([0.2, 0.35, 0.45])
+    learned = gaussian_logits(x, trained)
+    expected = softmax(gaussian_logits(x, NATURAL), axis=1)
+
+    corrected = correct_prior(softmax(learned, axis=1), trained, NATURAL)
+
+    np.testing.assert_allclose(corrected, expected, atol=1e-12)
+    np.testing.assert_allclose(corrected.sum(axis=1), 1)
+    np.testing.assert_allclose(
+        softmax(learned + prior_shift(trained, NATURAL), axis=1), corrected, atol=1e-12
+    )
+    assert np.abs(softmax(learned, axis=1) - expected).max() > 0.1
+
+
+def test_correction_restores_the_natural_shares_of_a_learner_fitted_on_oversampled_rows():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), (NATURAL * 4000).astype(int))
+    x = (MEANS[y] + rng.normal(size=len(y)))[:, None]
+    resampled = OverSampler(kind="random").resample(x, y)
+    learner = LogisticRegression(C=1e6).fit(resampled.X, resampled.y)
+
+    biased = learner.predict_proba(x)
+    corrected = correct_prior(biased, class_prior(resampled.y, 3), class_prior(y, 3))
+
+    np.testing.assert_allclose(corrected.mean(axis=0), NATURAL, atol=0.02)
+    assert np.abs(biased.mean(axis=0) - NATURAL).max() > 0.1
+
+
+def test_binary_shift_agrees_with_the_correction():
+    log_odds = np.linspace(-3, 3, 7)
+    p = expit(log_odds)
+    corrected = correct_prior(np.c_[1 - p, p], [0.5, 0.5], [0.9, 0.1])
+    np.testing.assert_allclose(expit(log_odds + binary_prior_shift(0.5, 0.1)), corrected[:, 1])
+    with pytest.raises(ValueError, match="strictly between"):
+        binary_prior_shift(0.5, 1.0)
+
+
+def test_classes_absent_from_a_prior():
+    corrected = correct_prior([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(corrected, [[1, 0, 0], [1, 0, 0]])
+    with pytest.raises(ValueError, match=r"positions \[1\]"):
+        correct_prior([[0.5, 0.5]], [1.0, 0.0], [0.5, 0.5])
+    assert np.isnan(correct_prior([[np.nan, np.nan]], [0.5, 0.5], [0.9, 0.1])).all()
+
+
+def test_wrong_priors():
+    with pytest.raises(ValueError, match="expected"):
+        correct_prior([[1.0, 0.0]], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5])
+    with pytest.raises(ValueError, match="has 2 classes"):
+        prior_shift([0.5, 0.5], [0.2, 0.3, 0.5])
+    with pytest.raises(ValueError, match="natural_prior"):
+        prior_shift([0.5, 0.5], [1.5, -0.5])

@@ -1,0 +1,162 @@
+"""Answers and manifests drawn by code, for the tests of the error analysis and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.ensemble.combination import Combination
+from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.reports.error_analysis import Circumstances
+from ensemble_minerals.taxonomy import Taxonomy
+
+HEADER = {
+    "bundle": "drawn",
+    "data": "photos",
+    "data_digest": "d" * 32,
+    "fit_digest": "d" * 32,
+    "kind": "out_of_fold",
+    "source": "the out-of-fold rows of the fit",
+    "notes": ["A note."],
+    "failures": [],
+    "demonstration": False,
+    "files": 10,
+    "rows": 10,
+    "row_groups": 10,
+    "classes": 2,
+    "folds": 5,
+    "members": 2,
+    "seed": 0,
+    "chosen": "uniform",
+    "combined": "the plain mean of all members",
+    "temperature": 1.5,
+    "versions": {"numpy": "2"},
+}
+
+
+def distributions(y, n_classes, strength, rng):
+    """Probabilities that lean to the true class by `strength` nats on average."""
+    logits = rng.normal(size=(len(y), n_classes))
+    logits[np.arange(len(y)), y] += strength
+    proba = np.exp(logits)
+    return proba / proba.sum(axis=1, keepdims=True)
+
+
+def draw_answers(
+    support, *, strength=2.0, members=3, tree=None, folds=5, seed=0, group_size=2, perfect=False
+):
+    """Answers for classes with `support` rows each; rows of a class stand in row groups of `group_size`."""
+    rng = np.random.default_rng(seed)
+    names = tuple(f"class {k}" for k in range(len(support)))
+    y = np.repeat(np.arange(len(support)), support)
+    group = np.arange(len(y)) // group_size + 1000 * y
+    own = [
+        np.eye(len(support))[y] if perfect else distributions(y, len(support), strength, rng)
+        for _ in range(members)
+    ]
+    member_proba = np.array(own)
+    proba = member_proba.mean(axis=0)
+    before = proba**2 / (proba**2).sum(axis=1, keepdims=True)
+    return Answers(
+        taxonomy=Taxonomy.from_tree(
+            names, {name: [names[k] for k in ks] for name, ks in (tree or {}).items()}
+        ),
+        y=y,
+        proba=proba,
+        uncalibrated=before,
+        members=tuple(f"member {m}" for m in range(members)),
+        member_proba=member_proba,
+        groups=group,
+        folds=np.unique(group, return_inverse=True)[1] % folds,
+        paths=tuple(f"{names[k]}/{row:04d}.jpg" for row, k in enumerate(y)),
+    )
+
+
+def manifest_of(answers, root=Path("photos"), **columns):
+    """The manifest that goes with answers, one row each; columns can be replaced."""
+    n = len(answers)
+    filled = {
+        "image_id": [f"id {row}" for row in range(n)],
+        "path": list(answers.paths),
+        "label": [answers.classes[k] for k in answers.y],
+        "given_group": [""] * n,
+        "split": [""] * n,
+        "row_group": answers.groups,
+        "fold": answers.folds,
+        "status": ["ok"] * n,
+        "reason": [""] * n,
+        "width": np.full(n, 640),
+        "height": np.full(n, 480),
+        "format": ["JPEG"] * n,
+        "mode": ["RGB"] * n,
+        "pixel_hash": [f"pixels {row}" for row in range(n)],
+        "phash": np.zeros(n),
+        "phash_mirrored": np.zeros(n),
+    }
+    return Manifest(root=root, **{**filled, **columns})
+
+
+def circumstances_of(answers, **changes):
+    n, count = len(answers), len(answers.members)
+    rng = np.random.default_rng(1)
+    known = {
+        "header": {
+            **HEADER,
+            "rows": n,
+            "files": n,
+            "classes": len(answers.classes),
+            "members": count,
+            "row_groups": answers.n_groups,
+        },
+        "manifest": manifest_of(answers),
+        "measures": {
+            "brightness": rng.random(n),
+            "resolution": rng.integers(100, 900, n).astype(float),
+            "format": np.array(["JPEG"] * (n - 1) + ["PNG"]),
+        },
+        "unmeasured": None,
+        "combination": Combination("mean", np.full(count, 1 / count), np.zeros(len(answers.classes))),
+        "temperature": 1.5,
+        "costs": {
+            name: {"fit_seconds": 1.25, "predict_ms": None, "megabytes": 3.5} for name in answers.members
+        },
+    }
+    return Circumstances(**{**known, **changes})
+
+
+CASES = {
+    "seven classes with groups": {
+        "support": [20, 14, 25, 11, 17, 9, 30],
+        "tree": {"mica": [0, 4], "green": [1, 2], "metal": [3, 5]},
+    },
+    "two classes": {"support": [30, 12], "strength": 1.0},
+    "a class with one photo": {"support": [20, 20, 1]},
+    "a class without photos": {"support": [20, 0, 15]},
+    "perfect": {"support": [10, 10, 10], "perfect": True},
+    "hardly better than chance": {"support": [12, 12, 12, 12], "strength": 0.1},
+    "thirty classes": {"support": [8] * 30, "strength": 2.5, "members": 5},
+    "one member": {"support": [15, 15], "members": 1},
+    "one fold": {"support": [15, 15], "folds": 1},
+}
+
+
+@pytest.fixture(scope="session", params=list(CASES))
+def case(request):
+    """(name, answers, circumstances) of every kind of problem a report must come through."""
+    answers = draw_answers(**CASES[request.param])
+    return request.param, answers, circumstances_of(answers)
+
+
+@pytest.fixture(scope="session")
+def drawn():
+    """The functions that draw answers, manifests and circumstances."""
+
+    class Drawn:
+        answers = staticmethod(draw_answers)
+        manifest = staticmethod(manifest_of)
+        circumstances = staticmethod(circumstances_of)
+
+    return Drawn

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble_minerals.errors import ImageError, ImageReason
+from ensemble_minerals.features.extraction import ExtractionResult
+from ensemble_minerals.features.extractor import EmbeddingSource
+from ensemble_minerals.features.pooling import gather
+from ensemble_minerals.system import memmap
+
+
+class Source:
+    """Three features in two views; a photo is its number."""
+
+    name, n_views, n_features, side, facts, fingerprint = "net", 2, 3, 32, {}, "net"
+
+
+class Embedder(Source, EmbeddingSource):
+    """A source with an embedding in its last two columns."""
+
+    views = ("detail", "squash")
+    embedding = slice(1, 3)
+
+
+PATHS = [Path(str(number)) for number in range(10)]
+IDS = [str(number) for number in range(10)]
+
+
+def views_of(paths):
+    numbers = np.array([int(path.name) for path in paths], dtype=np.float32)
+    return numbers[:, None, None] + np.array([[0.0, 1.0, 2.0], [10.0, 20.0, 30.0]], np.float32)
+
+
+def extract(paths, image_ids, sources, *, progress):
+    """Photo 7 cannot be read."""
+    assert [path.name for path in paths] == list(image_ids)
+    views = views_of(paths)
+    errors = {place: ImageError(ImageReason.EMPTY, "") for place, name in enumerate(image_ids) if name == "7"}
+    views[list(errors)] = np.nan
+    for done in range(1, len(paths) + 1):
+        progress(done, len(paths))
+    return ExtractionResult({source.name: views for source in sources}, errors, {}, 0.0, {})
+
+
+def silent(done, total):
+    pass
+
+
+@pytest.mark.parametrize("at_once", [3, 10, 64])
+@pytest.mark.parametrize("pooling", ["mean", "concat"])
+def test_a_few_at_a_time_give_what_all_at_once_give(at_once, pooling):
+    found = gather(extract, PATHS, IDS, [Source()], {"net": pooling}, at_once=at_once, progress=silent)
+    views = views_of(PATHS)
+    views[7] = np.nan
+    expected = views.mean(axis=1) if pooling == "mean" else views.reshape(10, 6)
+    np.testing.assert_array_equal(found.features["net"], expected)
+    assert found.features["net"].dtype == np.float32
+    assert list(found.errors) == [7]
+    assert found.embeddings is None
+
+
+def test_no_photos_give_no_rows():
+    found = gather(extract, [], [], [Source()], {"net": "mean"}, progress=silent)
+    assert found.features["net"].shape == (0, 3)
+
+
+def test_the_whole_photo_is_compared():
+    found = gather(extract, PATHS[:3], IDS[:3], [Source(), Embedder()], {"net": "mean"}, progress=silent)
+    np.testing.assert_array_equal(found.embeddings, views_of(PATHS[:3])[:, 1, 1:])
+
+
+def test_mirror_images_are_averaged_and_the_first_view_stands_in_for_the_whole():
+    source = Embedder()
+    source.views = ("squash_flip", "squash")
+    found = gather(extract, PATHS[:3], IDS[:3], [source], {"net": "mean"}, progress=silent)
+    np.testing.assert_array_equal(found.embeddings, views_of(PATHS[:3])[:, :, 1:].mean(axis=1))
+    source.views = ("detail", "center")
+    found = gather(extract, PATHS[:3], IDS[:3], [source], {"net": "mean"}, progress=silent)
+    np.testing.assert_array_equal(found.embeddings, views_of(PATHS[:3])[:, 0, 1:])
+
+
+def test_progress_counts_on():
+    heard = []
+    gather(
+        extract, PATHS, IDS, [Source()], {"net": "mean"}, at_once=4, progress=lambda *told: heard.append(told)
+    )
+    assert heard == [(done, 10) for done in range(1, 11)]
+
+
+def test_large_matrices_are_mapped(monkeypatch):
+    monkeypatch.setattr(memmap, "IN_MEMORY", 50)
+    found = gather(extract, PATHS, IDS, [Embedder()], {"net": "mean"}, at_once=4, progress=silent)
+    assert isinstance(found.features["net"], np.memmap)
+    expected = views_of(PATHS).mean(axis=1)
+    expected[7] = np.nan
+    np.testing.assert_array_equal(found.features["net"], expected)
+    rows = np.array([1, 9, 4, 4, 0, 2])
+    memmap.release(found.features["net"])
+    np.testing.assert_array_equal(found.features["net"], expected)
+    taken = memmap.take(found.features["net"], rows)
+    assert isinstance(taken, np.memmap)
+    np.testing.assert_array_equal(taken, expected[rows])
+
+
+def test_taking_all_rows_copies_nothing():
+    matrix = np.arange(12.0).reshape(4, 3)
+    assert memmap.take(matrix, np.arange(4)) is matrix
+    np.testing.assert_array_equal(memmap.take(matrix, np.array([3, 0])), matrix[[3, 0]])

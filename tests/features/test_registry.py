@@ -1,0 +1,74 @@
+"""The sources a configuration names, and how their views become one row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ensemble_minerals.config.schema import Config, build_config
+from ensemble_minerals.errors import WeightsError
+from ensemble_minerals.features.backbone import BackboneSource
+from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+from ensemble_minerals.features.registry import build_sources, pool_views, pooling_of
+
+
+@pytest.fixture
+def config() -> Config:
+    return build_config(
+        {
+            "engine": "torch",
+            "precision": "float32",
+            "backbones": [
+                {"name": "second", "model": "test_resnet", "weights": "random", "size": 32, "pooling": "concat",
+                 "views": ["squash", "center_flip"], "layers": [0, -1],
+                 "preprocessing": {"order": "bgr", "scale": 255.0, "mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}},
+                {"name": "first", "model": "test_vit", "weights": "random"},
+                {"name": "absent", "model": "test_vit", "weights": "nowhere/absent.safetensors"},
+            ],
+            "members": [{"features": "all", "strategy": "flat"}],
+        }
+    )  # fmt: skip
+
+
+def test_only_the_named_sources_are_made_in_the_order_of_the_configuration(config):
+    made = build_sources(config, ["descriptor", "first", "second", "first"], cache_dir=None)
+    assert list(made) == ["second", "first", "descriptor"]
+    assert [type(source) for source in made.values()] == [BackboneSource, BackboneSource, ColorTextureSource]
+    assert [source.name for source in made.values()] == list(made)
+    assert build_sources(config, [], cache_dir=None) == {}
+    assert list(build_sources(config, ["descriptor"], cache_dir=None)) == ["descriptor"]
+    with pytest.raises(WeightsError, match=r"absent\.safetensors"):
+        build_sources(config, ["absent"], cache_dir=None)
+
+
+def test_every_setting_arrives(config, tmp_path):
+    source = build_sources(config, ["second"], cache_dir=tmp_path)["second"]
+    facts = source.facts
+    assert (facts["model"], facts["size"], facts["views"]) == ("test_resnet", 32, ["squash", "center_flip"])
+    assert (facts["engine"], facts["precision"], facts["initialization"]) == ("torch", "float32", "random")
+    assert facts["preprocessing"] == {"order": "bgr", "scale": 255.0, "mean": [1, 2, 3], "std": [4, 5, 6]}
+    assert len(facts["layers"]) == 2
+    assert source.n_views == 2
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["networks"]
+
+
+def test_views_are_averaged_or_laid_side_by_side():
+    features = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    mean = pool_views(features, "mean")
+    np.testing.assert_array_equal(mean, features.mean(axis=1))
+    assert mean.dtype == np.float32
+    beside = pool_views(features, "concat")
+    np.testing.assert_array_equal(beside, [np.concatenate(views) for views in features])
+    for pooling in ("mean", "concat"):
+        assert pool_views(features[:0], pooling).shape[0] == 0
+        np.testing.assert_array_equal(pool_views(features[1:], pooling)[0], pool_views(features, pooling)[1])
+
+
+def test_each_source_has_its_own_pooling(config):
+    assert [pooling_of(config, name) for name in ("first", "second", "descriptor")] == [
+        "mean",
+        "concat",
+        "mean",
+    ]

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from drawn.rows import overlapping
+from scipy.optimize import approx_fprime
+from sklearn.linear_model import LogisticRegression
+
+from ensemble_minerals.members import rows
+from ensemble_minerals.members.heads import logistic_solver
+from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, LogisticStack, solve_logistic
+from ensemble_minerals.members.predictor import branch_log_proba
+
+
+def some(y):
+    """A flat node, a specialist against the rest and a node of some of the rows, each with a penalty of its own."""
+    return [
+        LogisticProblem(y, np.ones(len(y)), 4, 300.0),
+        LogisticProblem((y == 2).astype(np.intp), np.random.default_rng(1).uniform(0, 3, len(y)), 2, 0.1),
+        LogisticProblem(np.where(y < 3, y, -1), (y < 3).astype(float), 3, 5.0),
+    ]
+
+
+def answers(X, solution):
+    return np.exp(branch_log_proba(X @ solution.weight + solution.bias))
+
+
+@pytest.fixture(params=[np.float64, np.float32])
+def steps_in(request, monkeypatch):
+    """The precision of steps; small problems take double."""
+    if request.param is np.float32:
+        monkeypatch.setattr(logistic_solver, "_SMALL", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("d", [8, 400])
+def test_each_of_several_equals_scikit_learns(d, steps_in):
+    X, y = overlapping(d=d)
+    assert LogisticStack(X, some(y)).rough.dtype == steps_in
+    new, _ = overlapping(d=d, seed=1)
+    problems = some(y)
+    for problem, solution in zip(problems, solve_logistic(X, problems), strict=True):
+        rows_of_it = problem.targets >= 0
+        exact = LogisticRegression(C=problem.C, tol=1e-10, max_iter=20_000).fit(
+            X[rows_of_it], problem.targets[rows_of_it], sample_weight=problem.weights[rows_of_it]
+        )
+        np.testing.assert_allclose(answers(new, solution), exact.predict_proba(new), atol=1e-4)
+
+
+def test_problems_solved_together_are_those_solved_alone():
+    X, y = overlapping()
+    problems = some(y)
+    for problem, solution in zip(problems, solve_logistic(X, problems, tol=1e-8), strict=True):
+        (alone,) = solve_logistic(X, [problem], tol=1e-8)
+        assert solution.weight.shape == (X.shape[1], problem.n_columns)
+        np.testing.assert_allclose(answers(X, solution), answers(X, alone), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_branches", [2, 3])
+def test_a_row_of_weight_zero_is_absent_and_a_weight_of_three_is_three_copies(n_branches):
+    X, y = overlapping(3)
+    targets = np.minimum(y, n_branches - 1)
+    weights = np.random.default_rng(1).integers(0, 4, len(y))
+    ignored = np.where(weights > 0, targets, -1)
+    repeated = np.repeat(np.arange(len(y)), weights)
+    (weighted,) = solve_logistic(
+        X, [LogisticProblem(ignored, weights.astype(float), n_branches, 2.0)], tol=1e-8
+    )
+    copies = LogisticProblem(targets[repeated], np.ones(len(repeated)), n_branches, 2.0)
+    (copied,) = solve_logistic(X[repeated], [copies], tol=1e-8)
+    np.testing.assert_allclose(answers(X, weighted), answers(X, copied), atol=1e-6)
+
+
+def test_gradient_is_that_of_the_losses():
+    X, y = overlapping(4, d=4)
+    stack = LogisticStack(X, some(y))
+    at = np.random.default_rng(3).normal(size=(8, 5))
+    numeric = approx_fprime(at.ravel(), lambda flat: stack.look(flat.reshape(8, 5)).losses.sum(), 1e-6)
+    np.testing.assert_allclose(stack.look(at).gradient.ravel(), numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_bends_as_the_gradient_changes(steps_in):
+    X, y = overlapping(4, d=4)
+    stack = LogisticStack(X, some(y))
+    at, direction = np.random.default_rng(3).normal(size=(2, 8, 5))
+    ahead, behind = (stack.look(at + step * direction).gradient for step in (1e-5, -1e-5))
+    proba = stack.look(at).proba
+    found = stack.bend(proba, stack.steepness(proba), direction.astype(steps_in))
+    np.testing.assert_allclose(found, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-3)
+
+
+def test_diagonal_is_that_of_what_it_bends_by(steps_in):
+    X, y = overlapping(4, d=4)
+    stack = LogisticStack(X, some(y))
+    proba = stack.look(np.random.default_rng(3).normal(size=(8, 5))).proba
+    directions = np.eye(40, dtype=steps_in).reshape(40, 8, 5)
+    found = [stack.bend(proba, stack.steepness(proba), one)[one > 0][0] for one in directions]
+    np.testing.assert_allclose(stack.diagonal(proba).ravel(), found, rtol=1e-3)
+
+
+def test_from_a_solution_it_is_a_step_and_the_same():
+    X, y = overlapping()
+    stack = LogisticStack(X, some(y))
+    found, n_steps = stack.minimize(1e-6, 100)
+    again, n_again = stack.minimize(1e-6, 100, found)
+    assert n_steps > 3
+    assert n_again <= 1
+    for problem, one in zip(some(y), solve_logistic(X, some(y), start=again), strict=True):
+        (alone,) = solve_logistic(X, [problem], tol=1e-6)
+        np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
+
+
+def test_a_step_too_long_is_shortened():
+    # One far row of the wrong label: from zero, Newton's first step overshoots.
+    X = np.array([[1.0], [1.2], [0.8], [1.1], [60.0]])
+    problem = LogisticProblem(np.array([0, 0, 1, 1, 1]), np.array([40.0, 40.0, 1.0, 1.0, 1.0]), 2, 1e4)
+    (found,) = solve_logistic(X, [problem], tol=1e-7)
+    exact = LogisticRegression(C=1e4, tol=1e-12, max_iter=100_000)
+    exact.fit(X, problem.targets, sample_weight=problem.weights)
+    np.testing.assert_allclose(answers(X, found), exact.predict_proba(X), atol=1e-4)
+
+
+def test_running_out_of_steps_is_told_of_those_that_did():
+    X, y = overlapping()
+    assert all(one.is_close for one in solve_logistic(X, some(y)))
+    steps = [LogisticStack(X, [problem]).minimize(1e-4, 100)[1] for problem in some(y)]
+    assert min(steps) < max(steps)
+    found = solve_logistic(X, some(y), max_iter=min(steps))
+    assert [one.is_close for one in found] == [number == min(steps) for number in steps]
+
+
+def test_many_rows_in_single_precision_give_the_same_answers(monkeypatch):
+    X, y = overlapping(4, d=6)
+    expected = solve_logistic(X, some(y), tol=1e-6)
+    monkeypatch.setattr(rows, "MANY", 20)
+    monkeypatch.setattr(rows, "PART", 16)
+    monkeypatch.setattr(logistic_solver, "_SMALL", 0)
+    found = solve_logistic(X.astype(np.float32), some(y))
+    for one, exact in zip(found, expected, strict=True):
+        np.testing.assert_allclose(answers(X, one), answers(X, exact), atol=1e-4)
+
+
+def test_what_is_solved_leaves_the_stack(monkeypatch):
+    X, y = overlapping()
+    hard = LogisticProblem((y == 0).astype(np.intp), np.ones(len(y)), 2, 1e9)
+    problems = [*some(y), hard]
+    widths = []
+
+    class Spy(LogisticStack):
+        def bend(self, *arguments):
+            widths.append(self.n_columns)
+            return super().bend(*arguments)
+
+    monkeypatch.setattr(logistic_solver, "LogisticStack", Spy)
+    found = solve_logistic(X, problems)
+    assert widths[0] == 9
+    assert widths[-1] <= 4
+    assert widths == sorted(widths, reverse=True)
+    for problem, one in zip(problems, found, strict=True):
+        (alone,) = solve_logistic(X, [problem])
+        np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
+        assert one.is_close == alone.is_close
+
+
+def test_values_that_are_no_numbers_are_not_solved():
+    X, y = overlapping()
+    X[3, 1] = np.nan
+    assert not any(one.is_close for one in solve_logistic(X, some(y)))
+
+
+def test_entries_whose_squares_leave_single_precision_are_solved_in_double(monkeypatch):
+    monkeypatch.setattr(logistic_solver, "_SMALL", 0)
+    X, y = overlapping(d=6)
+    problems = [LogisticProblem(y, np.ones(len(y)), 4, 1e-40)]
+    (expected,) = solve_logistic(X, [LogisticProblem(y, np.ones(len(y)), 4, 1.0)])
+    (found,) = solve_logistic(1e20 * X, problems)
+    np.testing.assert_allclose(answers(1e20 * X, found), answers(X, expected), atol=1e-4)

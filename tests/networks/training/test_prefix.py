@@ -1,0 +1,283 @@
+import multiprocessing
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.errors import FitError
+from ensemble_minerals.networks.models.multi_head import build_network
+from ensemble_minerals.networks.models.transforms import TrainTransform
+from ensemble_minerals.networks.training.batches import Draw, TrainingRows
+from ensemble_minerals.networks.training.estimator import FineTunedNetwork
+from ensemble_minerals.networks.training.prefix import PrefixInputs, PrefixStore, n_last_blocks
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SIZE = (16, 20)
+ENTRY = 4 * 8 * 10 * 2  # bytes of one inner layer
+
+
+def front(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU()
+    ).requires_grad_(False)
+
+
+class Drawn:
+    """Inputs that note what was asked for: pictures that differ by row and view."""
+
+    def __init__(self):
+        self.asked = []
+
+    def training(self, draw):
+        self.asked.append((draw.row, draw.epoch, draw.number))
+        return self.picture(draw.row, draw.number + 1)
+
+    def watched(self, row):
+        self.asked.append((row, "watched"))
+        return self.picture(row, 0)
+
+    @staticmethod
+    def picture(row, view):
+        return torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1000 * row + view))
+
+
+def prefixed(inputs=None, prefix=None, *, rows=(3, 5, 7), watched=(2, 9), n_views=4, limit_mb=1, **options):
+    return PrefixInputs(
+        inputs or Drawn(),
+        prefix or front(),
+        SIZE,
+        rows=rows,
+        watched_rows=watched,
+        n_views=n_views,
+        seed=0,
+        limit_mb=limit_mb,
+        **options,
+    )
+
+
+def draws(row, n, epoch=1):
+    return [Draw(row, (0,), epoch, number) for number in range(n)]
+
+
+def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
+    prefix, inputs = front(), prefixed()
+    expected = {
+        (row, view): prefix.eval()(Drawn.picture(row, view)[None])[0].half().float()
+        for row in (2, 3, 5, 7, 9)
+        for view in range(5)
+    }
+    assert torch.equal(inputs.watched(9), expected[9, 0])
+    seen = set()
+    for row in (3, 5, 7):
+        for draw in draws(row, 40) * 2:
+            (view,) = [
+                view for view in range(1, 5) if torch.equal(inputs.training(draw), expected[row, view])
+            ]
+            seen.add((row, view))
+    assert len(seen) == 12
+    assert inputs.store.n_kept == 13
+
+
+def test_every_view_is_computed_once_and_only_when_it_is_drawn():
+    drawn = Drawn()
+    inputs = prefixed(drawn)
+    assert drawn.asked == []
+    for epoch in range(1, 30):
+        for row in (3, 5):
+            inputs.training(Draw(row, (0,), epoch, row))
+        inputs.watched(2)
+    assert sorted(map(str, drawn.asked)) == sorted(
+        [str((row, 0, view)) for row in (3, 5) for view in range(4)] + ["(2, 'watched')"]
+    )
+
+
+def test_the_view_comes_from_epoch_row_and_number_alone():
+    draw = Draw(5, (0,), 3, 2)
+    first = prefixed().training(draw)
+    other = prefixed()
+    state = torch.get_rng_state()
+    for each in draws(3, 5) + draws(5, 5):
+        other.training(each)
+    assert torch.equal(other.training(draw), first)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_views", "per_row"), [(3, 4, 4), (300, 9, 5), (800, 4, 2), (1600, 4, 1), (2000, 2, 1)]
+)
+def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per_row):
+    # One megabyte holds 1635 entries of 640 bytes and a mark.
+    drawn = Drawn()
+    inputs = prefixed(drawn, rows=range(n_rows), n_views=n_views, folder=tmp_path)
+    size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert size <= 1 << 20
+    assert inputs.n_views == per_row
+    assert bool(inputs.note) == (per_row < n_views)
+    if n_rows == 2000:
+        assert inputs.note.startswith("0 of 2 kept views of each photo fit into 1 MB (memory)")
+        # What is not kept is computed again, to the same numbers.
+        last, first = Draw(1999, (0,), 1, 0), Draw(0, (0,), 1, 0)
+        assert torch.equal(inputs.training(last), inputs.training(last))
+        assert torch.equal(inputs.training(first), inputs.training(first))
+        assert [row for row, *_ in drawn.asked] == [1999, 1999, 0]
+
+
+def test_a_nearly_full_disk_is_not_filled(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10 * (ENTRY + 1) + 7))
+    inputs = prefixed(folder=tmp_path)
+    assert inputs.store.n_places == 5
+    assert inputs.n_views == 1
+    assert "half of the free disk" in inputs.note
+
+
+def test_the_limit_changes_no_numbers():
+    kept, computed = prefixed(), prefixed(limit_mb=0, n_views=1)
+    assert computed.store.n_places == 0
+    assert torch.equal(kept.watched(2), computed.watched(2))
+    one = prefixed(n_views=1)
+    for draw in draws(7, 5):
+        assert torch.equal(one.training(draw), computed.training(draw))
+
+
+def test_the_network_around_keeps_its_mode_and_its_statistics():
+    prefix = front()
+    prefix.train()
+    prefix[1].eval()
+    before = prefix[1].running_mean.clone()
+    prefixed(prefix=prefix).watched(2)
+    assert [part.training for part in prefix] == [True, False, True]
+    assert torch.equal(prefix[1].running_mean, before)
+
+
+def test_entries_can_be_trained_on():
+    inputs = prefixed()
+    entry = inputs.training(Draw(3, (0,), 1, 0))
+    layer = nn.Conv2d(4, 1, 3)
+    layer(entry[None]).sum().backward()
+    assert layer.weight.grad.abs().sum() > 0
+
+
+def test_values_beyond_16_bits_are_an_error():
+    prefix = front()
+    prefix[1].weight.fill_(1e6)
+    with pytest.raises(FitError, match="prefix_views to 0"):
+        prefixed(prefix=prefix).watched(2)
+
+
+def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
+    store = PrefixStore(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
+    picture = Drawn.picture(0, 0)
+    expected = store.entry(1, lambda: picture)
+
+    def never():
+        raise AssertionError("it is kept")
+
+    copy = pickle.loads(pickle.dumps(store))
+    assert torch.equal(copy.entry(1, never), expected)
+    copy.entry(2, lambda: picture)
+    assert torch.equal(store.entry(2, never), expected)
+    del copy
+    assert list(tmp_path.iterdir())
+    del store
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="NOT RUN: needs fork")
+def test_what_workers_compute_is_kept_for_all(tmp_path):
+    inputs = prefixed(folder=tmp_path)
+    batches = [draws(3, 8), draws(5, 8), draws(7, 8)]
+    loader = DataLoader(
+        TrainingRows(inputs), batch_sampler=batches, num_workers=2, multiprocessing_context="fork"
+    )
+    first = torch.cat([entries for entries, _ in loader])
+    kept = inputs.store.n_kept
+    assert kept > 6
+    inputs.inputs = None  # nothing is computed any more
+    again = torch.stack([inputs.training(draw) for batch in batches for draw in batch])
+    assert torch.equal(first, again)
+    assert inputs.store.n_kept == kept
+    assert np.isfinite(first.numpy()).all()
+
+
+def fitted(tmp_path, **changes):
+    """A tiny network trained on drawn photos with frozen early blocks, on one core."""
+    folder = tmp_path / "photos"
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        cells = np.clip(rng.normal((60 + 100 * (number % 2), 90, 120), 50, (4, 4, 3)), 0, 255)
+        Image.fromarray(cells.astype(np.uint8)).resize((40, 36)).save(folder / f"{number}.png")
+    paths = [folder / f"{number}.png" for number in range(24)]
+    config = NetworkConfig(
+        **{
+            "name": "tiny",
+            "model": "test_efficientnet",
+            "weights": "random",
+            "size": 32,
+            "phases": ({"train": "last:2", "epochs": 3, "lr": 1e-2, "optimizer": "sgd", "keep": "last"},),
+            "batch_size": 6,
+            "precision": "float32",
+            **changes,
+        }
+    )
+    network = FineTunedNetwork(config, PictureTable(paths, side=36, folder=None, limit_mb=1), random_state=1)
+    return network.fit(np.arange(24), np.arange(24) % 2)
+
+
+def weights(network):
+    return {name: np.asarray(values, np.float64) for name, values in network.state_.tensors.items()}
+
+
+def test_stored_layers_train_the_same_weights_as_photos(tmp_path):
+    plain, stored = (fitted(tmp_path, prefix_views=n) for n in (0, 3))
+    other = fitted(
+        tmp_path, phases=({"train": "last:2", "epochs": 3, "lr": 3e-3, "optimizer": "sgd", "keep": "last"},)
+    )
+    assert weights(plain).keys() == weights(stored).keys()
+    for name, values in weights(plain).items():
+        np.testing.assert_allclose(weights(stored)[name], values, atol=2e-3, err_msg=name)
+    moved = max(np.abs(weights(other)[name] - values).max() for name, values in weights(plain).items())
+    assert moved > 1e-2
+    rows = np.arange(24)
+    np.testing.assert_allclose(stored.predict_proba(rows), plain.predict_proba(rows), atol=5e-3)
+
+
+def test_photos_are_drawn_no_oftener_than_views_are_kept(tmp_path, monkeypatch):
+    drawn = []
+    original = TrainTransform.__call__
+
+    def spy(self, picture, *, epoch, row, draw=0):
+        drawn.append((row, draw))
+        return original(self, picture, epoch=epoch, row=row, draw=draw)
+
+    monkeypatch.setattr(TrainTransform, "__call__", spy)
+    phase = {"train": "last:1", "epochs": 12, "lr": 1e-3}
+    network = fitted(
+        tmp_path, prefix_views=2, augment={"horizontal_flip": True, "noise": 0.1}, phases=(phase,)
+    )
+    n_trained = 24 - len(network.validation_rows_)
+    assert len(drawn) == len(set(drawn)) <= 2 * n_trained
+    assert not {row for row, _ in drawn} & set(network.validation_rows_.tolist())
+    assert len(network.history_) == 12
+
+
+@pytest.mark.parametrize(
+    ("train", "expected"), [("head", 0), ("last:1", 1), ("last:3", 3), ("all", None), (("blocks.3",), None)]
+)
+def test_where_a_network_can_be_cut(train, expected):
+    config = NetworkConfig(name="tiny", model="test_efficientnet", weights="random", size=32)
+    network, _ = build_network(config, [3])
+    if expected is None and train != "all":
+        first = min(
+            network.depth(f"body.{name}") for name in network.body.state_dict() if name.startswith("blocks.3")
+        )
+        expected = network.blocks.n - first + 1
+    assert n_last_blocks(network, train) == expected

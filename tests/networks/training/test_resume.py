@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ensemble_minerals.networks.training.resume import Progress, Restart
+
+
+def progress(phase=1):
+    tensors = {
+        ("network", "body.a"): torch.arange(6.0).view(2, 3),
+        ("optimizer", "0/step"): torch.tensor(3.0),
+    }
+    return Progress(tensors, {"phase": phase, "rates": [0.1 + 0.2], "best": float("inf")})
+
+
+def test_what_is_written_is_read(tmp_path):
+    Restart(tmp_path / "last.safetensors", "task").write(progress())
+    found = Restart(tmp_path / "last.safetensors", "task").read()
+    assert torch.equal(found.part("network")["body.a"], progress().part("network")["body.a"])
+    assert found.part("optimizer")["0/step"] == 3
+    assert found.facts["rates"] == [0.1 + 0.2]
+    assert found.facts["best"] == float("inf")
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "other task", "truncated", "no such file"])
+def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
+    path = tmp_path / "last.safetensors"
+    restart = Restart(path, "task")
+    if damage == "no such file":
+        path.write_bytes(b"something else")
+    elif damage != "missing":
+        Restart(path, "other" if damage == "other task" else "task").write(progress())
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-4])
+    assert restart.read() is None
+    restart.write(progress(2))
+    assert restart.read().facts["phase"] == 2
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    restart = Restart(tmp_path / "last.safetensors", "task")
+    restart.write(progress())
+    with pytest.raises(TypeError):
+        restart.write(Progress(progress().tensors, {"phase": object()}))
+    assert restart.read().facts["phase"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]

@@ -1,0 +1,104 @@
+"""Soft targets on their way from a decision to the loss, as a network needs them that learns another's answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ensemble_minerals.config.students import student_config
+from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.networks.training.batches import Draw, Shares, TrainingRows, WatchedRows
+from ensemble_minerals.networks.training.epoch_scores import EpochScores
+from ensemble_minerals.networks.training.estimator import FineTunedNetwork
+from ensemble_minerals.networks.training.losses import branch_numbers, soft_targets
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHARES = Shares([3, 2], [{7: np.array([0.2, 0.5, 0.3])}, {}])
+
+
+class Still:
+    """Inputs without content."""
+
+    def training(self, draw):
+        return torch.zeros(1)
+
+    def watched(self, row):
+        return torch.zeros(1)
+
+
+def test_a_row_with_shares_is_taken_for_them_and_others_for_their_branch():
+    rows = TrainingRows(Still(), SHARES)
+    first = rows[Draw(7, (2, 1), 1, 0)][1]
+    torch.testing.assert_close(first, torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0]))
+    assert rows[Draw(8, (2, 0), 1, 0)][1].tolist() == [0, 0, 1, 1, 0]
+    assert rows[Draw(7, (-1, 1), 1, 0)][1].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_watched_rows_have_the_same_targets():
+    rows = WatchedRows(Still(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SHARES)
+    assert rows[0][1].tolist() == [1, 0, 0, 0, 0]
+    torch.testing.assert_close(rows[1][1], torch.tensor([0.2, 0.5, 0.3, 1.0, 0.0]))
+
+
+def test_the_loss_gets_each_decisions_part():
+    spread = torch.tensor([[0.2, 0.5, 0.3, 0.0, 1.0], [0, 0, 0, 1.0, 0.0]])
+    first, second = soft_targets(spread, [3, 2])
+    torch.testing.assert_close(first, spread[:, :3])
+    torch.testing.assert_close(second, spread[:, 3:])
+    assert branch_numbers(spread, [3, 2]).tolist() == [[1, 1], [-1, 0]]
+    codes = torch.tensor([[0, -1]])
+    assert branch_numbers(codes, [3, 2]) is codes
+
+
+def test_scores_count_the_largest_share():
+    scores = EpochScores((3,), np.zeros(3))
+    logits = np.array([[0.0, 5.0, 0.0], [5.0, 0.0, 0.0]])
+    spread = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=np.float32)
+    assert scores.accuracy(logits, spread) == scores.accuracy(logits, np.array([[1], [2]])) == 0.5
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shares")
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
+    return PictureTable(sorted(folder.glob("*.png")), side=37, folder=None, limit_mb=1)
+
+
+def trained(pictures, decision, work=None):
+    overrides = [
+        "augment={}",
+        "average_last=0",
+        "precision=float32",
+        "validation_fraction=0.0",
+        "views=[squash]",
+    ]
+    config = student_config("test_efficientnet", weights="random", size=32, epochs=1, overrides=overrides)
+    return FineTunedNetwork(config, pictures, work=work).fit_decisions(np.arange(12), [decision])
+
+
+def test_sure_shares_teach_what_labels_teach(pictures):
+    hard = Decision("classes", np.arange(12), np.arange(12) % 3, 3)
+    sure = dataclasses.replace(hard, shares=np.eye(3)[hard.targets])
+    soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
+    states = [trained(pictures, decision).state_ for decision in (hard, sure, soft)]
+    assert all(torch.equal(states[0].tensors[name], states[1].tensors[name]) for name in states[0].tensors)
+    assert any(
+        not torch.equal(states[0].tensors[name], states[2].tensors[name]) for name in states[0].tensors
+    )
+
+
+def test_an_interrupted_training_with_other_shares_is_another_one(pictures, tmp_path):
+    hard = Decision("classes", np.arange(12), np.arange(12) % 3, 3)
+    soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
+    trained(pictures, hard, tmp_path)
+    resumed = trained(pictures, soft, tmp_path).state_
+    alone = trained(pictures, soft).state_
+    assert all(torch.equal(alone.tensors[name], resumed.tensors[name]) for name in alone.tensors)

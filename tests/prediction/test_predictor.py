@@ -1,0 +1,310 @@
+"""A bundle and photos: the same answer whatever else is asked, and no input without a row."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from ensemble_minerals.bundle.bundle import read_bundle
+from ensemble_minerals.errors import BundleError, UserError, WeightsError
+from ensemble_minerals.features.descriptor import extractor
+from ensemble_minerals.prediction import predictor as predict_module
+from ensemble_minerals.prediction.predictor import expand_inputs, load
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny):
+    return load(tiny.bundle)
+
+
+# -- answers ------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_distributions_and_mostly_right(tiny, predictor):
+    found = predictor.predict([tiny.new])
+    assert found.paths == tuple(sorted(tiny.new.iterdir()))
+    assert found.reasons == ("",) * 6
+    assert found.classes == ("azurite", "malachite", "pyrite")
+    assert found.members == ("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical")
+    assert found.member_proba.shape == (6, 3, 3)
+    np.testing.assert_allclose(found.proba.sum(axis=1), 1)
+    np.testing.assert_allclose(found.member_proba.sum(axis=2), 1, atol=1e-5)
+    right = [path.name.startswith(found.top(row)[0][0]) for row, path in enumerate(found.paths)]
+    assert sum(right) >= 4
+    np.testing.assert_array_equal(predictor.predict_proba([tiny.new]), found.proba)
+
+
+def test_sets_hold_the_answer_grow_with_the_level_and_cover(tiny, predictor):
+    wide, certain = (predictor.predict([tiny.photos], sets=level) for level in (0.9, 0.99))
+    assert predictor.predict([tiny.new]).sets is None
+    assert (wide.sets <= certain.sets).all()
+    assert wide.sets.sum() < certain.sets.sum()  # twelve photos a class cannot rule out anything at 99 %
+    for row in np.flatnonzero(wide.answered):
+        assert wide.set_of(row)[0] == wide.top(row)[0][0]
+    expected = predictor.bundle.conformal_sets().predict(wide.proba[wide.answered], 0.9)
+    np.testing.assert_array_equal(wide.sets[wide.answered], expected)
+    truth = [path.parent.name for path in wide.paths]
+    held = [
+        truth[row] in wide.set_of(row) for row in np.flatnonzero(wide.answered) if truth[row] in wide.classes
+    ]
+    assert np.mean(held) >= 0.85
+
+
+def test_a_photo_that_cannot_be_read_has_no_set(tmp_path, predictor):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    found = predictor.predict([tmp_path], sets=0.9)
+    assert not found.sets.any()
+    assert next(found.records())["set"] is None
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5])
+def test_a_level_that_is_no_probability_is_the_users_mistake(tiny, predictor, level):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        predictor.predict([tiny.new], sets=level)
+
+
+def test_an_answer_does_not_depend_on_the_others_their_order_or_the_threads(tiny, predictor, monkeypatch):
+    files = [*sorted(tiny.new.iterdir()), *sorted(tiny.photos.rglob("*.png"))]
+    together = predictor.predict(files)
+    alone = np.concatenate([predictor.predict([file]).proba for file in files[:6]])
+    np.testing.assert_allclose(alone, together.proba[:6], rtol=1e-5, atol=1e-7)
+    backwards = load(tiny.bundle, n_threads=1).predict(files[::-1])
+    np.testing.assert_allclose(backwards.proba[::-1], together.proba, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(backwards.member_proba[::-1], together.member_proba, rtol=1e-5, atol=1e-7)
+    threads = load(tiny.bundle, n_threads=4).predict(files)
+    np.testing.assert_array_equal(threads.proba, together.proba)
+    monkeypatch.setattr(predict_module, "_CHUNK", 5)
+    told: list[tuple[int, int]] = []
+    chunks = predictor.predict(files, lambda *done: told.append(done))
+    np.testing.assert_allclose(chunks.proba, together.proba, rtol=1e-5, atol=1e-7)
+    assert told == [(min(start + 5, 42), 42) for start in range(0, 42, 5)]
+
+
+def test_a_photo_that_cannot_be_read_keeps_its_row_and_costs_no_other(tiny, predictor, tmp_path, monkeypatch):
+    files = sorted(tiny.new.iterdir())
+    expected = predictor.predict(files).proba
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "notes.png").write_text("found in 1987")
+    (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:300])
+    tiny.picture(tmp_path / "tiny.png", 0, 0, size=(7, 7))
+    broken = [tmp_path / name for name in ("empty.jpg", "notes.png", "cut.png", "tiny.png")]
+    inputs = [broken[0], files[0], broken[1], *files[1:], broken[2], broken[3]]
+    for chunk in (1024, 2):
+        monkeypatch.setattr(predict_module, "_CHUNK", chunk)
+        found = predictor.predict(inputs)
+        assert found.paths == tuple(inputs)
+        assert [path for path, ok in zip(found.paths, found.answered, strict=True) if not ok] == broken
+        kinds = [reason.partition(":")[0] for reason in found.reasons if reason]
+        assert kinds == ["empty", "not_an_image", "truncated", "too_small"]
+        assert np.isnan(found.proba[~found.answered]).all()
+        assert np.isnan(found.member_proba[~found.answered]).all()
+        np.testing.assert_allclose(found.proba[found.answered], expected, rtol=1e-5, atol=1e-7)
+    none = predictor.predict(broken)
+    assert not none.answered.any()
+    assert all(none.reasons)
+
+
+def test_the_limits_of_the_fit_hold_for_new_photos(tiny, tmp_path):
+    tiny.fit(tiny.photos, tmp_path / "bundle", tiny.config(data={"max_pixels": 72 * 56, "min_side": 20}))
+    tiny.picture(tmp_path / "large.png", 0, 0, size=(73, 56))
+    tiny.picture(tmp_path / "small.png", 0, 0, size=(72, 19))
+    found = load(tmp_path / "bundle").predict([tmp_path / "large.png", tmp_path / "small.png"])
+    assert [reason.partition(":")[0] for reason in found.reasons] == ["too_large", "too_small"]
+
+
+def test_a_bundle_answers_where_the_photos_of_the_fit_are_gone_and_it_was_moved(tiny, predictor, tmp_path):
+    photos = Path(shutil.copytree(tiny.photos, tmp_path / "photos"))
+    tiny.fit(photos, tmp_path / "here")
+    shutil.rmtree(photos)
+    moved = (tmp_path / "here").rename(tmp_path / "a place with spaces [1] 50%")
+    answers = load(str(moved)).predict_proba([tiny.new])
+    np.testing.assert_array_equal(answers, predictor.predict_proba([tiny.new]))
+
+
+def test_no_inputs_have_no_rows(predictor):
+    found = predictor.predict([])
+    assert len(found) == 0
+    assert found.proba.shape == (0, 3)
+
+
+# -- inputs -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    for name in (
+        "b/2.jpg", "b/1.jpg", "b/deep/3.png", "b/.hidden/4.jpg", "b/.5.jpg", "b/Thumbs.db", "a/6.JPG",
+        "odd [1].jpg", "z.jpg", ".secret/photos/7.jpg",
+    ):  # fmt: skip
+        file = tmp_path / "home" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (tmp_path / "home" / "nothing").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (["z.jpg", "b"], ["z.jpg", "b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
+        (["b", "z.jpg", "b/1.jpg", "b/../z.jpg"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png", "z.jpg", "b/../z.jpg"]),
+        (["b/*.jpg"], ["b/1.jpg", "b/2.jpg"]),
+        (["b/?.jpg", "z.jpg"], ["b/1.jpg", "b/2.jpg", "z.jpg"]),
+        (["b/.*.jpg"], ["b/.5.jpg"]),
+        (["*/[16].*"], ["a/6.JPG", "b/1.jpg"]),
+        (["b/**/*.png"], ["b/deep/3.png"]),
+        (["[ab]"], ["a/6.JPG", "b/1.jpg", "b/2.jpg", "b/deep/3.png"]),  # folders that match are folders given
+        (["b/**"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
+        (["b/*"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
+        (["odd [1].jpg"], ["odd [1].jpg"]),  # a file that is there is no pattern
+        ([Path("b") / "deep"], ["b/deep/3.png"]),
+        (["../home/*.jpg"], ["../home/odd [1].jpg", "../home/z.jpg"]),
+        ([".secret/photos/*.jpg"], [".secret/photos/7.jpg"]),
+    ],
+)  # fmt: skip
+def test_files_folders_and_patterns(place, inputs, expected):
+    assert [path.as_posix() for path in expand_inputs(inputs)] == expected
+    absolute = [place / entry for entry in inputs]
+    assert expand_inputs(absolute) == [place / entry for entry in expected]
+
+
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("absent.jpg", "absent.jpg is no file or folder here, and matches none as a pattern"),
+        ("b/*.tiff", "b/*.tiff is no file or folder here, and matches none as a pattern"),
+        ("nothing", "nothing holds no files"),
+        ("noth*", "noth* holds no files"),
+        ("", "an input is empty"),
+        ("b**/x", "no pattern"),
+        ("x" * 300, "File name too long"),
+        ("x" * 300 + "*", "File name too long"),
+        ("b\0", "matches none"),
+        ("[", "matches none"),
+    ],
+)
+def test_an_input_that_is_nothing_is_named(entry, message):
+    with pytest.raises(UserError) as caught:
+        expand_inputs(["z.jpg", entry])
+    assert message in str(caught.value)
+
+
+@pytest.mark.usefixtures("place")
+def test_a_folder_may_stand_in_its_own_shadow(tmp_path):
+    """A link to a folder above does not lead round and round."""
+    (tmp_path / "home" / "b" / "deep" / "again").symlink_to(tmp_path / "home" / "b")
+    assert len(expand_inputs(["b"])) == 3
+
+
+# -- sources ------------------------------------------------------------------------------------------------
+
+
+def test_features_made_otherwise_than_in_the_fit_are_refused(tiny, monkeypatch):
+    facts = extractor.ColorTextureSource().facts
+    monkeypatch.setattr(extractor.ColorTextureSource, "facts", {**facts, "version": 99})
+    with pytest.raises(
+        BundleError, match="source 'descriptor' is not what the bundle was fitted with: version is 99"
+    ):
+        load(tiny.bundle)
+    monkeypatch.setattr(extractor.ColorTextureSource, "facts", {**facts, "libraries": {"numpy": "9"}})
+    load(tiny.bundle)  # another library or processor moves no more than the last digits
+
+
+MODEL = "test_resnet"
+
+
+def save_weights(file: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    network = timm.create_model(MODEL, num_classes=5).state_dict()
+    if file.suffix == ".pth":
+        torch.save(network, file)
+    else:
+        save_file(network, file)
+    return file
+
+
+def with_backbone(tiny, weights: object):
+    backbone = {"name": "net", "model": MODEL, "weights": str(weights), "size": 32, "views": ["squash"]}
+    return tiny.config(
+        backbones=[backbone],
+        members=[{"features": "all", "strategy": "flat"}, {"features": ["net"], "strategy": "flat"}],
+        folds={"n_splits": 2},
+        engine="torch",
+        precision="float32",
+        duplicates={"near": False},
+    )
+
+
+@pytest.fixture(scope="module", params=[".safetensors", ".pth"])
+def packed(request, tiny, tmp_path_factory):
+    """A packed bundle whose original weights are gone, and the answers of the same fit, not packed."""
+    home = tmp_path_factory.mktemp("packed")
+    config = with_backbone(tiny, save_weights(home / f"w{request.param}", 0))
+    tiny.fit(tiny.photos, home / "linked", config)
+    tiny.fit(tiny.photos, home / "packed", config, pack=True)
+    answers = load(home / "linked").predict_proba([tiny.new])
+    (home / f"w{request.param}").rename(home / f"hidden{request.param}")
+    return home, answers
+
+
+def test_a_packed_bundle_stands_alone(tiny, packed, tmp_path):
+    home, answers = packed
+    moved = Path(shutil.copytree(home / "packed", tmp_path / "elsewhere"))
+    np.testing.assert_allclose(load(moved).predict_proba([tiny.new]), answers, rtol=1e-4, atol=1e-6)
+    with pytest.raises(WeightsError, match=r"there is no weights file .*w\."):
+        load(home / "linked")
+
+
+def test_a_packed_bundle_holds_no_pickle(packed):
+    home, _ = packed
+    names = {
+        file.relative_to(home / "packed").as_posix()
+        for file in (home / "packed").rglob("*")
+        if file.is_file()
+    }
+    assert {name for name in names if name.startswith("weights")} == {"weights/net.safetensors"}
+    data = (home / "packed" / "weights" / "net.safetensors").read_bytes()
+    assert isinstance(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]), dict)
+
+
+def test_packed_weights_are_under_the_bundles_own_seal(packed, tmp_path):
+    home, _ = packed
+    copy = Path(shutil.copytree(home / "packed", tmp_path / "copy"))
+    save_weights(copy / "weights" / "net.safetensors", 1)
+    with pytest.raises(BundleError, match=r"weights/net\.safetensors was changed after the fit"):
+        load(copy)
+
+
+@pytest.mark.parametrize("packed", [".safetensors"], indirect=True)
+def test_weights_laid_into_a_bundle_afterwards_are_not_used(packed, tiny, tmp_path):
+    """Packed weights are trusted because the bundle lists their digest; a stranger's are not listed."""
+    home, answers = packed
+    shutil.copy(home / "hidden.safetensors", home / "w.safetensors")
+    try:
+        copy = Path(shutil.copytree(home / "linked", tmp_path / "copy"))
+        (copy / "weights").mkdir()
+        save_weights(copy / "weights" / "net.safetensors", 1)
+        np.testing.assert_array_equal(load(copy).predict_proba([tiny.new]), answers)
+        save_weights(home / "w.safetensors", 1)
+        with pytest.raises(
+            BundleError, match="source 'net' is not what the bundle was fitted with: weights is"
+        ):
+            load(copy)
+    finally:
+        (home / "w.safetensors").unlink()
+
+
+def test_random_weights_need_no_packing(tiny, tmp_path):
+    tiny.fit(tiny.photos, tmp_path / "bundle", with_backbone(tiny, "random"), pack=True)
+    assert read_bundle(tmp_path / "bundle").weights == {}
+    assert not (tmp_path / "bundle" / "weights").exists()
+    assert load(tmp_path / "bundle").predict([tiny.new]).answered.all()
