@@ -280,7 +280,7 @@ def test_it_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.ablation_plots, "draw", broken)
+    monkeypatch.setattr(module.plots, "draw", broken)
     with pytest.raises(UserError, match="cannot be written: No space left"):
         write_ablation(content(names=(FULL, "uniform")), folder)
     assert (folder / "ablation.html").read_text(encoding="utf-8") == before
