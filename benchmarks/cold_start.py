@@ -78,7 +78,7 @@ def _backbones(bundle: Path) -> list[str]:
     arguments = []
     for backbone in read.config.backbones:
         file = parse(backbone.weights).local_file(None)
-        side = read.sources[backbone.name]["facts"]["size"]
+        side = read.extractors[backbone.name]["facts"]["size"]
         arguments.append(f"{backbone.model},{file or ''},{side},{len(backbone.views)}")
     return arguments
 

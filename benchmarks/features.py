@@ -26,7 +26,7 @@ from ensemble_minerals.config.schema import BackboneConfig, load_config
 from ensemble_minerals.data.hashing import file_digest
 from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.registry import build_sources
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.cpu import cores
 
@@ -46,15 +46,15 @@ def main() -> None:
     names = [backbone.name for backbone in config.backbones]
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)
-        sources = list(build_sources(config, names, cache_dir=cache).values())
-        with_descriptor = list(build_sources(config, [*names, "descriptor"], cache_dir=cache).values())
+        extractors = list(build_extractors(config, names, cache_dir=cache).values())
+        with_descriptor = list(build_extractors(config, [*names, "descriptor"], cache_dir=cache).values())
         networks = [_plain_network(backbone) for backbone in config.backbones]
         found: dict[str, Any] = {}
         shares: list[float] = []
         whole_shares: list[float] = []
 
         def ours() -> None:
-            found["ours"] = extract_features(photos, [""] * len(photos), sources, n_threads=cores())
+            found["ours"] = extract_features(photos, [""] * len(photos), extractors, n_threads=cores())
 
         def stored() -> None:
             """The whole stage as a fit runs it: descriptor beside the backbones, contents checked, all kept."""
@@ -85,7 +85,7 @@ def main() -> None:
             name: _cosine(found["ours"].features[name], found["plain"][name]) for name in found["plain"]
         }
     each = 1000 / len(photos)
-    engines = {s.name: f"{s.facts['engine']} {s.facts['precision']}" for s in sources}
+    engines = {s.name: f"{s.metadata['engine']} {s.metadata['precision']}" for s in extractors}
     timing.table(
         f"frozen features, {len(photos)} photos, {options.config}",
         [

@@ -23,9 +23,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.data.manifest import scan
-from ensemble_minerals.features.trained_network import picture_side
+from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.networks.models.weights import load_network
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.system.cpu import cores
@@ -98,7 +98,7 @@ def our_config(train: str, prefix_views: int, epochs: int) -> NetworkConfig:
     )
 
 
-def our_epochs(table: PictureTable, labels: np.ndarray, config: NetworkConfig) -> list[float]:
+def our_epochs(table: ImageCache, labels: np.ndarray, config: NetworkConfig) -> list[float]:
     """Seconds of each epoch of one fold, on one thread."""
     network = FineTunedNetwork(config, table, n_threads=1)
     network.fit(np.arange(len(labels)), labels)
@@ -123,8 +123,8 @@ def main() -> None:
     )
     print("| layers that learn | plain loop, s | ours, s | plain over ours |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        table = PictureTable(
-            files, side=picture_side(our_config("all", 0, 1)), folder=Path(folder), limit_mb=1024
+        table = ImageCache(
+            files, side=image_side(our_config("all", 0, 1)), folder=Path(folder), limit_mb=1024
         )
         table.prepare(cores())
         for words, train, prefix_views in (

@@ -72,7 +72,7 @@ dataset.find_duplicates = find_duplicates
 data, config, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 config = load_config(config)
 started = time.perf_counter()
-prepared = prepare(Path(data), config, cache_dir=work, n_threads=cores(), listener=Silent(), work=work)
+prepared = prepare(Path(data), config, cache_dir=work, n_threads=cores(), progress=Silent(), work=work)
 seconds = dict(prepared.dataset.seconds)
 before = status("VmHWM"), anonymous[0]
 seconds["alike"] = alike[0]

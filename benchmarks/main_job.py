@@ -49,7 +49,7 @@ for _ in range(int(runs)):
     predictor.predict(photos)
     whole.append(time.perf_counter() - started)
     started = time.perf_counter()
-    extract_features(photos, [""] * len(photos), list(predictor.sources.values()), store=None, n_threads=2,
+    extract_features(photos, [""] * len(photos), list(predictor.extractors.values()), store=None, n_threads=2,
                      progress=None)
     passes.append(time.perf_counter() - started)
 print(json.dumps({"photos": len(photos), "whole": whole, "passes": passes}))

@@ -17,8 +17,8 @@ from autogluon.tabular import TabularPredictor
 
 
 def main() -> None:
-    source, target, time_limit, presets = sys.argv[1:5]
-    stored = np.load(source)
+    extractor, target, time_limit, presets = sys.argv[1:5]
+    stored = np.load(extractor)
     X, y, folds = stored["X"], stored["y"], stored["folds"]
     table = pd.DataFrame(X, columns=[f"f{number}" for number in range(X.shape[1])])
     table["class"] = y

@@ -15,7 +15,7 @@ from ensemble_minerals.system.progress import Silent
 
 def prepared(data: Path, config: Config, cache: Path, work: Path) -> Prepared:
     """Rows with features, row groups and folds; features come from the cache where it has them."""
-    found = prepare(data, config, cache_dir=cache, n_threads=cores(), listener=Silent(), work=work)
+    found = prepare(data, config, cache_dir=cache, n_threads=cores(), progress=Silent(), work=work)
     timing.note(f"features of {len(found.rows)} photos: done")
     return found
 

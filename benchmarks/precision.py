@@ -44,9 +44,9 @@ def main() -> None:
             ensemble.fit(prepared.blocks_of(fast.rows), fast.labels, fast.groups, fast.folds)
             scores[name] = summary(y, ensemble.oof_proba_, fast.classes)
     engines = {
-        name: f"{source.facts['engine']} {source.facts['precision']}"
-        for name, source in fast.dataset.sources.items()
-        if "engine" in source.facts
+        name: f"{extractor.metadata['engine']} {extractor.metadata['precision']}"
+        for name, extractor in fast.dataset.extractors.items()
+        if "engine" in extractor.metadata
     }
     ratio = scores["fast"]["log_loss"] / scores["exact"]["log_loss"] - 1
     timing.table(

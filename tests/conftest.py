@@ -51,7 +51,9 @@ class Tiny:
     bundle: Path
 
     @staticmethod
-    def picture(path: Path, color: int, seed: int, size: tuple[int, int] = (72, 56), **saving: Any) -> Path:
+    def draw_photo(
+        path: Path, color: int, seed: int, size: tuple[int, int] = (72, 56), **saving: Any
+    ) -> Path:
         """Draw a photo: patches around one of four colors in its own light, alike enough that some are mistaken."""
         path.parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng([seed, color])
@@ -69,7 +71,7 @@ class Tiny:
         """Draw a folder with so many photos of each class."""
         for color, (name, count) in enumerate(counts.items()):
             for seed in range(count):
-                self.picture(root / name / f"{seed:02}.png", color, seed)
+                self.draw_photo(root / name / f"{seed:02}.png", color, seed)
         return root
 
     def fit(self, data: Path, out: Path, config: Config | None = None, **options: Any) -> Any:
@@ -88,7 +90,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     made.folder(made.photos, {"azurite": 12, "malachite": 12, "pyrite": 12})
     for color, name in enumerate(("azurite", "malachite", "pyrite")):
         for seed in range(100, 102):
-            made.picture(made.new / f"{name} {seed}.png", color, seed)
+            made.draw_photo(made.new / f"{name} {seed}.png", color, seed)
     made.fit(made.photos, made.bundle)
     return made
 
@@ -126,14 +128,14 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
         start=network.state_dict(),
         config=config,
         loaded=loaded,
-        decisions=[("classes", 3)],
+        subproblems=[("classes", 3)],
         shift=np.array([0.3, -0.2, 0.0]),
         precision="float32",
     )
     taxonomy = Taxonomy.from_tree(("azurite", "malachite", "pyrite"), {"copper": ["azurite", "malachite"]})
     y = np.arange(60) % 3
     answers = OutOfFoldAnswers(np.eye(3)[y] * 0.7 + 0.1, y, np.arange(60), np.arange(60))
-    facts = {
+    metadata = {
         "classes": list(taxonomy.classes),
         "taxonomy": taxonomy.to_tree(),
         "network": config.model_dump(mode="json"),
@@ -143,5 +145,5 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "metrics": {},
     }
     return write_student(
-        tmp_path_factory.mktemp("student") / "student", complete(state, "random"), facts, answers
+        tmp_path_factory.mktemp("student") / "student", complete(state, "random"), metadata, answers
     )

@@ -52,7 +52,7 @@ NOT_OVER_FEATURES = {
 }
 """Estimators that scikit-learn's checks cannot feed: every one of them draws a matrix of numbers."""
 
-REQUIRED = {FineTunedNetwork: {"network": object(), "pictures": object()}}
+REQUIRED = {FineTunedNetwork: {"network": object(), "images": object()}}
 """What has no default."""
 
 PARTS = [cls for cls in classes_of_the_package() if not inspect.isabstract(cls) and cls not in FOREIGN]

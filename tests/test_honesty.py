@@ -92,8 +92,8 @@ def test_planted_duplicates_never_straddle_a_split(monkeypatch):
                 yield inner, held_out
 
     class StoppingHead(MLPHead):
-        def fit(self, X, y, *, groups=None, **facts):
-            super().fit(X, y, groups=groups, **facts)
+        def fit(self, X, y, *, groups=None, **metadata):
+            super().fit(X, y, groups=groups, **metadata)
             stopping = np.isin(np.arange(len(X)), self.validation_rows_)
             splits["early stopping"].append((groups[~stopping], groups[stopping]))
             return self
@@ -171,13 +171,13 @@ class SpyHead(ClassifierMixin, BaseEstimator):
 class SpyMLP(MLPHead):
     """A network that is watched; its answers need no head."""
 
-    def fit(self, X, y, *, groups=None, resample=None, **facts):
+    def fit(self, X, y, *, groups=None, resample=None, **metadata):
         def watched(rows, labels):
             drawn, drawn_labels = resample(rows, labels)
             WATCH.saw("fitted", drawn)
             return drawn, drawn_labels
 
-        super().fit(X, y, groups=groups, resample=watched, **facts)
+        super().fit(X, y, groups=groups, resample=watched, **metadata)
         WATCH.saw("stopped", X[self.validation_rows_])
         return self
 
@@ -283,7 +283,7 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
         results = real(members, matrices, y, groups, folds, -1, classes)
         for result in results:
             result.fold = fold
-            result.proba = np.exp(result.scorer.log_proba(matrices[0][folds == fold]))
+            result.proba = np.exp(result.predictor.log_proba(matrices[0][folds == fold]))
         return results
 
     monkeypatch.setattr(cross_fit_module, "fit_fold", in_sample)
@@ -338,5 +338,5 @@ def test_held_out_rows_move_nothing_that_is_learned():
     moved[folds == 2] = 1000 + 50 * np.random.default_rng(1).normal(size=moved[folds == 2].shape)
     after = cross_fit(members, {WHOLE: moved}, y, groups, folds, NAMES)
     for member in ("auto", "mlp"):
-        one, other = before.fitted[member][2].scorer, after.fitted[member][2].scorer
+        one, other = before.fitted[member][2].predictor, after.fitted[member][2].predictor
         np.testing.assert_array_equal(one.log_proba(X), other.log_proba(X))

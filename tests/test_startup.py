@@ -78,7 +78,7 @@ def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
     bundle, cache, table = tmp_path / "bundle", tmp_path / "cache", tmp_path / "answers.csv"
     photo = next(tiny.new.iterdir())
     tiny.fit(tiny.photos, bundle, config, cache_dir=cache)
-    assert load(bundle).bundle.sources["small"]["facts"]["engine"] == "openvino"
+    assert load(bundle).bundle.extractors["small"]["facts"]["engine"] == "openvino"
     loaded = loaded_by(command("predict", bundle, photo, "--cache", cache, "--out", table))
     assert loaded & HEAVY == set()
     assert "openvino" in loaded

@@ -24,14 +24,14 @@ from ensemble_minerals.ablation.arms import (
 )
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.ensemble.candidates import CandidateFits
-from ensemble_minerals.ensemble.fitted import Blocks, CommitteeMember
+from ensemble_minerals.ensemble.fitted import Blocks, FittedMember
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
 from ensemble_minerals.members.predictor import log_normalize
-from ensemble_minerals.members.serialization import scorer_to_arrays
+from ensemble_minerals.members.serialization import predictor_to_arrays
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -155,12 +155,12 @@ class OuterFold:
             raise FitError(
                 f"{str(error).splitlines()[0]}\nAn ablation needs every member in every fold: mend or remove it."
             ) from error
-        committee = ensemble.committee_
+        fitted_ensemble = ensemble.fitted_ensemble_
         asked = {name: matrix[self.test] for name, matrix in self.blocks.items()}
         answers, milliseconds = [], {}
-        for member in committee.members:
+        for member in fitted_ensemble.members:
             started = time.perf_counter()
-            answers.append(replace(committee, members=(member,)).member_log_proba(asked))
+            answers.append(replace(fitted_ensemble, members=(member,)).member_log_proba(asked))
             milliseconds[member.name] = 1000 * (time.perf_counter() - started) / len(answers[-1])
         test = np.concatenate(answers, axis=1)
         return _Answers(
@@ -169,8 +169,10 @@ class OuterFold:
             test,
             ensemble.seconds_,
             milliseconds,
-            {member.name: _megabytes(member) for member in committee.members},
-            frozenset(m.name for m in committee.members if all(part.is_linear for part in m.matrices.parts)),
+            {member.name: _megabytes(member) for member in fitted_ensemble.members},
+            frozenset(
+                m.name for m in fitted_ensemble.members if all(part.is_linear for part in m.matrices.parts)
+            ),
         )
 
     def _retrain(self, base: _Answers, arm: str, folds: NDArray[np.intp]) -> _Answers:
@@ -251,11 +253,11 @@ class _Answers:
         }
 
 
-def _megabytes(member: CommitteeMember) -> float:
+def _megabytes(member: FittedMember) -> float:
     """Size of a member's matrices and trained networks."""
-    size = sum(array.nbytes for array in scorer_to_arrays(member.matrices)[0].values())
-    if isinstance(member.scorer, NetworkScorer):
-        size += sum(state.nbytes for state in member.scorer.states)
+    size = sum(array.nbytes for array in predictor_to_arrays(member.matrices)[0].values())
+    if isinstance(member.predictor, NetworkMemberPredictor):
+        size += sum(state.nbytes for state in member.predictor.states)
     return size / 1e6
 
 

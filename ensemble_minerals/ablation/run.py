@@ -250,9 +250,9 @@ class Ablation:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
-        facts = json.dumps(asdict(replace(found, proba={})))
+        metadata = json.dumps(asdict(replace(found, proba={})))
         with drafted(file) as draft:
-            save_file(arrays, draft, metadata={"facts": facts})
+            save_file(arrays, draft, metadata={"facts": metadata})
 
     def _load(self, place: _Place) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
@@ -261,12 +261,12 @@ class Ablation:
             return None
         try:
             with safe_open(file, framework="numpy") as opened:
-                facts: Mapping[str, Any] = json.loads(opened.metadata()["facts"])
-                proba = {arm: opened.get_tensor(arm) for arm in facts["used"]}
+                metadata: Mapping[str, Any] = json.loads(opened.metadata()["facts"])
+                proba = {arm: opened.get_tensor(arm) for arm in metadata["used"]}
         except SafetensorError:
             return None
-        used = {arm: tuple(members) for arm, members in facts["used"].items()}
-        return FoldAnswers(proba, used, facts["costs"], facts["best_single"], facts["combination"])
+        used = {arm: tuple(members) for arm, members in metadata["used"].items()}
+        return FoldAnswers(proba, used, metadata["costs"], metadata["best_single"], metadata["combination"])
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from safetensors.numpy import load_file, save_file
 from ensemble_minerals.config.schema import Config, load_config
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
-from ensemble_minerals.ensemble.fitted import Committee, CommitteeMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.errors import BundleError
-from ensemble_minerals.members.serialization import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
@@ -54,8 +54,8 @@ class Bundle:
         config: The resolved configuration of the fit.
         classes: Names of the classes, in the order of every probability column.
         taxonomy: Their groups, for roll-ups.
-        committee: The members and how their answers become one.
-        sources: For each feature source what it stated of itself: facts and fingerprint.
+        fitted_ensemble: The members and how their answers become one.
+        extractors: For each feature extractor what it stated of itself: facts and fingerprint.
     """
 
     path: Path
@@ -63,8 +63,8 @@ class Bundle:
     config: Config
     classes: tuple[str, ...]
     taxonomy: Taxonomy
-    committee: Committee
-    sources: Mapping[str, Mapping[str, Any]]
+    fitted_ensemble: FittedEnsemble
+    extractors: Mapping[str, Mapping[str, Any]]
 
     @property
     def weights(self) -> dict[str, Path]:
@@ -76,8 +76,8 @@ class Bundle:
     def networks(self) -> dict[str, tuple[Path, ...]]:
         """Files of trained networks by source name, in the order of the logits."""
         return {
-            source: tuple(self.path / name for name in names)
-            for source, names in self.info.get("networks", {}).items()
+            extractor: tuple(self.path / name for name in names)
+            for extractor, names in self.info.get("networks", {}).items()
         }
 
     @property
@@ -140,13 +140,13 @@ class BundleContents:
     Attributes:
         config: Resolved.
         taxonomy: Groups of the classes, for roll-ups and hierarchical members.
-        committee: What predicts.
-        sources: Facts and fingerprint of each feature source.
+        fitted_ensemble: What predicts.
+        extractors: Facts and fingerprint of each feature extractor.
         out_of_fold: Of the training rows.
         metrics: See README, "metrics.json".
         manifest_csv: The manifest as `Manifest.write_csv` wrote it.
-        facts: Data digest, notes, failed members, and what else a reader should know; JSON values.
-        card: Text of the bundle's README.
+        metadata: Data digest, notes, failed members, and what else a reader should know; JSON values.
+        model_card: Text of the bundle's README.
         weights: Weights files to copy in, by source name; empty unless the bundle shall stand alone.
         networks: Files of trained networks to copy in, by source name.
         logs: Epochs of trained networks, by member; JSON values.
@@ -154,13 +154,13 @@ class BundleContents:
 
     config: Config
     taxonomy: Taxonomy
-    committee: Committee
-    sources: Mapping[str, Mapping[str, Any]]
+    fitted_ensemble: FittedEnsemble
+    extractors: Mapping[str, Mapping[str, Any]]
     out_of_fold: OutOfFold
     metrics: Mapping[str, Any]
     manifest_csv: Path
-    facts: Mapping[str, Any]
-    card: str
+    metadata: Mapping[str, Any]
+    model_card: str
     weights: Mapping[str, Path]
     networks: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     logs: Mapping[str, Any] = field(default_factory=dict)
@@ -179,18 +179,18 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
         shutil.rmtree(unfinished)
     unfinished.mkdir()
     _write_files(unfinished, contents)
-    committee = contents.committee
+    fitted_ensemble = contents.fitted_ensemble
     index = {
         "format": FORMAT,
         "classes": list(contents.taxonomy.classes),
-        "members": [member.name for member in committee.members],
+        "members": [member.name for member in fitted_ensemble.members],
         "seed": contents.config.seed,
         "packages": installed_versions(),
-        "sources": contents.sources,
+        "sources": contents.extractors,
         "networks": {
             name: [f"networks/{file.name}" for file in files] for name, files in contents.networks.items()
         },
-        **contents.facts,
+        **contents.metadata,
         "files": {
             file.relative_to(unfinished).as_posix(): file_digest(file)
             for file in sorted(unfinished.rglob("*"))
@@ -226,11 +226,11 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
 
 
 def _write_files(folder: Path, contents: BundleContents) -> None:
-    committee, combination = contents.committee, contents.committee.combination
+    fitted_ensemble, combination = contents.fitted_ensemble, contents.fitted_ensemble.combination
     arrays: dict[str, NDArray[np.float32]] = {}
     members = []
-    for number, member in enumerate(committee.members):
-        own, description = scorer_to_arrays(member.matrices, f"{number}.")
+    for number, member in enumerate(fitted_ensemble.members):
+        own, description = predictor_to_arrays(member.matrices, f"{number}.")
         arrays |= own
         members.append({"name": member.name, "features": list(member.features), "scorer": description})
     save_file(arrays, folder / "members.safetensors")
@@ -245,7 +245,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
             "classes": list(contents.taxonomy.classes),
             "members": members,
             "combination": combination.kind,
-            "temperature": committee.temperature,
+            "temperature": fitted_ensemble.temperature,
         },
     )
     out_of_fold = contents.out_of_fold
@@ -258,7 +258,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     _write_json(folder / "taxonomy.json", contents.taxonomy.to_tree())
     _write_json(folder / "metrics.json", contents.metrics)
     shutil.copyfile(contents.manifest_csv, folder / "manifest.csv")
-    (folder / "README.md").write_text(contents.card, encoding="utf-8", errors="backslashreplace")
+    (folder / "README.md").write_text(contents.model_card, encoding="utf-8", errors="backslashreplace")
     for file in (file for files in contents.networks.values() for file in files):
         (folder / "networks").mkdir(exist_ok=True)
         shutil.copyfile(file, folder / "networks" / file.name)
@@ -293,10 +293,10 @@ def read_bundle(path: Path) -> Bundle:
             )
         arrays, meta = load_file(path / "members.safetensors"), load_file(path / "meta.safetensors")
         members = tuple(
-            CommitteeMember(
+            FittedMember(
                 entry["name"],
                 tuple(entry["features"]),
-                scorer_from_arrays(arrays, entry["scorer"], classes, f"{number}."),
+                predictor_from_arrays(arrays, entry["scorer"], classes, f"{number}."),
             )
             for number, entry in enumerate(described["members"])
         )
@@ -313,8 +313,8 @@ def read_bundle(path: Path) -> Bundle:
         config=config,
         classes=classes,
         taxonomy=Taxonomy.from_tree(classes, tree),
-        committee=Committee(members, combination, float(described["temperature"])),
-        sources=index["sources"],
+        fitted_ensemble=FittedEnsemble(members, combination, float(described["temperature"])),
+        extractors=index["sources"],
     )
 
 

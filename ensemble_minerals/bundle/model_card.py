@@ -8,23 +8,23 @@ from typing import Any
 from ensemble_minerals.config.schema import Config
 
 
-def write_card(
+def write_model_card(
     metrics: Mapping[str, Any],
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     config: Config,
-    sources: Mapping[str, Mapping[str, Any]],
+    extractors: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Markdown text of the card.
 
     Args:
         metrics: As saved in ``metrics.json``.
-        facts: Data digest and counts, notes, failures, and whether the photos were drawn by code.
+        metadata: Data digest and counts, notes, failures, and whether the photos were drawn by code.
         config: Resolved.
-        sources: Facts of the feature sources.
+        extractors: Facts of the feature extractors.
     """
-    oof, data = metrics["oof"], facts["data"]
+    oof, data = metrics["oof"], metadata["data"]
     lines = ["# An ensemble-minerals bundle", ""]
-    if facts["demonstration"]:
+    if metadata["demonstration"]:
         lines += [
             "> **Synthetic:** trained on the demonstration set, which is drawn by code. Its numbers say",
         ]
@@ -72,12 +72,12 @@ def write_card(
             f"{_number(scores['f1'])} |"
         )
     lines += ["", "## Where features come from", ""]
-    for name, source in sources.items():
-        stated = source["facts"]
+    for name, extractor in extractors.items():
+        stated = extractor["facts"]
         kind = stated.get("model", "color and texture")
-        lines.append(f"- `{name}`: {kind}, fingerprint `{source['fingerprint']}`")
-    if facts["notes"]:
-        lines += ["", "## Notes of the fit", ""] + [f"- {note}" for note in facts["notes"]]
+        lines.append(f"- `{name}`: {kind}, fingerprint `{extractor['fingerprint']}`")
+    if metadata["notes"]:
+        lines += ["", "## Notes of the fit", ""] + [f"- {note}" for note in metadata["notes"]]
     lines += [
         "",
         "## Use",

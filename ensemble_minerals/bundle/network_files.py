@@ -1,55 +1,57 @@
-"""Trained networks between fit and bundle: files, sources of logits, and a committee that asks those sources."""
+"""Trained networks between fit and bundle: their files, and a fitted ensemble that reads their logits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble_minerals.ensemble.fitted import Committee, CommitteeMember
-from ensemble_minerals.features.trained_network import PREFIX, NetworkSource
-from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
+from ensemble_minerals.features.trained_network import PREFIX, TrainedNetworkExtractor
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
 
 
 @dataclass(frozen=True)
 class SavedNetworks:
-    """A committee whose networks are files.
+    """A fitted ensemble whose networks are files.
 
     Attributes:
-        committee: Every member stands on a source of features or of logits.
-        sources: The sources of logits, by name.
+        fitted_ensemble: Every member stands on a feature extractor or of logits.
+        extractors: The sources of logits, by name.
     """
 
-    committee: Committee
-    sources: dict[str, NetworkSource]
+    fitted_ensemble: FittedEnsemble
+    extractors: dict[str, TrainedNetworkExtractor]
 
 
-def save_networks(committee: Committee, folder: Path, *, n_threads: int = 1) -> SavedNetworks:
-    """Write the networks of a fitted committee.
+def save_networks(fitted_ensemble: FittedEnsemble, folder: Path, *, n_threads: int = 1) -> SavedNetworks:
+    """Write the networks of a fitted fitted ensemble.
 
     Args:
-        committee: As the fit made it.
+        fitted_ensemble: As the fit made it.
         folder: New; nothing is written where no member stands on networks.
         n_threads: Threads that the networks may use to answer.
     """
-    members, sources = [], {}
-    for number, member in enumerate(committee.members):
-        scorer = member.scorer
-        if not isinstance(scorer, NetworkScorer):
+    members, extractors = [], {}
+    for number, member in enumerate(fitted_ensemble.members):
+        predictor = member.predictor
+        if not isinstance(predictor, NetworkMemberPredictor):
             members.append(member)
             continue
         folder.mkdir(exist_ok=True)
         files = []
-        for place, state in enumerate(scorer.states):
+        for place, state in enumerate(predictor.states):
             files.append(folder / f"{number}.{place}.safetensors")
             state.save(files[-1])
         name = PREFIX + member.name
-        sources[name] = NetworkSource(
+        extractors[name] = TrainedNetworkExtractor(
             name,
-            scorer.network,
+            predictor.network,
             files,
-            side=scorer.pictures.side,
-            device=scorer.device,
+            side=predictor.images.side,
+            device=predictor.device,
             n_threads=n_threads,
         )
-        members.append(CommitteeMember(member.name, (name,), scorer.logits))
-    return SavedNetworks(Committee(tuple(members), committee.combination, committee.temperature), sources)
+        members.append(FittedMember(member.name, (name,), predictor.logits))
+    return SavedNetworks(
+        FittedEnsemble(tuple(members), fitted_ensemble.combination, fitted_ensemble.temperature), extractors
+    )

@@ -89,8 +89,8 @@ def predict(
         else:
             ask = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
             synthetic = bool(ask.bundle.info.get("demonstration"))
-        with console.reporter(console.console(stderr=True)) as listener:
-            predictions = ask.predict(inputs, listener.stage("Answering"), sets=sets)
+        with console.reporter(console.console(stderr=True)) as progress:
+            predictions = ask.predict(inputs, progress.stage("Answering"), sets=sets)
         shown = console.console()
         tables.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
         if out is not None:
@@ -134,13 +134,13 @@ def inspect(
         if out is not None:
             paths.check_place(out / "inspection.html", "--out")
         threads = jobs(n_jobs)
-        with console.reporter(console.console(stderr=True), notes=False) as listener:
+        with console.reporter(console.console(stderr=True), notes=False) as progress:
             found = inspect_data(
                 data,
                 resolved,
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 n_threads=threads,
-                listener=listener,
+                progress=progress,
             )
         shown = console.console()
         tables.show_inspection(shown, found)

@@ -113,8 +113,8 @@ def _print_aligned(where: Console, columns: Sequence[Column], cells: Sequence[Se
         where.print(joined, soft_wrap=True)
 
 
-class Reporter(progress.Listener, Protocol):
-    """A listener that is told when work begins and ends."""
+class Reporter(progress.Progress, Protocol):
+    """Progress that is told when work begins and ends."""
 
     def __enter__(self) -> Self:
         """Work begins."""
@@ -152,7 +152,7 @@ class Lines:
     ) -> None:
         return None
 
-    def stage(self, name: str) -> progress.Progress:
+    def stage(self, name: str) -> progress.StageProgress:
         """A stage begins."""
         started = time.monotonic()
 
@@ -195,7 +195,7 @@ class Bars:
             self._finish()
         self._progress.stop()
 
-    def stage(self, name: str) -> progress.Progress:
+    def stage(self, name: str) -> progress.StageProgress:
         """A stage begins, and with it the one before has ended."""
         self._finish()
         task = self._progress.add_task(name, total=None)

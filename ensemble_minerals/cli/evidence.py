@@ -77,7 +77,7 @@ def report(
         if out is not None:
             paths.check_place(out, "--out")
         threads = jobs(n_jobs)
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             result = write_report(
                 bundle,
                 data=data,
@@ -86,7 +86,7 @@ def report(
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 n_jobs=threads,
                 heatmaps=not no_heatmaps,
-                listener=listener,
+                progress=progress,
             )
         shown = console.console()
         console.say(shown, f"Report: {result.html}; the same as data, tables and figures lies beside it.")
@@ -160,7 +160,7 @@ def ablate(
         folder = paths.default_ablation(data) if out is None else out
         paths.check_place(folder, "--out")
         wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             result = ablating.ablate(
                 data,
                 folder,
@@ -175,7 +175,7 @@ def ablate(
                 scheduler=scheduler,
                 resume=resume,
                 overwrite=overwrite,
-                listener=listener,
+                progress=progress,
             )
         shown = console.console()
         tables.show_ablation(shown, result, synthetic=is_synthetic(data))
@@ -238,7 +238,7 @@ def explain(
 
         folder = bundle.with_name(f"{bundle.name}-explained") if out is None else out
         paths.check_place(folder, "--out")
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             result = explaining.explain(
                 bundle,
                 inputs,
@@ -249,7 +249,7 @@ def explain(
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 overwrite=overwrite,
                 n_jobs=jobs(n_jobs),
-                listener=listener,
+                progress=progress,
             )
         shown = console.console()
         answered = result.predictions.answered

@@ -91,7 +91,7 @@ def distill(
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
         folder = bundle.with_name(f"{bundle.name}-student") if out is None else out
         paths.check_place(folder, "--out")
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             result = distilling.distill(
                 bundle,
                 folder,
@@ -101,7 +101,7 @@ def distill(
                 n_jobs=jobs(n_jobs),
                 resume=resume,
                 overwrite=overwrite,
-                listener=listener,
+                progress=progress,
             )
         shown = console.console()
         tables.show_student(shown, result)
@@ -143,8 +143,8 @@ def export(
 
         if form != "onnx":
             raise UserError(f"--format {form}: the only format is onnx")
-        with console.reporter(console.console(stderr=True)) as listener:
-            result = exporting.export(model, out, overwrite=overwrite, listener=listener)
+        with console.reporter(console.console(stderr=True)) as progress:
+            result = exporting.export(model, out, overwrite=overwrite, progress=progress)
         shown = console.console()
         console.say(shown, f"Saved as {result.file}, {result.megabytes:.1f} MB.")
         console.say(

@@ -111,7 +111,7 @@ def fit(
             )
 
             report_folder(bundle)  # what stands in its way is told before the work, not after
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             result = pipeline.fit(
                 data,
                 bundle,
@@ -124,9 +124,9 @@ def fit(
                 backend=backend,
                 scheduler=scheduler,
                 time_limit=time_limit,
-                listener=listener,
+                progress=progress,
             )
-            page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), listener=listener).html
+            page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), progress=progress).html
         shown = console.console()
         tables.show_fit(shown, result, synthetic=is_synthetic(data))
         console.say(shown)
@@ -164,13 +164,13 @@ def demo(
         resolved = load_config(config)
         paths.check_place(out / "photos", "--out")
         shown = console.console()
-        with console.reporter(console.console(stderr=True)) as listener:
+        with console.reporter(console.console(stderr=True)) as progress:
             made = demonstrate(
                 out,
                 resolved,
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),
-                listener=listener,
+                progress=progress,
             )
         tables.show_fit(shown, made.fit, synthetic=True)
         tables.show_predictions(shown, made.predictions, synthetic=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 DESCRIPTOR = "descriptor"
-"""The feature source that every configuration has."""
+"""The feature extractor that every configuration has."""
 
 SELECTIONS = ("each", "all")
 """Short forms of a member's features."""

@@ -60,13 +60,13 @@ class PreprocessingConfig(Section):
     std: Triple[Positive] = (1.0, 1.0, 1.0)
 
 
-class OwnHead(Section):
+class OwnHeadConfig(Section):
     """The network's own classifier, with as many outputs as the member needs."""
 
     kind: Literal["own"] = "own"
 
 
-class LayersHead(Section):
+class LayersHeadConfig(Section):
     """Pooling, then dense layers.
 
     Attributes:
@@ -161,7 +161,9 @@ class LogitAdjustedLoss(Section):
 LossConfig: TypeAlias = Annotated[
     CrossEntropyLoss | FocalLoss | LogitAdjustedLoss, Field(discriminator="kind"), NAMED_KIND
 ]
-NetworkHeadConfig: TypeAlias = Annotated[OwnHead | LayersHead, Field(discriminator="kind"), NAMED_KIND]
+NetworkHeadConfig: TypeAlias = Annotated[
+    OwnHeadConfig | LayersHeadConfig, Field(discriminator="kind"), NAMED_KIND
+]
 
 
 class RandAugmentConfig(Section):
@@ -244,7 +246,7 @@ class NetworkConfig(Section):
     ) = None
     resize: Literal["squash", "pad"] = "squash"
     preprocessing: PreprocessingConfig | None = None
-    head: NetworkHeadConfig = LayersHead()
+    head: NetworkHeadConfig = LayersHeadConfig()
     phases: Some[PhaseConfig] = (PhaseConfig(),)
     loss: LossConfig = CrossEntropyLoss()
     mixup: NotNegative = 0.0

@@ -96,14 +96,14 @@ class BackboneConfig(Section):
     preprocessing: PreprocessingConfig | None = None
 
 
-class LogisticHead(Section):
+class LogisticHeadConfig(Section):
     """L2-regularised logistic regression; a larger ``C`` regularises less."""
 
     kind: Literal["logistic"] = "logistic"
     C: Positive = 300.0
 
 
-class MlpHead(Section):
+class MlpHeadConfig(Section):
     """A small network over the features, stopped early on an inner split of the training rows."""
 
     kind: Literal["mlp"] = "mlp"
@@ -119,20 +119,20 @@ class MlpHead(Section):
     noise: NotNegative = 0.0
 
 
-class NoSampler(Section):
+class NoSamplerConfig(Section):
     """The training rows as they are."""
 
     kind: Literal["none"] = "none"
 
 
-class RandomSampler(Section):
+class RandomSamplerConfig(Section):
     """Copies of rows until every class has ``ratio`` times the rows of the largest."""
 
     kind: Literal["random"] = "random"
     ratio: Ratio = 1.0
 
 
-class NeighborSampler(Section):
+class NeighborSamplerConfig(Section):
     """New rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name."""
 
     kind: Literal["smote", "borderline_smote", "svm_smote", "adasyn"]
@@ -140,9 +140,9 @@ class NeighborSampler(Section):
     ratio: Ratio = 1.0
 
 
-HeadConfig: TypeAlias = Annotated[LogisticHead | MlpHead, Field(discriminator="kind"), NAMED_KIND]
+HeadConfig: TypeAlias = Annotated[LogisticHeadConfig | MlpHeadConfig, Field(discriminator="kind"), NAMED_KIND]
 SamplerConfig: TypeAlias = Annotated[
-    NoSampler | RandomSampler | NeighborSampler, Field(discriminator="kind"), NAMED_KIND
+    NoSamplerConfig | RandomSamplerConfig | NeighborSamplerConfig, Field(discriminator="kind"), NAMED_KIND
 ]
 
 
@@ -167,8 +167,8 @@ class MemberConfig(Section):
     network: Name | None = None
     specialists: Literal["joint", "separate"] = "joint"
     strategy: Literal["flat", "one_vs_rest", "hierarchical"]
-    head: HeadConfig = LogisticHead()
-    sampler: SamplerConfig = NoSampler()
+    head: HeadConfig = LogisticHeadConfig()
+    sampler: SamplerConfig = NoSamplerConfig()
     prior_correction: bool = True
 
 

@@ -63,7 +63,7 @@ def shrink(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.array(image)
 
 
-class PictureTable:
+class ImageCache:
     """Shrunken photos by row.
 
     Picklable: another process finds the memory map by itself. Without a folder pictures are kept in memory, and
@@ -113,7 +113,7 @@ class PictureTable:
     def prepare(self, n_threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
         """Decode all rows that fit into the limit, unless that was done before.
 
-        A row that cannot be decoded is left out here; `picture` says why when it is asked for.
+        A row that cannot be decoded is left out here; `image` says why when it is asked for.
 
         Args:
             n_threads: Threads that decode.
@@ -132,8 +132,8 @@ class PictureTable:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The index comes last: where it is, the pictures are whole.
-            with drafted(self._file(".npy")) as index, drafted(self._file(".bin")) as pictures:
-                with pictures.open("wb") as stream:
+            with drafted(self._file(".npy")) as index, drafted(self._file(".bin")) as images:
+                with images.open("wb") as stream:
                     places = self._write(stream, n_threads, progress)
                 with index.open("wb") as stream:
                     np.save(stream, places)
@@ -144,7 +144,7 @@ class PictureTable:
             ) from error
         self._open()
 
-    def picture(self, row: int) -> NDArray[np.uint8]:
+    def image(self, row: int) -> NDArray[np.uint8]:
         """One picture.
 
         Args:
@@ -212,8 +212,8 @@ class PictureTable:
         files = []
         for path in self.paths:
             try:
-                facts = path.stat()
-                files.append((str(path), facts.st_size, facts.st_mtime_ns))
+                metadata = path.stat()
+                files.append((str(path), metadata.st_size, metadata.st_mtime_ns))
             except (OSError, ValueError):  # ValueError: a path with a null character
                 files.append((str(path), -1, -1))
         known = repr((self.side, self.limit_mb, self.max_pixels, self.min_side, files))

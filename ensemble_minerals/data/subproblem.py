@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Decision:
+class Subproblem:
     """One decision to be learned.
 
     Attributes:
         name: What it decides, for messages: ``"mica"``, ``"quartz against the rest"``.
         rows: Positions of the rows it learns from, shape (m,).
         targets: Branch of each of them, shape (m,).
-        n_branches: Number of branches; every one has rows.
+        n_outcomes: Number of branches; every one has rows.
         shares: What is learned in place of the branch alone, for a network that learns another's answers: how much of
             each branch, shape (m, n_branches), rows sum to 1. Sampling and inner splits go by `targets`.
     """
@@ -24,5 +24,5 @@ class Decision:
     name: str
     rows: NDArray[np.intp]
     targets: NDArray[np.intp]
-    n_branches: int
+    n_outcomes: int
     shares: NDArray[np.float64] | None = None

@@ -15,7 +15,7 @@ from ensemble_minerals.errors import DataError
 
 
 @dataclass(frozen=True)
-class Lesson:
+class DistillationData:
     """What students learn from, row by row.
 
     Attributes:
@@ -35,7 +35,7 @@ class Lesson:
     proba: NDArray[np.float64]
 
 
-def read_lesson(bundle: Bundle, photos: Path | None = None) -> Lesson:
+def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> DistillationData:
     """Rows, out-of-fold answers and photos of a fit.
 
     Args:
@@ -65,7 +65,7 @@ def read_lesson(bundle: Bundle, photos: Path | None = None) -> Lesson:
     for file, known in zip(files, manifest.image_id[found.row].tolist(), strict=True):
         if file_digest(file) != known:
             raise DataError(f"{file} is not the photo of the fit any more; restore it, or fit again")
-    return Lesson(
+    return DistillationData(
         files=files,
         row=found.row,
         y=bundle.positions(manifest.label[found.row]).astype(np.intp),

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.members.network_predictor import NetworkScorer
-from ensemble_minerals.members.serialization import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.system.atomic import drafted
 
 
@@ -32,14 +32,14 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
     if checkpoint is None:
         return
     path = task_path(checkpoint, fitted.member, fitted.fold)
-    scorer, n_states = fitted.scorer, 0
-    if isinstance(scorer, NetworkScorer):
-        n_states = len(scorer.states)
-        for number, state in enumerate(scorer.states):
+    predictor, n_states = fitted.predictor, 0
+    if isinstance(predictor, NetworkMemberPredictor):
+        n_states = len(predictor.states)
+        for number, state in enumerate(predictor.states):
             state.save(_state_path(path, number))
-        scorer = scorer.logits
-    arrays, description = scorer_to_arrays(scorer, "scorer.")
-    facts = {
+        predictor = predictor.logits
+    arrays, description = predictor_to_arrays(predictor, "scorer.")
+    metadata = {
         "scorer": description,
         "notes": list(fitted.notes),
         "seconds": fitted.seconds,
@@ -50,7 +50,7 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
         save_file(
             {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
             draft,
-            metadata={"facts": json.dumps(facts)},
+            metadata={"facts": json.dumps(metadata)},
         )
 
 
@@ -63,28 +63,28 @@ def load_task(
     path = task_path(checkpoint, member.name, fold)
     try:
         with safe_open(path, framework="numpy") as file:
-            facts = json.loads(file.metadata()["facts"])
+            metadata = json.loads(file.metadata()["facts"])
         arrays = load_file(path)
     except SafetensorError:
         return None
-    logits = scorer_from_arrays(arrays, facts["scorer"], names, "scorer.")
-    scorer: NetworkScorer | None = None
-    if isinstance(member.strategy, NetworkStrategy) and member.strategy.pictures is not None:
+    logits = predictor_from_arrays(arrays, metadata["scorer"], names, "scorer.")
+    predictor: NetworkMemberPredictor | None = None
+    if isinstance(member.strategy, NetworkStrategy) and member.strategy.images is not None:
         from ensemble_minerals.networks.models.state import NetworkState
 
         try:
-            states = tuple(NetworkState.load(_state_path(path, n)) for n in range(facts["states"]))
+            states = tuple(NetworkState.load(_state_path(path, n)) for n in range(metadata["states"]))
         except (WeightsError, OSError):
             return None
-        scorer = NetworkScorer(member.strategy.network, member.strategy.pictures, states, logits)
+        predictor = NetworkMemberPredictor(member.strategy.network, member.strategy.images, states, logits)
     return FittedFold(
         member.name,
         fold,
-        scorer or logits,
+        predictor or logits,
         arrays["proba"],
-        tuple(facts["notes"]),
-        facts["seconds"],
-        tuple(facts["logs"]),
+        tuple(metadata["notes"]),
+        metadata["seconds"],
+        tuple(metadata["logs"]),
     )
 
 

@@ -11,35 +11,35 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.oof import clipped_log
-from ensemble_minerals.members.network_predictor import NetworkScorer
-from ensemble_minerals.members.predictor import FoldScorer, log_normalize
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.predictor import AveragedPredictor, log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
 Blocks = Mapping[str, FloatMatrix]
 
 
 @dataclass(frozen=True)
-class CommitteeMember:
+class FittedMember:
     """A fitted base learner.
 
     Attributes:
         name: Unique.
         features: Names of the feature matrices it sees, side by side.
-        scorer: Its fold models; of a network that has not been saved yet, with the networks themselves.
+        predictor: Its fold models; of a network that has not been saved yet, with the networks themselves.
     """
 
     name: str
     features: tuple[str, ...]
-    scorer: FoldScorer | NetworkScorer
+    predictor: AveragedPredictor | NetworkMemberPredictor
 
     @property
-    def matrices(self) -> FoldScorer:
+    def matrices(self) -> AveragedPredictor:
         """What turns its features, or the logits of its networks, into probabilities."""
-        return self.scorer.logits if isinstance(self.scorer, NetworkScorer) else self.scorer
+        return self.predictor.logits if isinstance(self.predictor, NetworkMemberPredictor) else self.predictor
 
 
 @dataclass(frozen=True)
-class Committee:
+class FittedEnsemble:
     """Members and how their answers become one.
 
     Attributes:
@@ -48,7 +48,7 @@ class Committee:
         temperature: Divides the combined log-probabilities; 1 where calibration is off.
     """
 
-    members: tuple[CommitteeMember, ...]
+    members: tuple[FittedMember, ...]
     combination: Combination
     temperature: float
 
@@ -59,7 +59,8 @@ class Committee:
             blocks: Feature matrices by name, each of shape (n, n_features).
         """
         answers = [
-            np.exp(member.scorer.log_proba(side_by_side(blocks, member.features))) for member in self.members
+            np.exp(member.predictor.log_proba(side_by_side(blocks, member.features)))
+            for member in self.members
         ]
         return clipped_log(np.stack(answers, axis=1))
 

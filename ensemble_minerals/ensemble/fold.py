@@ -21,7 +21,7 @@ from ensemble_minerals.ensemble.tasks import (
 )
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.heads.logistic_solver import Solution
-from ensemble_minerals.members.predictor import FoldScorer
+from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
 from ensemble_minerals.members.specialists import solve_together
@@ -113,9 +113,11 @@ class _Course:
         """Answer the held-out rows, unless the member has failed."""
         if self.failure is not None:
             return
-        self.scorer = FoldScorer.average([self.strategy.finish_reduced(self.begun, self.solutions).scorer_])
+        self.predictor = AveragedPredictor.average(
+            [self.strategy.finish_reduced(self.begun, self.solutions).predictor_]
+        )
         with np.errstate(invalid="ignore"):  # told below
-            log_proba = [self.scorer.log_proba(X).astype(np.float64) for X in asked.parts()]
+            log_proba = [self.predictor.log_proba(X).astype(np.float64) for X in asked.parts()]
         proba = np.exp(np.concatenate(log_proba))
         if not np.isfinite(proba).all():
             raise ValueError("held-out rows get no probabilities: features have NaN or infinity")
@@ -123,7 +125,7 @@ class _Course:
 
     def outcome(self) -> FittedFold | MemberFailure:
         return self.failure or FittedFold(
-            self.member.name, self.fold, self.scorer, self.proba, self.strategy.notes_, self.seconds
+            self.member.name, self.fold, self.predictor, self.proba, self.strategy.notes_, self.seconds
         )
 
 

@@ -27,7 +27,7 @@ from ensemble_minerals.ensemble.tasks import (
     lacking_classes,
 )
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.members.network_predictor import NetworkScorer
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
 from ensemble_minerals.system.parallel import is_remote, unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -61,8 +61,12 @@ def train_networks(
             work = open_works.pop((result.member, result.fold), None)
             if work is not None and isinstance(result, FittedFold):
                 result.logs = read_logs(work)
-            if remote and isinstance(result, FittedFold) and isinstance(result.scorer, NetworkScorer):
-                result.scorer = replace(result.scorer, device=places[0])  # it answers here from now on
+            if (
+                remote
+                and isinstance(result, FittedFold)
+                and isinstance(result.predictor, NetworkMemberPredictor)
+            ):
+                result.predictor = replace(result.predictor, device=places[0])  # it answers here from now on
         take(results)
 
     matrices = {member.features: side_by_side(shared.blocks, member.features) for member, _ in tasks}
@@ -136,14 +140,14 @@ def fit_network_fold(
     if (reason := lacking_classes(y[training], classes)) is not None:
         return [MemberFailure(member.name, fold, reason)]
     try:
-        scorer, notes = member.strategy.fit_rows(
+        predictor, notes = member.strategy.fit_rows(
             X[training], y[training], groups[training], classes, work=work, n_threads=n_threads, device=device
         )
-        proba = np.exp(scorer.log_proba(X[held_out]).astype(np.float64))
+        proba = np.exp(predictor.log_proba(X[held_out]).astype(np.float64))
     except MEMBER_ERRORS as error:
         return [MemberFailure(member.name, fold, f"{type(error).__name__}: {error}")]
     proba /= proba.sum(axis=1, keepdims=True)
-    return [FittedFold(member.name, fold, scorer, proba, notes, time.perf_counter() - started)]
+    return [FittedFold(member.name, fold, predictor, proba, notes, time.perf_counter() - started)]
 
 
 def work_folder(checkpoint: Path | None, member: str, fold: int) -> Path | None:

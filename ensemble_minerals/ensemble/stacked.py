@@ -21,7 +21,7 @@ from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.cross_fit import cross_fit, fit_task
-from ensemble_minerals.ensemble.fitted import Blocks, Committee, CommitteeMember, side_by_side
+from ensemble_minerals.ensemble.fitted import Blocks, FittedEnsemble, FittedMember, side_by_side
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
@@ -29,9 +29,9 @@ from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.members.network_predictor import NetworkScorer, average_scorers
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor, average_predictors
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.predictor import FoldScorer, log_normalize
+from ensemble_minerals.members.predictor import AveragedPredictor, log_normalize
 from ensemble_minerals.system.cpu import short_turns
 from ensemble_minerals.system.parallel import single_thread, unordered
 
@@ -76,7 +76,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes); NaN likewise.
         fold_temperatures_: For each fold the temperature by which `oof_proba_` of its rows was scaled.
         meta_: The meta-learner, fitted on all rows.
-        committee_: What predicts.
+        fitted_ensemble_: What predicts.
         failures_: Members left out, and why.
         notes_: (member, note) pairs; the combination's stand under ``meta-learner``.
         seconds_: Time of each member's fits.
@@ -181,16 +181,17 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         self.cross_fit_seconds_ = time.perf_counter() - started
         whole = [member for member in members if member.name in fitted.fitted]
         if self.refit:
-            scorers = self._refit(whole, blocks, encoded, together)
+            predictors = self._refit(whole, blocks, encoded, together)
         else:
-            scorers = {
-                name: average_scorers([fit.scorer for fit in fits]) for name, fits in fitted.fitted.items()
+            predictors = {
+                name: average_predictors([fit.predictor for fit in fits])
+                for name, fits in fitted.fitted.items()
             }
         with threadpool_limits(1):
             temperature = self._average(encoded) if once else self._stack(encoded, together)
             self.notes_ += [("meta-learner", note) for note in self.meta_.notes_]
-        learners = tuple(CommitteeMember(m.name, m.features, scorers[m.name]) for m in whole)
-        self.committee_ = Committee(learners, self.meta_.combination_, temperature)
+        learners = tuple(FittedMember(m.name, m.features, predictors[m.name]) for m in whole)
+        self.fitted_ensemble_ = FittedEnsemble(learners, self.meta_.combination_, temperature)
         return self
 
     def _check_training(self, X: ArrayLike | Blocks, y: ArrayLike) -> tuple[Blocks, NDArray[Any]]:
@@ -201,7 +202,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def _refit(
         self, members: Sequence[Member], blocks: Blocks, y: NDArray[np.intp], groups: NDArray[np.intp]
-    ) -> dict[str, FoldScorer | NetworkScorer]:
+    ) -> dict[str, AveragedPredictor | NetworkMemberPredictor]:
         """Train each member once on all rows."""
         by_features: dict[tuple[str, ...], list[Member]] = {}
         for member in members:
@@ -231,13 +232,13 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             for member in members
             if isinstance(member.strategy, NetworkStrategy)
         ]
-        scorers: dict[str, FoldScorer | NetworkScorer] = {}
+        predictors: dict[str, AveragedPredictor | NetworkMemberPredictor] = {}
         for result in (result for same in results for result in same):
             if not isinstance(result, FittedFold):
                 raise FitError(f"member {result.member!r} failed on all rows: {result.reason}")
-            scorers[result.member] = result.scorer
+            predictors[result.member] = result.predictor
             self.notes_ += [(result.member, f"on all rows: {note}") for note in result.notes]
-        return scorers
+        return predictors
 
     def _stack(self, y: NDArray[np.intp], groups: NDArray[np.intp]) -> float:
         """Score the whole, each fold by a combination and a temperature of the others; learn both from all rows.
@@ -285,7 +286,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             blocks: Blocks = X
         else:
             blocks = {WHOLE: validate_data(self, X, dtype=(np.float64, np.float32), reset=False)}
-        return self.committee_.combine(self.committee_.member_log_proba(blocks))
+        return self.fitted_ensemble_.combine(self.fitted_ensemble_.member_log_proba(blocks))
 
     def predict_proba(self, X: ArrayLike | Blocks) -> FloatMatrix:
         """Calibrated probabilities, shape (n, n_classes)."""

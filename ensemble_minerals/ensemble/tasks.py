@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.members.network_predictor import NetworkScorer
-from ensemble_minerals.members.predictor import FoldScorer
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.predictor import AveragedPredictor
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -84,7 +84,7 @@ class FittedFold:
     Attributes:
         member: Its name.
         fold: Number of the fold; -1 when trained on all rows.
-        scorer: The fitted member.
+        predictor: The fitted member.
         proba: Answers for the held-out rows, shape (k, n_classes).
         notes: What the user should know, such as an over-sampler that was replaced.
         seconds: Time of the fit, its share of the common factorization included.
@@ -93,7 +93,7 @@ class FittedFold:
 
     member: str
     fold: int
-    scorer: FoldScorer | NetworkScorer
+    predictor: AveragedPredictor | NetworkMemberPredictor
     proba: FloatMatrix
     notes: tuple[str, ...]
     seconds: float

@@ -13,10 +13,10 @@ import numpy as np
 
 from ensemble_minerals.config.schema import Config, MemberConfig
 from ensemble_minerals.ensemble.network_tasks import devices
-from ensemble_minerals.experiment.cost_model import Costs, SourceTime
+from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime
 from ensemble_minerals.experiment.dataset import FEATURES, Scan
 from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.registry import pooling_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
@@ -41,7 +41,7 @@ _SHARES = 1.5
 def measure_costs(
     config: Config,
     scan: Scan,
-    sources: Mapping[str, FeatureSource],
+    extractors: Mapping[str, FeatureExtractor],
     *,
     cache_dir: Path | None,
     cluster: Cluster,
@@ -52,7 +52,7 @@ def measure_costs(
     Args:
         config: What would be fitted.
         scan: The photos.
-        sources: That it needs, by name.
+        extractors: That it needs, by name.
         cache_dir: Where features are kept between runs; those of the photos looked at are kept there, too.
         cluster: Where the fit will run.
         always: Also where only few photos lack features.
@@ -66,28 +66,30 @@ def measure_costs(
         missing = {
             name: np.ones(len(ids), dtype=bool)
             if store is None
-            else ~store.contains(ids.tolist(), source.fingerprint)
-            for name, source in sources.items()
+            else ~store.contains(ids.tolist(), extractor.fingerprint)
+            for name, extractor in extractors.items()
         }
-        lacking = np.flatnonzero(np.any(list(missing.values()), axis=0)) if sources else np.zeros(0, np.intp)
+        lacking = (
+            np.flatnonzero(np.any(list(missing.values()), axis=0)) if extractors else np.zeros(0, np.intp)
+        )
         seconds: dict[str, float] = {}
         if len(lacking) > (0 if always else FEW):
             chosen = lacking[
                 np.linspace(0, len(lacking) - 1, min(sum(_TRIALS), len(lacking))).astype(np.intp)
             ]
-            seconds = _time_sources(
+            seconds = _time_extractors(
                 [paths[place] for place in chosen],
                 [str(ids[place]) for place in chosen],
-                [source for name, source in sources.items() if missing[name].any()],
+                [extractor for name, extractor in extractors.items() if missing[name].any()],
                 store=store,
                 config=config,
                 cluster=cluster,
             )
     times = {
-        name: SourceTime(seconds.get(name, 0.0) / source.n_views, int(missing[name].sum()))
-        for name, source in sources.items()
+        name: ExtractorTime(seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()))
+        for name, extractor in extractors.items()
     }
-    members = _member_seconds(config, scan, sources, cluster)
+    members = _member_seconds(config, scan, extractors, cluster)
     quick = [members[str(m.name)] for m in config.expanded_members() if m.network is None]
     # Drawn here, whatever computes the rest.
     curve = _SHARES * float(np.mean(quick)) * cluster.n_cores / cpu.cores() if quick else 0.0
@@ -96,10 +98,10 @@ def measure_costs(
     return Costs(len(ids), times, members, curve, seconds.get("", 0.0) * len(lacking) + combining)
 
 
-def _time_sources(
+def _time_extractors(
     paths: Sequence[Path],
     ids: Sequence[str],
-    sources: Sequence[FeatureSource],
+    extractors: Sequence[FeatureExtractor],
     *,
     store: FeatureStore | None,
     config: Config,
@@ -117,36 +119,36 @@ def _time_sources(
         found = extract_features(
             paths[part],
             ids[part],
-            sources,
+            extractors,
             store=store,
             n_threads=n_threads,
             max_pixels=config.data.max_pixels,
             min_side=config.data.min_side,
             check_contents=True,
         )
-        seconds |= _each(found, sources, n_threads, shared)
+        seconds |= _each(found, extractors, n_threads, shared)
         start += count
     return seconds
 
 
 def _each(
-    found: ExtractionResult, sources: Sequence[FeatureSource], n_threads: int, shared: float
+    found: ExtractionResult, extractors: Sequence[FeatureExtractor], n_threads: int, shared: float
 ) -> dict[str, float]:
     """Seconds a photo of what was just extracted; sources that saw none are not in it."""
     seconds = {
-        source.name: shared
-        * found.seconds[source.name]
-        / found.n_computed[source.name]
-        / (n_threads if isinstance(source, SingleThreaded) else 1)
-        for source in sources
-        if found.n_computed[source.name]
+        extractor.name: shared
+        * found.seconds[extractor.name]
+        / found.n_computed[extractor.name]
+        / (n_threads if isinstance(extractor, SingleThreaded) else 1)
+        for extractor in extractors
+        if found.n_computed[extractor.name]
     }
     looked_at = max(found.n_computed.values(), default=0)
     return seconds | ({"": shared * found.decode_seconds / looked_at / n_threads} if looked_at else {})
 
 
 def _member_seconds(
-    config: Config, scan: Scan, sources: Mapping[str, FeatureSource], cluster: Cluster
+    config: Config, scan: Scan, extractors: Mapping[str, FeatureExtractor], cluster: Cluster
 ) -> dict[str, float]:
     """Seconds of each member in all folds, with all tasks at once that there are cores for."""
     manifest = scan.manifest
@@ -160,8 +162,8 @@ def _member_seconds(
     )
     rate = multiplication_rate()
     columns = {
-        name: source.n_features * (source.n_views if pooling_of(config, name) == "concat" else 1)
-        for name, source in sources.items()
+        name: extractor.n_features * (extractor.n_views if pooling_of(config, name) == "concat" else 1)
+        for name, extractor in extractors.items()
     }
     seconds: dict[str, float] = {}
     trained: dict[str, tuple[float, float]] = {}

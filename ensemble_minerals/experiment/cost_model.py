@@ -27,8 +27,8 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 @dataclass(frozen=True)
-class SourceTime:
-    """What a source of features takes.
+class ExtractorTime:
+    """What a feature extractor takes.
 
     Attributes:
         per_view: Seconds for one view of a photo.
@@ -45,14 +45,14 @@ class Costs:
 
     Attributes:
         n_photos: All of them.
-        sources: By name of the backbone, or ``descriptor``.
+        extractors: By name of the backbone, or ``descriptor``.
         members: Seconds of each member in all folds.
         learning_curve: Seconds.
         rest: Seconds of what cannot be left out, such as what has been spent already.
     """
 
     n_photos: int
-    sources: Mapping[str, SourceTime]
+    extractors: Mapping[str, ExtractorTime]
     members: Mapping[str, float]
     learning_curve: float = 0.0
     rest: float = 0.0
@@ -153,7 +153,7 @@ def estimate(config: Config, costs: Costs, *, learning_curve: bool = True) -> Es
 
 def describe(config: Config, costs: Costs, found: Estimate) -> str:
     """An estimate in words: ``about 3 min: features 140 s (3 backbones x 4 views x 755 photos), members 20 s``."""
-    missing = {name: source.missing for name, source in costs.sources.items() if source.missing}
+    missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
     looked_at = [backbone for backbone in config.backbones if backbone.name in missing]
     views = {len(backbone.views) for backbone in looked_at}
     photos = _counted(max(missing.values(), default=0), "photo")
@@ -195,18 +195,18 @@ def trim(config: Config, costs: Costs, limit: float) -> Plan:
 
 def _estimate(state: _State, config: Config, costs: Costs) -> Estimate:
     views = {backbone.name: len(backbone.views) for backbone in config.backbones}
-    used = {source for member in state.members for source in member.features or ()}
+    used = {extractor for member in state.members for extractor in member.features or ()}
     if state.backbones and config.duplicates.near:
         used.add(state.backbones[0].name)
     features = 0.0
     for backbone in state.backbones:
-        if backbone.name in used and backbone.name in costs.sources:
-            source, n_views = costs.sources[backbone.name], len(backbone.views)
+        if backbone.name in used and backbone.name in costs.extractors:
+            extractor, n_views = costs.extractors[backbone.name], len(backbone.views)
             # Stored features are of all views together: other views are computed anew.
-            photos = source.missing if n_views == views[backbone.name] else costs.n_photos
-            features += photos * n_views * source.per_view
-    if DESCRIPTOR in used and DESCRIPTOR in costs.sources:
-        features += costs.sources[DESCRIPTOR].missing * costs.sources[DESCRIPTOR].per_view
+            photos = extractor.missing if n_views == views[backbone.name] else costs.n_photos
+            features += photos * n_views * extractor.per_view
+    if DESCRIPTOR in used and DESCRIPTOR in costs.extractors:
+        features += costs.extractors[DESCRIPTOR].missing * costs.extractors[DESCRIPTOR].per_view
     seconds = {member.name: costs.members.get(str(member.name), 0.0) for member in state.members}
     networks = sum(seconds[member.name] for member in state.members if member.network)
     curve = costs.learning_curve if state.curve else 0.0
@@ -285,7 +285,7 @@ def _without_backbone(name: str, kept: str) -> _Step:
     def step(state: _State) -> _State | None:
         members, gone = [], []
         for member in state.members:
-            features = tuple(source for source in member.features or () if source != name)
+            features = tuple(extractor for extractor in member.features or () if extractor != name)
             if member.features and not features:
                 gone.append(str(member.name))
             else:

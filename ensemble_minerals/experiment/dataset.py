@@ -21,13 +21,13 @@ from ensemble_minerals.data.same_object.groups import DuplicateReport, find_dupl
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import gather
-from ensemble_minerals.features.registry import build_sources, pooling_of
+from ensemble_minerals.features.registry import build_extractors, pooling_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.parallel import Cluster
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -50,7 +50,7 @@ class Dataset:
         duplicates: What was found alike, in positions of `compared`.
         compared: Manifest rows that were compared: the readable ones.
         features: For each source (n_compared, n_features), views pooled.
-        sources: The sources, ready to answer for more photos.
+        extractors: The sources, ready to answer for more photos.
         seconds: Time of ``scan`` and ``features``.
     """
 
@@ -58,7 +58,7 @@ class Dataset:
     duplicates: DuplicateReport
     compared: NDArray[np.intp]
     features: dict[str, FloatMatrix]
-    sources: dict[str, FeatureSource]
+    extractors: dict[str, FeatureExtractor]
     seconds: dict[str, float]
 
     def rows(self) -> NDArray[np.intp]:
@@ -109,18 +109,18 @@ class Scan:
     Attributes:
         manifest: One row a file.
         seconds: Time it took.
-        sources: Sources of features that have been opened since, to estimate what they take.
+        extractors: Sources of features that have been opened since, to estimate what they take.
         trial_seconds: Time that took.
     """
 
     manifest: Manifest
     seconds: float
-    sources: Mapping[str, FeatureSource] = field(default_factory=dict)
+    extractors: Mapping[str, FeatureExtractor] = field(default_factory=dict)
     trial_seconds: float = 0.0
 
 
 def scan_photos(
-    data: Path, config: Config, *, cache_dir: Path | None, n_threads: int, listener: Listener
+    data: Path, config: Config, *, cache_dir: Path | None, n_threads: int, progress: Progress
 ) -> Scan:
     """Read the photos; see `load_dataset`, which goes on from here."""
     started = time.perf_counter()
@@ -136,21 +136,21 @@ def scan_photos(
             cache=cache,
             max_pixels=config.data.max_pixels,
             min_side=config.data.min_side,
-            progress=listener.stage("Reading photos"),
+            progress=progress.stage("Reading photos"),
         )
     for warning in manifest.warnings:
-        listener.note(warning)
+        progress.note(warning)
     return Scan(manifest, time.perf_counter() - started)
 
 
 def load_dataset(
     data: Path,
     config: Config,
-    sources: Iterable[str],
+    extractors: Iterable[str],
     *,
     cache_dir: Path | None = None,
     n_threads: int = 1,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
     found: Scan | None = None,
     cluster: Cluster | None = None,
 ) -> Dataset:
@@ -159,11 +159,11 @@ def load_dataset(
     Args:
         data: Folder with one sub-folder a class, or CSV.
         config: Limits, backbones and thresholds.
-        sources: Names of the sources whose features are wanted; the first backbone among them confirms
+        extractors: Names of the sources whose features are wanted; the first backbone among them confirms
             near-duplicates.
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         n_threads: Threads that decode.
-        listener: Hears of progress.
+        progress: Told of progress.
         found: The photos, where they have been read already.
         cluster: Whose workers compute the features, if it is not this machine.
 
@@ -171,13 +171,13 @@ def load_dataset(
         DataError: If there are no photos, or fewer than two classes.
         WeightsError: If a backbone's weights cannot be had.
     """
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     if found is None:
-        found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_threads, listener=listener)
+        found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_threads, progress=progress)
     manifest, started = found.manifest, time.perf_counter()
     readable = manifest.usable
-    built = build_sources(config, sources, cache_dir=cache_dir)
-    built |= {name: source for name, source in found.sources.items() if name in built}
+    built = build_extractors(config, extractors, cache_dir=cache_dir)
+    built |= {name: extractor for name, extractor in found.extractors.items() if name in built}
     extract = (
         partial(extract_features, n_threads=n_threads)
         if cluster is None or cluster.is_local
@@ -199,7 +199,7 @@ def load_dataset(
             manifest.image_id[readable].tolist(),
             list(built.values()),
             {name: pooling_of(config, name) for name in built},
-            progress=listener.stage("Computing features"),
+            progress=progress.stage("Computing features"),
         )
     manifest, compared = _drop_unreadable(manifest, readable, gathered.errors)
     kept = np.flatnonzero(np.isin(readable, compared))
@@ -256,7 +256,7 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     )
     changed = manifest.replace(fold=fold)
     return Dataset(
-        changed, dataset.duplicates, dataset.compared, dataset.features, dataset.sources, dataset.seconds
+        changed, dataset.duplicates, dataset.compared, dataset.features, dataset.extractors, dataset.seconds
     )
 
 

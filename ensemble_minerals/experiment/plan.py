@@ -12,10 +12,10 @@ from ensemble_minerals.experiment import cost_model
 from ensemble_minerals.experiment.cost_measurement import measure_costs
 from ensemble_minerals.experiment.cost_model import Estimate, Plan, spell
 from ensemble_minerals.experiment.dataset import Scan
-from ensemble_minerals.experiment.setup import source_names
-from ensemble_minerals.features.registry import build_sources
+from ensemble_minerals.experiment.setup import extractor_names
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.system.parallel import Cluster
-from ensemble_minerals.system.progress import Listener
+from ensemble_minerals.system.progress import Progress
 
 WORTH_TELLING = 10.0
 """Seconds from which on an estimate is told; and less is not worth trimming for."""
@@ -67,7 +67,7 @@ def decide(
     cache_dir: Path | None,
     cluster: Cluster,
     work: Path,
-    listener: Listener,
+    progress: Progress,
 ) -> Trial:
     """The plan of an interrupted fit, or a new one; see `plan_fit`.
 
@@ -78,11 +78,11 @@ def decide(
         cache_dir: Where features and converted networks are kept between runs.
         cluster: Where the fit will run.
         work: Where an interrupted fit has left what it had finished.
-        listener: Hears the estimate, and what is left out.
+        progress: Hears the estimate, and what is left out.
     """
     if clock.limit is not None and (kept := _kept_plan(work, config, clock.limit, scan)) is not None:
         for note in kept.notes:
-            listener.note(note)
+            progress.note(note)
         return kept
     return plan_fit(
         config,
@@ -91,7 +91,7 @@ def decide(
         spent=clock.spent,
         cache_dir=cache_dir,
         cluster=cluster,
-        listener=listener,
+        progress=progress,
     )
 
 
@@ -103,7 +103,7 @@ def plan_fit(
     spent: float,
     cache_dir: Path | None,
     cluster: Cluster,
-    listener: Listener,
+    progress: Progress,
 ) -> Trial:
     """Estimate what a fit takes, tell the user, and leave out what does not fit into a time limit.
 
@@ -117,21 +117,21 @@ def plan_fit(
         spent: Seconds of it that are over.
         cache_dir: Where features and converted networks are kept between runs.
         cluster: Where the fit will run.
-        listener: Hears the estimate, and what is left out.
+        progress: Hears the estimate, and what is left out.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
     """
     started = time.perf_counter()
-    sources = build_sources(config, source_names(config), cache_dir=cache_dir)
+    extractors = build_extractors(config, extractor_names(config), cache_dir=cache_dir)
     costs = measure_costs(
-        config, scan, sources, cache_dir=cache_dir, cluster=cluster, always=limit is not None
+        config, scan, extractors, cache_dir=cache_dir, cluster=cluster, always=limit is not None
     )
     trial_seconds = time.perf_counter() - started
     costs = replace(costs, rest=costs.rest + (0.0 if limit is None else spent + trial_seconds))
     whole = cost_model.estimate(config, costs)
     if whole.total >= WORTH_TELLING or limit is not None:
-        listener.note(cost_model.describe(config, costs, whole))
+        progress.note(cost_model.describe(config, costs, whole))
     plan = Plan(config, True, whole) if limit is None else cost_model.trim(config, costs, limit)
     notes = list(plan.left_out)
     if limit is not None and not plan.fits:
@@ -140,10 +140,12 @@ def plan_fit(
             f"{spell(limit)} asked for; it is fitted all the same"
         )
     for note in notes:
-        listener.note(note)
+        progress.note(note)
     views = {backbone.name: len(backbone.views) for backbone in plan.config.backbones}
-    same = {name: source for name, source in sources.items() if source.n_views == views.get(name, 1)}
-    return Trial(plan, replace(scan, sources=same, trial_seconds=trial_seconds), tuple(notes))
+    same = {
+        name: extractor for name, extractor in extractors.items() if extractor.n_views == views.get(name, 1)
+    }
+    return Trial(plan, replace(scan, extractors=same, trial_seconds=trial_seconds), tuple(notes))
 
 
 def keep_plan(folder: Path, asked: Config, limit: float, trial: Trial) -> None:

@@ -21,15 +21,15 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.experiment.dataset import Dataset, Scan, load_dataset, split
-from ensemble_minerals.features.trained_network import picture_side
+from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.network_member import PHOTOS, NetworkStrategy
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.system.parallel import Cluster
-from ensemble_minerals.system.progress import Listener
+from ensemble_minerals.system.progress import Progress
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 if TYPE_CHECKING:
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Prepared:
         classes: Names of the classes, ascending.
         members: Unfitted.
         taxonomy: For roll-ups.
-        notes: What the user should know, one sentence each; the listener has heard them.
-        pictures: Shrunken photos that networks learn from, still to be prepared; one table for each size.
+        notes: What the user should know, one sentence each; they were reported as progress.
+        images: Shrunken photos that networks learn from, still to be prepared; one table for each size.
     """
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class Prepared:
     members: tuple[Member, ...]
     taxonomy: Taxonomy
     notes: tuple[str, ...]
-    pictures: tuple[PictureTable, ...] = ()
+    images: tuple[ImageCache, ...] = ()
 
     @property
     def blocks(self) -> Blocks:
@@ -66,7 +66,7 @@ class Prepared:
     def blocks_of(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Feature matrices of manifest rows, and the positions of their photos where networks learn from them."""
         blocks: dict[str, NDArray[Any]] = self.dataset.blocks(rows)
-        if self.pictures:
+        if self.images:
             positions = np.searchsorted(self.dataset.manifest.usable, rows)
             blocks[PHOTOS] = positions[:, None].astype(np.float64)
         return blocks
@@ -84,7 +84,7 @@ def prepare(
     *,
     cache_dir: Path | None,
     n_threads: int,
-    listener: Listener,
+    progress: Progress,
     work: Path | None = None,
     found: Scan | None = None,
     cluster: Cluster | None = None,
@@ -96,7 +96,7 @@ def prepare(
         config: What to train.
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         n_threads: Threads that decode.
-        listener: Hears of progress and of notes.
+        progress: Told of progress and of notes.
         work: Where pictures for networks will be kept; in memory if None.
         found: The photos, where they have been read already.
         cluster: Whose workers compute the features, if it is not this machine.
@@ -116,10 +116,10 @@ def prepare(
     dataset = load_dataset(
         data,
         config,
-        source_names(config),
+        extractor_names(config),
         cache_dir=cache_dir,
         n_threads=n_threads,
-        listener=listener,
+        progress=progress,
         found=found,
         cluster=cluster,
     )
@@ -128,28 +128,30 @@ def prepare(
     labels = dataset.manifest.label[rows]
     classes = tuple(sorted(set(labels.tolist())))
     tree, taxonomy, notes = _resolve_taxonomy(config, classes)
-    notes += [f"{name}: {why}" for name, s in dataset.sources.items() if (why := s.facts.get("engine_note"))]
+    notes += [
+        f"{name}: {why}" for name, s in dataset.extractors.items() if (why := s.metadata.get("engine_note"))
+    ]
     notes += _notes_of_holdout(dataset)
     for note in notes:
-        listener.note(note)
-    pictures = _picture_tables(config, dataset, work)
+        progress.note(note)
+    images = _image_caches(config, dataset, work)
     return Prepared(
         dataset,
         rows,
         labels,
         dataset.manifest.row_group[rows],
         classes,
-        build_members(config, tree, pictures),
+        build_members(config, tree, images),
         taxonomy,
         tuple(notes),
-        tuple({id(table): table for table in pictures.values()}.values()),
+        tuple({id(table): table for table in images.values()}.values()),
     )
 
 
-def source_names(config: Config) -> list[str]:
-    """The sources of features that a configuration needs; some may stand there twice."""
+def extractor_names(config: Config) -> list[str]:
+    """The feature extractors that a configuration needs; some may stand there twice."""
     specified = config.expanded_members()
-    names = _confirming(config) + [source for member in specified for source in member.features or ()]
+    names = _confirming(config) + [extractor for member in specified for extractor in member.features or ()]
     # Where groups of classes must be learned, a network's member learns them from color and texture.
     return names + [
         DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
@@ -157,17 +159,17 @@ def source_names(config: Config) -> list[str]:
 
 
 def build_members(
-    config: Config, tree: Tree | str = "auto", pictures: Mapping[str, PictureTable] | None = None
+    config: Config, tree: Tree | str = "auto", images: Mapping[str, ImageCache] | None = None
 ) -> tuple[Member, ...]:
     """The members of a configuration, unfitted, each with a seed of its own.
 
     Args:
         config: What to train.
         tree: Groups of the classes for hierarchical members, or ``"auto"``.
-        pictures: For each network the photos it learns from; without them its members cannot be fitted.
+        images: For each network the photos it learns from; without them its members cannot be fitted.
     """
     return tuple(
-        _build_member(config, member, tree, pictures or {}, number)
+        _build_member(config, member, tree, images or {}, number)
         for number, member in enumerate(config.expanded_members())
     )
 
@@ -201,15 +203,15 @@ def build_ensemble(
 def inputs_digest(config: Config, dataset: Dataset, *others: object) -> str:
     """Names everything that a finished task depends on: configuration, photos, features, folds and `others`."""
     manifest = dataset.manifest
-    facts = [
+    metadata = [
         config.to_yaml(),
         manifest.digest,
-        *(dataset.sources[name].fingerprint for name in dataset.sources),
+        *(dataset.extractors[name].fingerprint for name in dataset.extractors),
         manifest.fold.tobytes().hex(),
         manifest.row_group.tobytes().hex(),
         *(repr(other) for other in others),
     ]
-    return blake2b("\n".join(facts).encode(), digest_size=16).hexdigest()
+    return blake2b("\n".join(metadata).encode(), digest_size=16).hexdigest()
 
 
 def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> Path:
@@ -271,7 +273,7 @@ def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | 
 
 
 def _build_member(
-    config: Config, member: MemberConfig, tree: Tree | str, pictures: Mapping[str, PictureTable], number: int
+    config: Config, member: MemberConfig, tree: Tree | str, images: Mapping[str, ImageCache], number: int
 ) -> Member:
     drawn = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
     strategy = build_strategy(member, tree, drawn)
@@ -283,7 +285,7 @@ def _build_member(
     return Member(
         name,
         (PHOTOS, DESCRIPTOR) if learns_groups else (PHOTOS,),
-        NetworkStrategy(strategy, network, pictures.get(network.name), member.specialists),
+        NetworkStrategy(strategy, network, images.get(network.name), member.specialists),
     )
 
 
@@ -292,21 +294,21 @@ def _used_networks(config: Config) -> list[NetworkConfig]:
     return [network for network in config.networks if network.name in used]
 
 
-def _picture_tables(config: Config, dataset: Dataset, work: Path | None) -> dict[str, PictureTable]:
+def _image_caches(config: Config, dataset: Dataset, work: Path | None) -> dict[str, ImageCache]:
     """For each network that a member uses its photos; networks of one size share them."""
     wanted = _used_networks(config)
     if not wanted:
         return {}
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
 
     manifest = dataset.manifest
     paths = [manifest.file(row) for row in manifest.usable]
-    tables: dict[tuple[int, int], PictureTable] = {}
+    tables: dict[tuple[int, int], ImageCache] = {}
     by_network = {}
     for network in wanted:
-        key = (picture_side(network), network.memory)
+        key = (image_side(network), network.memory)
         if key not in tables:
-            tables[key] = PictureTable(
+            tables[key] = ImageCache(
                 paths,
                 side=key[0],
                 folder=None if work is None else work / "pictures",

@@ -15,16 +15,16 @@ from scipy.ndimage import gaussian_filter
 
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
-from ensemble_minerals.exporting.plan import plan_committee
+from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.features.registry import pool_views, pooling_of
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.prediction.predictor import Predictor
-from ensemble_minerals.system.progress import Progress
+from ensemble_minerals.system.progress import StageProgress
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import Activation, ForwardPass
-    from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+    from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
 
 Floats = NDArray[np.floating[Any]]
 
@@ -70,7 +70,7 @@ class Explanation:
         target: Position of the class.
         log_odds: Of the class, by the whole ensemble, its networks computed in float32.
         whole: The evidence that the ensemble found; None where no member that counts looks through a network.
-        sources: The part of it that came through each network; they add up to `whole`.
+        extractors: The part of it that came through each network; they add up to `whole`.
         members: Evidence of the members that were asked for, each for its own log-odds.
         features: For chosen layers, by source and layer, the maps of the channels that move the answer most, shape
             (channels, height, width), of the first view.
@@ -79,7 +79,7 @@ class Explanation:
     target: int
     log_odds: float | None
     whole: Evidence | None
-    sources: Mapping[str, Evidence]
+    extractors: Mapping[str, Evidence]
     members: Mapping[str, Evidence]
     features: Mapping[tuple[str, str], Floats]
 
@@ -92,23 +92,23 @@ class Explainer:
 
     Attributes:
         networks: Sources that can be looked into, by name.
-        committee: The members.
+        fitted_ensemble: The members.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        self.committee = predictor.bundle.committee
-        used = {name for member in self.committee.members for name in member.features}
+        self.fitted_ensemble = predictor.bundle.fitted_ensemble
+        used = {name for member in self.fitted_ensemble.members for name in member.features}
         self.networks: dict[str, Explainable] = {
-            name: source
-            for name, source in predictor.sources.items()
-            if name in used and isinstance(source, Explainable)
+            name: extractor
+            for name, extractor in predictor.extractors.items()
+            if name in used and isinstance(extractor, Explainable)
         }
 
     @property
     def side(self) -> int:
         """Pixels that a photo's shorter side should have, where it has them."""
-        return max([SIDE, *(source.side for source in self._predictor.sources.values())])
+        return max([SIDE, *(extractor.side for extractor in self._predictor.extractors.values())])
 
     @property
     def limits(self) -> dict[str, int]:
@@ -118,7 +118,7 @@ class Explainer:
 
     def mapped(self, member: int) -> bool:
         """Whether a member looks through a network."""
-        return any(name in self.networks for name in self.committee.members[member].features)
+        return any(name in self.networks for name in self.fitted_ensemble.members[member].features)
 
     def explain(
         self,
@@ -142,19 +142,19 @@ class Explainer:
         if not self.networks:
             return Explanation(target, None, None, {}, {}, {})
         with torch_threads(1):
-            passes = {name: source.open_pass(photo) for name, source in self.networks.items()}
+            passes = {name: extractor.open_pass(photo) for name, extractor in self.networks.items()}
             rows = {name: self._row(name, passed.features()) for name, passed in passes.items()}
-            for name, source in self._predictor.sources.items():
+            for name, extractor in self._predictor.extractors.items():
                 if name not in rows:
-                    rows[name] = self._row(name, source.extract([photo])[0])
+                    rows[name] = self._row(name, extractor.extract([photo])[0])
             look = partial(self._look, passes, rows, target, _shape(photo))
-            found, sources = look(None)
+            found, extractors = look(None)
             return Explanation(
                 target,
                 next(iter(found.values())).score,
-                _together(sources),
-                sources,
-                {self.committee.members[member].name: _together(look(member)[1]) for member in members},
+                _together(extractors),
+                extractors,
+                {self.fitted_ensemble.members[member].name: _together(look(member)[1]) for member in members},
                 {
                     (name, layer): _strongest(passes[name].maps()[layer][0], found[name].channels[layer][0])
                     for name, layer in layers
@@ -171,16 +171,16 @@ class Explainer:
     ) -> tuple[dict[str, Activation], dict[str, Evidence]]:
         """Of each network, or of each that a member sees: what its layers say, and where in the photo."""
         from ensemble_minerals.networks.attribution.activation import class_activation, on_photo
-        from ensemble_minerals.networks.attribution.ensemble_log_odds import CommitteeOdds
+        from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds
 
         found, evidence = {}, {}
-        seen = passes if member is None else self.committee.members[member].features
+        seen = passes if member is None else self.fitted_ensemble.members[member].features
         for name, passed in passes.items():
             if name not in seen:
                 continue
-            odds = CommitteeOdds(
+            odds = EnsembleLogOdds(
                 self._graph,
-                source=name,
+                extractor=name,
                 rows=rows,
                 side_by_side=pooling_of(self._predictor.bundle.config, name) == "concat",
             )
@@ -191,10 +191,12 @@ class Explainer:
         return found, evidence
 
     @cached_property
-    def _graph(self) -> CommitteeGraph:
-        from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+    def _graph(self) -> FittedEnsembleGraph:
+        from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
 
-        return CommitteeGraph(plan_committee(self.committee, self._predictor.bundle.classes), exact=True)
+        return FittedEnsembleGraph(
+            plan_graph(self.fitted_ensemble, self._predictor.bundle.classes), exact=True
+        )
 
     def _row(self, name: str, views: Floats) -> Floats:
         row: Floats = pool_views(views[None], pooling_of(self._predictor.bundle.config, name))[0]
@@ -202,7 +204,11 @@ class Explainer:
 
 
 def heat_maps(
-    explainer: Explainer, targets: Mapping[Path, int], *, n_threads: int, progress: Progress | None = None
+    explainer: Explainer,
+    targets: Mapping[Path, int],
+    *,
+    n_threads: int,
+    progress: StageProgress | None = None,
 ) -> dict[Path, Floats]:
     """Heat-maps of the whole ensemble for photos, each for one class; photos that cannot be read are left out.
 
@@ -237,11 +243,11 @@ def _shape(photo: NDArray[np.uint8]) -> tuple[int, int]:
     return max(1, round(scale * height)), max(1, round(scale * width))
 
 
-def _together(sources: Mapping[str, Evidence]) -> Evidence:
+def _together(extractors: Mapping[str, Evidence]) -> Evidence:
     layers = {
-        f"{name}:{layer}": total for name, one in sources.items() for layer, total in one.layers.items()
+        f"{name}:{layer}": total for name, one in extractors.items() for layer, total in one.layers.items()
     }
-    return Evidence(np.sum([one.contributions for one in sources.values()], axis=0), layers)
+    return Evidence(np.sum([one.contributions for one in extractors.values()], axis=0), layers)
 
 
 def _strongest(maps: Floats, contributions: Floats) -> Floats:

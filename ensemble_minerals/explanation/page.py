@@ -180,10 +180,10 @@ def _heats(explanation: Explanation, explained: str) -> list[Heat]:
     heats = [Heat("photo", None)]
     if explanation.whole is None:
         return heats
-    whole = sum(one.support for one in explanation.sources.values())
+    whole = sum(one.support for one in explanation.extractors.values())
     empty = "" if explanation.whole.support > 0 else " (none)"
     heats.append(Heat(f"ensemble, for {explained}{empty}", explanation.whole.heat))
-    for name, one in explanation.sources.items():
+    for name, one in explanation.extractors.items():
         share = f"{100 * one.support / whole:.0f} %" if whole > 0 else "none"
         heats.append(Heat(f"through {name}: {share}", one.heat))
     return heats + [Heat(f"member {name}", one.heat) for name, one in explanation.members.items()]
@@ -191,7 +191,7 @@ def _heats(explanation: Explanation, explained: str) -> list[Heat]:
 
 def _record(found: Predictions, row: int, explanation: Explanation) -> dict[str, Any]:
     answer, confidence = found.top(row)[0]
-    whole = sum(one.support for one in explanation.sources.values())
+    whole = sum(one.support for one in explanation.extractors.values())
     return {
         "path": str(found.paths[row]),
         "status": "ok",
@@ -203,7 +203,7 @@ def _record(found: Predictions, row: int, explanation: Explanation) -> dict[str,
         "proba": dict(zip(found.classes, found.proba[row].tolist(), strict=True)),
         "networks": {
             name: {"share": one.support / whole if whole > 0 else None, "layers": dict(one.layers)}
-            for name, one in explanation.sources.items()
+            for name, one in explanation.extractors.items()
         },
         "votes": {
             member: dict(zip(found.classes, votes.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A frozen pretrained network as a source of features: several layers, several views, one pass a view."""
+"""A frozen pretrained network as a feature extractor: several layers, several views, one pass a view."""
 
 from __future__ import annotations
 
@@ -17,8 +17,14 @@ from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, nee
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.explainable import view_places
-from ensemble_minerals.features.extractor import JSON, EmbeddingSource, fingerprint_of
-from ensemble_minerals.features.metadata import NETWORK, Card, cached_digest, keep_card, read_card
+from ensemble_minerals.features.extractor import JSON, EmbeddingExtractor, fingerprint_of
+from ensemble_minerals.features.metadata import (
+    NETWORK,
+    BackboneMetadata,
+    cached_digest,
+    keep_metadata,
+    read_metadata,
+)
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network, parse
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.system import cpu
@@ -31,8 +37,8 @@ FORMAT = 1
 """Raised when this code comes to compute other numbers from the same facts."""
 
 
-class BackboneSource(EmbeddingSource):
-    """Features of a frozen network; see `FeatureSource`.
+class BackboneExtractor(EmbeddingExtractor):
+    """Features of a frozen network; see `FeatureExtractor`.
 
     Nothing is loaded before it is needed. Facts and shapes of a network that was used before come from the
     cache, and then its features do too, through OpenVINO, without PyTorch being imported.
@@ -85,7 +91,7 @@ class BackboneSource(EmbeddingSource):
         self._cache_dir = cache_dir
         self._weights_source = parse(weights)
         self._weights_source.local_file(base_dir)
-        self._known: Card | None = None
+        self._known: BackboneMetadata | None = None
         self._engine: engines.Engine | None = None
         self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
@@ -116,37 +122,37 @@ class BackboneSource(EmbeddingSource):
     @property
     def n_features(self) -> int:
         """Features of each view."""
-        return self._card().n_features
+        return self._known_metadata().n_features
 
     @property
     def side(self) -> int:
         """Pixels a photo's shorter side needs so that no view is enlarged."""
-        return needed_side(self._views, self._size or self._card().size)
+        return needed_side(self._views, self._size or self._known_metadata().size)
 
     @property
-    def facts(self) -> Mapping[str, JSON]:
+    def metadata(self) -> Mapping[str, JSON]:
         """What decides the numbers, and why this engine runs them (`engine_note`)."""
-        return {**self._card().facts, "views": list(self._views)}
+        return {**self._known_metadata().metadata, "views": list(self._views)}
 
     @property
     def fingerprint(self) -> str:
         """Digest of the facts."""
-        return fingerprint_of(self.facts)
+        return fingerprint_of(self.metadata)
 
     @property
     def layers(self) -> Mapping[str, slice]:
         """Columns of each layer, by name."""
-        return {name: slice(*columns) for name, columns in self._card().layers.items()}
+        return {name: slice(*columns) for name, columns in self._known_metadata().layers.items()}
 
     @property
     def embedding(self) -> slice:
         """Columns of the mean of the last layer: what is compared when duplicates are sought."""
-        return slice(*self._card().embedding)
+        return slice(*self._known_metadata().embedding)
 
     @property
     def agreement(self) -> Mapping[str, float]:
         """Agreement with PyTorch in float32 by layer, see `engine.agreement`; empty if it is that."""
-        return self._card().agreement
+        return self._known_metadata().agreement
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the features of decoded photos, each independently of the others.
@@ -157,7 +163,7 @@ class BackboneSource(EmbeddingSource):
         Returns:
             Features of shape (n, n_views, n_features).
         """
-        size, engine = self._card().size, self.open()
+        size, engine = self._known_metadata().size, self.open()
         views = (view for photo in photos for view in draw_views(photo, self._views, size))
         matrix = engine.run(views, len(photos) * self.n_views)
         return matrix.reshape(len(photos), self.n_views, self.n_features)
@@ -165,22 +171,22 @@ class BackboneSource(EmbeddingSource):
     def open(self) -> engines.Engine:
         """Make the network ready to run; `extract` does it at its first call."""
         with self._lock:
-            card = self._card()
+            known = self._known_metadata()
             if self._engine is None:
-                precision = cast("Precision", card.precision)
-                if card.engine == "openvino" and self._cache_dir is not None:
+                precision = cast("Precision", known.precision)
+                if known.engine == "openvino" and self._cache_dir is not None:
                     network = self._folder(self._cache_dir) / NETWORK
-                    self._engine = engines.OpenVINOEngine(network, precision, card.n_features)
-                elif card.engine == "openvino":
+                    self._engine = engines.OpenVINOEngine(network, precision, known.n_features)
+                elif known.engine == "openvino":
                     self._engine = engines.choose(self._load()[0], self._engine_wanted, precision).engine
                 else:
-                    self._engine = engines.TorchEngine(self._load()[0], precision, card.device)
+                    self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
 
     @property
     def map_names(self) -> tuple[str, ...]:
         """See `Explainable`."""
-        return tuple(self._card().layers)
+        return tuple(self._known_metadata().layers)
 
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
         """See `Explainable`: the network in PyTorch and float32, stopped at its tapped layers."""
@@ -194,7 +200,7 @@ class BackboneSource(EmbeddingSource):
 
     def megabytes(self) -> float:
         """Size of the weights in float32, the classifier's not counted."""
-        return self._card().megabytes
+        return self._known_metadata().megabytes
 
     def pack(self, folder: Path) -> Path | None:
         """Copy the weights, so that a bundle stands alone.
@@ -217,22 +223,22 @@ class BackboneSource(EmbeddingSource):
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, packed)
         return packed
 
-    def _card(self) -> Card:
+    def _known_metadata(self) -> BackboneMetadata:
         with self._lock:
             if self._known is None and self._cache_dir is not None:
-                self._known = read_card(self._folder(self._cache_dir))
+                self._known = read_metadata(self._folder(self._cache_dir))
             if self._known is None:
                 self._known = self._prepare()
             return self._known
 
-    def _prepare(self) -> Card:
+    def _prepare(self) -> BackboneMetadata:
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
         with torch_threads(1):
-            network, facts = self._load()
+            network, metadata = self._load()
             choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
-        card = Card(
-            facts={
-                **facts,
+        known = BackboneMetadata(
+            metadata={
+                **metadata,
                 "engine": choice.name,
                 "precision": choice.precision,
                 "device": choice.device,
@@ -250,12 +256,12 @@ class BackboneSource(EmbeddingSource):
         )
         if self._cache_dir is not None:
             save = None if choice.model is None else partial(engines.save, choice.model)
-            keep_card(self._folder(self._cache_dir), card, save)
+            keep_metadata(self._folder(self._cache_dir), known, save)
         if choice.model is None or self._cache_dir is None:
             self._engine = choice.engine
         if choice.name == "torch" and choice.device == "cpu":
             self._network = network
-        return card
+        return known
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
         from ensemble_minerals.networks.models.taps import TappedNetwork

@@ -14,7 +14,7 @@ import numpy as np
 
 from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 
 _ROUNDS = 3
 """Rounds that count, by default."""
@@ -33,7 +33,7 @@ class Weighty(Protocol):
 
 
 @dataclass(frozen=True)
-class SourceCost:
+class ExtractorCost:
     """What a source costs.
 
     Attributes:
@@ -45,22 +45,22 @@ class SourceCost:
     megabytes: float
 
 
-def measure_sources(
-    sources: Mapping[str, FeatureSource],
+def measure_extractors(
+    extractors: Mapping[str, FeatureExtractor],
     photos: Sequence[Path],
     *,
     max_pixels: int = MAX_PIXELS,
     min_side: int = MIN_SIDE,
     rounds: int = _ROUNDS,
     memory: Path | None = None,
-) -> dict[str, SourceCost]:
+) -> dict[str, ExtractorCost]:
     """Time every source on some photos.
 
     Each photo goes through every source several times and the quickest round counts, so that other work on the
     machine disturbs little.
 
     Args:
-        sources: By name.
+        extractors: By name.
         photos: A handful is enough; all are looked at in every round.
         max_pixels: Largest photo that is decoded.
         min_side: Smallest.
@@ -69,21 +69,23 @@ def measure_sources(
             timed again.
     """
     known = {} if memory is None else _noted(memory)
-    keys = {name: f"{platform.node()} {source.fingerprint}" for name, source in sources.items()}
-    timed = {name: source for name, source in sources.items() if keys[name] not in known}
+    keys = {name: f"{platform.node()} {extractor.fingerprint}" for name, extractor in extractors.items()}
+    timed = {name: extractor for name, extractor in extractors.items() if keys[name] not in known}
     quickest = _quickest(timed, photos, rounds, max_pixels=max_pixels, min_side=min_side)
     measured = {keys[name]: 1000 * seconds for name, seconds in quickest.items() if np.isfinite(seconds)}
     if memory is not None and measured:
         _note(memory, known | measured)
     known |= measured
     return {
-        name: SourceCost(known.get(keys[name]), source.megabytes() if isinstance(source, Weighty) else 0.0)
-        for name, source in sources.items()
+        name: ExtractorCost(
+            known.get(keys[name]), extractor.megabytes() if isinstance(extractor, Weighty) else 0.0
+        )
+        for name, extractor in extractors.items()
     }
 
 
 def _quickest(
-    sources: Mapping[str, FeatureSource],
+    extractors: Mapping[str, FeatureExtractor],
     photos: Sequence[Path],
     rounds: int,
     *,
@@ -91,10 +93,10 @@ def _quickest(
     min_side: int,
 ) -> dict[str, float]:
     """Seconds a photo in the quickest round, infinite where no photo could be read."""
-    quickest = dict.fromkeys(sources, np.inf)
-    for number in range(1 + rounds if sources else 0):
+    quickest = dict.fromkeys(extractors, np.inf)
+    for number in range(1 + rounds if extractors else 0):
         found = extract_features(
-            photos, [""] * len(photos), list(sources.values()), max_pixels=max_pixels, min_side=min_side
+            photos, [""] * len(photos), list(extractors.values()), max_pixels=max_pixels, min_side=min_side
         )
         if number == 0:  # networks are loaded at their first photo
             continue

@@ -26,7 +26,7 @@ from ensemble_minerals.features.extraction import (
     extract_features,
     find_tasks,
 )
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.parallel import own_cores, unordered
@@ -37,7 +37,7 @@ LARGEST = 16 * CHUNK
 _PER_CORE = 4
 """Shards for each core, if there are photos enough: so that all are busy to the end."""
 
-_opened: dict[tuple[str, str], FeatureSource] = {}
+_opened: dict[tuple[str, str], FeatureExtractor] = {}
 """Sources of this process's last shard, by name and fingerprint: their networks are loaded."""
 
 _busy = Lock()
@@ -46,7 +46,7 @@ _busy = Lock()
 def extract_on_cluster(
     paths: Sequence[Path],
     image_ids: Sequence[str],
-    sources: Sequence[FeatureSource],
+    extractors: Sequence[FeatureExtractor],
     *,
     n_jobs: int,
     store: FeatureStore | None = None,
@@ -62,7 +62,7 @@ def extract_on_cluster(
     Args:
         paths: The photos, as every worker sees them.
         image_ids: Digests of their contents.
-        sources: What computes the features; they go to the workers by pickle.
+        extractors: What computes the features; they go to the workers by pickle.
         n_jobs: Cores of the cluster.
         store: On this machine: where features are looked up, and kept shard by shard.
         progress: Called with (photos done, photos to look at).
@@ -74,22 +74,24 @@ def extract_on_cluster(
         FitError: If a source gives other than finite numbers, or workers keep dying.
         UserError: If a worker does not see the photos, or computes other numbers than this machine would.
     """
-    features = {source.name: allocate(len(paths), source) for source in sources}
-    tasks = find_tasks(paths, image_ids, sources, features, store)
+    features = {extractor.name: allocate(len(paths), extractor) for extractor in extractors}
+    tasks = find_tasks(paths, image_ids, extractors, features, store)
     shards = list(_cut(tasks, n_jobs))
     calls = [
         delayed(compute_shard)(
             number,
             [task.path for task in shard],
             [task.image_id for task in shard],
-            [(source, source.fingerprint) for source in shard[0].lacking],
+            [(extractor, extractor.fingerprint) for extractor in shard[0].lacking],
             max_pixels=max_pixels,
             min_side=min_side,
             check_contents=check_contents,
         )
         for number, shard in enumerate(shards)
     ]
-    whole = ExtractionResult(features, {}, {s.name: 0.0 for s in sources}, 0.0, {s.name: 0 for s in sources})
+    whole = ExtractionResult(
+        features, {}, {s.name: 0.0 for s in extractors}, 0.0, {s.name: 0 for s in extractors}
+    )
     errors: dict[int, ImageError] = {}
     decode_seconds, done = 0.0, 0
     with closing(unordered(calls, n_jobs=n_jobs)) as results:
@@ -110,7 +112,7 @@ def _cut(tasks: Sequence[Task], n_jobs: int) -> Iterator[list[Task]]:
     size = min(LARGEST, max(CHUNK, -(-len(tasks) // (_PER_CORE * n_jobs))))
     alike: dict[tuple[str, ...], list[Task]] = defaultdict(list)
     for task in tasks:
-        alike[tuple(source.name for source in task.lacking)].append(task)
+        alike[tuple(extractor.name for extractor in task.lacking)].append(task)
     for same in alike.values():
         for start in range(0, len(same), size):
             yield same[start : start + size]
@@ -120,7 +122,7 @@ def compute_shard(
     number: int,
     paths: Sequence[Path],
     image_ids: Sequence[str],
-    sources: Sequence[tuple[FeatureSource, str]],
+    extractors: Sequence[tuple[FeatureExtractor, str]],
     *,
     max_pixels: int,
     min_side: int,
@@ -134,7 +136,7 @@ def compute_shard(
         found = extract_features(
             paths,
             image_ids,
-            _open(sources),
+            _open(extractors),
             n_threads=cpu.cores(),
             max_pixels=max_pixels,
             min_side=min_side,
@@ -143,16 +145,16 @@ def compute_shard(
     return number, found
 
 
-def _open(sources: Sequence[tuple[FeatureSource, str]]) -> list[FeatureSource]:
+def _open(extractors: Sequence[tuple[FeatureExtractor, str]]) -> list[FeatureExtractor]:
     """Sources of the last shard where they are the same, else these, if they compute here what they are to."""
-    ready: dict[tuple[str, str], FeatureSource] = {}
-    for source, fingerprint in sources:
-        key = source.name, fingerprint
-        ready[key] = _opened.get(key, source)
+    ready: dict[tuple[str, str], FeatureExtractor] = {}
+    for extractor, fingerprint in extractors:
+        key = extractor.name, fingerprint
+        ready[key] = _opened.get(key, extractor)
         if ready[key].fingerprint != fingerprint:
             raise UserError(
-                f"a worker would compute other numbers for {source.name} than this machine "
-                f"({source.facts.get('engine')}, {source.facts.get('precision')}, {source.facts.get('device')}): its "
+                f"a worker would compute other numbers for {extractor.name} than this machine "
+                f"({', '.join(str(extractor.metadata.get(k)) for k in ('engine', 'precision', 'device'))}): its "
                 "processor or its libraries are others. Say what all of them have, --set engine=torch --set "
                 "precision=float32, or start the fit on a machine like the workers"
             )
@@ -177,14 +179,14 @@ def _take(
         for array in whole.features.values():
             array[task.positions] = np.nan
     good = [place for place in range(len(shard)) if place not in found.errors]
-    for source in shard[0].lacking:
-        values: NDArray[np.float32] = found.features[source.name]
+    for extractor in shard[0].lacking:
+        values: NDArray[np.float32] = found.features[extractor.name]
         for place in good:
-            whole.features[source.name][shard[place].positions] = values[place]
-        whole.seconds[source.name] += found.seconds[source.name]
-        whole.n_computed[source.name] += len(good)
+            whole.features[extractor.name][shard[place].positions] = values[place]
+        whole.seconds[extractor.name] += found.seconds[extractor.name]
+        whole.n_computed[extractor.name] += len(good)
         kept = [place for place in good if shard[place].image_id]
         if store is not None and kept:
             ids = [shard[place].image_id for place in kept]
-            store.put(ids, source.fingerprint, values[kept], source.facts)
+            store.put(ids, extractor.fingerprint, values[kept], extractor.metadata)
     return errors

@@ -201,8 +201,8 @@ def choose(
     reference = TorchEngine(network, "float32")
     if (engine, precision, device) == ("torch", "float32", "cpu"):
         return Choice(reference, "torch", "float32", "cpu")
-    pictures = probes(network.size)
-    expected = reference.run(pictures, len(pictures))
+    images = probes(network.size)
+    expected = reference.run(images, len(images))
     model = convert(network, notes) if engine == "openvino" else None
     for name, each in _candidates(engine if engine == "torch" or model is not None else "torch", precision):
         if name == "torch" and each == "float32" and device == "cpu":
@@ -212,7 +212,7 @@ def choose(
             if name == "openvino"
             else TorchEngine(network, each, device)
         )
-        agreed = agreement(expected, candidate.run(pictures, len(pictures)), network.layers)
+        agreed = agreement(expected, candidate.run(images, len(images)), network.layers)
         worst = min(agreed, key=lambda layer: agreed[layer])
         if agreed[worst] >= BOUNDS[each]:
             kept = model if name == "openvino" else None

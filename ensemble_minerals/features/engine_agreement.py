@@ -61,8 +61,8 @@ def probes(size: int) -> list[NDArray[np.uint8]]:
             0.25, 0.45
         ) ** 2
         grounds = [_grain(rng, size, octaves) for octaves in (8, 3)]
-        picture = np.where(outline[..., None], *grounds) * (0.6 + 0.8 * x[..., None])
-        drawn.append(np.clip(picture, 0, 255).astype(np.uint8))
+        image = np.where(outline[..., None], *grounds) * (0.6 + 0.8 * x[..., None])
+        drawn.append(np.clip(image, 0, 255).astype(np.uint8))
     return drawn
 
 

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.views import view_box
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
 
 
 @runtime_checkable
-class Explainable(FeatureSource, Protocol):
-    """A feature source with a network inside that can be looked into."""
+class Explainable(FeatureExtractor, Protocol):
+    """A feature extractor with a network inside that can be looked into."""
 
     @property
     def map_names(self) -> tuple[str, ...]:

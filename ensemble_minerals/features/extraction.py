@@ -26,7 +26,7 @@ from PIL import Image
 from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, Photo, decode, file_digest
 from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 
 CHUNK = 16
@@ -74,7 +74,7 @@ class ExtractionResult:
 def extract_features(
     paths: Sequence[Path],
     image_ids: Sequence[str],
-    sources: Sequence[FeatureSource],
+    extractors: Sequence[FeatureExtractor],
     *,
     store: FeatureStore | None = None,
     n_threads: int = 1,
@@ -93,7 +93,7 @@ def extract_features(
         paths: The photos, n of them.
         image_ids: Digests of their contents. Photos of one id are looked at once; those of the id "" are
             neither shared, nor looked up, nor kept.
-        sources: What computes the features; their names must differ.
+        extractors: What computes the features; their names must differ.
         store: Where features are looked up, and kept chunk by chunk.
         n_threads: Threads that decode.
         progress: Called in the caller's thread with (photos done, photos to look at).
@@ -111,21 +111,21 @@ def extract_features(
         UserError: If the store cannot be read or written.
         ValueError: If arguments do not fit each other. Errors of a source are raised as they are.
     """
-    names = [source.name for source in sources]
+    names = [extractor.name for extractor in extractors]
     if len(paths) != len(image_ids):
         raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
     if len(set(names)) < len(names):
         raise ValueError(f"sources are named {names}, their names should differ")
-    features = {source.name: allocate(len(paths), source, out) for source in sources}
-    tasks = find_tasks(paths, image_ids, sources, features, store)
-    collector = _Collector(sources, features, store)
+    features = {extractor.name: allocate(len(paths), extractor, out) for extractor in extractors}
+    tasks = find_tasks(paths, image_ids, extractors, features, store)
+    collector = _Collector(extractors, features, store)
     decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
     done = 0
     with ExitStack() as stack:
         opening = stack.enter_context(ThreadPoolExecutor(n_threads, thread_name_prefix="open"))
-        for source in sources:
-            if isinstance(source, Openable) and any(source in task.lacking for task in tasks):
-                opening.submit(source.open)  # what goes wrong there is raised by `extract`
+        for extractor in extractors:
+            if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
+                opening.submit(extractor.open)  # what goes wrong there is raised by `extract`
         stream = stack.enter_context(
             closing(_prefetch(partial(_prepare, decode_photo, check_contents), tasks, n_threads))
         )
@@ -157,7 +157,7 @@ class Task:
     path: Path
     image_id: str
     positions: list[int]
-    lacking: list[FeatureSource]
+    lacking: list[FeatureExtractor]
 
 
 @dataclass
@@ -165,7 +165,7 @@ class _Prepared:
     """A task's photo, decoded, and seen by the sources that run beside the decoders."""
 
     task: Task
-    pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     seen: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: ImageError | None = None
     decode_seconds: float = 0.0
@@ -177,17 +177,17 @@ class _Collector:
 
     def __init__(
         self,
-        sources: Sequence[FeatureSource],
+        extractors: Sequence[FeatureExtractor],
         features: Mapping[str, NDArray[np.float32]],
         store: FeatureStore | None,
     ) -> None:
-        self.sources = sources
+        self.extractors = extractors
         self.features = features
         self.store = store
         self.errors: dict[int, ImageError] = {}
         self.decode_seconds = 0.0
-        self.seconds = {source.name: 0.0 for source in sources}
-        self.n_computed = {source.name: 0 for source in sources}
+        self.seconds = {extractor.name: 0.0 for extractor in extractors}
+        self.n_computed = {extractor.name: 0 for extractor in extractors}
 
     def compute(self, chunk: Sequence[_Prepared]) -> None:
         for photo in chunk:
@@ -196,62 +196,62 @@ class _Collector:
                 self.errors |= dict.fromkeys(photo.task.positions, photo.error)
                 for array in self.features.values():
                     array[photo.task.positions] = np.nan
-        for source in self.sources:
-            photos = [photo for photo in chunk if photo.error is None and source in photo.task.lacking]
+        for extractor in self.extractors:
+            photos = [photo for photo in chunk if photo.error is None and extractor in photo.task.lacking]
             if photos:
-                self._keep(source, [photo.task for photo in photos], self._values(source, photos))
+                self._keep(extractor, [photo.task for photo in photos], self._values(extractor, photos))
 
-    def _values(self, source: FeatureSource, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
-        if isinstance(source, SingleThreaded):
-            self.seconds[source.name] += sum(photo.seconds[source.name] for photo in photos)
-            return np.concatenate([photo.seen[source.name] for photo in photos])
-        side = decode_side(source.side)
+    def _values(self, extractor: FeatureExtractor, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
+        if isinstance(extractor, SingleThreaded):
+            self.seconds[extractor.name] += sum(photo.seconds[extractor.name] for photo in photos)
+            return np.concatenate([photo.seen[extractor.name] for photo in photos])
+        side = decode_side(extractor.side)
         started = time.perf_counter()
-        values = source.extract([photo.pictures[side] for photo in photos])
-        self.seconds[source.name] += time.perf_counter() - started
+        values = extractor.extract([photo.images[side] for photo in photos])
+        self.seconds[extractor.name] += time.perf_counter() - started
         return values
 
-    def _keep(self, source: FeatureSource, tasks: Sequence[Task], values: NDArray[np.float32]) -> None:
-        expected = (len(tasks), source.n_views, source.n_features)
+    def _keep(self, extractor: FeatureExtractor, tasks: Sequence[Task], values: NDArray[np.float32]) -> None:
+        expected = (len(tasks), extractor.n_views, extractor.n_features)
         if values.shape != expected:
-            raise ValueError(f"source {source.name} gave features of shape {values.shape}, not {expected}")
+            raise ValueError(f"source {extractor.name} gave features of shape {values.shape}, not {expected}")
         for task, value in zip(tasks, values, strict=True):
             if not np.isfinite(value).all():
                 raise FitError(
-                    f"source {source.name} gave numbers that are not finite for {task.path}; its weights or"
+                    f"source {extractor.name} gave numbers that are not finite for {task.path}; its weights or"
                     " its precision are at fault, try another precision or leave the source out"
                 )
-            self.features[source.name][task.positions] = value
-        self.n_computed[source.name] += len(tasks)
+            self.features[extractor.name][task.positions] = value
+        self.n_computed[extractor.name] += len(tasks)
         if self.store is not None:
             kept = [place for place, task in enumerate(tasks) if task.image_id]
             ids = [tasks[place].image_id for place in kept]
-            self.store.put(ids, source.fingerprint, values[kept], source.facts)
+            self.store.put(ids, extractor.fingerprint, values[kept], extractor.metadata)
 
 
-def allocate(n_photos: int, source: FeatureSource, out: Path | None = None) -> NDArray[np.float32]:
+def allocate(n_photos: int, extractor: FeatureExtractor, out: Path | None = None) -> NDArray[np.float32]:
     """Room for the features of photos, in memory or as a memory map in a folder."""
-    shape = (n_photos, source.n_views, source.n_features)
+    shape = (n_photos, extractor.n_views, extractor.n_features)
     if out is None or not n_photos:
         return np.empty(shape, dtype=np.float32)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{quote(source.name, safe='')}.npy"
+    path = out / f"{quote(extractor.name, safe='')}.npy"
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
 
 def find_tasks(
     paths: Sequence[Path],
     image_ids: Sequence[str],
-    sources: Sequence[FeatureSource],
+    extractors: Sequence[FeatureExtractor],
     features: Mapping[str, NDArray[np.float32]],
     store: FeatureStore | None,
 ) -> list[Task]:
     """Fetch what the store has; what it lacks becomes tasks, in the order of the photos."""
     found = {
-        source.name: np.zeros(len(paths), dtype=bool)
+        extractor.name: np.zeros(len(paths), dtype=bool)
         if store is None
-        else store.get_into(features[source.name], image_ids, source.fingerprint)
-        for source in sources
+        else store.get_into(features[extractor.name], image_ids, extractor.fingerprint)
+        for extractor in extractors
     }
     tasks: dict[str | int, Task] = {}
     for position, (path, image_id) in enumerate(zip(paths, image_ids, strict=True)):
@@ -259,7 +259,7 @@ def find_tasks(
         if key in tasks:
             tasks[key].positions.append(position)
             continue
-        lacking = [source for source in sources if not found[source.name][position]]
+        lacking = [extractor for extractor in extractors if not found[extractor.name][position]]
         if lacking:
             tasks[key] = Task(path, image_id, [position], lacking)
     return list(tasks.values())
@@ -285,7 +285,7 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Tas
     prepared = _Prepared(task)
     started = time.perf_counter()
     try:
-        prepared.pictures = _pictures(decode_photo, task)
+        prepared.images = _images(decode_photo, task)
         if check_contents and file_digest(task.path) != task.image_id:
             raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
     except ImageError as error:
@@ -293,28 +293,28 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Tas
         return prepared
     finally:
         prepared.decode_seconds = time.perf_counter() - started
-    for source in task.lacking:
-        if isinstance(source, SingleThreaded):
+    for extractor in task.lacking:
+        if isinstance(extractor, SingleThreaded):
             started = time.perf_counter()
-            prepared.seen[source.name] = source.extract([prepared.pictures[decode_side(source.side)]])
-            prepared.seconds[source.name] = time.perf_counter() - started
+            prepared.seen[extractor.name] = extractor.extract([prepared.images[decode_side(extractor.side)]])
+            prepared.seconds[extractor.name] = time.perf_counter() - started
     return prepared
 
 
-def _pictures(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArray[np.uint8]]:
+def _images(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArray[np.uint8]]:
     """The photo's pixels by decode side.
 
     A large photo is decoded once for each side that is asked for: were the smaller picture made from the
     larger, a source's features would depend on which other sources are there.
     """
-    pictures: dict[int, NDArray[np.uint8]] = {}
+    images: dict[int, NDArray[np.uint8]] = {}
     pixels: NDArray[np.uint8] | None = None
-    for side in sorted({decode_side(source.side) for source in task.lacking}, reverse=True):
+    for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = decode_photo(task.path, at_least=side).pixels
             # What the decoder could not make smaller is reduced here, lest a chunk of it fill the memory.
             factor = min(pixels.shape[:2]) // side
             if factor > 1:
                 pixels = np.array(Image.fromarray(pixels).reduce(factor))
-        pictures[side] = pixels
-    return pictures
+        images[side] = pixels
+    return images

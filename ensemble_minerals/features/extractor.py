@@ -1,6 +1,6 @@
 """What everything that turns photos into numbers has in common.
 
-A feature source is a frozen backbone or a descriptor. It states its facts; their digest, the fingerprint,
+A feature extractor is a frozen backbone or a descriptor. It states its facts; their digest, the fingerprint,
 keys the stored features, so that a change of anything that could move a number is a change of key.
 """
 
@@ -18,7 +18,7 @@ JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JS
 
 
 @runtime_checkable
-class FeatureSource(Protocol):
+class FeatureExtractor(Protocol):
     """A frozen function from photos to a fixed number of features a view."""
 
     @property
@@ -42,13 +42,13 @@ class FeatureSource(Protocol):
         ...
 
     @property
-    def facts(self) -> Mapping[str, JSON]:
+    def metadata(self) -> Mapping[str, JSON]:
         """Everything that decides the numbers: weights digest, layers, transform, versions; plain JSON."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Digest of `facts`, see `fingerprint_of`."""
+        """Digest of `metadata`, see `fingerprint_of`."""
         ...
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -66,7 +66,7 @@ class FeatureSource(Protocol):
 
 
 @runtime_checkable
-class EmbeddingSource(FeatureSource, Protocol):
+class EmbeddingExtractor(FeatureExtractor, Protocol):
     """A source that also tells whether two photos are alike."""
 
     @property
@@ -80,7 +80,9 @@ class EmbeddingSource(FeatureSource, Protocol):
         ...
 
 
-def fingerprint_of(facts: Mapping[str, JSON]) -> str:
+def fingerprint_of(metadata: Mapping[str, JSON]) -> str:
     """Digest of the facts of a source: blake2b of their canonical JSON, 32 hexadecimal digits."""
-    canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    canonical = json.dumps(
+        metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
     return blake2b(canonical.encode(), digest_size=16).hexdigest()

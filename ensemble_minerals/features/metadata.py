@@ -21,11 +21,11 @@ NETWORK = "network.xml"
 
 
 @dataclass(frozen=True)
-class Card:
+class BackboneMetadata:
     """A frozen network in brief.
 
     Attributes:
-        facts: What decides its numbers.
+        metadata: What decides its numbers.
         size: Side of the square input in pixels.
         n_features: Length of its vector.
         layers: First and one past the last column of each layer.
@@ -37,7 +37,7 @@ class Card:
         agreement: With PyTorch in float32, by layer, as measured when it was converted.
     """
 
-    facts: Mapping[str, JSON]
+    metadata: Mapping[str, JSON]
     size: int
     n_features: int
     layers: Mapping[str, tuple[int, int]]
@@ -49,7 +49,7 @@ class Card:
     agreement: Mapping[str, float]
 
 
-def read_card(folder: Path) -> Card | None:
+def read_metadata(folder: Path) -> BackboneMetadata | None:
     """The card in a folder; None if there is none, or it or the network beside it is damaged."""
     try:
         stored = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -57,17 +57,17 @@ def read_card(folder: Path) -> Card | None:
             return None
         layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
         start, stop = stored.pop("embedding")
-        return Card(layers=layers, embedding=(start, stop), **stored)
+        return BackboneMetadata(stored.pop("facts"), layers=layers, embedding=(start, stop), **stored)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def keep_card(folder: Path, card: Card, save: Callable[[Path], None] | None) -> None:
+def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], None] | None) -> None:
     """Write a card and its network; they appear whole or not at all.
 
     Args:
         folder: Where; another process that was quicker is left alone.
-        card: What is known.
+        known: What is known.
         save: Writes the converted network to the path it is given; None where there is none.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -76,11 +76,13 @@ def keep_card(folder: Path, card: Card, save: Callable[[Path], None] | None) -> 
         if save is not None:
             save(draft / NETWORK)
         files = {path.name: path.stat().st_size for path in draft.iterdir()}
-        (draft / CARD).write_text(json.dumps(asdict(card) | {"files": files}, indent=1), encoding="utf-8")
+        stored = asdict(known)
+        stored |= {"facts": stored.pop("metadata"), "files": files}
+        (draft / CARD).write_text(json.dumps(stored, indent=1), encoding="utf-8")
         try:
             draft.rename(folder)
         except OSError:
-            if read_card(folder) is None:  # it is not another's: it is damaged
+            if read_metadata(folder) is None:  # it is not another's: it is damaged
                 shutil.rmtree(folder, ignore_errors=True)
                 draft.rename(folder)
     finally:

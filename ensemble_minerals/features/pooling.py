@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.extraction import ExtractionResult
-from ensemble_minerals.features.extractor import EmbeddingSource, FeatureSource
+from ensemble_minerals.features.extractor import EmbeddingExtractor, FeatureExtractor
 from ensemble_minerals.features.registry import pool_views
 from ensemble_minerals.system.memmap import allocate, release
 
@@ -31,7 +31,7 @@ class Extract(Protocol):
         self,
         paths: Sequence[Path],
         image_ids: Sequence[str],
-        sources: Sequence[FeatureSource],
+        extractors: Sequence[FeatureExtractor],
         *,
         progress: Callable[[int, int], None] | None,
     ) -> ExtractionResult:
@@ -58,7 +58,7 @@ def gather(
     extract: Extract,
     paths: Sequence[Path],
     image_ids: Sequence[str],
-    sources: Sequence[FeatureSource],
+    extractors: Sequence[FeatureExtractor],
     pooling: Mapping[str, str],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -70,7 +70,7 @@ def gather(
         extract: What computes them.
         paths: The photos, n of them.
         image_ids: Digests of their contents.
-        sources: What is computed.
+        extractors: What is computed.
         pooling: For each source's name how its views are pooled, see `pool_views`.
         progress: Called with (photos done, of all that must be looked at); of all photos where they are many.
         at_once: Photos whose views are held at once.
@@ -81,16 +81,16 @@ def gather(
         part = slice(start, start + at_once)
         if progress is not None and len(paths) > at_once:
             told = _shifted(progress, start, len(paths))
-        extracted = extract(paths[part], image_ids[part], sources, progress=told)
+        extracted = extract(paths[part], image_ids[part], extractors, progress=told)
         found.errors |= {start + position: error for position, error in extracted.errors.items()}
-        for source in sources:
-            views = extracted.features[source.name]
-            pooled = pool_views(views, pooling[source.name])
+        for extractor in extractors:
+            views = extracted.features[extractor.name]
+            pooled = pool_views(views, pooling[extractor.name])
             if start == 0:
-                found.features[source.name] = _room(pooled, len(paths))
-            found.features[source.name][part] = pooled
-            release(found.features[source.name])
-        alike = _embeddings(extracted.features, sources)
+                found.features[extractor.name] = _room(pooled, len(paths))
+            found.features[extractor.name][part] = pooled
+            release(found.features[extractor.name])
+        alike = _embeddings(extracted.features, extractors)
         if alike is not None:
             if found.embeddings is None:
                 found.embeddings = _room(alike, len(paths))
@@ -104,16 +104,18 @@ def _room(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 
 
 def _embeddings(
-    features: Mapping[str, NDArray[np.float32]], sources: Sequence[FeatureSource]
+    features: Mapping[str, NDArray[np.float32]], extractors: Sequence[FeatureExtractor]
 ) -> NDArray[np.float32] | None:
     """What confirms near-duplicates: the first such source's of the whole photo and its mirror image, averaged.
 
     A source that does not look at the whole photo is asked for what it sees first.
     """
-    for source in sources:
-        if isinstance(source, EmbeddingSource):
-            whole = [v for v, view in enumerate(source.views) if view.removesuffix("_flip") == "squash"]
-            mean: NDArray[np.float32] = features[source.name][:, whole or [0], source.embedding].mean(axis=1)
+    for extractor in extractors:
+        if isinstance(extractor, EmbeddingExtractor):
+            whole = [v for v, view in enumerate(extractor.views) if view.removesuffix("_flip") == "squash"]
+            mean: NDArray[np.float32] = features[extractor.name][:, whole or [0], extractor.embedding].mean(
+                axis=1
+            )
             return mean
     return None
 

@@ -1,4 +1,4 @@
-"""The feature sources that a configuration names, and how the views of a photo become one row."""
+"""The feature extractors that a configuration names, and how the views of a photo become one row."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.messages import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.extractor import FeatureExtractor
 
 
-def build_sources(
+def build_extractors(
     config: Config, names: Iterable[str], *, cache_dir: Path | None
-) -> dict[str, FeatureSource]:
+) -> dict[str, FeatureExtractor]:
     """Make the named sources, in the configuration's order, the descriptor last.
 
     Args:
@@ -28,13 +28,13 @@ def build_sources(
         WeightsError: If a backbone's weights cannot be had.
     """
     wanted = set(names)
-    sources: dict[str, FeatureSource] = {}
+    extractors: dict[str, FeatureExtractor] = {}
     for backbone in config.backbones:
         if backbone.name not in wanted:
             continue
-        from ensemble_minerals.features.backbone import BackboneSource
+        from ensemble_minerals.features.backbone import BackboneExtractor
 
-        sources[backbone.name] = BackboneSource(
+        extractors[backbone.name] = BackboneExtractor(
             backbone.name,
             backbone.model,
             backbone.weights,
@@ -47,36 +47,36 @@ def build_sources(
             cache_dir=cache_dir,
         )
     if DESCRIPTOR in wanted:
-        from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+        from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 
-        sources[DESCRIPTOR] = ColorTextureSource()
-    return sources
+        extractors[DESCRIPTOR] = ColorTextureExtractor()
+    return extractors
 
 
-def build_network_sources(
+def build_network_extractors(
     config: Config,
     networks: Mapping[str, Sequence[Path]],
-    facts: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
     *,
     n_threads: int,
-) -> dict[str, FeatureSource]:
+) -> dict[str, FeatureExtractor]:
     """Sources of the logits of trained networks.
 
     Args:
         config: Says how they were trained.
         networks: Their files, by source name.
-        facts: What each source stated of itself.
+        metadata: What each source stated of itself.
         n_threads: Threads that they may use.
     """
-    sources: dict[str, FeatureSource] = {}
+    extractors: dict[str, FeatureExtractor] = {}
     for name, files in networks.items():
-        from ensemble_minerals.features.trained_network import NetworkSource
+        from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
 
-        network = next(network for network in config.networks if network.name == facts[name]["network"])
-        sources[name] = NetworkSource(
-            name, network, files, side=int(facts[name]["side"]), n_threads=n_threads
+        network = next(network for network in config.networks if network.name == metadata[name]["network"])
+        extractors[name] = TrainedNetworkExtractor(
+            name, network, files, side=int(metadata[name]["side"]), n_threads=n_threads
         )
-    return sources
+    return extractors
 
 
 def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
@@ -96,6 +96,6 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
     return pooled
 
 
-def pooling_of(config: Config, source: str) -> str:
+def pooling_of(config: Config, extractor: str) -> str:
     """How the configuration pools the views of a source."""
-    return next((b.pooling for b in config.backbones if b.name == source), "mean")
+    return next((b.pooling for b in config.backbones if b.name == extractor), "mean")

@@ -48,19 +48,19 @@ _BYTES_A_WRITE = 32_000_000
 
 
 @dataclass(frozen=True)
-class StoredSource:
+class StoredExtractor:
     """What a store holds of one source.
 
     Attributes:
         fingerprint: Digest of the facts.
-        facts: What the features are.
+        metadata: What the features are.
         shape: (n_views, n_features) of each photo.
         n_entries: Number of photos.
         n_bytes: Bytes of their features.
     """
 
     fingerprint: str
-    facts: Mapping[str, JSON]
+    metadata: Mapping[str, JSON]
     shape: tuple[int, int]
     n_entries: int
     n_bytes: int
@@ -102,8 +102,8 @@ class FeatureStore:
         found = np.zeros(len(image_ids), dtype=bool)
         places = _places(image_ids)
         with self._database.connected() as connection:
-            source, _ = _source(connection, fingerprint)
-            for (image_id,) in _entries(connection, "image_id", source, places):
+            extractor, _ = _extractor(connection, fingerprint)
+            for (image_id,) in _entries(connection, "image_id", extractor, places):
                 found[places[image_id]] = True
         return found
 
@@ -121,7 +121,7 @@ class FeatureStore:
             source that the store has never seen the latter has shape (0, 0, 0).
         """
         with self._database.connected() as connection:
-            _, shape = _source(connection, fingerprint)
+            _, shape = _extractor(connection, fingerprint)
         features = np.empty((len(image_ids), *shape), dtype=np.float32)
         found = self.get_into(features, image_ids, fingerprint)
         return found, features if found.all() else features[found]
@@ -146,13 +146,13 @@ class FeatureStore:
         found = np.zeros(len(image_ids), dtype=bool)
         places = _places(image_ids)
         with self._database.connected() as connection:
-            source, shape = _source(connection, fingerprint)
-            if source is None:
+            extractor, shape = _extractor(connection, fingerprint)
+            if extractor is None:
                 return found
             expected = (len(image_ids), *shape)
             if out.shape != expected or out.dtype != np.float32:
                 raise ValueError(f"out is {out.dtype} {out.shape}, it should be float32 {expected}")
-            for image_id, vector in _entries(connection, "image_id, vector", source, places):
+            for image_id, vector in _entries(connection, "image_id, vector", extractor, places):
                 if len(vector) != math.prod(shape) * _DTYPE.itemsize:
                     raise self._database.damaged(f"the features of {image_id} have the wrong length")
                 out[places[image_id]] = np.frombuffer(vector, _DTYPE).reshape(shape)
@@ -164,7 +164,7 @@ class FeatureStore:
         image_ids: Sequence[str],
         fingerprint: str,
         features: NDArray[np.float32],
-        facts: Mapping[str, JSON] | None = None,
+        metadata: Mapping[str, JSON] | None = None,
     ) -> None:
         """Keep features, in transactions of some megabytes. What is already here stays as it is.
 
@@ -172,7 +172,7 @@ class FeatureStore:
             image_ids: Digests of the photos' contents, n of them.
             fingerprint: Of the source.
             features: Shape (n, n_views, n_features), float32, finite.
-            facts: Of the source, kept beside its first features.
+            metadata: Of the source, kept beside its first features.
 
         Raises:
             ValueError: If shapes, the type or the numbers are wrong.
@@ -192,14 +192,14 @@ class FeatureStore:
                 connection.execute(
                     "INSERT INTO sources (fingerprint, facts, dtype, n_views, n_features)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    (fingerprint, json.dumps(dict(facts or {}), sort_keys=True), _DTYPE.str, *shape),
+                    (fingerprint, json.dumps(dict(metadata or {}), sort_keys=True), _DTYPE.str, *shape),
                 )
-                source, stored_shape = _source(connection, fingerprint)
+                extractor, stored_shape = _extractor(connection, fingerprint)
                 if stored_shape != shape:
                     raise ValueError(f"features are {shape} a photo, those of this source are {stored_shape}")
                 connection.executemany(
                     "INSERT INTO features (source, image_id, vector) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                    ((source, image_id, vector) for image_id, vector in zip(ids, vectors, strict=True)),
+                    ((extractor, image_id, vector) for image_id, vector in zip(ids, vectors, strict=True)),
                 )
 
     def remove(self, fingerprint: str) -> int:
@@ -209,14 +209,14 @@ class FeatureStore:
             Number of photos whose features went.
         """
         with self._database.transaction() as connection:
-            source, _ = _source(connection, fingerprint)
-            count = connection.execute("DELETE FROM features WHERE source = ?", (source,)).rowcount
-            connection.execute("DELETE FROM sources WHERE source = ?", (source,))
+            extractor, _ = _extractor(connection, fingerprint)
+            count = connection.execute("DELETE FROM features WHERE source = ?", (extractor,)).rowcount
+            connection.execute("DELETE FROM sources WHERE source = ?", (extractor,))
         with self._database.connected() as connection:
             connection.executescript("PRAGMA incremental_vacuum")  # `execute` would free a single page
         return int(count)
 
-    def statistics(self) -> list[StoredSource]:
+    def statistics(self) -> list[StoredExtractor]:
         """What is here, by source, in the order of their first features."""
         query = (
             "SELECT fingerprint, facts, n_views, n_features,"
@@ -226,12 +226,12 @@ class FeatureStore:
         with self._database.connected() as connection:
             rows = connection.execute(query).fetchall()
         return [
-            StoredSource(fingerprint, json.loads(facts), (v, f), n, n * v * f * _DTYPE.itemsize)
-            for fingerprint, facts, v, f, n in rows
+            StoredExtractor(fingerprint, json.loads(metadata), (v, f), n, n * v * f * _DTYPE.itemsize)
+            for fingerprint, metadata, v, f, n in rows
         ]
 
 
-def _source(connection: sqlite3.Connection, fingerprint: str) -> tuple[int | None, tuple[int, int]]:
+def _extractor(connection: sqlite3.Connection, fingerprint: str) -> tuple[int | None, tuple[int, int]]:
     """Number of a source, None if unknown, and the shape of its features."""
     query = "SELECT source, n_views, n_features FROM sources WHERE fingerprint = ?"
     row = connection.execute(query, (fingerprint,)).fetchone()
@@ -239,7 +239,7 @@ def _source(connection: sqlite3.Connection, fingerprint: str) -> tuple[int | Non
 
 
 def _entries(
-    connection: sqlite3.Connection, columns: str, source: int | None, image_ids: Iterable[str]
+    connection: sqlite3.Connection, columns: str, extractor: int | None, image_ids: Iterable[str]
 ) -> Iterator[tuple[Any, ...]]:
     """Columns of the entries of a source, asked for in batches."""
     wanted = sorted(image_ids)
@@ -247,7 +247,7 @@ def _entries(
         batch = wanted[start : start + _IDS_A_QUERY]
         marks = ",".join("?" * len(batch))
         query = f"SELECT {columns} FROM features WHERE source = ? AND image_id IN ({marks})"
-        yield from connection.execute(query, (source, *batch))
+        yield from connection.execute(query, (extractor, *batch))
 
 
 def _places(image_ids: Sequence[str]) -> dict[str, list[int]]:

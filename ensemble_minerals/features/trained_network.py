@@ -1,4 +1,4 @@
-"""Networks trained on the photos, as a source of features: their logits, fold by fold."""
+"""Networks trained on the photos, as a feature extractor: their logits, fold by fold."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LEAST, _MOST = 1.15, 1.6
 """Shorter side of the kept pictures over the longer side of the input, at least and at most."""
 
 
-def picture_side(network: NetworkConfig) -> int:
+def image_side(network: NetworkConfig) -> int:
     """Pixels of the shorter side at which photos are kept for a network.
 
     The smallest random crop and the detail view are not to be enlarged: photos to predict are as sharp as they are,
@@ -50,7 +50,7 @@ def picture_side(network: NetworkConfig) -> int:
     return round(longer / min(max(min(parts), 1 / _MOST), 1 / _LEAST))
 
 
-class NetworkSource:
+class TrainedNetworkExtractor:
     """The trained networks of one member.
 
     Args:
@@ -102,7 +102,7 @@ class NetworkSource:
         return self._side
 
     @property
-    def facts(self) -> Mapping[str, JSON]:
+    def metadata(self) -> Mapping[str, JSON]:
         """What decides the logits."""
         return {
             "kind": "network",
@@ -117,7 +117,7 @@ class NetworkSource:
     @property
     def fingerprint(self) -> str:
         """Digest of the facts."""
-        return fingerprint_of(self.facts)
+        return fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Logits of decoded photos.
@@ -175,10 +175,10 @@ def pack_start(network: NetworkConfig, folder: Path) -> Path | None:
     Returns:
         The file, named after the network; None for random weights, which need none.
     """
-    source = parse(network.weights)
-    if source.kind == "random":
+    extractor = parse(network.weights)
+    if extractor.kind == "random":
         return None
-    file = source.local_file()
+    file = extractor.local_file()
     if file is not None and file.suffix == ".safetensors":
         return Path(shutil.copyfile(file, folder / f"{network.name}{file.suffix}"))
     from safetensors.torch import save_file

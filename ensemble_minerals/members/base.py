@@ -14,10 +14,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_solver import Solution
-from ensemble_minerals.members.predictor import Scorer
+from ensemble_minerals.members.predictor import MemberPredictor
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.specialists import Begun, Training, solve_together
 from ensemble_minerals.taxonomy import Taxonomy
@@ -32,12 +32,12 @@ class Plan:
     Attributes:
         taxonomy: Tree at whose nodes the decisions stand; flat for flat and one-vs-rest members.
         one_vs_rest: Whether the decisions are one a class against the others instead of one a node.
-        decisions: What each specialist learns, in the order of nodes or classes.
+        subproblems: What each specialist learns, in the order of nodes or classes.
     """
 
     taxonomy: Taxonomy
     one_vs_rest: bool
-    decisions: tuple[Decision, ...]
+    subproblems: tuple[Subproblem, ...]
 
 
 class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
@@ -53,7 +53,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
     Attributes:
         classes_: Labels, ascending.
         n_features_in_: Number of columns seen in `fit`.
-        scorer_: The fitted specialists.
+        predictor_: The fitted specialists.
         notes_: Sentences about over-samplers that had to be replaced.
     """
 
@@ -125,12 +125,12 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             seed=self.random_state,
         )
         self._plan = self.plan(y, tuple(str(label) for label in classes), Z, groups)
-        return training.begin(self._plan.decisions)
+        return training.begin(self._plan.subproblems)
 
     def finish_reduced(self, begun: Begun, solutions: Sequence[Solution]) -> Strategy:
         """Finish what `begin_reduced` began, with the solutions of its problems."""
-        nets, self.notes_ = begun.finish(solutions)
-        self.scorer_ = Scorer(self._plan.taxonomy, self._plan.one_vs_rest, (nets,))
+        specialists, self.notes_ = begun.finish(solutions)
+        self.predictor_ = MemberPredictor(self._plan.taxonomy, self._plan.one_vs_rest, (specialists,))
         return self
 
     @abstractmethod
@@ -154,7 +154,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         """Log-probabilities, shape (n, n_classes)."""
         check_is_fitted(self)
         matrix = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return self.scorer_.log_proba(matrix)
+        return self.predictor_.log_proba(matrix)
 
     def predict_proba(self, X: ArrayLike) -> FloatMatrix:
         """Probabilities, shape (n, n_classes)."""

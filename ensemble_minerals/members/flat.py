@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.base import FloatMatrix, Plan, Strategy
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -17,4 +17,6 @@ class FlatClassifier(Strategy):
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
     ) -> Plan:
         """One decision of all rows."""
-        return Plan(Taxonomy.flat(names), False, (Decision("all classes", np.arange(len(y)), y, len(names)),))
+        return Plan(
+            Taxonomy.flat(names), False, (Subproblem("all classes", np.arange(len(y)), y, len(names)),)
+        )

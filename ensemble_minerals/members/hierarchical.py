@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.base import Plan, Strategy
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.taxonomy import Taxonomy, Tree
@@ -60,12 +60,12 @@ class HierarchicalClassifier(Strategy):
             )
         else:
             self.taxonomy_ = Taxonomy.from_tree(names, self.taxonomy)
-        decisions = []
+        subproblems = []
         for node in self.taxonomy_.nodes:
             targets = node.targets(y)
             rows = np.flatnonzero(targets >= 0)
-            decisions.append(Decision(node.name, rows, targets[rows], len(node.branches)))
-        return Plan(self.taxonomy_, False, tuple(decisions))
+            subproblems.append(Subproblem(node.name, rows, targets[rows], len(node.branches)))
+        return Plan(self.taxonomy_, False, tuple(subproblems))
 
 
 def learn_taxonomy(

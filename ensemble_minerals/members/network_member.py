@@ -12,14 +12,19 @@ from sklearn.base import clone
 
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.base import Plan, Strategy
-from ensemble_minerals.members.network_predictor import NetworkScorer
-from ensemble_minerals.members.predictor import DenseNet, FoldScorer, Net, Scorer
+from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.predictor import (
+    AveragedPredictor,
+    DenseSpecialist,
+    MemberPredictor,
+    Specialist,
+)
 from ensemble_minerals.members.row_space import RowSpace
 
 if TYPE_CHECKING:
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -34,13 +39,13 @@ class NetworkStrategy:
     Attributes:
         strategy: Unfitted; says which decisions there are, how they are oversampled, and the seed.
         network: What is trained.
-        pictures: Photos, by position; None in a plan that is only counted.
+        images: Photos, by position; None in a plan that is only counted.
         specialists: One network with a branch for each decision (``joint``), or a network for each.
     """
 
     strategy: Strategy
     network: NetworkConfig
-    pictures: PictureTable | None = field(repr=False)
+    images: ImageCache | None = field(repr=False)
     specialists: Literal["joint", "separate"] = "joint"
 
     @property
@@ -69,7 +74,7 @@ class NetworkStrategy:
         work: Path | None = None,
         n_threads: int = 1,
         device: str = "cpu",
-    ) -> tuple[NetworkScorer, tuple[str, ...]]:
+    ) -> tuple[NetworkMemberPredictor, tuple[str, ...]]:
         """Train on rows.
 
         Args:
@@ -87,7 +92,7 @@ class NetworkStrategy:
         """
         from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 
-        if self.pictures is None:
+        if self.images is None:
             raise ValueError("this member was built without photos; it can be counted, not trained")
         strategy: Strategy = clone(self.strategy)
         names = tuple(str(label) for label in classes)
@@ -95,10 +100,10 @@ class NetworkStrategy:
         plan = strategy.plan(y, names, Z, groups)
         rows = X[:, 0].astype(np.intp)
         states, notes = [], dict[str, None]()
-        for number, (chosen, decisions) in enumerate(self._networks(plan, len(rows))):
+        for number, (chosen, subproblems) in enumerate(self._networks(plan, len(rows))):
             trained = FineTunedNetwork(
                 self.network,
-                self.pictures,
+                self.images,
                 sampler=self.sampler,
                 prior_correction=self.prior_correction,
                 random_state=int(
@@ -108,38 +113,38 @@ class NetworkStrategy:
                 device=device,
                 work=None if work is None else work / str(number),
             )
-            trained.fit_decisions(rows[chosen], decisions, groups[chosen])
+            trained.fit_subproblems(rows[chosen], subproblems, groups[chosen])
             states.append(trained.state_)
             notes |= dict.fromkeys(trained.notes_)
-        scorer = Scorer(plan.taxonomy, plan.one_vs_rest, (_selecting(plan),))
-        fitted = NetworkScorer(
+        predictor = MemberPredictor(plan.taxonomy, plan.one_vs_rest, (_selecting(plan),))
+        fitted = NetworkMemberPredictor(
             self.network,
-            self.pictures,
+            self.images,
             tuple(states),
-            FoldScorer.average([scorer]),
+            AveragedPredictor.average([predictor]),
             device,
             n_threads,
         )
         return fitted, tuple(notes)
 
-    def _networks(self, plan: Plan, n_rows: int) -> list[tuple[NDArray[np.intp], list[Decision]]]:
+    def _networks(self, plan: Plan, n_rows: int) -> list[tuple[NDArray[np.intp], list[Subproblem]]]:
         """For each network its rows and decisions."""
-        if self.specialists == "joint" or len(plan.decisions) == 1:
-            return [(np.arange(n_rows), list(plan.decisions))]
+        if self.specialists == "joint" or len(plan.subproblems) == 1:
+            return [(np.arange(n_rows), list(plan.subproblems))]
         return [
-            (d.rows, [Decision(d.name, np.arange(len(d.rows)), d.targets, d.n_branches)])
-            for d in plan.decisions
+            (d.rows, [Subproblem(d.name, np.arange(len(d.rows)), d.targets, d.n_outcomes)])
+            for d in plan.subproblems
         ]
 
 
-def _selecting(plan: Plan) -> tuple[Net, ...]:
+def _selecting(plan: Plan) -> tuple[Specialist, ...]:
     """For each decision the net that picks its columns from all logits."""
-    widths = [1 if d.n_branches == 2 else d.n_branches for d in plan.decisions]
+    widths = [1 if d.n_outcomes == 2 else d.n_outcomes for d in plan.subproblems]
     total, start = sum(widths), 0
-    nets: list[Net] = []
+    specialists: list[Specialist] = []
     for width in widths:
         weight = np.zeros((total, width), dtype=np.float32)
         weight[start : start + width] = np.eye(width)
-        nets.append(DenseNet(((weight, np.zeros(width, dtype=np.float32)),)))
+        specialists.append(DenseSpecialist(((weight, np.zeros(width, dtype=np.float32)),)))
         start += width
-    return tuple(nets)
+    return tuple(specialists)

@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.members.predictor import DenseNet, FoldScorer, Net, Scorer
+from ensemble_minerals.members.predictor import (
+    AveragedPredictor,
+    DenseSpecialist,
+    MemberPredictor,
+    Specialist,
+)
 
 if TYPE_CHECKING:
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
     from ensemble_minerals.networks.models.state import NetworkState
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -23,12 +28,12 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class NetworkScorer:
-    """Trained networks of one member, and the scorer of their logits.
+class NetworkMemberPredictor:
+    """Trained networks of one member, and the predictor of their logits.
 
     Attributes:
         network: What was trained.
-        pictures: Photos of the rows it is asked about.
+        images: Photos of the rows it is asked about.
         states: The trained networks: one for each fold and, where specialists are separate, each decision.
         logits: Scorer over the outputs of all states side by side.
         device: Where the networks answer.
@@ -36,9 +41,9 @@ class NetworkScorer:
     """
 
     network: NetworkConfig
-    pictures: PictureTable
+    images: ImageCache
     states: tuple[NetworkState, ...]
-    logits: FoldScorer
+    logits: AveragedPredictor
     device: str = "cpu"
     n_threads: int = 1
 
@@ -57,32 +62,39 @@ class NetworkScorer:
             self.states, self.network.weights, device=self.device, n_threads=self.n_threads
         )
         answers = [
-            predictor.logits([self.pictures.picture(int(row)) for row in rows[start : start + _BATCH]])
+            predictor.logits([self.images.image(int(row)) for row in rows[start : start + _BATCH]])
             for start in range(0, len(rows), _BATCH)
         ]
         return self.logits.log_proba(np.concatenate(answers).mean(axis=1))
 
     @classmethod
-    def average(cls, scorers: Sequence[NetworkScorer]) -> NetworkScorer:
+    def average(cls, predictors: Sequence[NetworkMemberPredictor]) -> NetworkMemberPredictor:
         """Bundle fold models: their log-odds are averaged, as those of any member."""
-        widths = [count_outputs(scorer.states) for scorer in scorers]
+        widths = [count_outputs(predictor.states) for predictor in predictors]
         starts, total = np.cumsum([0, *widths[:-1]]), sum(widths)
         parts = [
             _among(part, int(start), total)
-            for scorer, start in zip(scorers, starts, strict=True)
-            for part in scorer.logits.parts
+            for predictor, start in zip(predictors, starts, strict=True)
+            for part in predictor.logits.parts
         ]
-        states = tuple(state for scorer in scorers for state in scorer.states)
-        return replace(scorers[0], states=states, logits=FoldScorer.average(parts))
+        states = tuple(state for predictor in predictors for state in predictor.states)
+        return replace(predictors[0], states=states, logits=AveragedPredictor.average(parts))
 
 
-def average_scorers(scorers: Sequence[FoldScorer | NetworkScorer]) -> FoldScorer | NetworkScorer:
-    """The fold models of one member as one scorer."""
-    trained = [scorer for scorer in scorers if isinstance(scorer, NetworkScorer)]
+def average_predictors(
+    predictors: Sequence[AveragedPredictor | NetworkMemberPredictor],
+) -> AveragedPredictor | NetworkMemberPredictor:
+    """The fold models of one member as one predictor."""
+    trained = [predictor for predictor in predictors if isinstance(predictor, NetworkMemberPredictor)]
     if trained:
-        return NetworkScorer.average(trained)
-    return FoldScorer.average(
-        [part for scorer in scorers if isinstance(scorer, FoldScorer) for part in scorer.parts]
+        return NetworkMemberPredictor.average(trained)
+    return AveragedPredictor.average(
+        [
+            part
+            for predictor in predictors
+            if isinstance(predictor, AveragedPredictor)
+            for part in predictor.parts
+        ]
     )
 
 
@@ -91,19 +103,21 @@ def count_outputs(states: Sequence[NetworkState]) -> int:
     return sum(state.n_outputs for state in states)
 
 
-def _among(scorer: Scorer, start: int, total: int) -> Scorer:
-    """The same scorer of columns that stand at `start` among `total`."""
-    return Scorer(
-        scorer.taxonomy,
-        scorer.one_vs_rest,
-        tuple(tuple(_moved(net, start, total) for net in fold) for fold in scorer.nets),
+def _among(predictor: MemberPredictor, start: int, total: int) -> MemberPredictor:
+    """The same predictor of columns that stand at `start` among `total`."""
+    return MemberPredictor(
+        predictor.taxonomy,
+        predictor.one_vs_rest,
+        tuple(
+            tuple(_moved(specialist, start, total) for specialist in fold) for fold in predictor.specialists
+        ),
     )
 
 
-def _moved(net: Net, start: int, total: int) -> Net:
-    if not isinstance(net, DenseNet):
+def _moved(specialist: Specialist, start: int, total: int) -> Specialist:
+    if not isinstance(specialist, DenseSpecialist):
         raise TypeError("the logits of a network are scored by matrices")
-    (weight, bias), *rest = net.layers
+    (weight, bias), *rest = specialist.layers
     wide = np.zeros((total, weight.shape[1]), dtype=weight.dtype)
     wide[start : start + len(weight)] = weight
-    return DenseNet(((wide, bias), *rest))
+    return DenseSpecialist(((wide, bias), *rest))

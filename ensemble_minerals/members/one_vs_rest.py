@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.base import FloatMatrix, Plan, Strategy
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -18,8 +18,8 @@ class OneVsRestClassifier(Strategy):
     ) -> Plan:
         """One decision a class, each of all rows."""
         rows = np.arange(len(y))
-        decisions = tuple(
-            Decision(f"{name} against the rest", rows, (y == position).astype(np.intp), 2)
+        subproblems = tuple(
+            Subproblem(f"{name} against the rest", rows, (y == position).astype(np.intp), 2)
             for position, name in enumerate(names)
         )
-        return Plan(Taxonomy.flat(names), True, decisions)
+        return Plan(Taxonomy.flat(names), True, subproblems)

@@ -18,7 +18,7 @@ from ensemble_minerals.taxonomy import Taxonomy
 FloatMatrix = NDArray[np.floating[Any]]
 
 
-class Net(Protocol):
+class Specialist(Protocol):
     """A function from features to the log-odds of a node's branches."""
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
@@ -27,7 +27,7 @@ class Net(Protocol):
 
 
 @dataclass(frozen=True)
-class DenseNet:
+class DenseSpecialist:
     """Affine layers with rectifiers between them; one layer is a linear head.
 
     Attributes:
@@ -51,7 +51,7 @@ class DenseNet:
 
 
 @dataclass(frozen=True)
-class ClassifierNet:
+class ClassifierSpecialist:
     """Any fitted scikit-learn classifier of a node's branches.
 
     Attributes:
@@ -70,23 +70,24 @@ class ClassifierNet:
 
 
 @dataclass(frozen=True)
-class Scorer:
+class MemberPredictor:
     """One or several fold models of one member.
 
     Attributes:
         taxonomy: Classes and, for a hierarchical member, their tree; flat for a flat member.
         one_vs_rest: Whether the nets are one a class against the others instead of one a node of the tree.
-        nets: For each fold model, one net a node (or a class).
+        specialists: For each fold model, one net a node (or a class).
     """
 
     taxonomy: Taxonomy
     one_vs_rest: bool
-    nets: tuple[tuple[Net, ...], ...]
+    specialists: tuple[tuple[Specialist, ...], ...]
 
     def log_proba(self, X: FloatMatrix) -> FloatMatrix:
         """Log-probabilities of the classes, shape (n, n_classes)."""
         log_odds = [
-            np.mean([fold[node].logits(X) for fold in self.nets], axis=0) for node in range(len(self.nets[0]))
+            np.mean([fold[node].logits(X) for fold in self.specialists], axis=0)
+            for node in range(len(self.specialists[0]))
         ]
         if self.one_vs_rest:
             positive = -np.logaddexp(0.0, -np.concatenate(log_odds, axis=1))
@@ -96,23 +97,27 @@ class Scorer:
     @property
     def is_linear(self) -> bool:
         """Whether every net is a single affine map."""
-        return all(isinstance(net, DenseNet) and len(net.layers) == 1 for fold in self.nets for net in fold)
+        return all(
+            isinstance(specialist, DenseSpecialist) and len(specialist.layers) == 1
+            for fold in self.specialists
+            for specialist in fold
+        )
 
-    def collapse(self) -> Scorer:
+    def collapse(self) -> MemberPredictor:
         """The same answers with one net a node where every net is linear; otherwise itself."""
-        if not self.is_linear or len(self.nets) == 1:
+        if not self.is_linear or len(self.specialists) == 1:
             return self
-        merged: list[Net] = []
-        for node in zip(*self.nets, strict=True):
-            pairs = [net.layers[0] for net in node if isinstance(net, DenseNet)]
+        merged: list[Specialist] = []
+        for node in zip(*self.specialists, strict=True):
+            pairs = [specialist.layers[0] for specialist in node if isinstance(specialist, DenseSpecialist)]
             weight = np.stack([weight for weight, _ in pairs]).mean(axis=0, dtype=np.float64)
             bias = np.stack([bias for _, bias in pairs]).mean(axis=0, dtype=np.float64)
-            merged.append(DenseNet(((weight.astype(np.float32), bias.astype(np.float32)),)))
-        return Scorer(self.taxonomy, self.one_vs_rest, (tuple(merged),))
+            merged.append(DenseSpecialist(((weight.astype(np.float32), bias.astype(np.float32)),)))
+        return MemberPredictor(self.taxonomy, self.one_vs_rest, (tuple(merged),))
 
 
 @dataclass(frozen=True)
-class FoldScorer:
+class AveragedPredictor:
     """The fold models of one member, averaged.
 
     Attributes:
@@ -121,18 +126,18 @@ class FoldScorer:
         weights: Number of fold models in each part.
     """
 
-    parts: tuple[Scorer, ...]
+    parts: tuple[MemberPredictor, ...]
     weights: tuple[float, ...]
 
     @classmethod
-    def average(cls, scorers: Sequence[Scorer]) -> FoldScorer:
+    def average(cls, predictors: Sequence[MemberPredictor]) -> AveragedPredictor:
         """Bundle fold models: those of one tree are averaged as log-odds, trees as log-probabilities."""
-        by_tree: dict[Taxonomy, list[Scorer]] = {}
-        for scorer in scorers:
-            by_tree.setdefault(scorer.taxonomy, []).append(scorer)
+        by_tree: dict[Taxonomy, list[MemberPredictor]] = {}
+        for predictor in predictors:
+            by_tree.setdefault(predictor.taxonomy, []).append(predictor)
         parts = tuple(
-            Scorer(
-                tree, same[0].one_vs_rest, tuple(fold for scorer in same for fold in scorer.nets)
+            MemberPredictor(
+                tree, same[0].one_vs_rest, tuple(fold for predictor in same for fold in predictor.specialists)
             ).collapse()
             for tree, same in by_tree.items()
         )

@@ -13,16 +13,16 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
 from ensemble_minerals.members.heads.mlp import MLPHead
-from ensemble_minerals.members.predictor import ClassifierNet, DenseNet, Net
+from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-Trained: TypeAlias = tuple[tuple[Net, ...], tuple[str, ...]]
+Trained: TypeAlias = tuple[tuple[Specialist, ...], tuple[str, ...]]
 """Nets, in the order of their nodes, and notes."""
 
 
@@ -83,7 +83,7 @@ class Training:
     prior_correction: bool
     seed: int
 
-    def begin(self, nodes: Sequence[Decision]) -> Begun:
+    def begin(self, nodes: Sequence[Subproblem]) -> Begun:
         """Fit one net a node, but for logistic regressions on the rows as they are, which are solved together."""
         samplers = [
             clone(self.sampler).set_params(random_state=_seed(self.seed, number))
@@ -92,28 +92,28 @@ class Training:
         if isinstance(self.head, LogisticHead):
             if self.sampler.kind in ("none", "random"):
                 return self._begin_logistic(self.head, nodes, samplers)
-            nets, notes = self._train_logistic(self.head, nodes, samplers)
+            specialists, notes = self._train_logistic(self.head, nodes, samplers)
         elif isinstance(self.head, MLPHead):
-            nets, notes = self._train_each(nodes, samplers, self._train_mlp)
+            specialists, notes = self._train_each(nodes, samplers, self._train_mlp)
         else:
-            nets, notes = self._train_each(nodes, samplers, self._train_classifier)
-        trained = tuple(nets), _named(nodes, notes)
+            specialists, notes = self._train_each(nodes, samplers, self._train_classifier)
+        trained = tuple(specialists), _named(nodes, notes)
         return Begun((), 0.0, 0, lambda _: trained)
 
     def _train_each(
         self,
-        nodes: Sequence[Decision],
+        nodes: Sequence[Subproblem],
         samplers: Sequence[OverSampler],
-        train: Callable[[Decision, OverSampler, int], tuple[Net, str]],
-    ) -> tuple[list[Net], list[str]]:
+        train: Callable[[Subproblem, OverSampler, int], tuple[Specialist, str]],
+    ) -> tuple[list[Specialist], list[str]]:
         pairs = [
             train(node, sampler, number)
             for number, (node, sampler) in enumerate(zip(nodes, samplers, strict=True))
         ]
-        return [net for net, _ in pairs], [note for _, note in pairs]
+        return [specialist for specialist, _ in pairs], [note for _, note in pairs]
 
     def _begin_logistic(
-        self, head: LogisticHead, nodes: Sequence[Decision], samplers: Sequence[OverSampler]
+        self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]
     ) -> Begun:
         """Problems of nodes without synthetic rows: copies of a row are a weight on it."""
         problems, shifts, notes = [], [], []
@@ -122,30 +122,30 @@ class Training:
             targets = np.full(len(self.Z), -1, dtype=np.intp)
             targets[node.rows] = node.targets
             weights = np.bincount(drawn.X, minlength=len(self.Z)).astype(np.float64)
-            problems.append(LogisticProblem(targets, weights, node.n_branches, head.C))
+            problems.append(LogisticProblem(targets, weights, node.n_outcomes, head.C))
             shifts.append(self._shift(node, drawn.y))
             notes.append(drawn.note)
 
         def finish(solutions: Sequence[Solution]) -> Trained:
-            return tuple(self._nets(solutions, shifts)), _named(nodes, _doubts(notes, solutions))
+            return tuple(self._specialists(solutions, shifts)), _named(nodes, _doubts(notes, solutions))
 
         return Begun(tuple(problems), head.tol, head.max_iter, finish)
 
     def _train_logistic(
-        self, head: LogisticHead, nodes: Sequence[Decision], samplers: Sequence[OverSampler]
-    ) -> tuple[list[Net], list[str]]:
+        self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]
+    ) -> tuple[list[Specialist], list[str]]:
         """Nodes with synthetic rows share none, and are solved one by one."""
         solutions: list[Solution] = []
         shifts, notes = [], []
         for node, sampler in zip(nodes, samplers, strict=True):
             drawn = sampler.resample(self.Z[node.rows], node.targets)
-            problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_branches, head.C)
+            problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_outcomes, head.C)
             solutions += solve_logistic(drawn.X, [problem], tol=head.tol, max_iter=head.max_iter)
             shifts.append(self._shift(node, drawn.y))
             notes.append(drawn.note)
-        return self._nets(solutions, shifts), _doubts(notes, solutions)
+        return self._specialists(solutions, shifts), _doubts(notes, solutions)
 
-    def _nets(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Net]:
+    def _specialists(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Specialist]:
         """Nets over raw features whose answers stand under the natural prior."""
         biases = [one.bias + _as_log_odds(shift) for one, shift in zip(solutions, shifts, strict=True)]
         # In one go: what leads back to the features is read once for all nodes.
@@ -154,20 +154,22 @@ class Training:
         )
         ends = np.cumsum([len(part) for part in biases])[:-1]
         return [
-            DenseNet(((np.ascontiguousarray(columns), part),))
+            DenseSpecialist(((np.ascontiguousarray(columns), part),))
             for columns, part in zip(np.split(weight, ends, axis=1), np.split(bias, ends), strict=True)
         ]
 
-    def _train_mlp(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
+    def _train_mlp(self, node: Subproblem, sampler: OverSampler, number: int) -> tuple[Specialist, str]:
         head = clone(self.head).set_params(random_state=_seed(self.seed, number), scaling="whole")
         trained, note = self._fit_splitting(head, node, sampler)
         shift = _as_log_odds(self._shift(node, trained))
         layers = [(weight, bias) for weight, bias in head.layers_]
         layers[-1] = (layers[-1][0], layers[-1][1] + shift)
         layers[0] = self.space.fold_in(*layers[0])
-        return DenseNet(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)), note
+        return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)), note
 
-    def _train_classifier(self, node: Decision, sampler: OverSampler, number: int) -> tuple[Net, str]:
+    def _train_classifier(
+        self, node: Subproblem, sampler: OverSampler, number: int
+    ) -> tuple[Specialist, str]:
         head = clone(self.head)
         if "random_state" in head.get_params():
             head.set_params(random_state=_seed(self.seed, number))
@@ -183,9 +185,11 @@ class Training:
                     "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
                 )
             head.fit(drawn.X, drawn.y, **({"groups": self.groups[node.rows]} if splits else {}))
-        return ClassifierNet(_InSpace(self.space, head), self._shift(node, trained)), note
+        return ClassifierSpecialist(_InSpace(self.space, head), self._shift(node, trained)), note
 
-    def _fit_splitting(self, head: Any, node: Decision, sampler: OverSampler) -> tuple[NDArray[np.intp], str]:
+    def _fit_splitting(
+        self, head: Any, node: Subproblem, sampler: OverSampler
+    ) -> tuple[NDArray[np.intp], str]:
         """Fit a head that splits its rows: only its training part is oversampled, what it looks at stays natural.
 
         Returns:
@@ -201,11 +205,11 @@ class Training:
         head.fit(self.Z[node.rows], node.targets, groups=self.groups[node.rows], resample=resample)
         return seen[-1]
 
-    def _shift(self, node: Decision, trained: NDArray[np.intp]) -> FloatMatrix:
+    def _shift(self, node: Subproblem, trained: NDArray[np.intp]) -> FloatMatrix:
         """What oversampling added to the log-odds of the branches, taken back, shape (n_branches,)."""
         if not self.prior_correction:
-            return np.zeros(node.n_branches)
-        return prior_shift(class_prior(trained, node.n_branches), class_prior(node.targets, node.n_branches))
+            return np.zeros(node.n_outcomes)
+        return prior_shift(class_prior(trained, node.n_outcomes), class_prior(node.targets, node.n_outcomes))
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ class _InSpace:
         return proba
 
 
-def _named(nodes: Sequence[Decision], notes: Sequence[str]) -> tuple[str, ...]:
+def _named(nodes: Sequence[Subproblem], notes: Sequence[str]) -> tuple[str, ...]:
     """Notes that begin with the node they are about."""
     return tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
 

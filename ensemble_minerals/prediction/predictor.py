@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.extractor import JSON, FeatureSource
-from ensemble_minerals.features.registry import build_network_sources, build_sources, pool_views, pooling_of
+from ensemble_minerals.features.extractor import JSON, FeatureExtractor
+from ensemble_minerals.features.registry import (
+    build_extractors,
+    build_network_extractors,
+    pool_views,
+    pooling_of,
+)
 from ensemble_minerals.prediction.table import Predictions, check_sets
 
 _CHUNK = 1024
 """Photos whose features are held in memory at once."""
 
-_FACTS_OF_THE_MACHINE = frozenset({"engine", "precision", "device", "engine_note", "versions", "libraries"})
+_METADATA_OF_THE_MACHINE = frozenset(
+    {"engine", "precision", "device", "engine_note", "versions", "libraries"}
+)
 """Facts of a source that may differ from those of the fit; all others must not."""
 
 
@@ -49,15 +56,15 @@ class Predictor:
                 n.model_copy(update={"weights": packed.get(n.name, n.weights)}) for n in config.networks
             )
             config = config.model_copy(update={"backbones": backbones, "networks": networks})
-        facts = {name: stated["facts"] for name, stated in bundle.sources.items()}
-        self.sources: dict[str, FeatureSource] = {
-            **build_sources(config, bundle.sources, cache_dir=cache_dir),
-            **build_network_sources(config, bundle.networks, facts, n_threads=n_threads),
+        metadata = {name: stated["facts"] for name, stated in bundle.extractors.items()}
+        self.extractors: dict[str, FeatureExtractor] = {
+            **build_extractors(config, bundle.extractors, cache_dir=cache_dir),
+            **build_network_extractors(config, bundle.networks, metadata, n_threads=n_threads),
         }
-        for name, source in self.sources.items():
+        for name, extractor in self.extractors.items():
             # Packed weights carry another digest than the hub's, and the bundle's own check has vouched for them.
             own = frozenset({"weights"}) if name in packed else frozenset()
-            check_source(name, source.facts, bundle.sources[name]["facts"], own)
+            check_extractor(name, extractor.metadata, bundle.extractors[name]["facts"], own)
 
     def predict(
         self,
@@ -79,7 +86,7 @@ class Predictor:
         """
         check_sets(sets)
         paths = expand_inputs(inputs)
-        classes, members = self.bundle.classes, self.bundle.committee.members
+        classes, members = self.bundle.classes, self.bundle.fitted_ensemble.members
         proba = np.full((len(paths), len(classes)), np.nan)
         member_proba = np.full((len(paths), len(members), len(classes)), np.nan)
         reasons = [""] * len(paths)
@@ -88,7 +95,7 @@ class Predictor:
             found = extract_features(
                 chunk,
                 [""] * len(chunk),
-                list(self.sources.values()),
+                list(self.extractors.values()),
                 store=None,
                 n_threads=self.n_threads,
                 max_pixels=self.bundle.config.data.max_pixels,
@@ -102,11 +109,11 @@ class Predictor:
                 continue
             blocks = {
                 name: pool_views(found.features[name][readable], pooling_of(self.bundle.config, name))
-                for name in self.sources
+                for name in self.extractors
             }
-            answers = self.bundle.committee.member_log_proba(blocks)
+            answers = self.bundle.fitted_ensemble.member_log_proba(blocks)
             member_proba[start + readable] = np.exp(answers)
-            proba[start + readable] = np.exp(self.bundle.committee.combine(answers))
+            proba[start + readable] = np.exp(self.bundle.fitted_ensemble.combine(answers))
         member_of_set = None
         if sets is not None:
             answered = ~np.isnan(proba[:, 0])
@@ -183,7 +190,7 @@ def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Ca
     return lambda done, _of_chunk: progress(start + done, total)
 
 
-def check_source(
+def check_extractor(
     name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any], own: frozenset[str] = frozenset()
 ) -> None:
     """Make sure that a source is the one that a bundle was fitted with.
@@ -197,7 +204,7 @@ def check_source(
     Raises:
         BundleError: If another fact differs.
     """
-    for fact in sorted((set(now) | set(fitted)) - _FACTS_OF_THE_MACHINE - own):
+    for fact in sorted((set(now) | set(fitted)) - _METADATA_OF_THE_MACHINE - own):
         if now.get(fact) != fitted.get(fact):
             raise BundleError(
                 f"source {name!r} is not what the bundle was fitted with: {fact} is {now.get(fact)!r}, "

@@ -103,8 +103,8 @@ class OutOfFoldAnswers:
     row: NDArray[np.intp]
 
 
-class StudentSource:
-    """A student as a source of features: its log-odds, before the temperature."""
+class StudentExtractor:
+    """A student as a feature extractor: its log-odds, before the temperature."""
 
     name = "student"
     n_views = 1
@@ -114,8 +114,8 @@ class StudentSource:
         self._n_threads = n_threads
         self.n_features = n_classes
         self.side = needed_side(graph.names, graph.side)
-        self.facts: Mapping[str, JSON] = {"kind": "student", "views": list(graph.names), "side": self.side}
-        self.fingerprint = fingerprint_of(self.facts)
+        self.metadata: Mapping[str, JSON] = {"kind": "student", "views": list(graph.names), "side": self.side}
+        self.fingerprint = fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Log-odds of decoded photos, shape (n, 1, n_classes)."""
@@ -137,7 +137,7 @@ class StudentPredictor:
         """
         self.student = student
         self.n_threads = n_threads
-        self.source = StudentSource(student.graph(), len(student.classes), n_threads)
+        self.extractor = StudentExtractor(student.graph(), len(student.classes), n_threads)
 
     def predict(
         self,
@@ -156,7 +156,7 @@ class StudentPredictor:
         found = extract_features(
             paths,
             [""] * len(paths),
-            [self.source],
+            [self.extractor],
             n_threads=self.n_threads,
             max_pixels=int(self.student.info["data"]["max_pixels"]),
             min_side=int(self.student.info["data"]["min_side"]),
@@ -164,7 +164,7 @@ class StudentPredictor:
         )
         readable = np.array([row for row in range(len(paths)) if row not in found.errors], dtype=np.intp)
         proba = np.full((len(paths), len(self.student.classes)), np.nan)
-        log_odds = found.features[self.source.name][readable, 0].astype(np.float64)
+        log_odds = found.features[self.extractor.name][readable, 0].astype(np.float64)
         proba[readable] = np.exp(log_normalize(log_odds / self.student.temperature))
         member_of_set = None
         if sets is not None:
@@ -216,7 +216,7 @@ def check_student_place(path: Path, *, overwrite: bool) -> None:
 def write_student(
     path: Path,
     state: NetworkState,
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     answers: OutOfFoldAnswers,
     *,
     overwrite: bool = False,
@@ -226,7 +226,7 @@ def write_student(
     Args:
         path: The directory.
         state: Its network, complete.
-        facts: What else ``student.json`` says.
+        metadata: What else ``student.json`` says.
         answers: Its out-of-fold answers.
         overwrite: Replace a student that stands there.
 
@@ -247,7 +247,7 @@ def write_student(
         )
         index = {
             "format": FORMAT,
-            **facts,
+            **metadata,
             "packages": installed_versions(),
             "files": {name: file_digest(folder / name) for name in (_TENSORS, _ANSWERS)},
         }

@@ -30,7 +30,7 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class Card:
+class GalleryEntry:
     """An answered photo.
 
     Attributes:
@@ -105,7 +105,7 @@ def write_gallery(
         n_answered=len(answered),
         n_members=len(predictions.members),
         unreadable=unreadable,
-        cards=_cards(predictions, answered.tolist(), n_threads),
+        entries=_entries(predictions, answered.tolist(), n_threads),
     )
 
 
@@ -126,7 +126,7 @@ def count_by_class(predictions: Predictions) -> list[ClassCount]:
     return sorted(counts, key=lambda entry: (-entry.photos, entry.label))
 
 
-def _cards(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[Card]:
+def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[GalleryEntry]:
     side = _SIDE if len(rows) <= FEW else _SIDE_OF_MANY
     pictures = thumbnails([predictions.paths[row] for row in rows], side=side, n_threads=n_threads)
     for row, picture in zip(rows, pictures, strict=True):
@@ -137,7 +137,7 @@ def _cards(predictions: Predictions, rows: list[int], n_threads: int) -> Iterato
         )
         path = predictions.paths[row]
         folder = path.parent.as_posix()
-        yield Card(
+        yield GalleryEntry(
             number=row + 1,
             folder="" if folder == "." else folder.rstrip("/") + "/",
             name=path.name,

@@ -18,7 +18,7 @@ from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.members.predictor import log_normalize
 from ensemble_minerals.prediction.predictor import Predictor
-from ensemble_minerals.system.progress import Listener
+from ensemble_minerals.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def score_folder(
     *,
     cache_dir: Path | None,
     n_threads: int,
-    listener: Listener,
+    progress: Progress,
 ) -> Scored:
     """Answer labeled photos that took no part in the fit.
 
@@ -105,12 +105,12 @@ def score_folder(
         data: Folder with a sub-folder a class, or CSV.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_threads: Threads that decode.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         DataError: If nothing can be scored.
     """
-    manifest = _scan(bundle, data, cache_dir, n_threads, listener)
+    manifest = _scan(bundle, data, cache_dir, n_threads, progress)
     manifest, left_out = _leave_out(bundle, own.manifest, manifest)
     rows = manifest.usable
     if not rows.size and left_out["fit"]:
@@ -126,12 +126,12 @@ def score_folder(
             "name its folders like them"
         )
     predictor = Predictor(bundle, cache_dir, n_threads)
-    found = predictor.predict([manifest.file(int(row)) for row in rows], listener.stage("Answering photos"))
+    found = predictor.predict([manifest.file(int(row)) for row in rows], progress.stage("Answering photos"))
     rows = rows[found.answered]
     if not rows.size:
         raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
     members = found.member_proba[found.answered].transpose(1, 0, 2)
-    before = bundle.committee.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
+    before = bundle.fitted_ensemble.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
     answers = Answers(
         taxonomy=bundle.taxonomy,
         y=bundle.positions(manifest.label[rows]),
@@ -159,7 +159,7 @@ def score_folder(
     return Scored("labeled_folder", sentence, answers, rows, manifest, notes)
 
 
-def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, listener: Listener) -> Manifest:
+def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, progress: Progress) -> Manifest:
     limits = bundle.config.data
     if cache_dir is not None:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -170,7 +170,7 @@ def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, li
             cache=cache,
             max_pixels=limits.max_pixels,
             min_side=limits.min_side,
-            progress=listener.stage("Reading photos"),
+            progress=progress.stage("Reading photos"),
         )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-Progress = Callable[[int, int], None]
+StageProgress = Callable[[int, int], None]
 """Called with (done, of all)."""
 
 
-class Listener(Protocol):
+class Progress(Protocol):
     """Hears of stages and of things the user should know."""
 
-    def stage(self, name: str) -> Progress:
+    def stage(self, name: str) -> StageProgress:
         """A stage begins; the returned function is called as it proceeds."""
         ...
 
@@ -24,7 +24,7 @@ class Listener(Protocol):
 class Silent:
     """Hears nothing."""
 
-    def stage(self, name: str) -> Progress:
+    def stage(self, name: str) -> StageProgress:
         """Ignore the stage."""
         return lambda done, total: None
 

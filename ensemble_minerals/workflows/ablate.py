@@ -27,10 +27,10 @@ from ensemble_minerals.experiment.setup import (
     inputs_digest,
     prepare,
 )
-from ensemble_minerals.features.costs import SourceCost, measure_sources
+from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.parallel import Cluster, cluster
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.versions import installed_versions
 
 CONFIRM_ABOVE = 1800.0
@@ -74,7 +74,7 @@ def ablate(
     overwrite: bool = False,
     backend: str = "local",
     scheduler: str | None = None,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> AblationResult:
     """Test the ensemble against single models, and against itself without each of its ingredients.
 
@@ -92,7 +92,7 @@ def ablate(
         overwrite: Replace an ablation at `out`, and forget an interrupted one unless it is to be resumed.
         backend: Where features are computed and members fitted, see `fit`.
         scheduler: Address of the cluster's scheduler.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         UserError: If there is no such arm, `out` holds something else, or the work is long and `yes` was not said.
@@ -102,7 +102,7 @@ def ablate(
     """
     started = time.perf_counter()
     config = load_config(None) if config is None else config
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     n_jobs = count_jobs(n_jobs)
     out = Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
@@ -122,7 +122,7 @@ def ablate(
             n_jobs=n_jobs,
             cache_dir=cache_dir,
             yes=yes,
-            listener=listener,
+            progress=progress,
             started=started,
         )
 
@@ -140,18 +140,18 @@ def _ablate(
     n_jobs: int,
     cache_dir: Path | None,
     yes: bool,
-    listener: Listener,
+    progress: Progress,
     started: float,
 ) -> AblationResult:
     prepared = prepare(
-        data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener, work=root, cluster=where
+        data, config, cache_dir=cache_dir, n_threads=n_jobs, progress=progress, work=root, cluster=where
     )
     alike = _count_alike(prepared)
     notes = list(prepared.notes)
     if not alike and any(arm.name == LEAKY for arm in chosen):
         chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
         notes.append("no photo looks like another one, so there is no leak to show")
-        listener.note(notes[-1])
+        progress.note(notes[-1])
     plan = AblationPlan(
         prepared.members,
         chosen,
@@ -176,17 +176,17 @@ def _ablate(
         n_jobs=where.n_cores,
         checkpoint=root / inputs_digest(config, prepared.dataset, n_splits, names),
     )
-    for table in prepared.pictures:
-        table.prepare(n_jobs, listener.stage("Shrinking photos"))
-    _announce(ablation, listener, yes=yes)
-    run = ablation.run(listener.stage("Answering outer folds"))
-    photos, timed = _some_photos(prepared), listener.stage("Timing photos")
-    sources = measure_sources(
-        prepared.dataset.sources, photos, max_pixels=config.data.max_pixels, min_side=config.data.min_side
+    for table in prepared.images:
+        table.prepare(n_jobs, progress.stage("Shrinking photos"))
+    _announce(ablation, progress, yes=yes)
+    run = ablation.run(progress.stage("Answering outer folds"))
+    photos, timed = _some_photos(prepared), progress.stage("Timing photos")
+    extractors = measure_extractors(
+        prepared.dataset.extractors, photos, max_pixels=config.data.max_pixels, min_side=config.data.min_side
     )
     timed(len(photos), len(photos))
     comparison = compare_arms(
-        run, y, prepared.groups, prepared.classes, _costs(run, prepared.members, sources), seed=config.seed
+        run, y, prepared.groups, prepared.classes, _costs(run, prepared.members, extractors), seed=config.seed
     )
     content = {
         "header": _header(prepared, config, notes, len(photos)),
@@ -223,7 +223,7 @@ def _choose_arms(members: Sequence[Member], wanted: Sequence[str] | None, config
     return list_arms(members, wanted, calibrate=calibrate)
 
 
-def _announce(ablation: Ablation, listener: Listener, *, yes: bool) -> None:
+def _announce(ablation: Ablation, progress: Progress, *, yes: bool) -> None:
     """Say what lies ahead; where that is long, only go on if it is meant."""
     plan, fits = ablation.plan, ablation.count_fits(left=True)
     if not fits:
@@ -237,7 +237,7 @@ def _announce(ablation: Ablation, listener: Listener, *, yes: bool) -> None:
         raise UserError(
             f"this will take long ({ahead}); say --yes to go on, or take fewer --repeats, --folds or --arms"
         )
-    listener.note(ahead)
+    progress.note(ahead)
 
 
 def _duration(seconds: float) -> str:
@@ -261,18 +261,20 @@ def _some_photos(prepared: Prepared) -> list[Path]:
 
 
 def _costs(
-    run: AblationRun, members: Sequence[Member], sources: Mapping[str, SourceCost]
+    run: AblationRun, members: Sequence[Member], extractors: Mapping[str, ExtractorCost]
 ) -> dict[str, dict[str, float | None]]:
     """What each arm costs: its heads and, once each, the sources that they need; mean over outer folds."""
     features = {member.name: member.features for member in members}
     costs: dict[str, dict[str, float | None]] = {}
     for name, own in run.costs.items():
-        needed = [{source for member in used for source in features[member]} for used in run.used[name]]
+        needed = [{extractor for member in used for extractor in features[member]} for used in run.used[name]]
         milliseconds = [
-            [cost.predict_ms for source, cost in sources.items() if source in some] for some in needed
+            [cost.predict_ms for extractor, cost in extractors.items() if extractor in some]
+            for some in needed
         ]
         megabytes = [
-            sum(cost.megabytes for source, cost in sources.items() if source in some) for some in needed
+            sum(cost.megabytes for extractor, cost in extractors.items() if extractor in some)
+            for some in needed
         ]
         known = [[one for one in each if one is not None] for each in milliseconds]
         whole = all(len(one) == len(each) for one, each in zip(known, milliseconds, strict=True))
@@ -293,7 +295,7 @@ def _header(prepared: Prepared, config: Config, notes: Sequence[str], timed: int
         "inner_folds": config.folds.n_splits,
         "seed": config.seed,
         "config": config.to_yaml(),
-        "sources": {name: source.fingerprint for name, source in prepared.dataset.sources.items()},
+        "sources": {name: extractor.fingerprint for name, extractor in prepared.dataset.extractors.items()},
         "timed_photos": timed,
         "demonstration": (manifest.root / ".synthetic").is_file(),
         "notes": list(notes),

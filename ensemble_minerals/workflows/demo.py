@@ -19,7 +19,7 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.gallery import write_gallery
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.workflows import fit as pipeline
 from ensemble_minerals.workflows.fit import FitResult
 from ensemble_minerals.workflows.report import write_report
@@ -66,7 +66,7 @@ def demonstrate(
     n_jobs: int = -1,
     cache_dir: Path | None = None,
     scale: float = 1.0,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> Demonstration:
     """Draw the demonstration set, fit an ensemble to it, and let it answer for new drawings.
 
@@ -78,14 +78,14 @@ def demonstrate(
         n_jobs: Concurrent tasks; -1 for all processors this process may use.
         cache_dir: Where features and converted networks are kept between runs.
         scale: Size of the set, 1 for all of `DEMONSTRATION_COUNTS`.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         UserError: If something stands in the way that is no earlier demonstration.
     """
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     _clear(folder)
-    drawn = listener.stage("Drawing photos")
+    drawn = progress.stage("Drawing photos")
     made = draw_demonstration_set(folder / "photos", seed=config.seed, scale=scale)
     (folder / "photos" / MARKER).touch()
     new = _draw_new(folder / "new", config.seed, folder / "photos" / made.broken[0])
@@ -97,10 +97,10 @@ def demonstrate(
         n_jobs=n_jobs,
         cache_dir=cache_dir,
         overwrite=True,
-        listener=listener,
+        progress=progress,
     )
     predictor = load(fitted.bundle, cache_dir)
-    predictions = predictor.predict([folder / "new"], listener.stage("Answering"))
+    predictions = predictor.predict([folder / "new"], progress.stage("Answering"))
     predictions.write(folder / "predictions.csv")
     write_gallery(
         predictions,
@@ -109,7 +109,7 @@ def demonstrate(
         source=str(fitted.bundle),
         synthetic=True,
     )
-    write_report(fitted.bundle, out=folder / "report", n_jobs=n_jobs, listener=listener)
+    write_report(fitted.bundle, out=folder / "report", n_jobs=n_jobs, progress=progress)
     return Demonstration(folder, fitted, predictions)
 
 

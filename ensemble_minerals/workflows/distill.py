@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.data.subproblem import Decision
-from ensemble_minerals.distillation.data import Lesson, read_lesson
+from ensemble_minerals.data.subproblem import Subproblem
+from ensemble_minerals.distillation.data import DistillationData, read_distillation_data
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.network_tasks import count_epochs, watched
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.setup import checkpoint_root
-from ensemble_minerals.features.costs import measure_sources
+from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.trained_network import picture_side
+from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.predictor import log_normalize
 from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.student import (
     OutOfFoldAnswers,
-    StudentSource,
+    StudentExtractor,
     check_student_place,
     write_student,
 )
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.paths import check_place
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
     from ensemble_minerals.networks.models.state import NetworkState
 
 FINAL = -1
@@ -76,7 +76,7 @@ def distill(
     n_jobs: int = -1,
     resume: bool = False,
     overwrite: bool = False,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> DistillResult:
     """Train a small network on an ensemble's soft answers and save it as a student.
 
@@ -98,7 +98,7 @@ def distill(
         n_jobs: Students trained at once; -1 for all processors this process may use.
         resume: Take up a distillation into the same `out` that was interrupted.
         overwrite: Replace a student that stands at `out`.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         BundleError: If the bundle is missing or damaged, or an interrupted distillation is in the way.
@@ -108,7 +108,7 @@ def distill(
         FitError: If training diverges.
     """
     started = time.perf_counter()
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     out = Path(out)
     if not 0 <= label_share <= 1:
         raise UserError(f"label_share={label_share}: give a share between 0 and 1")
@@ -117,27 +117,27 @@ def distill(
     check_place(out, "out")
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
-    lesson = read_lesson(teacher, None if photos is None else Path(photos))
+    distillation_data = read_distillation_data(teacher, None if photos is None else Path(photos))
     from ensemble_minerals.networks.training.setting import check_network  # brings torch along
 
     check_network(network)
-    taught = _Teaching(teacher, lesson, network, label_share, root)
-    outcomes = taught.run(n_jobs, listener)
+    taught = _Teaching(teacher, distillation_data, network, label_share, root)
+    outcomes = taught.run(n_jobs, progress)
     states = {outcome.fold: outcome.state for outcome in outcomes}
-    log_odds = np.full_like(lesson.proba, np.nan)
+    log_odds = np.full_like(distillation_data.proba, np.nan)
     for outcome in outcomes:
-        log_odds[lesson.fold == outcome.fold] = outcome.log_odds
-    proba, temperature = calibrated(log_odds, lesson.y, lesson.fold)
+        log_odds[distillation_data.fold == outcome.fold] = outcome.log_odds
+    proba, temperature = calibrated(log_odds, distillation_data.y, distillation_data.fold)
     notes = tuple(dict.fromkeys(note for outcome in outcomes for note in outcome.notes))
     for note in notes:
-        listener.note(note)
+        progress.note(note)
     metrics = {
-        "oof": summary(lesson.y, proba, teacher.classes),
-        "teacher": summary(lesson.y, lesson.proba, teacher.classes),
+        "oof": summary(distillation_data.y, proba, teacher.classes),
+        "teacher": summary(distillation_data.y, distillation_data.proba, teacher.classes),
         **taught.cost(states[FINAL]),
         "seconds": round(time.perf_counter() - started, 3),
     }
-    facts = {
+    metadata = {
         "classes": list(teacher.classes),
         "taxonomy": teacher.taxonomy.to_tree(),
         "network": network.model_dump(mode="json"),
@@ -146,7 +146,7 @@ def distill(
         "teacher": {
             "digest": file_digest(teacher.path / "bundle.json"),
             "members": list(teacher.info["members"]),
-            "temperature": teacher.committee.temperature,
+            "temperature": teacher.fitted_ensemble.temperature,
         },
         "label_share": label_share,
         "seed": teacher.config.seed,
@@ -154,8 +154,8 @@ def distill(
         "notes": list(notes),
         "demonstration": bool(teacher.info.get("demonstration")),
     }
-    answers = OutOfFoldAnswers(proba, lesson.y, lesson.groups, lesson.row)
-    write_student(out, states[FINAL], facts, answers, overwrite=overwrite)
+    answers = OutOfFoldAnswers(proba, distillation_data.y, distillation_data.groups, distillation_data.row)
+    write_student(out, states[FINAL], metadata, answers, overwrite=overwrite)
     shutil.rmtree(root, ignore_errors=True)
     return DistillResult(out, metrics, notes)
 
@@ -203,31 +203,36 @@ class _Teaching:
     """The students of all folds and the last one."""
 
     def __init__(
-        self, teacher: Bundle, lesson: Lesson, network: NetworkConfig, label_share: float, root: Path
+        self,
+        teacher: Bundle,
+        distillation_data: DistillationData,
+        network: NetworkConfig,
+        label_share: float,
+        root: Path,
     ) -> None:
-        from ensemble_minerals.data.image_cache import PictureTable
+        from ensemble_minerals.data.image_cache import ImageCache
 
-        self.lesson, self.network, self.root = lesson, network, root
+        self.distillation_data, self.network, self.root = distillation_data, network, root
         self.limits = teacher.config.data.model_dump()
         self.seed = teacher.config.seed
-        labels = np.eye(len(teacher.classes))[lesson.y]
-        self.shares = label_share * labels + (1.0 - label_share) * lesson.proba
-        self.pictures: PictureTable = PictureTable(
-            lesson.files,
-            side=picture_side(network),
+        labels = np.eye(len(teacher.classes))[distillation_data.y]
+        self.shares = label_share * labels + (1.0 - label_share) * distillation_data.proba
+        self.images: ImageCache = ImageCache(
+            distillation_data.files,
+            side=image_side(network),
             folder=root / "pictures",
             limit_mb=network.memory,
             **self.limits,
         )
 
-    def run(self, n_jobs: int, listener: Listener) -> list[_Outcome]:
+    def run(self, n_jobs: int, progress: Progress) -> list[_Outcome]:
         """Train all, several at once."""
-        folds = [*np.unique(self.lesson.fold).tolist(), FINAL]
+        folds = [*np.unique(self.distillation_data.fold).tolist(), FINAL]
         works = [self.root / f"student{number}" for number in range(len(folds))]
-        self.pictures.prepare(n_jobs, listener.stage("Reading photos"))
+        self.images.prepare(n_jobs, progress.stage("Reading photos"))
         at_once = min(n_jobs, len(folds))
         epochs = sum(phase.epochs for phase in self.network.phases) * len(folds)
-        stage = listener.stage("Training students")
+        stage = progress.stage("Training students")
         run = joblib.Parallel(n_jobs=at_once)
         with watched(
             lambda: count_epochs(self.root),
@@ -245,47 +250,52 @@ class _Teaching:
         from ensemble_minerals.networks.graphs.student import complete
         from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 
-        lesson = self.lesson
-        learned, inside = np.flatnonzero(lesson.fold != fold), np.flatnonzero(lesson.fold == fold)
-        decision = Decision(
+        distillation_data = self.distillation_data
+        learned, inside = (
+            np.flatnonzero(distillation_data.fold != fold),
+            np.flatnonzero(distillation_data.fold == fold),
+        )
+        subproblem = Subproblem(
             "classes",
             np.arange(len(learned)),
-            lesson.y[learned],
+            distillation_data.y[learned],
             self.shares.shape[1],
             self.shares[learned],
         )
         student = FineTunedNetwork(
             self.network,
-            self.pictures,
+            self.images,
             random_state=int(np.random.SeedSequence((self.seed, fold + 1)).generate_state(1)[0]),
             n_threads=n_threads,
             work=work,
             name=f"student of fold {fold}" if fold != FINAL else "student",
         )
-        student.fit_decisions(learned, [decision], lesson.groups[learned])
+        student.fit_subproblems(learned, [subproblem], distillation_data.groups[learned])
         state = complete(student.state_, self.network.weights)
-        answers = self._answers(state, [lesson.files[row] for row in inside], n_threads)
+        answers = self._answers(state, [distillation_data.files[row] for row in inside], n_threads)
         return _Outcome(fold, state, answers, student.notes_)
 
     def cost(self, state: NetworkState) -> dict[str, float | None]:
         """Megabytes, and milliseconds a photo on one thread."""
-        source = self._source(state, 1)
-        cost = measure_sources({source.name: source}, self.lesson.files[:_TIMED_PHOTOS], **self.limits)
+        extractor = self._extractor(state, 1)
+        cost = measure_extractors(
+            {extractor.name: extractor}, self.distillation_data.files[:_TIMED_PHOTOS], **self.limits
+        )
         return {
             "megabytes": sum(tensor.nbytes for tensor in state.tensors.values()) / 1e6,
-            "predict_ms": cost[source.name].predict_ms,
+            "predict_ms": cost[extractor.name].predict_ms,
         }
 
     def _answers(self, state: NetworkState, files: Sequence[Path], n_threads: int) -> NDArray[np.float32]:
         """Log-odds for photos, by the way that predictions go."""
-        source = self._source(state, n_threads)
-        found = extract_features(files, [""] * len(files), [source], n_threads=n_threads, **self.limits)
+        extractor = self._extractor(state, n_threads)
+        found = extract_features(files, [""] * len(files), [extractor], n_threads=n_threads, **self.limits)
         for position, error in found.errors.items():
             raise DataError(f"{files[position]} cannot be read any more: {error}")
-        answers: NDArray[np.float32] = found.features[source.name][:, 0]
+        answers: NDArray[np.float32] = found.features[extractor.name][:, 0]
         return answers
 
-    def _source(self, state: NetworkState, n_threads: int) -> StudentSource:
+    def _extractor(self, state: NetworkState, n_threads: int) -> StudentExtractor:
         from ensemble_minerals.networks.graphs.student import student_graph
 
-        return StudentSource(student_graph(state, 1.0), self.shares.shape[1], n_threads)
+        return StudentExtractor(student_graph(state, 1.0), self.shares.shape[1], n_threads)

@@ -23,7 +23,7 @@ from ensemble_minerals.reports import page
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.system.atomic import replacing
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 
 FORMAT = 1
 """Of ``explain.json``."""
@@ -62,7 +62,7 @@ def explain(
     cache_dir: Path | None = None,
     overwrite: bool = False,
     n_jobs: int = -1,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> ExplainResult:
     """Show what in photos speaks for the answers of an ensemble.
 
@@ -77,7 +77,7 @@ def explain(
         cache_dir: Where converted networks are kept between runs.
         overwrite: Replace an explanation that stands at `out`.
         n_jobs: Threads; -1 for all processors this process may use.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another format.
@@ -85,7 +85,7 @@ def explain(
         UserError: If an input matches nothing, a name is none, or `out` may not be replaced.
     """
     started = time.perf_counter()
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     folder, n_threads = Path(out), count_jobs(n_jobs)
     check_place(folder, overwrite=overwrite)
     predictor = load(bundle_path, cache_dir, n_threads)
@@ -94,9 +94,9 @@ def explain(
     chosen = _layers(explainer, layers)
     position = None if target is None else _class(predictor.bundle.classes, target)
     if not explainer.networks:
-        listener.note("No member looks through a network: there are votes, but no heat-maps.")
-    found = predictor.predict(inputs, listener.stage("Answering"))
-    weights, meaning = member_weights(explainer.committee.combination, len(found.members))
+        progress.note("No member looks through a network: there are votes, but no heat-maps.")
+    found = predictor.predict(inputs, progress.stage("Answering"))
+    weights, meaning = member_weights(explainer.fitted_ensemble.combination, len(found.members))
     with replacing(folder) as unfinished:
         (unfinished / PANELS).mkdir()
         (unfinished / FEATURES).mkdir()
@@ -116,11 +116,12 @@ def explain(
                 target=target,
                 networks=list(explainer.networks),
                 members=[
-                    (m.name, m.features, w) for m, w in zip(explainer.committee.members, weights, strict=True)
+                    (m.name, m.features, w)
+                    for m, w in zip(explainer.fitted_ensemble.members, weights, strict=True)
                 ],
                 meaning=meaning,
                 unreadable=[(p, r) for p, r in zip(found.paths, found.reasons, strict=True) if r],
-                cards=_counted(cards, listener.stage("Explaining"), int(found.answered.sum())),
+                cards=_counted(cards, progress.stage("Explaining"), int(found.answered.sum())),
             )
         write_votes(unfinished / VOTES, found, weights)
         records = {
@@ -130,7 +131,7 @@ def explain(
             "target": target,
             "members": [
                 {"name": member.name, "sources": list(member.features), "weight": float(weight)}
-                for member, weight in zip(explainer.committee.members, weights, strict=True)
+                for member, weight in zip(explainer.fitted_ensemble.members, weights, strict=True)
             ],
             "weights_mean": meaning,
             "photos": writer.records(),
@@ -153,7 +154,7 @@ def check_place(folder: Path, *, overwrite: bool = False) -> None:
 
 
 def _members(explainer: Explainer, names: Sequence[str]) -> list[int]:
-    known = [member.name for member in explainer.committee.members]
+    known = [member.name for member in explainer.fitted_ensemble.members]
     mapped = [name for number, name in enumerate(known) if explainer.mapped(number)]
     for name in names:
         if name in known and name not in mapped:

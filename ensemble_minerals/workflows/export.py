@@ -14,21 +14,21 @@ from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.config.messages import DESCRIPTOR
 from ensemble_minerals.config.schema import BackboneConfig
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.exporting.plan import plan_committee
+from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.networks.models.weights import Preprocessing, file_digest, load_network
-from ensemble_minerals.prediction.predictor import check_source
+from ensemble_minerals.prediction.predictor import check_extractor
 from ensemble_minerals.prediction.student import INDEX, Student, is_student, read_student
 from ensemble_minerals.system.paths import check_place
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.versions import installed_versions
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.student import StudentGraph
-    from ensemble_minerals.networks.graphs.whole_ensemble import EnsembleGraph, LogitsGraph, SourceGraph
+    from ensemble_minerals.networks.graphs.whole_ensemble import EnsembleGraph, ExtractorGraph, LogitsGraph
 
 ENDING = ".onnx"
 
-_KEPT_FACTS = ("model", "weights", "size", "views", "preprocessing", "states")
+_KEPT_METADATA = ("model", "weights", "size", "views", "preprocessing", "states")
 """Facts of a source that stand in the metadata."""
 
 
@@ -41,18 +41,18 @@ class ExportResult:
         megabytes: Its size.
         difference: Largest difference of a probability from PyTorch.
         runtime: Where that was measured.
-        facts: The metadata in the file.
+        metadata: The metadata in the file.
     """
 
     file: Path
     megabytes: float
     difference: float
     runtime: str
-    facts: Mapping[str, str]
+    metadata: Mapping[str, str]
 
 
 def export(
-    model: str | Path, out: str | Path, *, overwrite: bool = False, listener: Listener | None = None
+    model: str | Path, out: str | Path, *, overwrite: bool = False, progress: Progress | None = None
 ) -> ExportResult:
     """Write a bundle or a student as ONNX.
 
@@ -66,7 +66,7 @@ def export(
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx``.
         overwrite: Replace a file that stands there.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         BundleError: If the folder is no bundle or student, or is damaged.
@@ -74,7 +74,7 @@ def export(
         ExportError: If the graph answers otherwise than PyTorch.
     """
     model, out = Path(model), Path(out)
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     check_place(out, "--out", endings=(ENDING,))
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
@@ -84,17 +84,17 @@ def export(
     network: EnsembleGraph | StudentGraph
     if is_student(model):
         student = read_student(model)
-        network, facts = student.graph(), student_facts(student)
+        network, metadata = student.graph(), student_metadata(student)
         n_classes, min_side = len(student.classes), int(student.info["data"]["min_side"])
     else:
         bundle = read_bundle(model)
-        network, facts = ensemble_graph(bundle, listener), bundle_facts(bundle)
+        network, metadata = ensemble_graph(bundle, progress), bundle_metadata(bundle)
         n_classes, min_side = len(bundle.classes), bundle.config.data.min_side
-    made = export_onnx(network, out, facts=facts, n_classes=n_classes, min_side=min_side)
-    return ExportResult(made.file, made.megabytes, made.difference, made.runtime, facts)
+    made = export_onnx(network, out, metadata=metadata, n_classes=n_classes, min_side=min_side)
+    return ExportResult(made.file, made.megabytes, made.difference, made.runtime, metadata)
 
 
-def ensemble_graph(bundle: Bundle, listener: Listener | None = None) -> EnsembleGraph:
+def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> EnsembleGraph:
     """The whole ensemble of a bundle as one network, members without weight left out.
 
     Raises:
@@ -102,42 +102,44 @@ def ensemble_graph(bundle: Bundle, listener: Listener | None = None) -> Ensemble
         BundleError: If weights are not those of the fit.
         WeightsError: If they cannot be had at all.
     """
-    from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+    from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
     from ensemble_minerals.networks.graphs.whole_ensemble import EnsembleGraph
 
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     counting = list(_counting(bundle))
-    members = [bundle.committee.members[number] for number in counting]
-    left = len(bundle.committee.members) - len(members)
+    members = [bundle.fitted_ensemble.members[number] for number in counting]
+    left = len(bundle.fitted_ensemble.members) - len(members)
     if left:
-        listener.note(f"{left} of {left + len(members)} members have no weight and are left out of the graph")
+        progress.note(f"{left} of {left + len(members)} members have no weight and are left out of the graph")
     needed = {name for member in members for name in member.features}
     backbones = {backbone.name: backbone for backbone in bundle.config.backbones}
-    stage = listener.stage("Loading networks")
-    sources: dict[str, SourceGraph | LogitsGraph] = {}
+    stage = progress.stage("Loading networks")
+    extractors: dict[str, ExtractorGraph | LogitsGraph] = {}
     for name in sorted(needed):
-        sources[name] = _backbone(bundle, backbones[name]) if name in backbones else _trained(bundle, name)
-        stage(len(sources), len(needed))
-    return EnsembleGraph(sources, CommitteeGraph(plan_committee(bundle.committee, bundle.classes, counting)))
+        extractors[name] = _backbone(bundle, backbones[name]) if name in backbones else _trained(bundle, name)
+        stage(len(extractors), len(needed))
+    return EnsembleGraph(
+        extractors, FittedEnsembleGraph(plan_graph(bundle.fitted_ensemble, bundle.classes, counting))
+    )
 
 
-def bundle_facts(bundle: Bundle) -> dict[str, str]:
+def bundle_metadata(bundle: Bundle) -> dict[str, str]:
     """What stands in the metadata of an exported bundle."""
-    members = [bundle.committee.members[number] for number in _counting(bundle)]
-    used = {source for member in members for source in member.features}
-    return _facts(
+    members = [bundle.fitted_ensemble.members[number] for number in _counting(bundle)]
+    used = {extractor for member in members for extractor in member.features}
+    return _metadata(
         "bundle",
         bundle.classes,
-        bundle.committee.temperature,
+        bundle.fitted_ensemble.temperature,
         file_digest(bundle.path / "bundle.json"),
         {
-            "combination": bundle.committee.combination.kind,
+            "combination": bundle.fitted_ensemble.combination.kind,
             "groups": json.dumps(bundle.taxonomy.to_tree(), ensure_ascii=False),
             "members": json.dumps([member.name for member in members], ensure_ascii=False),
             "sources": json.dumps(
                 {
-                    name: {key: value for key, value in stated["facts"].items() if key in _KEPT_FACTS}
-                    for name, stated in bundle.sources.items()
+                    name: {key: value for key, value in stated["facts"].items() if key in _KEPT_METADATA}
+                    for name, stated in bundle.extractors.items()
                     if name in used
                 },
                 ensure_ascii=False,
@@ -147,10 +149,10 @@ def bundle_facts(bundle: Bundle) -> dict[str, str]:
     )
 
 
-def student_facts(student: Student) -> dict[str, str]:
+def student_metadata(student: Student) -> dict[str, str]:
     """What stands in the metadata of an exported student."""
     info = student.info
-    return _facts(
+    return _metadata(
         "student",
         student.classes,
         student.temperature,
@@ -163,7 +165,7 @@ def student_facts(student: Student) -> dict[str, str]:
     )
 
 
-def _facts(
+def _metadata(
     kind: str, classes: Sequence[str], temperature: float, digest: str, more: Mapping[str, str]
 ) -> dict[str, str]:
     return {
@@ -184,15 +186,15 @@ def _counting(bundle: Bundle) -> dict[int, float]:
     Raises:
         UserError: If one of them looks at what no network computes.
     """
-    committee = bundle.committee
-    weight = np.abs(committee.combination.weight)
-    if committee.combination.kind == "linear":  # a matrix of weights for each member
-        weight = weight.reshape(len(committee.members), -1).max(axis=1)
+    fitted_ensemble = bundle.fitted_ensemble
+    weight = np.abs(fitted_ensemble.combination.weight)
+    if fitted_ensemble.combination.kind == "linear":  # a matrix of weights for each member
+        weight = weight.reshape(len(fitted_ensemble.members), -1).max(axis=1)
     counting = {number: float(share) for number, share in enumerate(weight) if share > 0}
     found = [
-        f"{committee.members[number].name} (weight {share:.3g})"
+        f"{fitted_ensemble.members[number].name} (weight {share:.3g})"
         for number, share in counting.items()
-        if DESCRIPTOR in committee.members[number].features
+        if DESCRIPTOR in fitted_ensemble.members[number].features
     ]
     if found:
         raise UserError(
@@ -204,13 +206,13 @@ def _counting(bundle: Bundle) -> dict[int, float]:
     return counting
 
 
-def _backbone(bundle: Bundle, backbone: BackboneConfig) -> SourceGraph:
+def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
     """A backbone of the fit with its views, checked to be the one the members were fitted on."""
-    from ensemble_minerals.networks.graphs.whole_ensemble import SourceGraph
+    from ensemble_minerals.networks.graphs.whole_ensemble import ExtractorGraph
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
     name = backbone.name
-    packed, facts = bundle.weights.get(name), bundle.sources[name]["facts"]
+    packed, metadata = bundle.weights.get(name), bundle.extractors[name]["facts"]
     stated = backbone.preprocessing
     loaded = load_network(
         backbone.model,
@@ -220,15 +222,15 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> SourceGraph:
     )
     network = TappedNetwork(loaded, backbone.layers)
     now = {
-        "weights": facts["weights"]
+        "weights": metadata["weights"]
         if packed
         else loaded.digest,  # the bundle's own check vouches for packed ones
         "layers": list(network.layers),
         "size": network.size,
         "preprocessing": loaded.preprocessing.as_mapping(),
     }
-    check_source(name, now, {fact: facts[fact] for fact in now})
-    return SourceGraph(network, backbone.views, backbone.pooling)
+    check_extractor(name, now, {fact: metadata[fact] for fact in now})
+    return ExtractorGraph(network, backbone.views, backbone.pooling)
 
 
 def _trained(bundle: Bundle, name: str) -> LogitsGraph:
@@ -237,7 +239,7 @@ def _trained(bundle: Bundle, name: str) -> LogitsGraph:
     from ensemble_minerals.networks.inference import NetworkPredictor
     from ensemble_minerals.networks.models.state import NetworkState
 
-    own = bundle.sources[name]["facts"]["network"]
+    own = bundle.extractors[name]["facts"]["network"]
     network = next(network for network in bundle.config.networks if network.name == own)
     weights = str(bundle.weights.get(network.name, network.weights))
     states = [NetworkState.load(file) for file in bundle.networks[name]]

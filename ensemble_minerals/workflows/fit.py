@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ensemble_minerals.bundle.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
-from ensemble_minerals.bundle.model_card import write_card
+from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import SavedNetworks, save_networks
 from ensemble_minerals.config.schema import Config, load_config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
@@ -33,15 +33,15 @@ from ensemble_minerals.experiment.setup import (
     inputs_digest,
     prepare,
 )
-from ensemble_minerals.features.backbone import BackboneSource
-from ensemble_minerals.features.costs import measure_sources
-from ensemble_minerals.features.extractor import FeatureSource
+from ensemble_minerals.features.backbone import BackboneExtractor
+from ensemble_minerals.features.costs import measure_extractors
+from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.trained_network import pack_start
 from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.parallel import Cluster, at_home, cluster
 from ensemble_minerals.system.paths import check_place
-from ensemble_minerals.system.progress import Listener, Silent
+from ensemble_minerals.system.progress import Progress, Silent
 
 _TIMED_PHOTOS = 4
 """Photos on which the sources are timed."""
@@ -77,7 +77,7 @@ def fit(
     backend: str = "local",
     scheduler: str | None = None,
     time_limit: float | str | None = None,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
 
@@ -95,7 +95,7 @@ def fit(
         scheduler: Address of the cluster's scheduler.
         time_limit: Seconds, or a time such as ``1h30m``, for all of this. What does not fit in is left out, see
             `budget.ORDER`, and members that have not begun by then; one member is always fitted.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         DataError: If the photos cannot be used as they are.
@@ -107,7 +107,7 @@ def fit(
     """
     began = time.time()
     config = load_config(None) if config is None else config
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     n_jobs = count_jobs(n_jobs)
     out = Path(out)
     cache_dir = None if cache_dir is None else Path(cache_dir)
@@ -127,7 +127,7 @@ def fit(
             cache_dir=cache_dir,
             overwrite=overwrite,
             pack=pack,
-            listener=listener,
+            progress=progress,
         )
 
 
@@ -143,10 +143,10 @@ def _fit(
     cache_dir: Path | None,
     overwrite: bool,
     pack: bool,
-    listener: Listener,
+    progress: Progress,
 ) -> FitResult:
-    found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, listener=listener)
-    trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, listener=listener)
+    found = scan_photos(data, config, cache_dir=cache_dir, n_threads=n_jobs, progress=progress)
+    trial = decide(config, found, clock, cache_dir=cache_dir, cluster=where, work=root, progress=progress)
     wanted, config = config, trial.plan.config
     if where.is_local and any(member.sampler.kind != "none" for member in config.members):
         # Half a second, in which the backbones need the interpreter little.
@@ -156,7 +156,7 @@ def _fit(
         config,
         cache_dir=cache_dir,
         n_threads=n_jobs,
-        listener=listener,
+        progress=progress,
         work=root,
         found=trial.scan,
         cluster=where,
@@ -167,21 +167,21 @@ def _fit(
     checkpoint.mkdir(parents=True, exist_ok=True)
     if clock.limit is not None:
         keep_plan(root, wanted, clock.limit, trial)
-    for table in prepared.pictures:
-        table.prepare(n_jobs, listener.stage("Shrinking photos"))
+    for table in prepared.images:
+        table.prepare(n_jobs, progress.stage("Shrinking photos"))
     fitting = time.perf_counter()
     ensemble = build_ensemble(
         config,
         prepared.members,
         n_jobs=where.n_cores,
         checkpoint=checkpoint,
-        progress=listener.stage("Fitting members"),
+        progress=progress.stage("Fitting members"),
         deadline=clock.deadline,
     )
     ensemble.fit(prepared.blocks, labels, prepared.groups, prepared.folds)
     for member, note in ensemble.notes_:
         notes.append(f"{member}: {note}")
-        listener.note(notes[-1])
+        progress.note(notes[-1])
     late = _late(ensemble)
     for note in late + [
         f"{failure.member} was left out: fold {failure.fold}: {failure.reason}"
@@ -189,7 +189,7 @@ def _fit(
         if not isinstance(failure, OutOfTime)
     ]:
         notes.append(note)
-        listener.note(note)
+        progress.note(note)
     seconds = {
         **dataset.seconds,
         "members": ensemble.cross_fit_seconds_,
@@ -202,7 +202,7 @@ def _fit(
         if curve is not None:
             metrics["learning_curve"] = curve
     metrics["seconds"]["total"] = round(clock.spent, 3)
-    facts = {
+    metadata = {
         "data": {
             "digest": manifest.digest,
             "root": manifest.root.name,
@@ -214,26 +214,26 @@ def _fit(
         "demonstration": (manifest.root / ".synthetic").is_file(),
     }
     if clock.limit is not None:
-        facts["time_limit"] = {
+        metadata["time_limit"] = {
             "seconds": clock.limit,
             "estimated": round(trial.plan.estimate.total, 3),
             "left_out": [*trial.plan.left_out, *late],
         }
     with tempfile.TemporaryDirectory() as folder:
-        trained = save_networks(ensemble.committee_, Path(folder) / "networks", n_threads=n_jobs)
-        asked = {**dataset.sources, **trained.sources}
-        metrics["source_costs"] = _source_costs(asked, dataset, config, cache_dir)
-        sources = {
-            name: {"facts": dict(source.facts), "fingerprint": source.fingerprint}
-            for name, source in asked.items()
+        trained = save_networks(ensemble.fitted_ensemble_, Path(folder) / "networks", n_threads=n_jobs)
+        asked = {**dataset.extractors, **trained.extractors}
+        metrics["source_costs"] = _extractor_costs(asked, dataset, config, cache_dir)
+        extractors = {
+            name: {"facts": dict(extractor.metadata), "fingerprint": extractor.fingerprint}
+            for name, extractor in asked.items()
         }
         manifest_csv = Path(folder) / "manifest.csv"
         manifest.write_csv(manifest_csv)
         contents = BundleContents(
             config=config,
             taxonomy=prepared.taxonomy,
-            committee=trained.committee,
-            sources=sources,
+            fitted_ensemble=trained.fitted_ensemble,
+            extractors=extractors,
             out_of_fold=OutOfFold(
                 ensemble.store_.of(ensemble.answered_),
                 ensemble.oof_proba_[ensemble.answered_],
@@ -241,10 +241,10 @@ def _fit(
             ),
             metrics=metrics,
             manifest_csv=manifest_csv,
-            facts=facts,
-            card=write_card(metrics, facts, config, sources),
+            metadata=metadata,
+            model_card=write_model_card(metrics, metadata, config, extractors),
             weights=_pack(dataset, trained, Path(folder) / "weights") if pack else {},
-            networks={name: source.states for name, source in trained.sources.items()},
+            networks={name: extractor.states for name, extractor in trained.extractors.items()},
             logs=ensemble.logs_,
         )
         write_bundle(out, contents, overwrite=overwrite)
@@ -279,7 +279,7 @@ def _metrics(
         "meta": {
             "chosen": ensemble.meta_.chosen_,
             "candidates": ensemble.meta_.scores_,
-            "temperature": ensemble.committee_.temperature,
+            "temperature": ensemble.fitted_ensemble_.temperature,
             "fold_temperatures": {str(fold): t for fold, t in ensemble.fold_temperatures_.items()},
         },
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -294,13 +294,13 @@ def _metrics(
     return metrics
 
 
-def _source_costs(
-    sources: Mapping[str, FeatureSource], dataset: Dataset, config: Config, cache_dir: Path | None
+def _extractor_costs(
+    extractors: Mapping[str, FeatureExtractor], dataset: Dataset, config: Config, cache_dir: Path | None
 ) -> dict[str, dict[str, float | None]]:
     """Milliseconds a photo and megabytes of each source, measured on a few photos."""
     photos = [dataset.manifest.file(int(row)) for row in dataset.rows()[:_TIMED_PHOTOS]]
-    costs = measure_sources(
-        sources,
+    costs = measure_extractors(
+        extractors,
         photos,
         max_pixels=config.data.max_pixels,
         min_side=config.data.min_side,
@@ -339,10 +339,12 @@ def _pack(dataset: Dataset, trained: SavedNetworks, folder: Path) -> dict[str, P
     """Copies of the backbones' weights, by source name, and of those where networks started, by network name."""
     folder.mkdir()
     packed = {}
-    for network in {source.network.name: source.network for source in trained.sources.values()}.values():
+    for network in {
+        extractor.network.name: extractor.network for extractor in trained.extractors.values()
+    }.values():
         if (file := pack_start(network, folder)) is not None:
             packed[network.name] = file
-    for name, source in dataset.sources.items():
-        if isinstance(source, BackboneSource) and (file := source.pack(folder)) is not None:
+    for name, extractor in dataset.extractors.items():
+        if isinstance(extractor, BackboneExtractor) and (file := extractor.pack(folder)) is not None:
             packed[name] = file
     return packed

@@ -22,7 +22,7 @@ from ensemble_minerals.data.warnings import data_warnings
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import counts, load_dataset
 from ensemble_minerals.reports.page import thumbnails, write_page
-from ensemble_minerals.system.progress import Listener
+from ensemble_minerals.system.progress import Progress
 
 MAX_PICTURES = 1500
 """At most so many photos are shown on the page; the tables beside it hold all."""
@@ -273,7 +273,7 @@ def inspect_data(
     *,
     cache_dir: Path | None = None,
     n_threads: int = 1,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Look through photos without training anything.
 
@@ -285,7 +285,7 @@ def inspect_data(
         config: Limits, backbones and thresholds.
         cache_dir: Where fingerprints, features and converted networks are kept between runs.
         n_threads: Threads that decode.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         DataError: If there are no photos, or fewer than two classes.
@@ -293,7 +293,7 @@ def inspect_data(
     """
     confirming = [config.backbones[0].name] if config.backbones and config.duplicates.near else []
     dataset = load_dataset(
-        Path(data), config, confirming, cache_dir=cache_dir, n_threads=n_threads, listener=listener
+        Path(data), config, confirming, cache_dir=cache_dir, n_threads=n_threads, progress=progress
     )
     row = dataset.compared.tolist()
     pairs = tuple(

@@ -20,13 +20,13 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import BundleError, ImageError, UserError, WeightsError
 from ensemble_minerals.evaluation.slices import SIDE, measure
 from ensemble_minerals.explanation.explainer import Explainer, heat_maps
-from ensemble_minerals.members.predictor import DenseNet, FoldScorer
+from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.reports.error_analysis import Circumstances, analyze
 from ensemble_minerals.reports.report import check_place, draw_report, worst_photos
 from ensemble_minerals.reports.scoring import Scored, out_of_fold, score_folder
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.progress import Listener, Progress, Silent
+from ensemble_minerals.system.progress import Progress, Silent, StageProgress
 
 HEATMAPS = 18
 """Photos that get a heat-map, at most: each passes every network once more."""
@@ -67,7 +67,7 @@ def write_report(
     heatmaps: bool = True,
     cache_dir: Path | None = None,
     n_jobs: int = -1,
-    listener: Listener | None = None,
+    progress: Progress | None = None,
 ) -> ReportResult:
     """Write where a fitted ensemble fails and why: a page, and the same as JSON, CSV and PNG.
 
@@ -81,7 +81,7 @@ def write_report(
             no longer at hand, the page says so instead.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
-        listener: Hears of progress.
+        progress: Told of progress.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another format.
@@ -89,7 +89,7 @@ def write_report(
         UserError: If `out` holds something else than a report, or `photos` not the photos.
     """
     started = time.perf_counter()
-    listener = Silent() if listener is None else listener
+    progress = Silent() if progress is None else progress
     n_threads = count_jobs(n_jobs)
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
@@ -99,19 +99,19 @@ def write_report(
     scored = own
     if data is not None:
         scored = score_folder(
-            loaded, own, Path(data), cache_dir=cache_dir, n_threads=n_threads, listener=listener
+            loaded, own, Path(data), cache_dir=cache_dir, n_threads=n_threads, progress=progress
         )
     for note in scored.notes:
-        listener.note(note)
-    measures, unmeasured = _look(scored, loaded.config, n_threads, listener.stage("Looking at photos"))
+        progress.note(note)
+    measures, unmeasured = _look(scored, loaded.config, n_threads, progress.stage("Looking at photos"))
     costs, cost = _costs(loaded)
     known = Circumstances(
         header=_header(loaded, scored),
         manifest=scored.manifest,
         measures=measures,
         unmeasured=unmeasured,
-        combination=loaded.committee.combination,
-        temperature=loaded.committee.temperature,
+        combination=loaded.fitted_ensemble.combination,
+        temperature=loaded.fitted_ensemble.temperature,
         costs=costs,
         cost=cost,
         learning_curve=loaded.metrics.get("learning_curve"),
@@ -125,7 +125,7 @@ def write_report(
     heats: dict[str, NDArray[np.floating[Any]]] = {}
     note = ""
     if heatmaps:
-        heats, note = _heats(loaded, analysis, files, cache_dir, n_threads, listener)
+        heats, note = _heats(loaded, analysis, files, cache_dir, n_threads, progress)
     html, json = draw_report(
         analysis,
         scored.answers,
@@ -134,7 +134,7 @@ def write_report(
         heats=heats,
         heat_note=note,
         n_threads=n_threads,
-        progress=listener.stage("Drawing the report"),
+        progress=progress.stage("Drawing the report"),
     )
     return ReportResult(html, json, time.perf_counter() - started)
 
@@ -145,7 +145,7 @@ def _heats(
     files: Mapping[str, Path],
     cache_dir: Path | None,
     n_threads: int,
-    listener: Listener,
+    progress: Progress,
 ) -> tuple[dict[str, NDArray[np.floating[Any]]], str]:
     """Heat-maps of the answers to the worst photos, and what they show or why there are none."""
     answers = {path: answer for path, answer in worst_photos(analysis, HEATMAPS).items() if path in files}
@@ -159,11 +159,11 @@ def _heats(
             return {}, ""
         targets = {files[path]: bundle.classes.index(answer) for path, answer in answers.items()}
         found = heat_maps(
-            explainer, targets, n_threads=n_threads, progress=listener.stage("Looking into networks")
+            explainer, targets, n_threads=n_threads, progress=progress.stage("Looking into networks")
         )
     except (WeightsError, BundleError) as error:
         note = f"There are no heat-maps beside the worst photos: {error}."
-        listener.note(note)
+        progress.note(note)
         return {}, note
     note = (
         "Beside some of the worst photos, what in them speaks for the wrong answer: Grad-CAM of the finished "
@@ -192,7 +192,7 @@ def _root(bundle: Bundle, photos: str | Path | None) -> Path:
 
 
 def _look(
-    scored: Scored, config: Config, n_threads: int, progress: Progress
+    scored: Scored, config: Config, n_threads: int, progress: StageProgress
 ) -> tuple[dict[str, NDArray[Any]], str | None]:
     """What slices are made of: from the manifest, and from the photos where they are at hand."""
     manifest, rows = scored.manifest, scored.rows
@@ -255,7 +255,7 @@ def _header(bundle: Bundle, scored: Scored) -> dict[str, Any]:
         "seed": bundle.config.seed,
         "chosen": chosen,
         "combined": kinds.get(chosen, chosen),
-        "temperature": bundle.committee.temperature,
+        "temperature": bundle.fitted_ensemble.temperature,
         "versions": info["packages"],
     }
 
@@ -269,25 +269,27 @@ def _costs(bundle: Bundle) -> tuple[dict[str, dict[str, float | None]], dict[str
     metrics = bundle.metrics
     recorded = metrics.get("source_costs", {})
     costs: dict[str, dict[str, float | None]] = {}
-    for member in bundle.committee.members:
+    for member in bundle.fitted_ensemble.members:
         costs[member.name] = {
             "fit_seconds": metrics.get("member_seconds", {}).get(member.name),
             **_cost(recorded, set(member.features), [member.matrices]),
         }
-    members = bundle.committee.members
+    members = bundle.fitted_ensemble.members
     every = {name for member in members for name in member.features}
     return costs, _cost(recorded, every, [member.matrices for member in members])
 
 
 def _cost(
-    recorded: Mapping[str, Mapping[str, float]], sources: Iterable[str], scorers: Sequence[FoldScorer]
+    recorded: Mapping[str, Mapping[str, float]],
+    extractors: Iterable[str],
+    predictors: Sequence[AveragedPredictor],
 ) -> dict[str, float | None]:
-    """Milliseconds and megabytes of one photo's way through these sources, each once, and scorers."""
-    known = [recorded.get(name, {}) for name in sources]
-    matrices: list[float | None] = [_megabytes(scorer) for scorer in scorers]
+    """Milliseconds and megabytes of one photo's way through these sources, each once, and predictors."""
+    known = [recorded.get(name, {}) for name in extractors]
+    matrices: list[float | None] = [_megabytes(predictor) for predictor in predictors]
     return {
-        "predict_ms": _total([source.get("predict_ms") for source in known]),
-        "megabytes": _total(matrices + [source.get("megabytes") for source in known]),
+        "predict_ms": _total([extractor.get("predict_ms") for extractor in known]),
+        "megabytes": _total(matrices + [extractor.get("megabytes") for extractor in known]),
     }
 
 
@@ -297,6 +299,12 @@ def _total(values: Sequence[float | None]) -> float | None:
     return float(sum(known)) if len(known) == len(values) else None
 
 
-def _megabytes(scorer: FoldScorer) -> float:
-    nets = [net for part in scorer.parts for fold in part.nets for net in fold if isinstance(net, DenseNet)]
+def _megabytes(predictor: AveragedPredictor) -> float:
+    nets = [
+        net
+        for part in predictor.parts
+        for fold in part.specialists
+        for net in fold
+        if isinstance(net, DenseSpecialist)
+    ]
     return sum(weight.nbytes + bias.nbytes for net in nets for weight, bias in net.layers) / 1e6

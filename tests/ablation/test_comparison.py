@@ -30,7 +30,7 @@ def answers(y, right, sure=0.8):
     return proba
 
 
-def made(proba, kinds=None, folds=None, **facts):
+def made(proba, kinds=None, folds=None, **metadata):
     """A run of arms from their answers, (repeats, n, 2) each."""
     arms = tuple(
         arm(name, "full" if name == FULL else (kinds or {}).get(name, "single"), f"part {name}")
@@ -39,7 +39,7 @@ def made(proba, kinds=None, folds=None, **facts):
     repeats, n = next(iter(proba.values())).shape[:2]
     if folds is None:
         folds = np.tile(np.arange(n) % 5, (repeats, 1))
-    return AblationRun(arms, proba, folds, **facts)
+    return AblationRun(arms, proba, folds, **metadata)
 
 
 def compared(run, y, groups=None, costs=None, replicates=100):
@@ -228,11 +228,11 @@ def test_one_arm_compares_with_nothing():
 # -- in words ---------------------------------------------------------------------------------------------
 
 
-def table(rights, n=400, kinds=None, costs=None, **facts):
+def table(rights, n=400, kinds=None, costs=None, **metadata):
     """A comparison of arms that have so many of `n` photos right, the same ones as far as they go."""
     y = np.arange(n) % 2
     proba = {name: answers(y, np.arange(n) < right)[None] for name, right in rights.items()}
-    return compared(made(proba, kinds=kinds, **facts), y, costs=costs)
+    return compared(made(proba, kinds=kinds, **metadata), y, costs=costs)
 
 
 KINDS = {"best_single": "choice", BUDGET: "control", LEAKY: "protocol"}

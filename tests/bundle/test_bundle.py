@@ -45,13 +45,13 @@ def contents(tiny, tmp_path) -> BundleContents:
     return BundleContents(
         config=read.config,
         taxonomy=read.taxonomy,
-        committee=read.committee,
-        sources=read.sources,
+        fitted_ensemble=read.fitted_ensemble,
+        extractors=read.extractors,
         out_of_fold=read.out_of_fold,
         metrics=read.metrics,
         manifest_csv=tiny.bundle / "manifest.csv",
-        facts={"notes": [], "data": {"root_path": os.fsdecode(b"/caf\xe9")}},
-        card="# A card\n",
+        metadata={"notes": [], "data": {"root_path": os.fsdecode(b"/caf\xe9")}},
+        model_card="# A card\n",
         weights={"lite0.5": weights},
     )
 
@@ -84,7 +84,7 @@ def refused(monkeypatch):
         raise AssertionError("something was built")
 
     def refuse(bundle: Path) -> str:
-        for name in ("load_config", "load_file", "scorer_from_arrays", "Combination", "Taxonomy"):
+        for name in ("load_config", "load_file", "predictor_from_arrays", "Combination", "Taxonomy"):
             monkeypatch.setattr(bundle_module, name, build)
         with pytest.raises(BundleError) as caught:
             read_bundle(bundle)
@@ -120,13 +120,18 @@ def test_what_is_read_is_what_was_written(contents, tmp_path):
         contents.metrics,
     )
     assert read.info["data"]["root_path"] == os.fsdecode(b"/caf\xe9")
-    assert [(m.name, m.features) for m in read.committee.members] == [
-        (m.name, m.features) for m in contents.committee.members
+    assert [(m.name, m.features) for m in read.fitted_ensemble.members] == [
+        (m.name, m.features) for m in contents.fitted_ensemble.members
     ]
     blocks = {"descriptor": np.random.default_rng(0).normal(size=(5, 1464)).astype(np.float32)}
-    answers = [committee.member_log_proba(blocks) for committee in (read.committee, contents.committee)]
+    answers = [
+        fitted_ensemble.member_log_proba(blocks)
+        for fitted_ensemble in (read.fitted_ensemble, contents.fitted_ensemble)
+    ]
     np.testing.assert_array_equal(*answers)
-    np.testing.assert_array_equal(read.committee.combine(answers[0]), contents.committee.combine(answers[0]))
+    np.testing.assert_array_equal(
+        read.fitted_ensemble.combine(answers[0]), contents.fitted_ensemble.combine(answers[0])
+    )
     for found, given in (
         (read.out_of_fold.proba, contents.out_of_fold.proba),
         (read.out_of_fold.row, contents.out_of_fold.row),
@@ -238,7 +243,7 @@ def test_older_formats_go_up_step_by_step(copy, monkeypatch):
 )  # fmt: skip
 def test_another_class_order_is_refused(copy, monkeypatch, classes):
     edit(copy, classes=classes)
-    monkeypatch.setattr(bundle_module, "scorer_from_arrays", None)  # nothing is built
+    monkeypatch.setattr(bundle_module, "predictor_from_arrays", None)  # nothing is built
     with pytest.raises(
         BundleError, match=r"says the classes are .* but the members were fitted for azurite, m"
     ):
@@ -322,7 +327,7 @@ def test_a_killed_write_leaves_nothing_new_and_everything_old(killed, contents, 
             write_bundle(out, contents)
         assert not out.exists()
         with pytest.raises(Killed):
-            write_bundle(old, replace(contents, card="# Another\n"), overwrite=True)
+            write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
         assert tree(old) == before
     disarm()
     (tmp_path / ".new.unfinished" / "of another fit").touch()
@@ -341,10 +346,10 @@ def test_a_failed_exchange_puts_the_old_bundle_back(contents, tmp_path, monkeypa
 
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(OSError, match="the disk is gone"):
-        write_bundle(old, replace(contents, card="# Another\n"), overwrite=True)
+        write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
     assert tree(old) == before
     monkeypatch.undo()
-    write_bundle(old, replace(contents, card="# Another\n"), overwrite=True)
+    write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
     assert (old / "README.md").read_text(encoding="utf-8") == "# Another\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["from elsewhere.safetensors", "old"]
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.bundle.model_card import write_card
+from ensemble_minerals.bundle.model_card import write_model_card
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 
 
-def tables(card: str) -> list[dict[str, list[str]]]:
+def tables(model_card: str) -> list[dict[str, list[str]]]:
     """Cells by the first one of the row, for each table."""
     found: list[dict[str, list[str]]] = []
     started = False
-    for line in card.splitlines():
+    for line in model_card.splitlines():
         if not line.startswith("|"):
             started = False
         elif line.startswith("|---"):
@@ -34,7 +34,8 @@ def told(tiny) -> dict[str, Any]:
     """What the card of the session's bundle was made from."""
     bundle = read_bundle(tiny.bundle)
     return {
-        "metrics": bundle.metrics, "facts": dict(bundle.info), "config": bundle.config, "sources": bundle.sources
+        "metrics": bundle.metrics, "metadata": dict(bundle.info), "config": bundle.config,
+        "extractors": bundle.extractors,
     }  # fmt: skip
 
 
@@ -43,10 +44,10 @@ def shown(scores) -> list[str]:
 
 
 def test_the_numbers_are_those_of_the_metrics(tiny, told):
-    card = (tiny.bundle / "README.md").read_text(encoding="utf-8")
-    assert card == write_card(**told)
+    model_card = (tiny.bundle / "README.md").read_text(encoding="utf-8")
+    assert model_card == write_model_card(**told)
     metrics = json.loads((tiny.bundle / "metrics.json").read_text(encoding="utf-8"))
-    scores, classes = tables(card)
+    scores, classes = tables(model_card)
     assert scores == {
         "**ensemble**": shown(metrics["oof"]),
         **{name: shown(one) for name, one in metrics["members"].items()},
@@ -55,36 +56,40 @@ def test_the_numbers_are_those_of_the_metrics(tiny, told):
         name: [str(row["support"]), *(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))]
         for name, row in metrics["oof"]["per_class"].items()
     }
-    assert "Answers with one of 3 classes. Trained on 36 photos in 3 folds" in card
-    assert f"`{metrics['meta']['chosen']}`" in card
-    assert f"temperature {metrics['meta']['temperature']:.3f}" in card
-    for fact in (told["facts"]["data"]["digest"], told["sources"]["descriptor"]["fingerprint"], "seed 0"):
-        assert fact in card
-    assert "ynthetic" not in card
-    assert "put aside" not in card
+    assert "Answers with one of 3 classes. Trained on 36 photos in 3 folds" in model_card
+    assert f"`{metrics['meta']['chosen']}`" in model_card
+    assert f"temperature {metrics['meta']['temperature']:.3f}" in model_card
+    for fact in (
+        told["metadata"]["data"]["digest"],
+        told["extractors"]["descriptor"]["fingerprint"],
+        "seed 0",
+    ):
+        assert fact in model_card
+    assert "ynthetic" not in model_card
+    assert "put aside" not in model_card
 
 
 def test_a_test_part_has_a_table_of_its_own(told):
     scores = {**dict.fromkeys(FIGURES, 0.5), "n": 7, "log_loss": 1.2345}
     told["metrics"]["test"] = scores
-    card = write_card(**told)
-    assert "On the 7 photos put aside before the fit:" in card
-    assert tables(card)[1] == {"ensemble": ["0.500", "0.500", "0.500", "1.234", "0.500"]}
+    model_card = write_model_card(**told)
+    assert "On the 7 photos put aside before the fit:" in model_card
+    assert tables(model_card)[1] == {"ensemble": ["0.500", "0.500", "0.500", "1.234", "0.500"]}
 
 
 def test_drawn_photos_are_called_synthetic_before_any_number(told):
-    told["facts"]["demonstration"] = True
-    card = write_card(**told)
-    assert "**Synthetic:**" in card
-    assert card.index("Synthetic") < min(card.index(digit) for digit in "0123456789")
+    told["metadata"]["demonstration"] = True
+    model_card = write_model_card(**told)
+    assert "**Synthetic:**" in model_card
+    assert model_card.index("Synthetic") < min(model_card.index(digit) for digit in "0123456789")
 
 
 def test_notes_missing_figures_and_odd_names(told):
-    told["facts"]["notes"] = ["One thing.", "Another."]
+    told["metadata"]["notes"] = ["One thing.", "Another."]
     per_class = told["metrics"]["oof"]["per_class"]
     per_class["a|b"] = {"support": 0, "precision": None, "recall": None, "f1": None}
-    card = write_card(**told)
-    assert "## Notes of the fit\n\n- One thing.\n- Another.\n" in card
-    assert tables(card)[1]["a|b"] == ["0", "-", "-", "-"]
-    told["facts"]["notes"] = []
-    assert "Notes of the fit" not in write_card(**told)
+    model_card = write_model_card(**told)
+    assert "## Notes of the fit\n\n- One thing.\n- Another.\n" in model_card
+    assert tables(model_card)[1]["a|b"] == ["0", "-", "-", "-"]
+    told["metadata"]["notes"] = []
+    assert "Notes of the fit" not in write_model_card(**told)

@@ -69,12 +69,12 @@ def test_a_table_in_a_window_has_all_cells():
 
 def test_plain_progress_is_one_line_a_stage():
     where = plain()
-    with reporter(where) as listener:
-        assert isinstance(listener, Lines)
-        proceed = listener.stage("Reading photos")
+    with reporter(where) as progress:
+        assert isinstance(progress, Lines)
+        proceed = progress.stage("Reading photos")
         for done in range(4):
             proceed(done, 3)
-        listener.note("a [note]")
+        progress.note("a [note]")
     first, second = printed(where).splitlines()
     assert first.startswith("Reading photos: 3 in ")
     assert second == "note: a [note]"
@@ -83,8 +83,8 @@ def test_plain_progress_is_one_line_a_stage():
 @pytest.mark.parametrize("made", [plain, window])
 def test_notes_can_be_kept_for_later(made):
     where = made()
-    with reporter(where, notes=False) as listener:
-        listener.note("kept back")
+    with reporter(where, notes=False) as progress:
+        progress.note("kept back")
     assert "kept back" not in printed(where)
 
 
@@ -92,11 +92,11 @@ def test_bars_tell_how_far_and_stop_when_work_fails():
     where = window()
 
     def work() -> None:
-        with reporter(where) as listener:
-            assert isinstance(listener, Bars)
-            listener.stage("Reading photos")(3, 3)
-            listener.note("look at [this]")
-            listener.stage("Fitting members")(1, 12)
+        with reporter(where) as progress:
+            assert isinstance(progress, Bars)
+            progress.stage("Reading photos")(3, 3)
+            progress.note("look at [this]")
+            progress.stage("Fitting members")(1, 12)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -109,9 +109,9 @@ def test_bars_tell_how_far_and_stop_when_work_fails():
 
 def test_a_stage_with_nothing_to_do_leaves_no_bar():
     where = window()
-    with reporter(where) as listener:
-        listener.stage("Computing features")
-        listener.stage("Fitting members")(2, 2)
+    with reporter(where) as progress:
+        progress.stage("Computing features")
+        progress.stage("Fitting members")(2, 2)
     last = printed(where).rpartition("\x1b[2K")[2]
     assert "Fitting members" in last
     assert "Computing features" not in last

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.config.files import RECIPES, recipes
-from ensemble_minerals.config.networks import LayersHead, OwnHead, PreprocessingConfig
+from ensemble_minerals.config.networks import LayersHeadConfig, OwnHeadConfig, PreprocessingConfig
 from ensemble_minerals.config.schema import load_config
 from ensemble_minerals.data.folds import hold_out, inner_split
 from ensemble_minerals.errors import ConfigError
@@ -167,10 +167,12 @@ def test_what_the_write_ups_say_of_sizes_heads_and_augmentation():
     assert network_of("efficientnetv2-two-phase").size == 96
     assert network_of("efficientnetv2-two-phase").resize == "squash"
     for name in ZOO:
-        assert network_of(name).head == OwnHead()
-    assert network_of("mobilenetv3-transfer").head == LayersHead(pooling="avg", batch_norm=True, dropout=0.2)
+        assert network_of(name).head == OwnHeadConfig()
+    assert network_of("mobilenetv3-transfer").head == LayersHeadConfig(
+        pooling="avg", batch_norm=True, dropout=0.2
+    )
     head = network_of("efficientnetv2-two-phase").head
-    assert head == LayersHead(batch_norm=True, hidden=(512, 256, 128), dropout=(0.4, 0.4, 0.4, 0.0))
+    assert head == LayersHeadConfig(batch_norm=True, hidden=(512, 256, 128), dropout=(0.4, 0.4, 0.4, 0.0))
     assert network_of("mobilenetv2-two-phase").head.hidden == (64,)
     plain = network_of("cnn-model-2")
     more = network_of("cnn-model-2-1")

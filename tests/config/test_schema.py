@@ -16,12 +16,12 @@ from ensemble_minerals.config.schema import (
     SHIPPED,
     BackboneConfig,
     Config,
-    LogisticHead,
+    LogisticHeadConfig,
     MemberConfig,
-    MlpHead,
-    NeighborSampler,
-    NoSampler,
-    RandomSampler,
+    MlpHeadConfig,
+    NeighborSamplerConfig,
+    NoSamplerConfig,
+    RandomSamplerConfig,
     build_config,
     load_config,
 )
@@ -140,9 +140,9 @@ def test_expanded_members() -> None:
         *("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical", "all-flat", "all-flat-mlp"),
     ]
     assert by_name["lite1-one_vs_rest"].features == ("lite1",)
-    assert by_name["lite1-one_vs_rest"].sampler == RandomSampler()
+    assert by_name["lite1-one_vs_rest"].sampler == RandomSamplerConfig()
     assert by_name["all-flat"].features == ("lite0", "lite1", "lite2", "descriptor")
-    assert by_name["all-flat-mlp"].head == MlpHead()
+    assert by_name["all-flat-mlp"].head == MlpHeadConfig()
 
 
 def test_generated_names_never_collide(write: Write) -> None:
@@ -168,24 +168,28 @@ def test_generated_names_never_collide(write: Write) -> None:
 
 def test_short_forms_mean_the_long_ones(write: Write) -> None:
     member = load_config(write(SMALL)).members[1]
-    assert (member.head, member.sampler) == (MlpHead(), NeighborSampler(kind="smote"))
+    assert (member.head, member.sampler) == (MlpHeadConfig(), NeighborSamplerConfig(kind="smote"))
     member = load_config(
         write(SMALL),
         ["members.1.head={kind: logistic, C: 3}", "members.1.sampler={kind: adasyn, k_neighbors: 2}"],
     ).members[1]
     assert (member.head, member.sampler) == (
-        LogisticHead(C=3.0),
-        NeighborSampler(kind="adasyn", k_neighbors=2),
+        LogisticHeadConfig(C=3.0),
+        NeighborSamplerConfig(kind="adasyn", k_neighbors=2),
     )
     member = load_config(write(SMALL), ["members.1={features: descriptor, strategy: flat}"]).members[1]
-    assert (member.features, member.head, member.sampler) == (("descriptor",), LogisticHead(), NoSampler())
+    assert (member.features, member.head, member.sampler) == (
+        ("descriptor",),
+        LogisticHeadConfig(),
+        NoSamplerConfig(),
+    )
 
 
 def test_mlp_head_takes_what_its_estimator_takes() -> None:
     from ensemble_minerals.members.heads.mlp import MLPHead
 
     parameters = set(inspect.signature(MLPHead).parameters) - {"random_state", "scaling"}
-    assert set(MlpHead.model_fields) - {"kind"} == parameters
+    assert set(MlpHeadConfig.model_fields) - {"kind"} == parameters
 
 
 # --- problems
@@ -438,10 +442,10 @@ def test_overrides(write: Write) -> None:
     assert config.backbones[1].size == 260
     assert config.backbones[0].preprocessing is not None
     assert config.backbones[0].preprocessing.order == "bgr"
-    assert config.members[0].head == MlpHead(dropout=0.1)
-    assert config.members[1].sampler == NeighborSampler(kind="smote", k_neighbors=2)
+    assert config.members[0].head == MlpHeadConfig(dropout=0.1)
+    assert config.members[1].sampler == NeighborSamplerConfig(kind="smote", k_neighbors=2)
     assert config.members[2].features == ("descriptor",)
-    assert config.members[2].head == LogisticHead(C=7.0)
+    assert config.members[2].head == LogisticHeadConfig(C=7.0)
     assert config.taxonomy == {"mica": ["biotite", "muscovite"]}
     assert config.seed == 2
 

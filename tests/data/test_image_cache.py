@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.data import image_cache as module
-from ensemble_minerals.data.image_cache import PictureTable, decode_side, shrink
+from ensemble_minerals.data.image_cache import ImageCache, decode_side, shrink
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.features.extraction import extract_features
 
@@ -36,44 +36,44 @@ def decoded(monkeypatch):
 
 
 def test_pictures_keep_their_aspect_and_are_never_enlarged(paths, tmp_path):
-    table = PictureTable(paths, side=40, folder=tmp_path / "table", limit_mb=1)
+    table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1)
     table.prepare(2)
     assert len(table) == table.n_kept == 4
-    assert [table.picture(row).shape for row in range(4)] == [
+    assert [table.image(row).shape for row in range(4)] == [
         (40, 60, 3),
         (133, 40, 3),
         (25, 30, 3),
         (40, 40, 3),
     ]
-    np.testing.assert_array_equal(table.picture(2), np.asarray(Image.open(paths[2])))
+    np.testing.assert_array_equal(table.image(2), np.asarray(Image.open(paths[2])))
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_kept_pictures_equal_decoded_ones_and_are_the_callers_own(paths, tmp_path, decoded, kept):
-    fresh = PictureTable(paths, side=40, folder=None, limit_mb=1)
-    expected = [fresh.picture(row) for row in range(4)]
-    table = PictureTable(paths, side=40, folder=tmp_path / "table" if kept else None, limit_mb=1)
+    fresh = ImageCache(paths, side=40, folder=None, limit_mb=1)
+    expected = [fresh.image(row) for row in range(4)]
+    table = ImageCache(paths, side=40, folder=tmp_path / "table" if kept else None, limit_mb=1)
     table.prepare(3)
     decoded.clear()
-    table.picture(0)[:] = 0
+    table.image(0)[:] = 0
     for row in range(4):
-        np.testing.assert_array_equal(table.picture(row), expected[row])
+        np.testing.assert_array_equal(table.image(row), expected[row])
     assert decoded == []
 
 
 def test_preparing_again_decodes_nothing(paths, tmp_path, decoded):
-    PictureTable(paths, side=40, folder=tmp_path / "table", limit_mb=1).prepare(1)
+    ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1).prepare(1)
     assert decoded == paths
-    PictureTable(paths, side=40, folder=tmp_path / "table", limit_mb=1).prepare(1)
+    ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1).prepare(1)
     assert decoded == paths
     assert len(list((tmp_path / "table").iterdir())) == 2
 
 
 def test_a_replaced_photo_is_decoded_anew(tmp_path):
     def red():
-        table = PictureTable([tmp_path / "a.bmp"], side=40, folder=tmp_path / "table", limit_mb=1)
+        table = ImageCache([tmp_path / "a.bmp"], side=40, folder=tmp_path / "table", limit_mb=1)
         table.prepare(1)
-        return int(table.picture(0)[0, 0, 0])
+        return int(table.image(0)[0, 0, 0])
 
     for level in (10, 20):
         Image.new("RGB", (50, 70), (level, 0, 0)).save(tmp_path / "a.bmp")  # of the same size each time
@@ -86,36 +86,36 @@ def test_rows_beyond_the_limit_are_decoded_when_asked_for(tmp_path, decoded):
     for number in range(3):
         paths.append(tmp_path / f"{number}.png")
         Image.new("RGB", (400, 400), (number, 0, 0)).save(paths[-1])
-    table = PictureTable(paths, side=390, folder=tmp_path / "table", limit_mb=1)  # two of 0.435 MB fit
+    table = ImageCache(paths, side=390, folder=tmp_path / "table", limit_mb=1)  # two of 0.435 MB fit
     table.prepare(1)
     assert table.n_kept == 2
     assert sum(file.stat().st_size for file in (tmp_path / "table").iterdir()) < 1 << 20
     decoded.clear()
-    assert [int(table.picture(row)[0, 0, 0]) for row in range(3)] == [0, 1, 2]
+    assert [int(table.image(row)[0, 0, 0]) for row in range(3)] == [0, 1, 2]
     assert decoded == paths[2:]
 
 
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_pickled_table_finds_the_map_by_itself(paths, tmp_path, decoded, kept):
-    table = PictureTable(paths, side=40, folder=tmp_path / "table" if kept else None, limit_mb=1)
+    table = ImageCache(paths, side=40, folder=tmp_path / "table" if kept else None, limit_mb=1)
     table.prepare(1)
     decoded.clear()
     data = pickle.dumps(table)
     assert len(data) < 2000
-    np.testing.assert_array_equal(pickle.loads(data).picture(1), table.picture(1))
+    np.testing.assert_array_equal(pickle.loads(data).image(1), table.image(1))
     assert decoded == ([] if kept else [paths[1]])
 
 
 def test_a_row_that_cannot_be_decoded_says_so_when_asked_for(paths, tmp_path):
     paths[1].write_bytes(b"no photo")
-    table = PictureTable(paths, side=40, folder=tmp_path / "table", limit_mb=1)
+    table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1)
     done = []
     table.prepare(1, lambda *numbers: done.append(numbers))
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert table.n_kept == 3
-    assert table.picture(2).shape == (25, 30, 3)
+    assert table.image(2).shape == (25, 30, 3)
     with pytest.raises(ImageError):
-        table.picture(1)
+        table.image(1)
 
 
 def test_an_interrupted_preparation_leaves_nothing_behind(paths, tmp_path):
@@ -123,7 +123,7 @@ def test_an_interrupted_preparation_leaves_nothing_behind(paths, tmp_path):
         if done == 2:
             raise KeyboardInterrupt
 
-    table = PictureTable(paths, side=40, folder=tmp_path / "table", limit_mb=1)
+    table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1)
     with pytest.raises(KeyboardInterrupt):
         table.prepare(1, stop)
     assert list((tmp_path / "table").iterdir()) == []
@@ -131,7 +131,7 @@ def test_an_interrupted_preparation_leaves_nothing_behind(paths, tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_to_is_the_users_matter(paths, tmp_path):
-    table = PictureTable(paths, side=40, folder=paths[0] / "below a file", limit_mb=3)
+    table = ImageCache(paths, side=40, folder=paths[0] / "below a file", limit_mb=3)
     with pytest.raises(UserError, match="up to 3 MB"):
         table.prepare(1)
 
@@ -139,7 +139,7 @@ def test_a_folder_that_cannot_be_written_to_is_the_users_matter(paths, tmp_path)
 class Keeper:
     """A source that keeps the pictures it is shown."""
 
-    name, n_views, n_features, fingerprint, facts = "keeper", 1, 1, "0", {}
+    name, n_views, n_features, fingerprint, metadata = "keeper", 1, 1, "0", {}
 
     def __init__(self, side):
         self.side, self.shown = side, []
@@ -156,6 +156,6 @@ def test_a_photo_to_predict_looks_like_the_same_photo_in_the_table(tmp_path, sid
     Image.fromarray(cells).resize((2000, 1700), Image.Resampling.BICUBIC).save(path)
     source = Keeper(side)
     extract_features([path], [""], [source])
-    table = PictureTable([path], side=side, folder=None, limit_mb=0)
+    table = ImageCache([path], side=side, folder=None, limit_mb=0)
     assert decode_side(side) == (768 if side == 500 else 384)
-    np.testing.assert_array_equal(shrink(source.shown[0], side), table.picture(0))
+    np.testing.assert_array_equal(shrink(source.shown[0], side), table.image(0))

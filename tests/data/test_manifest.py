@@ -17,7 +17,7 @@ from ensemble_minerals.errors import DataError
 COLUMNS = [field.name for field in fields(Manifest) if field.name not in ("root", "warnings")]
 
 
-def picture(path: Path, seed: int) -> None:
+def image(path: Path, seed: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 256, (12 + seed, 20, 3), dtype=np.uint8)
     Image.fromarray(values).save(path, "PNG")
@@ -28,9 +28,9 @@ def data(tmp_path) -> Path:
     """Two classes, odd names, a copy, a broken file and one that is no picture."""
     root = tmp_path / "photos"
     for seed, name in enumerate(["a 1.png", "b%20.png", "deep/ünïcode", "ж.jpg"]):
-        picture(root / "quartz" / name, seed)
+        image(root / "quartz" / name, seed)
     for seed, name in enumerate(["1.png", "2.png"], start=4):
-        picture(root / "biotite" / name, seed)
+        image(root / "biotite" / name, seed)
     (root / "biotite" / "copy.png").write_bytes((root / "biotite" / "1.png").read_bytes())
     (root / "biotite" / "cut.png").write_bytes((root / "biotite" / "1.png").read_bytes()[:300])
     (root / "quartz" / "notes.txt").write_text("found in 1987")
@@ -134,7 +134,7 @@ def test_an_interruption_does_not_finish_the_rest(data, monkeypatch):
 
 def test_rows_of_classes_that_were_not_chosen_are_excluded_unopened(data, monkeypatch):
     for name in ("1.png", "2.png"):
-        picture(data / "pyrite" / name, 9)
+        image(data / "pyrite" / name, 9)
     opened = []
     original = fingerprint_module.file_digest
     monkeypatch.setattr(

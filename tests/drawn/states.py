@@ -10,24 +10,24 @@ from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.training.callbacks import taken
 
 
-def state(config, change, seed, n_branches=(3,)):
+def state(config, change, seed, n_outcomes=(3,)):
     """A state in which training changed the tensors whose names start so."""
     torch.manual_seed(seed)
-    network, loaded = build_network(config, n_branches)
+    network, loaded = build_network(config, n_outcomes)
     start = taken(network, network.state_dict())
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name.startswith(change) and tensor.is_floating_point():
                 tensor.add_(0.05 * torch.rand_like(tensor))
-    decisions = [(f"decision {number}", count) for number, count in enumerate(n_branches)]
-    n_outputs = sum(1 if count == 2 else count for count in n_branches)
+    subproblems = [(f"decision {number}", count) for number, count in enumerate(n_outcomes)]
+    n_outputs = sum(1 if count == 2 else count for count in n_outcomes)
     return NetworkState.of(
         network,
         network.state_dict(),
         start=start,
         config=config,
         loaded=loaded,
-        decisions=decisions,
+        subproblems=subproblems,
         shift=np.arange(n_outputs) + float(seed),
         precision="float32",
     )

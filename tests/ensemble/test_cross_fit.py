@@ -93,7 +93,7 @@ def test_answers_do_not_depend_on_the_number_of_jobs(whole):
     assert list(together.fitted) == list(whole.fitted)
     X = specimens(seed=3)[0]["color"]
     for mine, other in zip(together.fitted["flat"], whole.fitted["flat"], strict=True):
-        np.testing.assert_array_equal(mine.scorer.log_proba(X), other.scorer.log_proba(X))
+        np.testing.assert_array_equal(mine.predictor.log_proba(X), other.predictor.log_proba(X))
 
 
 def test_progress_counts_members_times_folds():
@@ -206,7 +206,7 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
             width = {"tree": 8, "flat": 4, "auto": 12, "mlp": 8, "against": 4}[member.name]
             for mine, fresh in zip(other.fitted[member.name], whole.fitted[member.name], strict=True):
                 np.testing.assert_array_equal(
-                    mine.scorer.log_proba(X[:, :width]), fresh.scorer.log_proba(X[:, :width])
+                    mine.predictor.log_proba(X[:, :width]), fresh.predictor.log_proba(X[:, :width])
                 )
 
 

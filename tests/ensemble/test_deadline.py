@@ -119,6 +119,6 @@ def test_the_ensemble_is_of_those_that_were_in_time(clock):
     blocks, y, groups, folds = specimens()
     ensemble = StackedEnsemble(MEMBERS, deadline=4.5)
     ensemble.fit(blocks, CLASSES[y], groups, folds)
-    assert [member.name for member in ensemble.committee_.members] == ["color"]
+    assert [member.name for member in ensemble.fitted_ensemble_.members] == ["color"]
     assert {failure.member for failure in ensemble.failures_} == {"lite0", "both"}
     assert ensemble.predict(blocks).shape == (90,)

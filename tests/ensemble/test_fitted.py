@@ -5,9 +5,9 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from ensemble_minerals.ensemble.combination import Combination, centered
-from ensemble_minerals.ensemble.fitted import Committee, CommitteeMember, side_by_side
+from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember, side_by_side
 from ensemble_minerals.ensemble.oof import LOG_FLOOR
-from ensemble_minerals.members.predictor import DenseNet, FoldScorer, Scorer
+from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
 from ensemble_minerals.taxonomy import Taxonomy
 
 FLAT = Taxonomy.flat(("bornite", "pyrite", "quartz"))
@@ -19,13 +19,13 @@ LOGS = log_softmax(RNG.normal(size=(8, 2, 3)), axis=2)
 def member(name, *features):
     width = sum(BLOCKS[feature].shape[1] for feature in features)
     weight = np.random.default_rng(width).normal(size=(width, 3)).astype(np.float32)
-    net = DenseNet(((weight, np.zeros(3, np.float32)),))
-    return CommitteeMember(name, features, FoldScorer.average([Scorer(FLAT, False, ((net,),))]))
+    net = DenseSpecialist(((weight, np.zeros(3, np.float32)),))
+    return FittedMember(name, features, AveragedPredictor.average([MemberPredictor(FLAT, False, ((net,),))]))
 
 
-def committee(combination, temperature=1.0):
+def fitted_ensemble(combination, temperature=1.0):
     members = (member("a", "color"), member("b", "lite0", "color"))
-    return Committee(members, combination, temperature)
+    return FittedEnsemble(members, combination, temperature)
 
 
 UNIFORM = Combination("mean", np.array([0.5, 0.5]), np.zeros(3))
@@ -38,17 +38,17 @@ def test_features_stand_side_by_side_in_the_members_order():
 
 
 def test_members_answer_from_their_own_features():
-    answers = committee(UNIFORM).member_log_proba(BLOCKS)
+    answers = fitted_ensemble(UNIFORM).member_log_proba(BLOCKS)
     assert answers.shape == (8, 2, 3)
     np.testing.assert_allclose(np.exp(answers).sum(axis=2), 1.0)
-    ((net,),) = committee(UNIFORM).members[1].scorer.parts[0].nets
+    ((net,),) = fitted_ensemble(UNIFORM).members[1].predictor.parts[0].nets
     expected = np.hstack([BLOCKS["lite0"], BLOCKS["color"]]) @ net.layers[0][0]
     np.testing.assert_allclose(answers[:, 1], log_softmax(expected, axis=1), atol=1e-12)
 
 
 def test_certain_answers_are_clipped_as_they_were_for_the_meta_learner():
     sure = {name: 1e4 * values for name, values in BLOCKS.items()}
-    assert committee(UNIFORM).member_log_proba(sure).min() == pytest.approx(np.log(LOG_FLOOR))
+    assert fitted_ensemble(UNIFORM).member_log_proba(sure).min() == pytest.approx(np.log(LOG_FLOOR))
 
 
 def test_kinds_of_combination():
@@ -68,7 +68,7 @@ def test_kinds_of_combination():
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 def test_the_temperature_divides_the_combined_log_probabilities(temperature):
     combined = UNIFORM.log_proba(LOGS)
-    answers = committee(UNIFORM, temperature).combine(LOGS)
+    answers = fitted_ensemble(UNIFORM, temperature).combine(LOGS)
     np.testing.assert_allclose(answers, log_softmax(combined / temperature, axis=1))
     np.testing.assert_array_equal(answers.argmax(axis=1), combined.argmax(axis=1))
 

@@ -18,7 +18,7 @@ from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.predictor import DenseNet, Scorer
+from ensemble_minerals.members.predictor import DenseSpecialist, MemberPredictor
 
 NAMES = np.array(["bornite", "malachite", "pyrite"])
 TREE = {"metallic": ["bornite", "pyrite"]}
@@ -58,8 +58,8 @@ class Given(FlatClassifier):
     def finish_reduced(self, begun, solutions):
         weight = np.zeros((self.n_features_in_, 3), dtype=np.float32)
         weight[self.first + np.arange(3), np.arange(3)] = 1.0
-        net = DenseNet(((weight, np.zeros(3, np.float32)),))
-        self.scorer_, self.notes_ = Scorer(self._plan.taxonomy, False, ((net,),)), ()
+        net = DenseSpecialist(((weight, np.zeros(3, np.float32)),))
+        self.predictor_, self.notes_ = MemberPredictor(self._plan.taxonomy, False, ((net,),)), ()
         return self
 
 
@@ -76,11 +76,13 @@ def test_prediction_is_members_over_folds_then_combination_then_temperature(fitt
         fits = [
             fit_fold([member], matrices, codes, np.arange(120), fitted.folds_, f, NAMES) for f in range(3)
         ]
-        parts = [fit[0].scorer.parts[0] for fit in fits]
-        whole = Scorer(parts[0].taxonomy, parts[0].one_vs_rest, tuple(part.nets[0] for part in parts))
+        parts = [fit[0].predictor.parts[0] for fit in fits]
+        whole = MemberPredictor(
+            parts[0].taxonomy, parts[0].one_vs_rest, tuple(part.nets[0] for part in parts)
+        )
         members.append(np.exp(whole.log_proba(np.hstack([new[name] for name in member.features]))))
     combined = fitted.meta_.combination_.log_proba(clipped_log(np.stack(members, axis=1)))
-    expected = np.exp(log_softmax(combined / fitted.committee_.temperature, axis=1))
+    expected = np.exp(log_softmax(combined / fitted.fitted_ensemble_.temperature, axis=1))
     np.testing.assert_allclose(fitted.predict_proba(new), expected, atol=1e-5)
     np.testing.assert_array_equal(fitted.predict(new), NAMES[expected.argmax(axis=1)])
 
@@ -212,9 +214,9 @@ def test_two_folds_are_split_again_by_row_groups(monkeypatch):
 def test_without_calibration_the_temperature_is_one():
     blocks, y = specimens()
     raw = StackedEnsemble(MEMBERS[:2], n_splits=3, calibrate=False).fit(blocks, y)
-    assert raw.committee_.temperature == 1.0
+    assert raw.fitted_ensemble_.temperature == 1.0
     softened = StackedEnsemble(MEMBERS[:2], n_splits=3).fit(blocks, y)
-    assert softened.committee_.temperature != 1.0
+    assert softened.fitted_ensemble_.temperature != 1.0
     np.testing.assert_array_equal(raw.store_.proba, softened.store_.proba)
     assert not np.allclose(raw.oof_proba_, softened.oof_proba_)
 
@@ -226,12 +228,12 @@ def test_refitting_predicts_with_one_model_of_all_rows_and_scores_the_same(fitte
     np.testing.assert_array_equal(again.oof_proba_, fitted.oof_proba_)
     assert not np.allclose(again.predict_proba(new), fitted.predict_proba(new), atol=1e-3)
     codes = np.searchsorted(NAMES, y)
-    for member, learner in zip(MEMBERS, again.committee_.members, strict=True):
-        assert len(learner.scorer.parts[0].nets) == 1
+    for member, learner in zip(MEMBERS, again.fitted_ensemble_.members, strict=True):
+        assert len(learner.predictor.parts[0].nets) == 1
         X = [blocks[name] for name in member.features]
         (alone,) = fit_fold([member], X, codes, np.arange(120), np.zeros(120, int), -1, NAMES)
         rows = np.hstack([new[name] for name in member.features])
-        np.testing.assert_array_equal(learner.scorer.log_proba(rows), alone.scorer.log_proba(rows))
+        np.testing.assert_array_equal(learner.predictor.log_proba(rows), alone.predictor.log_proba(rows))
 
 
 def test_notes_of_models_of_all_rows_and_of_the_combination_are_kept(monkeypatch):
@@ -258,7 +260,7 @@ def test_a_failing_member_stops_the_fit_or_is_left_out():
         StackedEnsemble(members, n_splits=3).fit(blocks, y)
     left = StackedEnsemble(members, n_splits=3, allow_failures=True, refit=True).fit(blocks, y)
     assert {failure.member for failure in left.failures_} == {"broken"}
-    assert [learner.name for learner in left.committee_.members] == ["flat", "both"]
+    assert [learner.name for learner in left.fitted_ensemble_.members] == ["flat", "both"]
     assert left.store_.members == ("flat", "both")
     without = StackedEnsemble([MEMBERS[1], MEMBERS[2]], n_splits=3, refit=True).fit(blocks, y)
     np.testing.assert_array_equal(left.predict_proba(blocks), without.predict_proba(blocks))

@@ -72,7 +72,7 @@ def test_held_out_rows_move_nothing_that_answers(fitted):
     changed = np.where(HELD_OUT, (Y + 1) % 3, Y)
     for again in (fit(moved), fit(y=changed)):
         np.testing.assert_array_equal(again.predict_proba(NEW), fitted.predict_proba(NEW))
-        assert again.committee_.temperature == 1.0
+        assert again.fitted_ensemble_.temperature == 1.0
     np.testing.assert_array_equal(fit(y=changed).oof_proba_, fitted.oof_proba_)
     seen = np.where(HELD_OUT, TRAINING_FOLD, np.where(GROUPS % 5 == 1, 0, TRAINING_FOLD))
     leaking = [StackedEnsemble(MEMBERS).fit(BLOCKS, NAMES[y], GROUPS, seen) for y in (Y, changed)]
@@ -90,7 +90,7 @@ def test_only_held_out_rows_have_answers(fitted):
 def test_members_count_alike_and_the_temperature_is_one(fitted):
     assert fitted.meta_.chosen_ == "uniform"
     np.testing.assert_array_equal(fitted.meta_.combination_.weight, [0.25] * 4)
-    assert fitted.committee_.temperature == 1.0
+    assert fitted.fitted_ensemble_.temperature == 1.0
     assert fitted.fold_temperatures_ == {0: 1.0}
     mean = fitted.store_.proba[:, HELD_OUT].mean(axis=0)
     np.testing.assert_allclose(fitted.oof_proba_[HELD_OUT], mean, atol=1e-5)
@@ -104,7 +104,7 @@ def test_members_count_alike_and_the_temperature_is_one(fitted):
 
 
 def test_what_answers_is_what_was_scored(fitted):
-    """The committee on the rows held out gives the answers that were scored: it was trained no further."""
+    """The fitted ensemble on the rows held out gives the answers that were scored: it was trained no further."""
     asked = {name: X[HELD_OUT] for name, X in BLOCKS.items()}
     np.testing.assert_allclose(fitted.predict_proba(asked), fitted.oof_proba_[HELD_OUT], atol=1e-5)
 

@@ -10,7 +10,7 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.cost_model import (
     ORDER,
     Costs,
-    SourceTime,
+    ExtractorTime,
     describe,
     estimate,
     parse_seconds,
@@ -51,15 +51,15 @@ def config():
 
 def costs_of(config, missing=N, **changes):
     """A view of a photo takes 10 ms, color and texture 1 ms, a member 10 s, an MLP 20 s, networks 100 s and 200 s."""
-    sources = {entry.name: SourceTime(0.01, missing) for entry in config.backbones}
-    sources["descriptor"] = SourceTime(0.001, missing)
+    extractors = {entry.name: ExtractorTime(0.01, missing) for entry in config.backbones}
+    extractors["descriptor"] = ExtractorTime(0.001, missing)
     members = {}
     for member in config.expanded_members():
         seconds = 20.0 if member.head.kind == "mlp" else 10.0
         if member.network:
             seconds = 200.0 if member.name == "slow-net" else 100.0
         members[member.name] = seconds
-    return Costs(N, sources, members, **{"learning_curve": 5.0, "rest": 3.0, **changes})
+    return Costs(N, extractors, members, **{"learning_curve": 5.0, "rest": 3.0, **changes})
 
 
 def gone(plan):
@@ -207,7 +207,7 @@ def test_views_whose_features_are_stored_stay(config):
     assert not any("views" in text for text in plan.left_out)
     some = costs_of(config)
     # 1.2 s for three views of what is missing, 2 s for two views of all
-    some.sources["two"] = SourceTime(0.01, 40)
+    some.extractors["two"] = ExtractorTime(0.01, 40)
     plan = trim(config, some, 1)
     assert "views of two: squash_flip, center" in gone(plan)
     plan = trim(config, some, 62.5)

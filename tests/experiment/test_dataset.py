@@ -18,7 +18,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.experiment import dataset as dataset_module
 from ensemble_minerals.experiment.dataset import TEST_FOLD, Dataset, counts, load_dataset, split
-from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.progress import Silent
 
@@ -77,8 +77,8 @@ def test_features_stand_beside_the_rows_they_belong_to(tiny, photos):
     assert manifest.reason[row_of(manifest, "azurite/00.png")].startswith("not_an_image")
     assert manifest.reason[row_of(manifest, "malachite/05.png")].startswith("truncated")
     rows = manifest.usable[[20, 3, 33]]
-    source = ColorTextureSource()
-    expected = [source.extract([decode(manifest.file(row)).pixels])[0, 0] for row in rows]
+    extractor = ColorTextureExtractor()
+    expected = [extractor.extract([decode(manifest.file(row)).pixels])[0, 0] for row in rows]
     np.testing.assert_allclose(found.blocks(rows)["descriptor"], expected, rtol=1e-5, atol=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_the_user_hears_of_stages_and_warnings(tiny, photos):
         def note(self, text):
             heard.append(text)
 
-    looked(tiny, photos, listener=Ear())
+    looked(tiny, photos, progress=Ear())
     assert heard[0] == "Reading photos"
     assert "Computing features" in heard
     assert any("stray.png" in text for text in heard)
@@ -183,8 +183,8 @@ def test_the_same_row_twice_counts_once_and_under_two_labels_not_at_all(tiny, ph
 def test_photos_that_are_all_alike_are_explained(tiny, tmp_path):
     for name in ("a", "b"):
         for number in range(3):
-            tiny.picture(tmp_path / "one picture" / name / f"{number}.png", 0, 0)
-            tiny.picture(tmp_path / "two pictures" / name / f"{number}.png", ord(name) % 2, 0)
+            tiny.draw_photo(tmp_path / "one picture" / name / f"{number}.png", 0, 0)
+            tiny.draw_photo(tmp_path / "two pictures" / name / f"{number}.png", ord(name) % 2, 0)
     with pytest.raises(DataError, match=r"no class has usable photos; .* of 6 files 6 are conflict"):
         divided(tiny, tmp_path / "one picture")
     with pytest.raises(DataError, match=r"'a' has 1, 'b' has 1; add photos"):
@@ -306,7 +306,7 @@ def test_a_file_replaced_after_the_scan_does_not_pass_for_the_old_one(
     """Neither in this fit, nor in the features that are kept for the next."""
     victim = photos / "pyrite" / "04.png"
     original = victim.read_bytes()
-    meanwhile(lambda: tiny.picture(victim, 3, 999))
+    meanwhile(lambda: tiny.draw_photo(victim, 3, 999))
     found = looked(tiny, photos, cache_dir=tmp_path / "cache")
     row = row_of(found.manifest, "pyrite/04.png")
     assert found.manifest.status[row] == "unreadable"
@@ -314,7 +314,7 @@ def test_a_file_replaced_after_the_scan_does_not_pass_for_the_old_one(
 
     monkeypatch.undo()
     with FeatureStore(tmp_path / "cache" / "features.sqlite") as store:
-        fingerprint = found.sources["descriptor"].fingerprint
+        fingerprint = found.extractors["descriptor"].fingerprint
         assert not store.contains([content_digest(original)], fingerprint).any()
         assert store.contains([found.manifest.image_id[0]], fingerprint).all()
     victim.write_bytes(original)

@@ -16,10 +16,10 @@ from ensemble_minerals.ensemble import cross_fit
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.experiment import cost_measurement, plan
 from ensemble_minerals.experiment.cost_measurement import measure_costs
-from ensemble_minerals.experiment.cost_model import Costs, SourceTime
+from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime
 from ensemble_minerals.experiment.dataset import Scan
 from ensemble_minerals.experiment.plan import Clock, plan_fit
-from ensemble_minerals.features.registry import build_sources
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.parallel import Cluster
 from ensemble_minerals.system.progress import Silent
@@ -69,8 +69,8 @@ def configured(views=("squash", "center"), **changes):
 
 def measured(config, seen, cluster=HERE, cache_dir=None, always=True):
     names = [*(backbone.name for backbone in config.backbones), "descriptor"]
-    sources = build_sources(config, names, cache_dir=cache_dir)
-    return measure_costs(config, seen, sources, cache_dir=cache_dir, cluster=cluster, always=always)
+    extractors = build_extractors(config, names, cache_dir=cache_dir)
+    return measure_costs(config, seen, extractors, cache_dir=cache_dir, cluster=cluster, always=always)
 
 
 # -- estimates ----------------------------------------------------------------------------------------------
@@ -80,9 +80,9 @@ def test_sources_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(seen
     looked_at = []
     real = cost_measurement.extract_features
 
-    def spy(paths, ids, sources, **settings):
-        looked_at.append((len(paths), [source.name for source in sources]))
-        return real(paths, ids, sources, **settings)
+    def spy(paths, ids, extractors, **settings):
+        looked_at.append((len(paths), [extractor.name for extractor in extractors]))
+        return real(paths, ids, extractors, **settings)
 
     monkeypatch.setattr(cost_measurement, "extract_features", spy)
     config = configured()
@@ -92,16 +92,18 @@ def test_sources_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(seen
     assert looked_at[:2] == [(2, names), (2, names)]
     assert sum(count for count, _ in looked_at) <= 16
     assert costs.n_photos == 36
-    assert {name: source.missing for name, source in costs.sources.items()} == dict.fromkeys(names, 36)
-    assert all(source.per_view > 0 for source in costs.sources.values())
+    assert {name: extractor.missing for name, extractor in costs.extractors.items()} == dict.fromkeys(
+        names, 36
+    )
+    assert all(extractor.per_view > 0 for extractor in costs.extractors.values())
     assert costs.rest > 0  # decoding
     done = sum(count for count, _ in looked_at)
     again = measured(config, seen, cache_dir=tmp_path / "cache")
-    assert {source.missing for source in again.sources.values()} == {36 - done}
+    assert {extractor.missing for extractor in again.extractors.values()} == {36 - done}
     looked_at.clear()
     few = measured(config, seen, cache_dir=tmp_path / "cache", always=False)  # they are soon done
     assert looked_at == []
-    assert few.sources["one"].per_view == 0
+    assert few.extractors["one"].per_view == 0
 
 
 def test_a_cluster_shares_the_work(seen, monkeypatch):
@@ -154,11 +156,11 @@ def test_networks_cost_what_their_phases_and_folds_do(seen):
 
 def test_an_estimate_is_told_where_it_is_worth_it(tiny, seen, monkeypatch):
     def heard(**changes):
-        listener = Heard()
+        progress = Heard()
         settings = {"limit": None, "spent": 0.0, "cache_dir": None, "cluster": HERE, **changes}
-        trial = plan_fit(tiny.config(), seen, listener=listener, **settings)
+        trial = plan_fit(tiny.config(), seen, progress=progress, **settings)
         assert trial.notes == ()
-        return listener.notes
+        return progress.notes
 
     assert heard() == []  # done in no time
     (told,) = heard(limit=1000.0)
@@ -169,9 +171,9 @@ def test_an_estimate_is_told_where_it_is_worth_it(tiny, seen, monkeypatch):
 
 def test_sources_that_were_opened_are_used_again(seen):
     trial = plan_fit(
-        configured(), seen, limit=None, spent=0.0, cache_dir=None, cluster=HERE, listener=Silent()
+        configured(), seen, limit=None, spent=0.0, cache_dir=None, cluster=HERE, progress=Silent()
     )
-    assert set(trial.scan.sources) == {"one", "two", "descriptor"}
+    assert set(trial.scan.extractors) == {"one", "two", "descriptor"}
     assert trial.scan.manifest is seen.manifest
     assert trial.scan.trial_seconds > 0
 
@@ -203,10 +205,10 @@ def test_a_limit_is_a_time(tiny, tmp_path):
 
 
 def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_path):
-    listener = Heard()
-    result = tiny.fit(tiny.photos, tmp_path / "bundle", time_limit=0.001, listener=listener)
+    progress = Heard()
+    result = tiny.fit(tiny.photos, tmp_path / "bundle", time_limit=0.001, progress=progress)
     bundle = read_bundle(tmp_path / "bundle")
-    assert [member.name for member in bundle.committee.members] == ["descriptor-flat"]
+    assert [member.name for member in bundle.fitted_ensemble.members] == ["descriptor-flat"]
     assert [member.name for member in bundle.config.expanded_members()] == ["descriptor-flat"]
     assert "learning_curve" not in result.metrics
     left_out = bundle.info["time_limit"]["left_out"]
@@ -218,7 +220,7 @@ def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_pa
     wish = [note for note in result.notes if "even the smallest plan takes about" in note]
     assert len(wish) == 1
     assert set(left_out) | set(wish) <= set(bundle.info["notes"])
-    assert set(left_out) | set(wish) <= set(listener.notes)
+    assert set(left_out) | set(wish) <= set(progress.notes)
     assert load(tmp_path / "bundle").predict(sorted(tiny.new.iterdir())).answered.all()
 
 
@@ -226,8 +228,8 @@ def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_pa
 def slow_second_view(monkeypatch):
     """Costs that leave room for one view of each backbone."""
 
-    def costs(config, scan, sources, **settings):
-        times = {name: SourceTime(1.0, 36) for name in sources}
+    def costs(config, scan, extractors, **settings):
+        times = {name: ExtractorTime(1.0, 36) for name in extractors}
         members = {str(member.name): 1.0 for member in config.expanded_members()}
         return Costs(36, times, members, 1.0, 0.0)
 
@@ -243,7 +245,7 @@ def test_the_configuration_in_the_bundle_is_what_was_fitted(tiny, tmp_path, slow
         "time limit: left out views of one: center",
     ]
     assert [backbone.views for backbone in bundle.config.backbones] == [("squash",), ("squash",)]
-    assert bundle.sources["one"]["facts"]["views"] == ["squash"]
+    assert bundle.extractors["one"]["facts"]["views"] == ["squash"]
     again = load_config(tmp_path / "bundle" / "config.yaml")
     assert again == bundle.config
     tiny.fit(tiny.photos, tmp_path / "again", again)
@@ -270,10 +272,10 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
     monkeypatch.setattr(cross_fit, "fit_fold", lambda *a: fitted.append(a[0][0].name) or real(*a))
     monkeypatch.setattr(plan, "measure_costs", lambda *_, **__: pytest.fail("it was planned anew"))
     shutil.copytree(tmp_path / ".bundle.checkpoint", tmp_path / "kept")
-    listener = Heard()
-    tiny.fit(tiny.photos, out, config, time_limit=118, resume=True, listener=listener)
+    progress = Heard()
+    tiny.fit(tiny.photos, out, config, time_limit=118, resume=True, progress=progress)
     assert len(fitted) == 9  # three sets of features in three folds
-    assert "time limit: left out views of two: center" in listener.notes
+    assert "time limit: left out views of two: center" in progress.notes
     assert len(read_bundle(out).info["time_limit"]["left_out"]) == 2
 
     asked = json.loads((tmp_path / "kept" / "plan.json").read_text())
@@ -293,14 +295,14 @@ def test_members_that_had_no_time_are_left_out_with_a_sentence(tiny, tmp_path, m
     members = [{"features": ["descriptor"], "strategy": "flat"}]
     members += [{"features": ["one"], "strategy": "flat"}]
     monkeypatch.setattr(Clock, "deadline", property(lambda self: self.began))
-    listener = Heard()
+    progress = Heard()
     config = configured(members=members)
-    result = tiny.fit(tiny.photos, tmp_path / "bundle", config, time_limit="1h", listener=listener)
+    result = tiny.fit(tiny.photos, tmp_path / "bundle", config, time_limit="1h", progress=progress)
     bundle = read_bundle(tmp_path / "bundle")
-    assert [member.name for member in bundle.committee.members] == ["descriptor-flat"]
+    assert [member.name for member in bundle.fitted_ensemble.members] == ["descriptor-flat"]
     told = "time limit: left out one-flat, of which 3 of 3 folds were not fitted in time"
     assert bundle.info["time_limit"]["left_out"] == [told]
-    assert listener.notes.count(told) == bundle.info["notes"].count(told) == 1
+    assert progress.notes.count(told) == bundle.info["notes"].count(told) == 1
     assert {failure.reason for failure in result.failures} == {"time limit"}
 
 

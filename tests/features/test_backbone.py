@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 
 from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.features import backbone
-from ensemble_minerals.features.backbone import BackboneSource
+from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extraction import ExtractionResult
-from ensemble_minerals.features.extractor import FeatureSource, fingerprint_of
+from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.pooling import gather
 
 SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
@@ -50,15 +50,15 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def source(weights: Path, cache_dir: Path | None = None, **changes: Any) -> BackboneSource:
-    return BackboneSource(
+def extractor(weights: Path, cache_dir: Path | None = None, **changes: Any) -> BackboneExtractor:
+    return BackboneExtractor(
         "small", "test_resnet", str(weights), **{**SMALL, "cache_dir": cache_dir, **changes}
     )
 
 
 def test_it_is_a_feature_source(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
-    small = source(weights, cache_dir)
-    assert isinstance(small, FeatureSource)
+    small = extractor(weights, cache_dir)
+    assert isinstance(small, FeatureExtractor)
     features = small.extract(photos)
     assert features.shape == (3, 4, small.n_features)
     assert features.dtype == np.float32
@@ -72,10 +72,10 @@ def test_it_is_a_feature_source(weights: Path, cache_dir: Path, photos: list[NDA
 def test_duplicates_are_sought_by_the_whole_photo_and_its_mirror_image(
     weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]
 ) -> None:
-    small = source(weights, cache_dir)
+    small = extractor(weights, cache_dir)
     features = small.extract(photos)
 
-    def extract(paths: Any, ids: Any, sources: Any, progress: Any) -> ExtractionResult:
+    def extract(paths: Any, ids: Any, extractors: Any, progress: Any) -> ExtractionResult:
         return ExtractionResult({"small": features}, {}, {}, 0.0, {})
 
     paths = [Path(f"{number}.jpg") for number in range(len(photos))]
@@ -87,14 +87,14 @@ def test_duplicates_are_sought_by_the_whole_photo_and_its_mirror_image(
 
 
 def test_facts_are_plain_and_decide_the_fingerprint(weights: Path, cache_dir: Path) -> None:
-    small = source(weights, cache_dir)
-    facts = json.loads(json.dumps(small.facts))
-    assert fingerprint_of(facts) == small.fingerprint
-    assert facts["views"] == ["squash", "squash_flip", "center", "detail"]
-    assert facts["layers"] == ["stage0", "stage1", "stage2", "stage3", "stage4"]
-    assert (facts["engine"], facts["precision"], facts["engine_note"]) == ("openvino", "float32", "")
-    assert facts["initialization"] == "pretrained"
-    assert set(facts["versions"]) == {"openvino", "pillow", "timm", "torch"}
+    small = extractor(weights, cache_dir)
+    metadata = json.loads(json.dumps(small.metadata))
+    assert fingerprint_of(metadata) == small.fingerprint
+    assert metadata["views"] == ["squash", "squash_flip", "center", "detail"]
+    assert metadata["layers"] == ["stage0", "stage1", "stage2", "stage3", "stage4"]
+    assert (metadata["engine"], metadata["precision"], metadata["engine_note"]) == ("openvino", "float32", "")
+    assert metadata["initialization"] == "pretrained"
+    assert set(metadata["versions"]) == {"openvino", "pillow", "timm", "torch"}
     assert min(small.agreement.values()) > 0.999
 
 
@@ -102,48 +102,48 @@ def test_what_moves_the_numbers_moves_the_fingerprint(
     tmp_path: Path, weights: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch_only: dict[str, Any] = {"engine": "torch"}  # quicker to prepare
-    same = source(weights, cache_dir, **torch_only).fingerprint
+    same = extractor(weights, cache_dir, **torch_only).fingerprint
     copy = tmp_path / "elsewhere.safetensors"
     shutil.copy(weights, copy)
-    assert source(copy, cache_dir, **torch_only).fingerprint == same
-    renamed = BackboneSource("other", "test_resnet", str(weights), **SMALL, **torch_only)
+    assert extractor(copy, cache_dir, **torch_only).fingerprint == same
+    renamed = BackboneExtractor("other", "test_resnet", str(weights), **SMALL, **torch_only)
     assert renamed.fingerprint == same
     monkeypatch.chdir(weights.parent)
-    relative = BackboneSource("small", "test_resnet", weights.name, **SMALL, **torch_only)
+    relative = BackboneExtractor("small", "test_resnet", weights.name, **SMALL, **torch_only)
     assert relative.fingerprint == same
     changed = [
-        source(weights, cache_dir, size=96, **torch_only),
-        source(weights, cache_dir, views=["squash"], **torch_only),
-        source(weights, cache_dir, layers=[0, 1], **torch_only),
-        source(weights, cache_dir, preprocessing={"mean": [0, 0, 0], "std": [1, 1, 1]}, **torch_only),
-        source(weights, cache_dir),
-        BackboneSource("small", "test_resnet", "random", **SMALL, **torch_only),
+        extractor(weights, cache_dir, size=96, **torch_only),
+        extractor(weights, cache_dir, views=["squash"], **torch_only),
+        extractor(weights, cache_dir, layers=[0, 1], **torch_only),
+        extractor(weights, cache_dir, preprocessing={"mean": [0, 0, 0], "std": [1, 1, 1]}, **torch_only),
+        extractor(weights, cache_dir),
+        BackboneExtractor("small", "test_resnet", "random", **SMALL, **torch_only),
     ]
     assert len({same, *(each.fingerprint for each in changed)}) == 1 + len(changed)
-    assert changed[-1].facts["initialization"] == "random"
+    assert changed[-1].metadata["initialization"] == "random"
 
 
 def test_changed_weights_are_noticed(tmp_path: Path, weights: Path, cache_dir: Path) -> None:
     file = tmp_path / "weights.safetensors"
     shutil.copy(weights, file)
-    before = source(file, cache_dir, engine="torch").fingerprint
+    before = extractor(file, cache_dir, engine="torch").fingerprint
     network = timm.create_model("test_resnet", num_classes=0)
     save_file(network.state_dict(), file)
-    assert source(file, cache_dir, engine="torch").fingerprint != before
+    assert extractor(file, cache_dir, engine="torch").fingerprint != before
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_a_photo_does_not_see_its_neighbors(
     weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]], engine: str
 ) -> None:
-    small = source(weights, cache_dir, engine=engine)
+    small = extractor(weights, cache_dir, engine=engine)
     together = small.extract(photos)
     np.testing.assert_array_equal(np.concatenate([small.extract([photo]) for photo in photos]), together)
     np.testing.assert_array_equal(small.extract(photos[::-1]), together[::-1])
 
 
 def test_engines_agree(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
-    one, other = (source(weights, cache_dir, engine=engine) for engine in ("torch", "openvino"))
+    one, other = (extractor(weights, cache_dir, engine=engine) for engine in ("torch", "openvino"))
     np.testing.assert_allclose(one.extract(photos), other.extract(photos), rtol=1e-3, atol=1e-4)
 
 
@@ -154,17 +154,17 @@ def forbid(*_: Any, **__: Any) -> None:
 def test_a_network_is_converted_once(
     tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = source(weights, tmp_path)
-    features, facts, layers = first.extract(photos), first.facts, first.layers
+    first = extractor(weights, tmp_path)
+    features, metadata, layers = first.extract(photos), first.metadata, first.layers
     monkeypatch.setattr(backbone, "load_network", forbid)
     monkeypatch.setattr("openvino.Core.compile_model", forbid)
-    second = source(weights, tmp_path)
-    assert (second.facts, second.layers, second.agreement) == (facts, layers, first.agreement)
+    second = extractor(weights, tmp_path)
+    assert (second.metadata, second.layers, second.agreement) == (metadata, layers, first.agreement)
     np.testing.assert_array_equal(second.extract(photos), features)
 
 
 def test_a_damaged_cache_is_made_anew(tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]]) -> None:
-    features = source(weights, tmp_path).extract(photos)
+    features = extractor(weights, tmp_path).extract(photos)
     for name, damage in (
         ("network.bin", b"torn"),
         ("card.json", b"{"),
@@ -173,23 +173,23 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, weights: Path, photos: lis
     ):
         (file,) = tmp_path.glob(f"networks/*/{name}")
         file.write_bytes(damage)
-        np.testing.assert_array_equal(source(weights, tmp_path).extract(photos), features)
+        np.testing.assert_array_equal(extractor(weights, tmp_path).extract(photos), features)
         assert file.stat().st_size > len(damage)
     assert len(list((tmp_path / "networks").iterdir())) == 1
 
 
 def test_it_works_without_a_cache(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
-    small = source(weights)
-    expected = source(weights, cache_dir).extract(photos)
+    small = extractor(weights)
+    expected = extractor(weights, cache_dir).extract(photos)
     np.testing.assert_allclose(small.extract(photos), expected, rtol=1e-4, atol=1e-5)
-    assert small.fingerprint == source(weights, cache_dir).fingerprint
+    assert small.fingerprint == extractor(weights, cache_dir).fingerprint
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_it_travels_to_other_processes(
     weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]], cached: bool
 ) -> None:
-    small = source(weights, cache_dir if cached else None)
+    small = extractor(weights, cache_dir if cached else None)
     features = small.extract(photos)
     twin = pickle.loads(pickle.dumps(small))
     assert twin.fingerprint == small.fingerprint
@@ -197,7 +197,7 @@ def test_it_travels_to_other_processes(
 
 
 def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
-    lite = BackboneSource(
+    lite = BackboneExtractor(
         "lite0",
         "tf_efficientnet_lite0",
         "package:efficientnet_lite0",
@@ -207,8 +207,8 @@ def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArr
     )
     assert (lite.n_features, lite.side) == (4128, 224)
     features = lite.extract(photos[:1])
-    picture = Image.fromarray(photos[0]).resize((224, 224), Image.Resampling.BICUBIC)
-    x = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
+    image = Image.fromarray(photos[0]).resize((224, 224), Image.Resampling.BICUBIC)
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
     network = backbone.load_network("tf_efficientnet_lite0", "package:efficientnet_lite0").network
     with torch.inference_mode():
         expected = network.forward_features(x).mean((2, 3)).numpy()
@@ -216,15 +216,15 @@ def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArr
 
 
 def test_a_cached_network_needs_no_torch(tmp_path: Path, weights: Path, cache_dir: Path) -> None:
-    small = source(weights, cache_dir)
+    small = extractor(weights, cache_dir)
     photo = np.full((80, 80, 3), 90, np.uint8)
     features = small.extract([photo])
     script = f"""
 import sys
 from pathlib import Path
 import numpy as np
-from ensemble_minerals.features.backbone import BackboneSource
-small = BackboneSource("small", "test_resnet", {str(weights)!r}, size=64, precision="float32",
+from ensemble_minerals.features.backbone import BackboneExtractor
+small = BackboneExtractor("small", "test_resnet", {str(weights)!r}, size=64, precision="float32",
                        cache_dir=Path({str(cache_dir)!r}))
 assert small.fingerprint == {small.fingerprint!r}
 assert "openvino" not in sys.modules
@@ -238,10 +238,10 @@ assert not {{"torch", "timm", "sklearn", "pandas"}} & set(sys.modules)
 
 def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no weights file"):
-        BackboneSource("a", "test_resnet", "gone.pth", base_dir=tmp_path)
+        BackboneExtractor("a", "test_resnet", "gone.pth", base_dir=tmp_path)
     with pytest.raises(ConfigError, match="views"):
-        BackboneSource("a", "test_resnet", "random", views=["corner"])
+        BackboneExtractor("a", "test_resnet", "random", views=["corner"])
     with pytest.raises(WeightsError, match="preprocessing"):
-        BackboneSource("a", "test_resnet", "random", preprocessing={"mean": [0]})
+        BackboneExtractor("a", "test_resnet", "random", preprocessing={"mean": [0]})
     with pytest.raises(ConfigError, match="layers"):
-        _ = BackboneSource("a", "test_resnet", "random", layers=[50], **SMALL).facts
+        _ = BackboneExtractor("a", "test_resnet", "random", layers=[50], **SMALL).metadata

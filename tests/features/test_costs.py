@@ -10,13 +10,13 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.features import costs
-from ensemble_minerals.features.costs import measure_sources
+from ensemble_minerals.features.costs import measure_extractors
 
 
 class Source:
     """Takes a known time for each photo, more when it is used first."""
 
-    n_views, n_features, side, facts, fingerprint = 1, 2, 16, {}, "f"
+    n_views, n_features, side, metadata, fingerprint = 1, 2, 16, {}, "f"
 
     def __init__(self, name, seconds):
         self.name, self.seconds, self.calls = name, seconds, 0
@@ -41,43 +41,43 @@ def photos(tmp_path):
 
 
 def test_time_and_weights_of_each_source(photos):
-    sources = {"light": Source("light", 0.001), "heavy": Heavy("heavy", 0.01)}
-    found = measure_sources(sources, photos)
+    extractors = {"light": Source("light", 0.001), "heavy": Heavy("heavy", 0.01)}
+    found = measure_extractors(extractors, photos)
     assert found["light"].megabytes == 0.0
     assert found["heavy"].megabytes == 17.5
     assert 1.0 <= found["light"].predict_ms < 50  # without the first use, which would add 50
     assert found["heavy"].predict_ms >= 10.0
-    assert sources["light"].calls == 1 + costs._ROUNDS
+    assert extractors["light"].calls == 1 + costs._ROUNDS
 
 
 def test_what_was_measured_before_is_not_measured_again(photos, tmp_path):
     memory = tmp_path / "cache" / "costs.json"
     light, heavy = Source("light", 0.001), Heavy("heavy", 0.01)
     heavy.fingerprint = "h"
-    first = measure_sources({"light": light}, photos, memory=memory)
+    first = measure_extractors({"light": light}, photos, memory=memory)
     calls = light.calls
-    both = measure_sources({"light": light, "heavy": heavy}, photos, memory=memory)
+    both = measure_extractors({"light": light, "heavy": heavy}, photos, memory=memory)
     assert light.calls == calls
     assert heavy.calls == 1 + costs._ROUNDS
     assert both["light"] == first["light"]
-    again = measure_sources({"light": light, "heavy": heavy}, photos, memory=memory)
+    again = measure_extractors({"light": light, "heavy": heavy}, photos, memory=memory)
     assert (light.calls, heavy.calls) == (calls, 1 + costs._ROUNDS)
     assert again == both
 
 
 def test_other_machines_and_damaged_files_are_no_memory(photos, tmp_path, monkeypatch):
-    memory, source = tmp_path / "costs.json", Source("light", 0.001)
-    measure_sources({"light": source}, photos, memory=memory)
+    memory, extractor = tmp_path / "costs.json", Source("light", 0.001)
+    measure_extractors({"light": extractor}, photos, memory=memory)
     monkeypatch.setattr(costs.platform, "node", lambda: "elsewhere")
-    measure_sources({"light": source}, photos, memory=memory)
-    assert source.calls == 2 * (1 + costs._ROUNDS)
+    measure_extractors({"light": extractor}, photos, memory=memory)
+    assert extractor.calls == 2 * (1 + costs._ROUNDS)
     memory.write_text("{")
-    measure_sources({"light": source}, photos, memory=memory)
-    assert source.calls == 3 * (1 + costs._ROUNDS)
+    measure_extractors({"light": extractor}, photos, memory=memory)
+    assert extractor.calls == 3 * (1 + costs._ROUNDS)
     assert "elsewhere" in memory.read_text()
 
 
 def test_unreadable_photos_tell_nothing(photos):
     photos[0].write_bytes(b"no picture")
-    found = measure_sources({"light": Source("light", 0.001)}, [photos[0], Path("absent.jpg")])
+    found = measure_extractors({"light": Source("light", 0.001)}, [photos[0], Path("absent.jpg")])
     assert found["light"].predict_ms is None

@@ -11,7 +11,7 @@ from PIL import Image
 from ensemble_minerals.data.decoding import content_digest
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
 from ensemble_minerals.features import distributed
-from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import CHUNK, extract_features
 from ensemble_minerals.features.extractor import fingerprint_of
@@ -28,12 +28,12 @@ class Mean:
         self.name, self.machine, self.calls = name, machine, []
 
     @property
-    def facts(self):
+    def metadata(self):
         return {"name": self.name, "engine": "torch", "machine": self.machine}
 
     @property
     def fingerprint(self):
-        return fingerprint_of(self.facts)
+        return fingerprint_of(self.metadata)
 
     def extract(self, photos):
         self.calls.append(len(photos))
@@ -62,11 +62,11 @@ def test_the_answer_is_that_of_one_machine(photos, tmp_path):
     photos[3].write_bytes(photos[20].read_bytes())  # a copy
     photos[5].write_bytes(b"no picture")
     paths, ids = [*photos, tmp_path / "gone.png"], [*ids_of(photos), "gone"]
-    sources = [Mean(), ColorTextureSource()]
-    here = extract_features(paths, ids, sources)
+    extractors = [Mean(), ColorTextureExtractor()]
+    here = extract_features(paths, ids, extractors)
     told = []
     there = extract_on_cluster(
-        paths, ids, sources, n_jobs=1, progress=lambda *done: told.append(done), check_contents=True
+        paths, ids, extractors, n_jobs=1, progress=lambda *done: told.append(done), check_contents=True
     )
     for name, values in here.features.items():
         np.testing.assert_array_equal(there.features[name], values)
@@ -97,16 +97,16 @@ def test_only_what_the_store_lacks_is_sent(photos, tmp_path):
     ("n_tasks", "n_jobs", "sizes"), [(40, 2, {CHUNK, 8}), (4096, 2, {distributed.LARGEST}), (4096, 32, {32})]
 )
 def test_shards_are_neither_crumbs_nor_lumps(n_tasks, n_jobs, sizes):
-    source = Mean()
-    tasks = [distributed.Task(None, str(n), [n], [source]) for n in range(n_tasks)]
+    extractor = Mean()
+    tasks = [distributed.Task(None, str(n), [n], [extractor]) for n in range(n_tasks)]
     cut = list(distributed._cut(tasks, n_jobs))
     assert {len(shard) for shard in cut} == sizes
     assert [task for shard in cut for task in shard] == tasks
 
 
 def test_a_photo_that_a_worker_does_not_see(photos, monkeypatch):
-    def blind(paths, ids, sources, **settings):
-        found = extract_features(paths, ids, sources, **settings)
+    def blind(paths, ids, extractors, **settings):
+        found = extract_features(paths, ids, extractors, **settings)
         return replace(found, errors={0: ImageError(ImageReason.MISSING, "no such file")})
 
     monkeypatch.setattr(distributed, "extract_features", blind)
@@ -129,8 +129,8 @@ def test_a_worker_keeps_its_networks_and_to_its_cores(photos, monkeypatch):
     monkeypatch.setattr(distributed, "own_cores", lambda: 1)
     first, second, other = Mean(), Mean(), Mean("other")
     settings = {"max_pixels": 10**6, "min_side": 8, "check_contents": False}
-    for source in (first, second):
-        distributed.compute_shard(0, photos, ids_of(photos), [(source, source.fingerprint)], **settings)
+    for extractor in (first, second):
+        distributed.compute_shard(0, photos, ids_of(photos), [(extractor, extractor.fingerprint)], **settings)
     assert (sum(first.calls), sum(second.calls)) == (80, 0)
     assert cpu.cores() == 1
     distributed.compute_shard(0, photos, ids_of(photos), [(other, other.fingerprint)], **settings)

@@ -47,18 +47,18 @@ def engine(request: pytest.FixtureRequest, network: TappedNetwork, model: Any) -
 
 
 def test_vectors_are_the_networks(engine: Engine, network: TappedNetwork) -> None:
-    pictures = probes(SIZE)
+    images = probes(SIZE)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(np.stack(pictures))).numpy()
-    np.testing.assert_allclose(engine.run(pictures, len(pictures)), expected, rtol=1e-3, atol=1e-4)
+        expected = network(torch.from_numpy(np.stack(images))).numpy()
+    np.testing.assert_allclose(engine.run(images, len(images)), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_picture_does_not_see_its_neighbors(engine: Engine) -> None:
-    pictures = probes(SIZE)
-    together = engine.run(pictures, len(pictures))
-    alone = np.concatenate([engine.run([picture], 1) for picture in pictures])
+    images = probes(SIZE)
+    together = engine.run(images, len(images))
+    alone = np.concatenate([engine.run([image], 1) for image in images])
     np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(engine.run(pictures[::-1], len(pictures)), together[::-1])
+    np.testing.assert_array_equal(engine.run(images[::-1], len(images)), together[::-1])
 
 
 def test_no_pictures_give_no_vectors(engine: Engine, network: TappedNetwork) -> None:
@@ -66,24 +66,24 @@ def test_no_pictures_give_no_vectors(engine: Engine, network: TappedNetwork) -> 
 
 
 def test_threads_may_share_an_engine(engine: Engine) -> None:
-    pictures = probes(SIZE)
-    expected = [engine.run([picture] * 3, 3) for picture in pictures]
+    images = probes(SIZE)
+    expected = [engine.run([image] * 3, 3) for image in images]
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda picture: engine.run([picture] * 3, 3), pictures))
+        found = list(pool.map(lambda image: engine.run([image] * 3, 3), images))
     np.testing.assert_array_equal(np.stack(found), np.stack(expected))
 
 
 def test_a_failing_picture_leaves_the_engine_usable(engine: Engine) -> None:
-    pictures = probes(SIZE)
-    before = engine.run(pictures, len(pictures))
+    images = probes(SIZE)
+    before = engine.run(images, len(images))
 
     def torn() -> Iterator[NDArray[np.uint8]]:
-        yield from pictures[:3]
+        yield from images[:3]
         raise ValueError("torn")
 
     with pytest.raises(ValueError, match="torn"):
         engine.run(torn(), 4)
-    np.testing.assert_array_equal(engine.run(pictures, len(pictures)), before)
+    np.testing.assert_array_equal(engine.run(images, len(images)), before)
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_resnet"])

@@ -40,8 +40,8 @@ def test_a_layer_that_never_varies_must_be_equal(vectors: np.ndarray) -> None:
 
 
 def test_probes_are_varied_and_the_same_every_time() -> None:
-    pictures = probes(48)
-    assert [picture.shape for picture in pictures] == [(48, 48, 3)] * PROBES
-    assert all(picture.dtype == np.uint8 and picture.std() > 10 for picture in pictures)
-    assert all(np.array_equal(a, b) for a, b in zip(pictures, probes(48), strict=True))
-    assert len({picture.tobytes() for picture in pictures}) == PROBES
+    images = probes(48)
+    assert [image.shape for image in images] == [(48, 48, 3)] * PROBES
+    assert all(image.dtype == np.uint8 and image.std() > 10 for image in images)
+    assert all(np.array_equal(a, b) for a, b in zip(images, probes(48), strict=True))
+    assert len({image.tobytes() for image in images}) == PROBES

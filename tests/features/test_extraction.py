@@ -13,9 +13,9 @@ from PIL import Image
 from ensemble_minerals.data.decoding import content_digest
 from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
-from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
+from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
-from ensemble_minerals.features.extractor import FeatureSource, fingerprint_of
+from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
 
 
@@ -30,12 +30,12 @@ class Spy:
         self.threads: set[str] = set()
 
     @property
-    def facts(self) -> dict[str, str]:
+    def metadata(self) -> dict[str, str]:
         return {"name": self.name}
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint_of(self.facts)
+        return fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
         self.calls.append(len(photos))
@@ -84,8 +84,8 @@ def _ids(paths: Sequence[Path]) -> list[str]:
     return [content_digest(path.read_bytes()) for path in paths]
 
 
-def _extract(paths: Sequence[Path], *sources: FeatureSource, **options) -> ExtractionResult:
-    return extract_features(paths, _ids(paths), sources, **options)
+def _extract(paths: Sequence[Path], *extractors: FeatureExtractor, **options) -> ExtractionResult:
+    return extract_features(paths, _ids(paths), extractors, **options)
 
 
 def _assert_of(result: ExtractionResult, numbers: Sequence[int], name: str = "spy") -> None:
@@ -98,9 +98,9 @@ def _assert_of(result: ExtractionResult, numbers: Sequence[int], name: str = "sp
 
 
 def test_spies_are_sources():
-    assert isinstance(Spy(), FeatureSource)
+    assert isinstance(Spy(), FeatureExtractor)
     assert not isinstance(Spy(), extraction.SingleThreaded)
-    assert isinstance(ColorTextureSource(), extraction.SingleThreaded)
+    assert isinstance(ColorTextureExtractor(), extraction.SingleThreaded)
 
 
 def test_every_source_sees_each_photo_once_and_each_is_decoded_once(photos, decoded):
@@ -179,11 +179,11 @@ def test_photos_without_an_id_are_not_taken_for_each_other(photos, store):
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_does_not_depend_on_threads_chunks_or_order(photos, monkeypatch, n_threads, chunk):
-    sources = [ColorTextureSource(), Spy()]
-    expected = _extract(photos[:12], *sources)
+    extractors = [ColorTextureExtractor(), Spy()]
+    expected = _extract(photos[:12], *extractors)
     monkeypatch.setattr(extraction, "CHUNK", chunk)
     order = np.random.default_rng(chunk).permutation(12)
-    result = _extract([photos[place] for place in order], *sources, n_threads=n_threads)
+    result = _extract([photos[place] for place in order], *extractors, n_threads=n_threads)
     for name, features in expected.features.items():
         np.testing.assert_array_equal(result.features[name], features[order])
 
@@ -251,15 +251,15 @@ class FailingBeside(Failing):
 @pytest.mark.parametrize("kind", [Failing, FailingBeside])
 @pytest.mark.parametrize("error", [RuntimeError("the network is gone"), KeyboardInterrupt()], ids=repr)
 def test_what_a_source_raises_stops_all_and_loses_no_finished_chunk(photos, store, kind, error):
-    source, spy = kind("failing"), Spy()
-    source.error = error
+    extractor, spy = kind("failing"), Spy()
+    extractor.error = error
     before = set(threading.enumerate())
     with pytest.raises(type(error)) as caught:
-        _extract(photos, spy, source, store=store, n_threads=2)
+        _extract(photos, spy, extractor, store=store, n_threads=2)
     assert caught.value is error
     assert set(threading.enumerate()) == before
     if kind is Failing:
-        assert store.contains(_ids(photos), source.fingerprint).sum() == CHUNK
+        assert store.contains(_ids(photos), extractor.fingerprint).sum() == CHUNK
         again = Spy("failing")
         _assert_of(_extract(photos, again, store=store), range(40), "failing")
         assert sum(again.calls) == 40 - CHUNK

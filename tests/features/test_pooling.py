@@ -7,7 +7,7 @@ import pytest
 
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.features.extraction import ExtractionResult
-from ensemble_minerals.features.extractor import EmbeddingSource
+from ensemble_minerals.features.extractor import EmbeddingExtractor
 from ensemble_minerals.features.pooling import gather
 from ensemble_minerals.system import memmap
 
@@ -15,10 +15,10 @@ from ensemble_minerals.system import memmap
 class Source:
     """Three features in two views; a photo is its number."""
 
-    name, n_views, n_features, side, facts, fingerprint = "net", 2, 3, 32, {}, "net"
+    name, n_views, n_features, side, metadata, fingerprint = "net", 2, 3, 32, {}, "net"
 
 
-class Embedder(Source, EmbeddingSource):
+class Embedder(Source, EmbeddingExtractor):
     """A source with an embedding in its last two columns."""
 
     views = ("detail", "squash")
@@ -34,7 +34,7 @@ def views_of(paths):
     return numbers[:, None, None] + np.array([[0.0, 1.0, 2.0], [10.0, 20.0, 30.0]], np.float32)
 
 
-def extract(paths, image_ids, sources, *, progress):
+def extract(paths, image_ids, extractors, *, progress):
     """Photo 7 cannot be read."""
     assert [path.name for path in paths] == list(image_ids)
     views = views_of(paths)
@@ -42,7 +42,7 @@ def extract(paths, image_ids, sources, *, progress):
     views[list(errors)] = np.nan
     for done in range(1, len(paths) + 1):
         progress(done, len(paths))
-    return ExtractionResult({source.name: views for source in sources}, errors, {}, 0.0, {})
+    return ExtractionResult({extractor.name: views for extractor in extractors}, errors, {}, 0.0, {})
 
 
 def silent(done, total):
@@ -73,12 +73,12 @@ def test_the_whole_photo_is_compared():
 
 
 def test_mirror_images_are_averaged_and_the_first_view_stands_in_for_the_whole():
-    source = Embedder()
-    source.views = ("squash_flip", "squash")
-    found = gather(extract, PATHS[:3], IDS[:3], [source], {"net": "mean"}, progress=silent)
+    extractor = Embedder()
+    extractor.views = ("squash_flip", "squash")
+    found = gather(extract, PATHS[:3], IDS[:3], [extractor], {"net": "mean"}, progress=silent)
     np.testing.assert_array_equal(found.embeddings, views_of(PATHS[:3])[:, :, 1:].mean(axis=1))
-    source.views = ("detail", "center")
-    found = gather(extract, PATHS[:3], IDS[:3], [source], {"net": "mean"}, progress=silent)
+    extractor.views = ("detail", "center")
+    found = gather(extract, PATHS[:3], IDS[:3], [extractor], {"net": "mean"}, progress=silent)
     np.testing.assert_array_equal(found.embeddings, views_of(PATHS[:3])[:, 0, 1:])
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from ensemble_minerals.config.schema import Config, build_config
 from ensemble_minerals.errors import WeightsError
-from ensemble_minerals.features.backbone import BackboneSource
-from ensemble_minerals.features.descriptor.extractor import ColorTextureSource
-from ensemble_minerals.features.registry import build_sources, pool_views, pooling_of
+from ensemble_minerals.features.backbone import BackboneExtractor
+from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
+from ensemble_minerals.features.registry import build_extractors, pool_views, pooling_of
 
 
 @pytest.fixture
@@ -33,24 +33,36 @@ def config() -> Config:
 
 
 def test_only_the_named_sources_are_made_in_the_order_of_the_configuration(config):
-    made = build_sources(config, ["descriptor", "first", "second", "first"], cache_dir=None)
+    made = build_extractors(config, ["descriptor", "first", "second", "first"], cache_dir=None)
     assert list(made) == ["second", "first", "descriptor"]
-    assert [type(source) for source in made.values()] == [BackboneSource, BackboneSource, ColorTextureSource]
-    assert [source.name for source in made.values()] == list(made)
-    assert build_sources(config, [], cache_dir=None) == {}
-    assert list(build_sources(config, ["descriptor"], cache_dir=None)) == ["descriptor"]
+    assert [type(extractor) for extractor in made.values()] == [
+        BackboneExtractor,
+        BackboneExtractor,
+        ColorTextureExtractor,
+    ]
+    assert [extractor.name for extractor in made.values()] == list(made)
+    assert build_extractors(config, [], cache_dir=None) == {}
+    assert list(build_extractors(config, ["descriptor"], cache_dir=None)) == ["descriptor"]
     with pytest.raises(WeightsError, match=r"absent\.safetensors"):
-        build_sources(config, ["absent"], cache_dir=None)
+        build_extractors(config, ["absent"], cache_dir=None)
 
 
 def test_every_setting_arrives(config, tmp_path):
-    source = build_sources(config, ["second"], cache_dir=tmp_path)["second"]
-    facts = source.facts
-    assert (facts["model"], facts["size"], facts["views"]) == ("test_resnet", 32, ["squash", "center_flip"])
-    assert (facts["engine"], facts["precision"], facts["initialization"]) == ("torch", "float32", "random")
-    assert facts["preprocessing"] == {"order": "bgr", "scale": 255.0, "mean": [1, 2, 3], "std": [4, 5, 6]}
-    assert len(facts["layers"]) == 2
-    assert source.n_views == 2
+    extractor = build_extractors(config, ["second"], cache_dir=tmp_path)["second"]
+    metadata = extractor.metadata
+    assert (metadata["model"], metadata["size"], metadata["views"]) == (
+        "test_resnet",
+        32,
+        ["squash", "center_flip"],
+    )
+    assert (metadata["engine"], metadata["precision"], metadata["initialization"]) == (
+        "torch",
+        "float32",
+        "random",
+    )
+    assert metadata["preprocessing"] == {"order": "bgr", "scale": 255.0, "mean": [1, 2, 3], "std": [4, 5, 6]}
+    assert len(metadata["layers"]) == 2
+    assert extractor.n_views == 2
     assert [path.name for path in Path(tmp_path).iterdir()] == ["networks"]
 
 

@@ -89,7 +89,7 @@ def test_what_is_there_stays(store):
     store.put(_ids(2), FIRST, _features(2) + 50, {"model": "other"})
     np.testing.assert_array_equal(store.get(_ids(1), FIRST)[1], _features(1))
     np.testing.assert_array_equal(store.get(_ids(1, 1), FIRST)[1], _features(1, 1) + 50)
-    assert store.statistics()[0].facts == {"model": "m"}
+    assert store.statistics()[0].metadata == {"model": "m"}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_describes_itself_and_forgets(store):
     store.put(_ids(3), FIRST, _features(3), {"model": "m", "layers": [1, 2]})
     store.put(_ids(600), SECOND, _features(600, shape=(1, 1000)))
     first, second = store.statistics()
-    assert (first.fingerprint, first.facts) == (FIRST, {"model": "m", "layers": [1, 2]})
+    assert (first.fingerprint, first.metadata) == (FIRST, {"model": "m", "layers": [1, 2]})
     assert (first.shape, first.n_entries, first.n_bytes) == ((2, 5), 3, 3 * 10 * 4)
     assert second.n_bytes == 600 * 1000 * 4
     assert store.remove(SECOND) == 600
@@ -201,7 +201,7 @@ def test_a_kill_in_a_transaction_loses_that_transaction_only(tmp_path):
     assert killed.returncode == -signal.SIGKILL
     with FeatureStore(path) as store:
         assert store.contains(_ids(20), FIRST).tolist() == [True] * 10 + [False] * 10
-        assert [source.fingerprint for source in store.statistics()] == [FIRST]
+        assert [extractor.fingerprint for extractor in store.statistics()] == [FIRST]
         store.put(_ids(20), FIRST, np.ones((20, 1, 1000), np.float32))
         assert store.contains(_ids(20), FIRST).all()
 

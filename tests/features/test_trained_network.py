@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.features.trained_network import picture_side
+from ensemble_minerals.features.trained_network import image_side
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from ensemble_minerals.features.trained_network import picture_side
 )
 def test_pictures_are_kept_large_enough_that_crops_need_not_be_enlarged(changes, side):
     network = NetworkConfig(**{"name": "net", "model": "test_efficientnet", "size": 100, **changes})
-    assert picture_side(network) == side
+    assert image_side(network) == side

@@ -13,8 +13,8 @@ from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.predictor import FoldScorer
-from ensemble_minerals.members.serialization import scorer_from_arrays, scorer_to_arrays
+from ensemble_minerals.members.predictor import AveragedPredictor
+from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 
 CLASSES = ("bornite", "malachite", "muscovite", "pyrite", "quartz")
 NESTED = {
@@ -43,50 +43,52 @@ def folds_of(strategy):
     parts = []
     for fold in range(3):
         X, y = specimens(seed=fold)
-        parts.append(strategy.fit(X, y).scorer_)
-    return FoldScorer.average(parts)
+        parts.append(strategy.fit(X, y).predictor_)
+    return AveragedPredictor.average(parts)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_round_trip_through_a_file_gives_the_same_bytes(name, tmp_path):
-    scorer = folds_of(STRATEGIES[name])
-    arrays, description = scorer_to_arrays(scorer, "member.3.")
+    predictor = folds_of(STRATEGIES[name])
+    arrays, description = predictor_to_arrays(predictor, "member.3.")
     assert all(key.startswith("member.3.") for key in arrays)
     save_file({**arrays, "somebody else's": np.zeros(2)}, tmp_path / "arrays.safetensors")
-    restored = scorer_from_arrays(
+    restored = predictor_from_arrays(
         load_file(tmp_path / "arrays.safetensors"),
         json.loads(json.dumps(description)),
         CLASSES,
         "member.3.",
     )
     X, _ = specimens(seed=7)
-    assert [part.taxonomy for part in restored.parts] == [part.taxonomy for part in scorer.parts]
-    np.testing.assert_array_equal(restored.log_proba(X), scorer.log_proba(X))
+    assert [part.taxonomy for part in restored.parts] == [part.taxonomy for part in predictor.parts]
+    np.testing.assert_array_equal(restored.log_proba(X), predictor.log_proba(X))
 
 
 def test_folds_with_trees_of_their_own_keep_them():
     X, y = specimens()
     trees = [NESTED, OTHER, NESTED]
-    scorer = FoldScorer.average([HierarchicalClassifier(tree).fit(X, y).scorer_ for tree in trees])
-    restored = scorer_from_arrays(*scorer_to_arrays(scorer), CLASSES)
+    predictor = AveragedPredictor.average(
+        [HierarchicalClassifier(tree).fit(X, y).predictor_ for tree in trees]
+    )
+    restored = predictor_from_arrays(*predictor_to_arrays(predictor), CLASSES)
     assert len(restored.parts) == 2
-    assert restored.weights == scorer.weights == (2.0, 1.0)
-    np.testing.assert_array_equal(restored.log_proba(X), scorer.log_proba(X))
+    assert restored.weights == predictor.weights == (2.0, 1.0)
+    np.testing.assert_array_equal(restored.log_proba(X), predictor.log_proba(X))
 
 
 def test_a_foreign_head_has_no_plain_form():
     X, y = specimens()
-    scorer = FoldScorer.average([FlatClassifier(head=GaussianNB()).fit(X, y).scorer_])
+    predictor = AveragedPredictor.average([FlatClassifier(head=GaussianNB()).fit(X, y).predictor_])
     with pytest.raises(BundleError, match="foreign classifier"):
-        scorer_to_arrays(scorer)
+        predictor_to_arrays(predictor)
 
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
 def test_a_missing_array_is_named(part):
     X, y = specimens()
-    scorer = FoldScorer.average([FlatClassifier().fit(X, y).scorer_])
-    arrays, description = scorer_to_arrays(scorer, "a.")
+    predictor = AveragedPredictor.average([FlatClassifier().fit(X, y).predictor_])
+    arrays, description = predictor_to_arrays(predictor, "a.")
     name = next(key for key in arrays if key.endswith(part))
     del arrays[name]
     with pytest.raises(BundleError, match=f"{name} is missing"):
-        scorer_from_arrays(arrays, description, CLASSES, "a.")
+        predictor_from_arrays(arrays, description, CLASSES, "a.")

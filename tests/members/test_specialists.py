@@ -12,7 +12,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.predictor import branch_log_proba
@@ -31,8 +31,8 @@ def overlapping(counts=COUNTS, d=5, seed=0):
 
 
 X, Y = overlapping()
-ALL = Decision("all classes", np.arange(len(Y)), Y, 3)
-MICA = Decision("mica", np.flatnonzero(Y > 0), Y[Y > 0] - 1, 2)
+ALL = Subproblem("all classes", np.arange(len(Y)), Y, 3)
+MICA = Subproblem("mica", np.flatnonzero(Y > 0), Y[Y > 0] - 1, 2)
 
 
 def training(head=None, sampler="none", correct=True, seed=0, groups=None, features=X):
@@ -54,8 +54,8 @@ def train(shared, nodes):
 
 
 def answers(shared, *nodes):
-    nets, _ = train(shared, nodes)
-    return [np.exp(branch_log_proba(net.logits(X))) for net in nets]
+    specialists, _ = train(shared, nodes)
+    return [np.exp(branch_log_proba(specialist.logits(X))) for specialist in specialists]
 
 
 class Spy(ClassifierMixin, BaseEstimator):
@@ -66,10 +66,10 @@ class Spy(ClassifierMixin, BaseEstimator):
     def __init__(self, random_state=None):
         self.random_state = random_state
 
-    def _record(self, X, y, **facts):
+    def _record(self, X, y, **metadata):
         self.classes_, counts = np.unique(y, return_counts=True)
         self.shares_ = counts / counts.sum()
-        Spy.seen.append({"X": X, "y": y, "seed": self.random_state, **facts})
+        Spy.seen.append({"X": X, "y": y, "seed": self.random_state, **metadata})
         return self
 
     def fit(self, X, y):
@@ -174,7 +174,7 @@ def test_specialists_draw_differently_and_repeat():
 
 def test_notes_name_the_specialist():
     few = np.concatenate([np.arange(70), [100, 101, 102]])
-    node = Decision("quartz against the rest", few, (Y[few] > 0).astype(np.intp), 2)
+    node = Subproblem("quartz against the rest", few, (Y[few] > 0).astype(np.intp), 2)
     for head in (LogisticHead(), GaussianNB(), QUICK):
         _, notes = train(training(head, "smote"), [ALL, node])
         assert len(notes) == 1

@@ -118,7 +118,7 @@ def test_flat_is_one_head_over_all_classes():
     expected = by_hand(X, y, new, 5, [[name] for name in NAMES])
     fitted = FlatClassifier().fit(X, y)
     np.testing.assert_allclose(fitted.predict_proba(new), expected, atol=2e-4)
-    assert len(fitted.scorer_.nets[0]) == 1
+    assert len(fitted.predictor_.specialists[0]) == 1
 
 
 def test_one_vs_rest_is_a_normalized_binary_head_a_class():
@@ -130,7 +130,7 @@ def test_one_vs_rest_is_a_normalized_binary_head_a_class():
     fitted = OneVsRestClassifier().fit(X, y)
     expected = positive / positive.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(fitted.predict_proba(new), expected, atol=5e-4)
-    assert len(fitted.scorer_.nets[0]) == 5
+    assert len(fitted.predictor_.specialists[0]) == 5
 
 
 def test_hierarchical_is_the_product_of_group_and_class_in_group():
@@ -150,7 +150,7 @@ def test_hierarchical_is_the_product_of_group_and_class_in_group():
     )
     fitted = HierarchicalClassifier(TREE).fit(X, y)
     np.testing.assert_allclose(fitted.predict_proba(new), expected, atol=2e-4)
-    assert len(fitted.scorer_.nets[0]) == 3  # a group of one class needs no specialist
+    assert len(fitted.predictor_.specialists[0]) == 3  # a group of one class needs no specialist
 
 
 def test_nested_groups_are_multiplied_all_the_way_down():

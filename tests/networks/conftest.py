@@ -7,20 +7,20 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.data.image_cache import ImageCache
 
 COLORS = ((200, 70, 60), (60, 170, 80), (70, 90, 200))
 SIDE = 32
 
 
-class SpiedTable(PictureTable):
+class SpiedCache(ImageCache):
     """Notes which rows are asked for."""
 
     asked = ()
 
-    def picture(self, row):
+    def image(self, row):
         self.asked = (*self.asked, row)
-        return super().picture(row)
+        return super().image(row)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def photos(tmp_path_factory):
         image = Image.fromarray(np.clip(cells, 0, 255).astype(np.uint8))
         paths.append(folder / f"{number}.png")
         image.resize((48, 40), Image.Resampling.BICUBIC).save(paths[-1])
-    table = SpiedTable(paths, side=SIDE, folder=None, limit_mb=8)
+    table = SpiedCache(paths, side=SIDE, folder=None, limit_mb=8)
     table.prepare()
     return table
 

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def pictures(photos):
-    return [photos.picture(row) for row in range(5)]
+def images(photos):
+    return [photos.image(row) for row in range(5)]
 
 
 @pytest.mark.parametrize(
@@ -30,31 +30,31 @@ def pictures(photos):
         ({"kind": "layers"}, ("body.bn1",), False),
     ],
 )
-def test_states_answer_together_as_each_alone(network_config, pictures, head, change, shared):
+def test_states_answer_together_as_each_alone(network_config, images, head, change, shared):
     config = network_config(head=head, views=("squash", "center_flip"))
     states = [state(config, change, 1), state(config, change, 2, (2, 4))]
     both = NetworkPredictor(states, "random")
     assert (both.shared is not None) == shared
-    found = both.logits(pictures)
+    found = both.logits(images)
     assert found.shape == (5, 2, 3 + 1 + 4)
     assert (both.n_views, both.n_outputs) == (2, 8)
-    alone = [NetworkPredictor([each], "random").logits(pictures) for each in states]
+    alone = [NetworkPredictor([each], "random").logits(images) for each in states]
     np.testing.assert_allclose(found, np.concatenate(alone, axis=2), atol=1e-5)
     assert np.ptp(found[:, 0] - found[:, 1]) > 0
 
 
 @pytest.mark.parametrize("pooling", ["avg", "taps"])
 @pytest.mark.parametrize("change", ["nothing", "body.blocks.3"])
-def test_networks_that_are_cut_alike_keep_their_own_tensors(network_config, pictures, pooling, change):
+def test_networks_that_are_cut_alike_keep_their_own_tensors(network_config, images, pooling, change):
     config = network_config(head={"kind": "layers", "pooling": pooling, "batch_norm": True})
     states = [state(config, (change, "body.blocks.4"), seed) for seed in range(3)]
-    found = NetworkPredictor(states, "random").logits(pictures)
-    alone = [NetworkPredictor([each], "random").logits(pictures) for each in states]
+    found = NetworkPredictor(states, "random").logits(images)
+    alone = [NetworkPredictor([each], "random").logits(images) for each in states]
     np.testing.assert_allclose(found, np.concatenate(alone, axis=2), atol=1e-5)
     assert np.abs(alone[1] - alone[0]).max() > 0.1
 
 
-def test_what_states_share_is_run_once(network_config, pictures):
+def test_what_states_share_is_run_once(network_config, images):
     config = network_config()
     predictor = NetworkPredictor([state(config, ("body.blocks.4",), seed) for seed in (1, 2, 3)], "random")
     calls = []
@@ -62,15 +62,15 @@ def test_what_states_share_is_run_once(network_config, pictures):
         for name, part in module.named_modules():
             if name.endswith(("conv_stem", "conv_head")) and isinstance(part, torch.nn.Conv2d):
                 part.register_forward_hook(lambda *_, name=name: calls.append(name.rpartition(".")[2]))
-    predictor.logits(pictures[:1])
+    predictor.logits(images[:1])
     assert sorted(calls) == ["conv_head"] * 3 + ["conv_stem"]
 
 
-def test_logits_are_the_networks_own_plus_the_shift(network_config, pictures):
+def test_logits_are_the_networks_own_plus_the_shift(network_config, images):
     config = network_config(resize="pad")
     chosen = state(config, ("body.bn2",), 4)
     predictor = NetworkPredictor([chosen], "random")
-    found = predictor.logits(pictures)
+    found = predictor.logits(images)
     network = chosen.build("random")
     white = np.full((32, 32, 3), 255, np.uint8)
     np.testing.assert_allclose(
@@ -85,25 +85,25 @@ def test_logits_are_the_networks_own_plus_the_shift(network_config, pictures):
 def test_states_of_different_networks_are_refused(network_config):
     config = network_config()
     first, second = state(config, (), 1), state(config, (), 2)
-    other = replace(second, facts={**second.facts, "views": ["center"]})
+    other = replace(second, metadata={**second.metadata, "views": ["center"]})
     with pytest.raises(BundleError, match="disagree on views"):
         NetworkPredictor([first, other], "random")
     with pytest.raises(ValueError, match="no states"):
         NetworkPredictor([], "random")
 
 
-def test_a_precision_that_was_settled_differently_is_no_difference(network_config, pictures):
+def test_a_precision_that_was_settled_differently_is_no_difference(network_config, images):
     config = network_config()
     first, second = state(config, (), 1), state(config, (), 2)
-    other = replace(second, facts={**second.facts, "precision": "bfloat16"})
+    other = replace(second, metadata={**second.metadata, "precision": "bfloat16"})
     assert NetworkPredictor([first, other], "random").precision == "float32"
     low = NetworkPredictor([other], "random")
-    high = NetworkPredictor([second], "random").logits(pictures)
+    high = NetworkPredictor([second], "random").logits(images)
     assert low.precision == "bfloat16"
-    assert 0 < np.abs(low.logits(pictures) - high).max() < 0.2
+    assert 0 < np.abs(low.logits(images) - high).max() < 0.2
 
 
-def test_the_number_of_threads_is_left_as_it_was(network_config, pictures):
+def test_the_number_of_threads_is_left_as_it_was(network_config, images):
     before = torch.get_num_threads()
-    NetworkPredictor([state(network_config(), (), 1)], "random", n_threads=2).logits(pictures)
+    NetworkPredictor([state(network_config(), (), 1)], "random", n_threads=2).logits(images)
     assert torch.get_num_threads() == before

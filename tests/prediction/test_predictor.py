@@ -93,7 +93,7 @@ def test_a_photo_that_cannot_be_read_keeps_its_row_and_costs_no_other(tiny, pred
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "notes.png").write_text("found in 1987")
     (tmp_path / "cut.png").write_bytes(files[0].read_bytes()[:300])
-    tiny.picture(tmp_path / "tiny.png", 0, 0, size=(7, 7))
+    tiny.draw_photo(tmp_path / "tiny.png", 0, 0, size=(7, 7))
     broken = [tmp_path / name for name in ("empty.jpg", "notes.png", "cut.png", "tiny.png")]
     inputs = [broken[0], files[0], broken[1], *files[1:], broken[2], broken[3]]
     for chunk in (1024, 2):
@@ -113,8 +113,8 @@ def test_a_photo_that_cannot_be_read_keeps_its_row_and_costs_no_other(tiny, pred
 
 def test_the_limits_of_the_fit_hold_for_new_photos(tiny, tmp_path):
     tiny.fit(tiny.photos, tmp_path / "bundle", tiny.config(data={"max_pixels": 72 * 56, "min_side": 20}))
-    tiny.picture(tmp_path / "large.png", 0, 0, size=(73, 56))
-    tiny.picture(tmp_path / "small.png", 0, 0, size=(72, 19))
+    tiny.draw_photo(tmp_path / "large.png", 0, 0, size=(73, 56))
+    tiny.draw_photo(tmp_path / "small.png", 0, 0, size=(72, 19))
     found = load(tmp_path / "bundle").predict([tmp_path / "large.png", tmp_path / "small.png"])
     assert [reason.partition(":")[0] for reason in found.reasons] == ["too_large", "too_small"]
 
@@ -209,13 +209,15 @@ def test_a_folder_may_stand_in_its_own_shadow(tmp_path):
 
 
 def test_features_made_otherwise_than_in_the_fit_are_refused(tiny, monkeypatch):
-    facts = extractor.ColorTextureSource().facts
-    monkeypatch.setattr(extractor.ColorTextureSource, "facts", {**facts, "version": 99})
+    metadata = extractor.ColorTextureExtractor().metadata
+    monkeypatch.setattr(extractor.ColorTextureExtractor, "metadata", {**metadata, "version": 99})
     with pytest.raises(
         BundleError, match="source 'descriptor' is not what the bundle was fitted with: version is 99"
     ):
         load(tiny.bundle)
-    monkeypatch.setattr(extractor.ColorTextureSource, "facts", {**facts, "libraries": {"numpy": "9"}})
+    monkeypatch.setattr(
+        extractor.ColorTextureExtractor, "metadata", {**metadata, "libraries": {"numpy": "9"}}
+    )
     load(tiny.bundle)  # another library or processor moves no more than the last digits
 
 

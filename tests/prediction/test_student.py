@@ -69,7 +69,7 @@ def test_shift_and_temperature_are_part_of_the_answer(student, copied, tiny):
 def test_what_cannot_be_read_keeps_its_row(student, tiny, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
-    large = tiny.picture(tmp_path / "large.png", 0, 0, size=(200, 200))
+    large = tiny.draw_photo(tmp_path / "large.png", 0, 0, size=(200, 200))
     whole = next(tiny.new.iterdir())
     predictions = load_student(student, 1).predict([broken, whole, large])
     assert predictions.answered.tolist() == [False, True, False]
@@ -163,31 +163,31 @@ def test_a_missing_tensor_is_no_random_layer(copied):
 
 
 def test_nothing_but_a_student_is_replaced(student, tmp_path):
-    state, facts, answers = parts(student)
+    state, metadata, answers = parts(student)
     other = tmp_path / "other"
     other.mkdir()
     (other / "precious.txt").write_text("kept")
     with pytest.raises(UserError, match=r"exists; .*--overwrite"):
-        write_student(other, state, facts, answers)
+        write_student(other, state, metadata, answers)
     with pytest.raises(UserError, match="is no student"):
-        write_student(other, state, facts, answers, overwrite=True)
+        write_student(other, state, metadata, answers, overwrite=True)
     assert [path.name for path in other.iterdir()] == ["precious.txt"]
 
 
 def test_replacing_leaves_one_whole_student(student, copied):
-    state, facts, answers = parts(student)
+    state, metadata, answers = parts(student)
     (copied / "leftover").write_text("of the former")
-    write_student(copied, state, {**facts, "temperature": 2.5}, answers, overwrite=True)
+    write_student(copied, state, {**metadata, "temperature": 2.5}, answers, overwrite=True)
     assert read_student(copied).temperature == 2.5
     assert {path.name for path in copied.iterdir()} == {path.name for path in student.iterdir()}
     assert [path.name for path in copied.parent.iterdir()] == ["copy"]
 
 
 def test_a_failed_write_leaves_what_stood_there(student, copied):
-    state, facts, answers = parts(student)
+    state, metadata, answers = parts(student)
     before = {path.name: path.read_bytes() for path in copied.iterdir()}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_student(copied, state, {**facts, "temperature": float("nan")}, answers, overwrite=True)
+        write_student(copied, state, {**metadata, "temperature": float("nan")}, answers, overwrite=True)
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
     assert [path.name for path in copied.parent.iterdir()] == ["copy"]
 
@@ -202,6 +202,6 @@ def parts(folder):
     from ensemble_minerals.networks.models.state import NetworkState
 
     info = json.loads((folder / INDEX).read_text())
-    facts = {key: value for key, value in info.items() if key not in ("format", "files", "packages")}
+    metadata = {key: value for key, value in info.items() if key not in ("format", "files", "packages")}
     answers = OutOfFoldAnswers(np.eye(3), np.arange(3), np.arange(3), np.arange(3))
-    return NetworkState.load(folder / "student.safetensors"), facts, answers
+    return NetworkState.load(folder / "student.safetensors"), metadata, answers

@@ -86,8 +86,8 @@ def answers(paths, reasons=None, members=("flat", "hierarchical")) -> Prediction
 def test_each_photo_is_a_card_with_picture_label_confidence_and_votes(photos, tmp_path):
     made = answers(photos)
     page = read(write_gallery(made, tmp_path / "out" / "gallery.html", source="artifacts/mine"))
-    cards = page.all("figure")
-    assert [card["data-label"] for card in cards] == list(CLASSES)
+    entries = page.all("figure")
+    assert [entry["data-label"] for entry in entries] == list(CLASSES)
     assert len(page.all("img")) == 3
     for row, path in enumerate(photos):
         assert path.name in page.text
@@ -170,10 +170,10 @@ def test_labels_can_be_chosen_searched_and_ordered(photos, tmp_path):
     page = read(write_gallery(made, tmp_path / "gallery.html"))
     assert [b["data-label"] for b in page.all("button")] == list(CLASSES)
     assert page.all("input", type="search")
-    for row, card in enumerate(page.all("figure")):
-        assert float(card["data-unsure"]) == pytest.approx(made.proba[row].max(), abs=1e-6)
-        assert float(card["data-split"]) == 0.5
-        assert photos[row].name in card["data-text"]
+    for row, entry in enumerate(page.all("figure")):
+        assert float(entry["data-unsure"]) == pytest.approx(made.proba[row].max(), abs=1e-6)
+        assert float(entry["data-split"]) == 0.5
+        assert photos[row].name in entry["data-text"]
 
 
 def test_counts_by_class_are_of_the_answered(tmp_path):

@@ -286,7 +286,7 @@ def test_members_are_the_same_to_the_last_bit(dask):
     np.testing.assert_array_equal(there.store.proba, local.store.proba)
     X = specimens()[0]["color"]
     for one, other in zip(there.fitted["flat"], local.fitted["flat"], strict=True):
-        np.testing.assert_array_equal(one.scorer.log_proba(X), other.scorer.log_proba(X))
+        np.testing.assert_array_equal(one.predictor.log_proba(X), other.predictor.log_proba(X))
 
 
 def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_path):
@@ -340,7 +340,7 @@ def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(morta
         backend="dask",
         scheduler=mortal,
         cache_dir=tmp_path / "cache",
-        listener=killer,
+        progress=killer,
     )
     assert [name for name, *_ in killer.killed] == ["Computing features", "Fitting members"]
     assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)

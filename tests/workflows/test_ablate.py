@@ -10,7 +10,7 @@ import pytest
 
 from ensemble_minerals.ablation.outer_fold import OuterFold
 from ensemble_minerals.errors import BundleError, DataError, UserError
-from ensemble_minerals.features.costs import SourceCost
+from ensemble_minerals.features.costs import ExtractorCost
 from ensemble_minerals.workflows import ablate as module
 from ensemble_minerals.workflows.ablate import ablate
 
@@ -18,7 +18,7 @@ FEW = ["best_single", "uniform", "without_flat"]
 
 
 class Ears:
-    """A listener that remembers."""
+    """Progress that remembers."""
 
     def __init__(self):
         self.notes, self.stages = [], {}
@@ -34,8 +34,8 @@ class Ears:
 @pytest.fixture
 def run(tiny, tmp_path, monkeypatch):
     """Ablate the drawn photos; sources are not timed and figures not drawn, which have tests of their own."""
-    timed = {"descriptor": SourceCost(12.5, 0.0)}
-    monkeypatch.setattr(module, "measure_sources", lambda *_, **__: timed)
+    timed = {"descriptor": ExtractorCost(12.5, 0.0)}
+    monkeypatch.setattr(module, "measure_extractors", lambda *_, **__: timed)
     monkeypatch.setattr("ensemble_minerals.ablation.plots.draw", lambda *_: {})
 
     def call(**options):
@@ -54,7 +54,7 @@ def test_from_photos_to_page(tiny, tmp_path):
         n_splits=3,
         n_jobs=1,
         cache_dir=tiny.cache,
-        listener=ears,
+        progress=ears,
     )
     assert result.html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert json.loads(result.json.read_text(encoding="ascii")) == result.ablation

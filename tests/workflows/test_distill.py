@@ -9,7 +9,7 @@ import pytest
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.students import student_config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.distillation.data import read_lesson
+from ensemble_minerals.distillation.data import read_distillation_data
 from ensemble_minerals.errors import BundleError, ConfigError, DataError, UserError, WeightsError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.networks.models.weights import file_digest
@@ -33,50 +33,50 @@ def config_of(*overrides, epochs=1):
 def spied(tiny, tmp_path_factory):
     """A distillation, and what each student was given and looked at while it trained."""
     calls, looked = [], []
-    fit, picture = FineTunedNetwork.fit_decisions, distilling._Teaching
+    fit, image = FineTunedNetwork.fit_subproblems, distilling._Teaching
     patch = pytest.MonkeyPatch()
 
-    def watched_fit(self, rows, decisions, groups=None):
+    def watched_fit(self, rows, subproblems, groups=None):
         looked.append(set())
-        table = self.pictures
-        look = type(table).picture
-        patch.setattr(type(table), "picture", lambda own, row: (looked[-1].add(int(row)), look(own, row))[1])
-        trained = fit(self, rows, decisions, groups)
-        patch.setattr(type(table), "picture", look)
-        calls.append((np.asarray(rows), decisions, np.asarray(groups)))
+        table = self.images
+        look = type(table).image
+        patch.setattr(type(table), "image", lambda own, row: (looked[-1].add(int(row)), look(own, row))[1])
+        trained = fit(self, rows, subproblems, groups)
+        patch.setattr(type(table), "image", look)
+        calls.append((np.asarray(rows), subproblems, np.asarray(groups)))
         return trained
 
-    patch.setattr(FineTunedNetwork, "fit_decisions", watched_fit)
+    patch.setattr(FineTunedNetwork, "fit_subproblems", watched_fit)
     out = tmp_path_factory.mktemp("distilled") / "student"
     try:
         result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1)
     finally:
         patch.undo()
-    assert picture is distilling._Teaching
+    assert image is distilling._Teaching
     return result, calls, looked
 
 
 def test_a_student_never_sees_the_rows_it_is_scored_on(spied, tiny):
     _, calls, looked = spied
-    lesson = read_lesson(read_bundle(tiny.bundle))
-    folds = [*np.unique(lesson.fold).tolist(), FINAL]
+    distillation_data = read_distillation_data(read_bundle(tiny.bundle))
+    folds = [*np.unique(distillation_data.fold).tolist(), FINAL]
     assert len(calls) == len(looked) == len(folds) == 4
-    for fold, (rows, decisions, groups), seen in zip(folds, calls, looked, strict=True):
-        outside = np.flatnonzero(lesson.fold != fold)
+    for fold, (rows, subproblems, groups), seen in zip(folds, calls, looked, strict=True):
+        outside = np.flatnonzero(distillation_data.fold != fold)
         np.testing.assert_array_equal(rows, outside)
         assert seen == set(outside.tolist())
-        assert len(decisions[0].shares) == len(decisions[0].targets) == len(outside)
-        np.testing.assert_array_equal(groups, lesson.groups[outside])
+        assert len(subproblems[0].shares) == len(subproblems[0].targets) == len(outside)
+        np.testing.assert_array_equal(groups, distillation_data.groups[outside])
 
 
 def test_what_is_learned_is_a_mixture_of_label_and_out_of_fold_answer(spied, tiny):
     bundle = read_bundle(tiny.bundle)
-    lesson = read_lesson(bundle)
+    distillation_data = read_distillation_data(bundle)
     _, calls, _ = spied
-    rows, (decision,), _ = calls[0]
-    expected = 0.25 * np.eye(3)[lesson.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
-    np.testing.assert_allclose(decision.shares, expected)
-    np.testing.assert_array_equal(decision.targets, lesson.y[rows])
+    rows, (subproblem,), _ = calls[0]
+    expected = 0.25 * np.eye(3)[distillation_data.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
+    np.testing.assert_allclose(subproblem.shares, expected)
+    np.testing.assert_array_equal(subproblem.targets, distillation_data.y[rows])
 
 
 def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, tiny):
@@ -85,10 +85,10 @@ def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, 
     student = read_student(result.student)
     info = student.info
     assert info["metrics"] == result.metrics
-    lesson = read_lesson(bundle)
-    assert result.metrics["teacher"] == summary(lesson.y, bundle.out_of_fold.proba, bundle.classes)
+    distillation_data = read_distillation_data(bundle)
+    assert result.metrics["teacher"] == summary(distillation_data.y, bundle.out_of_fold.proba, bundle.classes)
     assert result.metrics["teacher"]["accuracy"] == bundle.metrics["oof"]["accuracy"]
-    assert result.metrics["oof"]["n"] == len(lesson.y)
+    assert result.metrics["oof"]["n"] == len(distillation_data.y)
     assert info["teacher"]["digest"] == file_digest(bundle.path / "bundle.json")
     assert info["classes"] == list(bundle.classes)
     assert info["taxonomy"] == bundle.taxonomy.to_tree()
@@ -196,13 +196,15 @@ def test_arguments_that_make_no_sense(tiny, tmp_path, change, message):
 def test_photos_that_moved_are_found_and_changed_ones_refused(tiny, tmp_path):
     bundle = read_bundle(tiny.bundle)
     moved = shutil.copytree(tiny.photos, tmp_path / "moved")
-    lesson = read_lesson(bundle, moved)
-    assert all(file.is_file() and file.is_relative_to(moved) for file in lesson.files)
+    distillation_data = read_distillation_data(bundle, moved)
+    assert all(file.is_file() and file.is_relative_to(moved) for file in distillation_data.files)
     manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", moved)
-    np.testing.assert_array_equal(manifest.label[lesson.row], np.array(bundle.classes)[lesson.y])
-    shutil.copyfile(lesson.files[1], lesson.files[0])
+    np.testing.assert_array_equal(
+        manifest.label[distillation_data.row], np.array(bundle.classes)[distillation_data.y]
+    )
+    shutil.copyfile(distillation_data.files[1], distillation_data.files[0])
     with pytest.raises(DataError, match="is not the photo of the fit any more"):
-        read_lesson(bundle, moved)
+        read_distillation_data(bundle, moved)
 
 
 def test_a_fit_without_folds_has_nothing_to_teach(tiny, tmp_path, monkeypatch):
@@ -215,7 +217,7 @@ def test_a_fit_without_folds_has_nothing_to_teach(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Manifest, "read_csv", held_out)
     with pytest.raises(DataError, match="no out-of-fold answers"):
-        read_lesson(bundle)
+        read_distillation_data(bundle)
 
 
 def test_what_stands_at_out_is_no_prey(tiny, tmp_path):

@@ -101,8 +101,8 @@ def test_the_log_odds_are_those_of_the_answer(tiny, predictor):
 
 def test_networks_share_what_the_ensemble_found(tiny, predictor):
     explanation = Explainer(predictor).explain(photo_of(tiny), 1)
-    assert set(explanation.sources) == {"cnn", "vit"}
-    together = sum(one.contributions for one in explanation.sources.values())
+    assert set(explanation.extractors) == {"cnn", "vit"}
+    together = sum(one.contributions for one in explanation.extractors.values())
     np.testing.assert_allclose(explanation.whole.contributions, together, atol=1e-6)
     assert explanation.whole.contributions.shape == (174, 224)  # of a photo of 72 x 56
     assert 0 <= explanation.whole.heat.min() <= explanation.whole.heat.max() <= 1
@@ -111,11 +111,11 @@ def test_networks_share_what_the_ensemble_found(tiny, predictor):
 
 def test_a_member_without_weight_changes_nothing(tiny, home):
     predictor = load(home / "bundle")
-    predictor.bundle.committee.combination.weight[2:4] = 0.0  # both that see the ViT
+    predictor.bundle.fitted_ensemble.combination.weight[2:4] = 0.0  # both that see the ViT
     explanation = Explainer(predictor).explain(photo_of(tiny), 0)
-    assert np.abs(explanation.sources["vit"].contributions).max() == 0
-    assert np.abs(explanation.sources["cnn"].contributions).max() > 0
-    assert explanation.sources["vit"].heat.max() == 0
+    assert np.abs(explanation.extractors["vit"].contributions).max() == 0
+    assert np.abs(explanation.extractors["cnn"].contributions).max() > 0
+    assert explanation.extractors["vit"].heat.max() == 0
 
 
 def test_members_and_channels_on_request(tiny, predictor):
@@ -134,7 +134,7 @@ def test_what_moves_the_photo_moves_the_map(tiny, predictor):
     """Both views of the CNN are the whole photo, one of them mirrored: a mirrored photo mirrors the evidence."""
     explainer, photo = Explainer(predictor), photo_of(tiny)
     one, other = (
-        explainer.explain(np.ascontiguousarray(each), 0).sources["cnn"].contributions
+        explainer.explain(np.ascontiguousarray(each), 0).extractors["cnn"].contributions
         for each in (photo, photo[:, ::-1])
     )
 

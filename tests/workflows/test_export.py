@@ -13,7 +13,7 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.networks.graphs import onnx_file
-from ensemble_minerals.networks.graphs.onnx_file import read_facts
+from ensemble_minerals.networks.graphs.onnx_file import read_metadata_of
 from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.student import load_student
@@ -64,7 +64,7 @@ def weighing(bundle, weights):
     """The same bundle with other weights of its members."""
     combination = Combination("product", np.array(weights), np.zeros(len(bundle.classes)))
     return dataclasses.replace(
-        bundle, committee=dataclasses.replace(bundle.committee, combination=combination)
+        bundle, fitted_ensemble=dataclasses.replace(bundle.fitted_ensemble, combination=combination)
     )
 
 
@@ -75,12 +75,12 @@ def test_a_bundle_of_networks_is_one_graph(networks, tiny, tmp_path):
     # Pillow rounds to gray levels where the graph does not.
     np.testing.assert_allclose(found, predictions.proba, atol=0.02)
     assert result.difference < 1e-4
-    facts = read_facts(result.file)
-    assert facts == result.facts
-    assert json.loads(facts["classes"]) == ["azurite", "malachite", "pyrite"]
-    assert float(facts["temperature"]) == read_bundle(networks).committee.temperature
-    assert facts["source_digest"] == file_digest(networks / "bundle.json")
-    sources = json.loads(facts["sources"])
+    metadata = read_metadata_of(result.file)
+    assert metadata == result.metadata
+    assert json.loads(metadata["classes"]) == ["azurite", "malachite", "pyrite"]
+    assert float(metadata["temperature"]) == read_bundle(networks).fitted_ensemble.temperature
+    assert metadata["source_digest"] == file_digest(networks / "bundle.json")
+    sources = json.loads(metadata["sources"])
     assert all(
         len(source["weights"]) == 32 and source["preprocessing"]["mean"] for source in sources.values()
     )
@@ -90,10 +90,10 @@ def test_a_student_is_one_graph(student, tiny, tmp_path):
     result = export(student, tmp_path / "student.onnx")
     predictions = load_student(student, 1).predict([tiny.new])
     np.testing.assert_allclose(answers_of(result.file, predictions.paths), predictions.proba, atol=1e-4)
-    facts = read_facts(result.file)
-    assert facts["kind"] == "student"
-    assert facts["source_digest"] == file_digest(student / "student.json")
-    assert json.loads(facts["teacher"])["members"] == ["one", "two"]
+    metadata = read_metadata_of(result.file)
+    assert metadata["kind"] == "student"
+    assert metadata["source_digest"] == file_digest(student / "student.json")
+    assert json.loads(metadata["teacher"])["members"] == ["one", "two"]
     with pytest.raises(UserError, match=r"exists; .*--overwrite"):
         export(student, result.file)
 
@@ -104,15 +104,17 @@ def test_members_without_weight_are_left_out_and_their_networks_with_them(networ
     weight = np.array([0.0, 1.3, 0.0])
     if kind == "linear":
         weight = np.kron(weight[:, None], np.arange(9).reshape(3, 3) / 9)
-    committee = dataclasses.replace(bundle.committee, combination=Combination(kind, weight, np.ones(3)))
-    bundle = dataclasses.replace(bundle, committee=committee)
+    fitted_ensemble = dataclasses.replace(
+        bundle.fitted_ensemble, combination=Combination(kind, weight, np.ones(3))
+    )
+    bundle = dataclasses.replace(bundle, fitted_ensemble=fitted_ensemble)
 
     class Heard(exporting.Silent):
         note = staticmethod(notes.append)
 
     graph = ensemble_graph(bundle, Heard())
     assert notes == ["2 of 3 members have no weight and are left out of the graph"]
-    assert len(graph._sources) == 1
+    assert len(graph._extractors) == 1
     predictions = Predictor(bundle, tiny.cache, 1).predict([tiny.new])
     photos = [torch.from_numpy(pixels_of(path)) for path in predictions.paths]
     found = torch.cat([graph(photo) for photo in photos]).numpy()
@@ -125,8 +127,8 @@ def test_a_descriptor_has_no_graph_and_the_ways_out_are_named(tiny, tmp_path):
         export(tiny.bundle, out)
     bundle = read_bundle(tiny.bundle)
     message = str(raised.value)
-    weights = np.abs(bundle.committee.combination.weight).reshape(3, -1).max(axis=1)
-    for member, weight in zip(bundle.committee.members, weights, strict=True):
+    weights = np.abs(bundle.fitted_ensemble.combination.weight).reshape(3, -1).max(axis=1)
+    for member, weight in zip(bundle.fitted_ensemble.members, weights, strict=True):
         assert (f"{member.name} (weight {weight:.3g})" in message) == (weight > 0)
     assert f"ensemble-minerals distill {tiny.bundle}" in message
     assert "--set 'members=" in message
@@ -136,10 +138,10 @@ def test_a_descriptor_has_no_graph_and_the_ways_out_are_named(tiny, tmp_path):
 
 def test_a_descriptor_without_weight_is_no_obstacle(networks, tiny, tmp_path):
     bundle = read_bundle(networks)
-    members = list(bundle.committee.members)
+    members = list(bundle.fitted_ensemble.members)
     members[1] = dataclasses.replace(members[1], features=("descriptor",))
     changed = dataclasses.replace(
-        bundle, committee=dataclasses.replace(bundle.committee, members=tuple(members))
+        bundle, fitted_ensemble=dataclasses.replace(bundle.fitted_ensemble, members=tuple(members))
     )
     ensemble_graph(weighing(changed, [1.0, 0.0, 0.5]))
     with pytest.raises(UserError, match=r"weight 0\.25"):
@@ -148,8 +150,8 @@ def test_a_descriptor_without_weight_is_no_obstacle(networks, tiny, tmp_path):
 
 def test_other_weights_than_those_of_the_fit_are_refused(networks):
     bundle = read_bundle(networks)
-    facts = {**bundle.sources["one"]["facts"], "weights": "f" * 32}
-    changed = dataclasses.replace(bundle, sources={**bundle.sources, "one": {"facts": facts}})
+    metadata = {**bundle.extractors["one"]["facts"], "weights": "f" * 32}
+    changed = dataclasses.replace(bundle, extractors={**bundle.extractors, "one": {"facts": metadata}})
     with pytest.raises(BundleError, match="'one' is not what the bundle was fitted with: weights is"):
         ensemble_graph(weighing(changed, [1.0, 0.0, 0.0]))
 

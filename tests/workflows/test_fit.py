@@ -200,11 +200,11 @@ def test_a_resumed_fit_runs_only_what_is_missing_and_gives_the_same_bundle(tiny,
     assert seen == []
 
     told: list[tuple[int, int]] = []
-    listener = Silent()
-    listener.stage = lambda name: (  # type: ignore[method-assign]  # a listener of one stage
+    progress = Silent()
+    progress.stage = lambda name: (  # type: ignore[method-assign]  # progress of one stage
         (lambda *done: told.append(done)) if name == "Fitting members" else lambda *done: None
     )
-    tiny.fit(tiny.photos, out, resume=True, listener=listener)
+    tiny.fit(tiny.photos, out, resume=True, progress=progress)
     assert seen == [(2, tuple(NAMES))]
     assert told == [(6, 9), (9, 9)]
     assert untimed(out).keys() == untimed(tiny.bundle).keys()
@@ -218,7 +218,7 @@ def test_finished_parts_of_other_photos_or_settings_are_not_used(tiny, tmp_path,
     spied(survived=2)
     with pytest.raises(Interrupted):
         tiny.fit(photos, out)
-    tiny.picture(photos / "pyrite" / "one more.png", 2, 50)
+    tiny.draw_photo(photos / "pyrite" / "one more.png", 2, 50)
     with pytest.raises(Interrupted):
         tiny.fit(photos, out, resume=True)
     seen = spied()
@@ -311,11 +311,11 @@ def test_a_failing_member_stops_the_fit(tiny, tmp_path):
 @pytest.mark.usefixtures("flat_fails")
 def test_a_failing_member_is_left_out_with_consent_and_said_to_be(tiny, tmp_path):
     out, told = tmp_path / "bundle", []
-    listener = Silent()
-    listener.note = told.append  # type: ignore[method-assign]  # remembers
-    result = tiny.fit(tiny.photos, out, tiny.config(allow_failures=True), listener=listener)
+    progress = Silent()
+    progress.note = told.append  # type: ignore[method-assign]  # remembers
+    result = tiny.fit(tiny.photos, out, tiny.config(allow_failures=True), progress=progress)
     bundle = read_bundle(out)
-    assert [member.name for member in bundle.committee.members] == NAMES[1:]
+    assert [member.name for member in bundle.fitted_ensemble.members] == NAMES[1:]
     assert list(bundle.metrics["members"]) == NAMES[1:]
     assert [(f.member, f.fold) for f in result.failures] == [("descriptor-flat", 1), ("descriptor-flat", 2)]
     assert bundle.info["failures"][0]["reason"] == "LinAlgError: no convergence"
@@ -347,16 +347,16 @@ def test_refit_answers_with_models_of_all_rows_and_has_the_same_figures(tiny, tm
 
 def groups_of(bundle: Path) -> list[dict[str, Any]]:
     """The tree of each fold model of the hierarchical member."""
-    member = read_bundle(bundle).committee.members[-1]
-    return [part.taxonomy.to_tree() for part in member.scorer.parts]
+    member = read_bundle(bundle).fitted_ensemble.members[-1]
+    return [part.taxonomy.to_tree() for part in member.predictor.parts]
 
 
 def test_the_built_in_groups_where_all_classes_are_known(tiny, tmp_path):
     photos = tiny.folder(tmp_path / "photos", {"pyrite": 8, "quartz": 8, "bornite": 8})
     told: list[str] = []
-    listener = Silent()
-    listener.note = told.append  # type: ignore[method-assign]  # remembers
-    tiny.fit(photos, tmp_path / "bundle", listener=listener)
+    progress = Silent()
+    progress.note = told.append  # type: ignore[method-assign]  # remembers
+    tiny.fit(photos, tmp_path / "bundle", progress=progress)
     metallic = {"metallic": ["bornite", "pyrite"], "quartz": ["quartz"]}
     assert read_bundle(tmp_path / "bundle").taxonomy.to_tree() == metallic
     assert groups_of(tmp_path / "bundle") == [metallic] * len(groups_of(tmp_path / "bundle"))
@@ -408,9 +408,9 @@ def trained_on(monkeypatch):
 
 def features(tiny, manifest: Manifest, rows: np.ndarray) -> set[bytes]:
     from ensemble_minerals.features.extraction import extract_features
-    from ensemble_minerals.features.registry import build_sources
+    from ensemble_minerals.features.registry import build_extractors
 
-    sources = list(build_sources(tiny.config(), ["descriptor"], cache_dir=None).values())
+    sources = list(build_extractors(tiny.config(), ["descriptor"], cache_dir=None).values())
     found = extract_features([manifest.file(row) for row in rows], [""] * len(rows), sources)
     return {row.tobytes() for row in found.features["descriptor"][:, 0]}
 

@@ -51,7 +51,7 @@ def ears():
 def result(tiny, tmp_path_factory, ears):
     """What a fit with a hold-out made; read only."""
     out = tmp_path_factory.mktemp("once") / "bundle"
-    return tiny.fit(tiny.photos, out, tiny.config(folds=ONCE), listener=ears)
+    return tiny.fit(tiny.photos, out, tiny.config(folds=ONCE), progress=ears)
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ def trained_on(monkeypatch):
 
 def features(tiny, manifest, rows):
     from ensemble_minerals.features.extraction import extract_features
-    from ensemble_minerals.features.registry import build_sources
+    from ensemble_minerals.features.registry import build_extractors
 
-    sources = list(build_sources(tiny.config(), ["descriptor"], cache_dir=None).values())
+    sources = list(build_extractors(tiny.config(), ["descriptor"], cache_dir=None).values())
     found = extract_features([manifest.file(row) for row in rows], [""] * len(rows), sources)
     return {row.tobytes() for row in found.features["descriptor"][:, 0]}
 
@@ -161,7 +161,7 @@ def test_the_report_speaks_of_the_hold_out(tiny, result, tmp_path, monkeypatch):
 def test_photos_that_were_trained_on_are_not_scored_again(tiny, result, tmp_path, monkeypatch):
     monkeypatch.setattr(report_module.plots, "draw", lambda analysis, folder: {})
     ears = Ears()
-    write_report(result.bundle, data=tiny.photos, out=tmp_path / "report", n_jobs=1, listener=ears)
+    write_report(result.bundle, data=tiny.photos, out=tmp_path / "report", n_jobs=1, progress=ears)
     assert "took part in the fit" in ears.notes[0]
 
 

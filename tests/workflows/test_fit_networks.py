@@ -14,7 +14,7 @@ from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, FitError, WeightsError
 from ensemble_minerals.experiment import setup
-from ensemble_minerals.features.trained_network import NetworkSource
+from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
 from ensemble_minerals.members.predictor import log_normalize
 from ensemble_minerals.networks.training import estimator
 from ensemble_minerals.prediction.predictor import load
@@ -72,8 +72,13 @@ def made(photos, tmp_path_factory):
 
 
 def test_members_on_networks_stand_beside_those_on_features(made):
-    assert [member.name for member in made.committee.members] == [FLAT, JOINT, SEPARATE, "descriptor-flat"]
-    assert made.committee.members[0].features == (f"network:{FLAT}",)
+    assert [member.name for member in made.fitted_ensemble.members] == [
+        FLAT,
+        JOINT,
+        SEPARATE,
+        "descriptor-flat",
+    ]
+    assert made.fitted_ensemble.members[0].features == (f"network:{FLAT}",)
     # two folds; separate specialists are a network for each node: copper or not, and which copper mineral
     assert {name: len(files) for name, files in made.networks.items()} == {
         f"network:{FLAT}": 2,
@@ -89,11 +94,11 @@ def test_a_saved_network_gives_its_folds_out_of_fold_answers(made, photos, place
     found = made.out_of_fold
     manifest = Manifest.read_csv(made.path / "manifest.csv", photos)
     held_out = np.flatnonzero(manifest.fold[found.row] == place)
-    source = NetworkSource(
+    source = TrainedNetworkExtractor(
         FLAT,
         made.config.networks[0],
         [made.networks[f"network:{FLAT}"][place]],
-        side=int(made.sources[f"network:{FLAT}"]["facts"]["side"]),
+        side=int(made.extractors[f"network:{FLAT}"]["facts"]["side"]),
     )
     logits = source.extract([decode(manifest.file(found.row[row])).pixels for row in held_out])
     expected = found.members.proba[0, held_out]
@@ -124,7 +129,7 @@ def test_processes_change_nothing(made, photos, tmp_path):
 
 
 def test_an_interrupted_fit_trains_only_what_is_missing(made, photos, tmp_path, monkeypatch):
-    real, trained = estimator.FineTunedNetwork.fit_decisions, []
+    real, trained = estimator.FineTunedNetwork.fit_subproblems, []
 
     def dying(self, *arguments, **named):
         if len(trained) == 3:
@@ -132,7 +137,7 @@ def test_an_interrupted_fit_trains_only_what_is_missing(made, photos, tmp_path, 
         trained.append(self.name)
         return real(self, *arguments, **named)
 
-    monkeypatch.setattr(estimator.FineTunedNetwork, "fit_decisions", dying)
+    monkeypatch.setattr(estimator.FineTunedNetwork, "fit_subproblems", dying)
     with pytest.raises(KeyboardInterrupt):
         fit(photos, tmp_path / "b", config(), n_jobs=1)
 
@@ -140,7 +145,7 @@ def test_an_interrupted_fit_trains_only_what_is_missing(made, photos, tmp_path, 
         trained.append(self.name)
         return real(self, *arguments, **named)
 
-    monkeypatch.setattr(estimator.FineTunedNetwork, "fit_decisions", counting)
+    monkeypatch.setattr(estimator.FineTunedNetwork, "fit_subproblems", counting)
     fit(photos, tmp_path / "b", config(), n_jobs=1, resume=True)
     assert len(trained) == 8
     again = read_bundle(tmp_path / "b")
@@ -160,7 +165,7 @@ def test_or_is_left_out_where_that_is_allowed(photos, tmp_path):
     result = fit(photos, tmp_path / "b", config(network=DIVERGING, allow_failures=True), n_jobs=1)
     assert {failure.member for failure in result.failures} == {FLAT, JOINT, SEPARATE}
     bundle = read_bundle(tmp_path / "b")
-    assert [member.name for member in bundle.committee.members] == ["descriptor-flat"]
+    assert [member.name for member in bundle.fitted_ensemble.members] == ["descriptor-flat"]
     assert not bundle.networks
 
 

@@ -66,7 +66,7 @@ def _without_figures(monkeypatch):
 
 
 class Heard:
-    """A listener that remembers."""
+    """Progress that remembers."""
 
     def __init__(self) -> None:
         self.stages: dict[str, tuple[int, int]] = {}
@@ -94,7 +94,7 @@ def score(report, name):
 
 def test_out_of_fold_rows_are_reported(bundle, tmp_path):
     heard = Heard()
-    result = write_report(bundle, out=tmp_path / "report", n_jobs=1, listener=heard)
+    result = write_report(bundle, out=tmp_path / "report", n_jobs=1, progress=heard)
     found, metrics = read(result), read_bundle(bundle).metrics
     assert found["header"]["kind"] == "out_of_fold"
     assert score(found, "accuracy")["estimate"] == metrics["oof"]["accuracy"]
@@ -205,7 +205,7 @@ def new(photos, tmp_path_factory) -> Path:
 
 def test_a_labeled_folder_is_scored_without_what_the_fit_saw(bundle, new, tmp_path):
     heard = Heard()
-    found = read(write_report(bundle, data=new, out=tmp_path / "report", n_jobs=1, listener=heard))
+    found = read(write_report(bundle, data=new, out=tmp_path / "report", n_jobs=1, progress=heard))
     assert found["header"]["kind"] == "labeled_folder"
     assert found["header"]["rows"] == 3 * 8 - 1
     assert heard.notes == found["header"]["notes"][: len(heard.notes)]
@@ -232,7 +232,7 @@ def test_answers_for_a_folder_are_those_of_predict(bundle, new, tmp_path):
 
 def test_a_folder_that_took_part_shows_the_out_of_fold_rows(bundle, photos, tmp_path):
     heard = Heard()
-    found = read(write_report(bundle, data=photos, out=tmp_path / "report", n_jobs=1, listener=heard))
+    found = read(write_report(bundle, data=photos, out=tmp_path / "report", n_jobs=1, progress=heard))
     assert found["header"]["kind"] == "out_of_fold"
     assert "took part in the fit" in heard.notes[0]
     assert score(found, "accuracy")["estimate"] == read_bundle(bundle).metrics["oof"]["accuracy"]

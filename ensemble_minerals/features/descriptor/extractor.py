@@ -41,8 +41,8 @@ _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
 
 
-class ColorTextureSource:
-    """A feature source of color histograms and moments, gloss, local binary patterns and edge statistics.
+class ColorTextureExtractor:
+    """A feature extractor of color histograms and moments, gloss, local binary patterns and edge statistics.
 
     Histograms carry their square root, so that straight distances between them are Hellinger distances.
     Gradient statistics and patterns do not change when a photo is mirrored, but for the patterns' order.
@@ -75,7 +75,7 @@ class ColorTextureSource:
         return _TEXTURE_SIDE
 
     @cached_property
-    def facts(self) -> Mapping[str, JSON]:
+    def metadata(self) -> Mapping[str, JSON]:
         """Everything that decides the numbers."""
         libraries = ("numpy", "pillow")
         return {
@@ -89,7 +89,7 @@ class ColorTextureSource:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the facts."""
-        return fingerprint_of(self.facts)
+        return fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> _Floats:
         """Describe decoded photos.
@@ -108,14 +108,14 @@ class ColorTextureSource:
 
 def _describe(photo: NDArray[np.uint8]) -> _Doubles:
     """All features of one photo, shape (n_features,)."""
-    picture = _fitted(photo)
-    small = picture.reduce(2)
+    image = _fitted(photo)
+    small = image.reduce(2)
     lab = lab_of(np.asarray(small)).astype(np.float32)
     hsv = np.asarray(small.convert("HSV"), dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
     weights = _weights(lab)
     planes = lab / np.array([100, 60, 60], np.float32)[:, None, None]
 
-    grey = picture.convert("L")
+    grey = image.convert("L")
     fine_weights = weights.repeat(2, axis=1).repeat(2, axis=2)
     fine_plane = np.asarray(grey, dtype=np.float32) / np.float32(255)
     blocks = [

@@ -56,19 +56,19 @@ class LogisticProblem:
     Attributes:
         targets: Branch of each row, shape (n,); ignored where the weight is zero.
         weights: Non-negative weight of each row, shape (n,).
-        n_branches: Number of branches, at least 2.
+        n_outcomes: Number of branches, at least 2.
         C: Inverse strength of the penalty.
     """
 
     targets: NDArray[np.intp]
     weights: FloatMatrix
-    n_branches: int
+    n_outcomes: int
     C: float
 
     @property
     def n_columns(self) -> int:
         """Columns of the solution: one log-odds for two branches, else one a branch."""
-        return 1 if self.n_branches == 2 else self.n_branches
+        return 1 if self.n_outcomes == 2 else self.n_outcomes
 
 
 class Solution(NamedTuple):
@@ -155,7 +155,7 @@ class LogisticStack:
         self.targets = np.zeros((self.n_columns, len(X)), dtype=bool)
         self.weights = np.stack([problem.weights for problem in problems])
         for problem, block in zip(problems, blocks, strict=True):
-            if problem.n_branches == 2:
+            if problem.n_outcomes == 2:
                 self.targets[block] = problem.targets == 1
             else:
                 known = np.flatnonzero(problem.targets >= 0)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
 
 
-class CommitteeOdds(nn.Module):
+class EnsembleLogOdds(nn.Module):
     """Log-odds of each class for one photo, as a function of what one source says of it.
 
     Log-odds and not log-probabilities: the latter hardly move any more where the answer is sure.
@@ -21,27 +21,27 @@ class CommitteeOdds(nn.Module):
 
     def __init__(
         self,
-        committee: CommitteeGraph,
+        fitted_ensemble: FittedEnsembleGraph,
         *,
-        source: str,
+        extractor: str,
         rows: Mapping[str, NDArray[np.floating[Any]]],
         side_by_side: bool = False,
     ) -> None:
         """Hold still what the other sources say.
 
         Args:
-            committee: In float64. Below its floor a member's answer stands still, but its gradient is taken as if
-                it did not: a member that is sure has reasons too.
-            source: The source whose features vary.
+            fitted_ensemble: In float64. Below its floor a member's answer stands still, but its gradient is taken
+                as if it did not: a member that is sure has reasons too.
+            extractor: The source whose features vary.
             rows: Of each other source its features of the photo, views pooled, shape (n_features,).
-            side_by_side: Whether the views of `source` are concatenated instead of averaged.
+            side_by_side: Whether the views of `extractor` are concatenated instead of averaged.
         """
         super().__init__()
-        self._committee = committee
-        self._source = source
-        self._rows = {name: _double(row)[None] for name, row in rows.items() if name != source}
+        self._fitted_ensemble = fitted_ensemble
+        self._extractor = extractor
+        self._rows = {name: _double(row)[None] for name, row in rows.items() if name != extractor}
         self._side_by_side = side_by_side
-        self._floor = float(np.log(committee.floor)) if committee.floor > 0 else -torch.inf
+        self._floor = float(np.log(fitted_ensemble.floor)) if fitted_ensemble.floor > 0 else -torch.inf
 
     def forward(self, views: Tensor, member: int | None = None) -> Tensor:
         """Log-odds of the classes.
@@ -54,17 +54,17 @@ class CommitteeOdds(nn.Module):
             Shape (1, n_classes).
         """
         if member is not None:
-            return log_odds(self._committee.vote(member, self._blocks(views)))
-        return log_odds(self._committee.combine(self.votes(views)))
+            return log_odds(self._fitted_ensemble.vote(member, self._blocks(views)))
+        return log_odds(self._fitted_ensemble.combine(self.votes(views)))
 
     def votes(self, views: Tensor) -> Tensor:
         """Log-probabilities of every member, shape (1, n_members, n_classes)."""
-        answers = self._committee.votes(self._blocks(views))
+        answers = self._fitted_ensemble.votes(self._blocks(views))
         return answers + (answers.clamp(self._floor, 0.0) - answers).detach()
 
     def _blocks(self, views: Tensor) -> dict[str, Tensor]:
         row = views.double().flatten()[None] if self._side_by_side else views.double().mean(0, keepdim=True)
-        return {**self._rows, self._source: row}
+        return {**self._rows, self._extractor: row}
 
 
 def log_odds(log_proba: Tensor) -> Tensor:

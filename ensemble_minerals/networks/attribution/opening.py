@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.networks.attribution.activation import ForwardPass, Stop, patch_grid
 from ensemble_minerals.networks.inference import NetworkPredictor
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, Pooled
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, Pooled
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.taps import Tap
 from ensemble_minerals.networks.models.transforms import EvalTransform
 
 
 @torch.no_grad()
-def open_states(predictor: NetworkPredictor, weights: str, picture: NDArray[np.uint8]) -> ForwardPass:
+def open_states(predictor: NetworkPredictor, weights: str, image: NDArray[np.uint8]) -> ForwardPass:
     """Send the views of a photo through trained networks, up to the maps that their heads look at.
 
     Every state has maps of its own, unless training changed nothing but heads. A transformer whose head looks at the
@@ -29,26 +29,26 @@ def open_states(predictor: NetworkPredictor, weights: str, picture: NDArray[np.u
     Args:
         predictor: The networks; they are computed in float32.
         weights: Where their starting weights are, see `weights.parse`.
-        picture: RGB pixels of shape (h, w, 3).
+        image: RGB pixels of shape (h, w, 3).
     """
-    facts = predictor.states[0].facts
-    transform = EvalTransform(facts["views"], predictor.states[0].size, facts["resize"])
-    images = transform(picture).to(predictor.device)
+    metadata = predictor.states[0].metadata
+    transform = EvalTransform(metadata["views"], predictor.states[0].size, metadata["resize"])
+    images = transform(image).to(predictor.device)
     if isinstance(predictor.shared, Pooled):
         body = predictor.shared.network
         openings = [_Opening(body, nn.ModuleList(predictor.ends), body.maps(images))]
-    elif predictor.shared is not None and facts["head"].get("pooling") == "taps":
+    elif predictor.shared is not None and metadata["head"].get("pooling") == "taps":
         # What the shared half hands on of the maps that it sees is pooled already.
         networks = [state.build(weights).to(predictor.device) for state in predictor.states]
         openings = [_Opening(network, None, network.maps(images)) for network in networks]
     else:
         inner = images if predictor.shared is None else predictor.shared(images)
-        networks = [end for end in predictor.ends if isinstance(end, BranchedNetwork)]
+        networks = [end for end in predictor.ends if isinstance(end, MultiHeadNetwork)]
         openings = [_Opening(network, None, network.maps(inner)) for network in networks]
     if any(opening.asks_class_token for opening in openings):
         openings = [_before_last_block(state, weights, images) for state in predictor.states]
     module = _Opened(openings, predictor.shift)
-    boxes = np.array([_view_box(view, transform, picture.shape[:2]) for view in transform.views])
+    boxes = np.array([_view_box(view, transform, image.shape[:2]) for view in transform.views])
     mirrored = np.array([view.endswith("_flip") for view in transform.views])
     return ForwardPass(module, tuple(module.grids()), module.stop, tuple(_names(openings)), boxes, mirrored)
 
@@ -60,11 +60,11 @@ class _Opening:
     Attributes:
         network: The network, or the end of it that is still to be run.
         heads: What follows its pooled maps, if not its own heads.
-        maps: As `BranchedNetwork.maps` returns them; for a network cut before its last block, the tokens there.
+        maps: As `MultiHeadNetwork.maps` returns them; for a network cut before its last block, the tokens there.
         cut: Whether it is.
     """
 
-    network: BranchedNetwork
+    network: MultiHeadNetwork
     heads: nn.ModuleList | None
     maps: list[Tap]
     cut: bool = False

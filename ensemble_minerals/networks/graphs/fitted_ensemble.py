@@ -1,6 +1,6 @@
 """Members and their combination once more, in torch: for gradients, and for graphs.
 
-Predictions are numpy's (`members.scorer`, `ensemble.combination`); tests hold the two to each other.
+Predictions are numpy's (`members.predictor`, `ensemble.combination`); tests hold the two to each other.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class PlannedMember:
 
 
 @dataclass(frozen=True, eq=False)
-class CommitteePlan:
+class EnsembleGraphPlan:
     """All members and how their answers become one.
 
     Attributes:
@@ -56,8 +56,8 @@ class CommitteePlan:
     floor: float
 
 
-class ScorerGraph(nn.Module):
-    """Log-probabilities of one member: its fold models averaged as `members.scorer.FoldScorer` does."""
+class MemberGraph(nn.Module):
+    """Log-probabilities of one member: its fold models averaged as `members.predictor.AveragedPredictor` does."""
 
     def __init__(self, member: PlannedMember, classes: tuple[str, ...]) -> None:
         """Put a member together.
@@ -98,17 +98,17 @@ class _PartGraph(nn.Module):
         super().__init__()
         self._one_vs_rest = bool(part["one_vs_rest"])
         self._folds = nn.ModuleList(
-            nn.ModuleList(_net(arrays, f"{prefix}.{f}.{n}", depth) for n, depth in enumerate(depths))
+            nn.ModuleList(_specialist(arrays, f"{prefix}.{f}.{n}", depth) for n, depth in enumerate(depths))
             for f, depths in enumerate(part["layers"])
         )
-        self._n_nets = len(part["layers"][0])
+        self._n_specialists = len(part["layers"][0])
         nodes = Taxonomy.from_tree(classes, part["tree"]).nodes
         for number, node in enumerate(nodes):
             self.register_buffer(f"_below{number}", _below(node.branches, len(classes)))
 
     def forward(self, features: Tensor) -> Tensor:
-        folds = [[net(features) for net in fold.children()] for fold in self._folds]
-        log_odds = [torch.stack([fold[n] for fold in folds]).mean(0) for n in range(self._n_nets)]
+        folds = [[specialist(features) for specialist in fold.children()] for fold in self._folds]
+        log_odds = [torch.stack([fold[n] for fold in folds]).mean(0) for n in range(self._n_specialists)]
         if self._one_vs_rest:
             return torch.log_softmax(functional.logsigmoid(torch.cat(log_odds, 1)), 1)
         taken = [
@@ -121,7 +121,7 @@ class _PartGraph(nn.Module):
 class CombinationGraph(nn.Module):
     """How members' log-probabilities become one, temperature included."""
 
-    def __init__(self, plan: CommitteePlan) -> None:
+    def __init__(self, plan: EnsembleGraphPlan) -> None:
         """Take the combination of a plan."""
         super().__init__()
         self._kind, self._temperature = plan.kind, plan.temperature
@@ -140,7 +140,7 @@ class CombinationGraph(nn.Module):
         return torch.log_softmax(torch.log_softmax(combined, 1) / self._temperature, 1)
 
 
-class CommitteeGraph(nn.Module):
+class FittedEnsembleGraph(nn.Module):
     """Features of all sources to calibrated probabilities.
 
     Attributes:
@@ -148,7 +148,7 @@ class CommitteeGraph(nn.Module):
         combine: From members' log-probabilities (n, n_members, n_classes) to (n, n_classes).
     """
 
-    def __init__(self, plan: CommitteePlan, *, exact: bool = False) -> None:
+    def __init__(self, plan: EnsembleGraphPlan, *, exact: bool = False) -> None:
         """Build members and combination.
 
         Args:
@@ -157,7 +157,7 @@ class CommitteeGraph(nn.Module):
         """
         super().__init__()
         self._features = [member.features for member in plan.members]
-        self._scorers = nn.ModuleList(ScorerGraph(member, plan.classes) for member in plan.members)
+        self._scorers = nn.ModuleList(MemberGraph(member, plan.classes) for member in plan.members)
         self.combine = CombinationGraph(plan)
         self.floor = plan.floor
         self.eval().requires_grad_(False).to(torch.float64 if exact else torch.float32)
@@ -179,7 +179,7 @@ class CommitteeGraph(nn.Module):
         return answer
 
 
-def _net(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: int) -> nn.Sequential:
+def _specialist(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: int) -> nn.Sequential:
     """Affine layers with rectifiers between them."""
     layers: list[nn.Module] = []
     for number in range(depth):

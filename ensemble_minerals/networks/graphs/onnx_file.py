@@ -67,7 +67,7 @@ def require_packages() -> None:
 
 
 def export_onnx(
-    network: nn.Module, out: Path, *, facts: Mapping[str, str], n_classes: int, min_side: int = 8
+    network: nn.Module, out: Path, *, metadata: Mapping[str, str], n_classes: int, min_side: int = 8
 ) -> Exported:
     """Write a network as one ONNX file that stands alone.
 
@@ -77,7 +77,7 @@ def export_onnx(
     Args:
         network: From photos, uint8 RGB of shape (n, height, width, 3), to probabilities (n, n_classes).
         out: The file.
-        facts: What is kept beside the graph as its metadata, text by name.
+        metadata: What is kept beside the graph as its metadata, text by name.
         n_classes: Number of columns.
         min_side: Fewest pixels of a side that the graph states to take.
 
@@ -88,7 +88,7 @@ def export_onnx(
     require_packages()
     out.parent.mkdir(parents=True, exist_ok=True)
     with drafted(out) as draft:
-        _write(network, draft, facts, min_side)
+        _write(network, draft, metadata, min_side)
         difference = compare(network, draft, n_classes)
         if not difference <= TOLERANCE:
             raise ExportError(
@@ -134,7 +134,7 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
     return largest
 
 
-def read_facts(file: Path) -> dict[str, str]:
+def read_metadata_of(file: Path) -> dict[str, str]:
     """The metadata of an ONNX file."""
     import onnx
 
@@ -154,7 +154,7 @@ def _drawn() -> list[NDArray[np.uint8]]:
     return found
 
 
-def _write(network: nn.Module, file: Path, facts: Mapping[str, str], min_side: int) -> None:
+def _write(network: nn.Module, file: Path, metadata: Mapping[str, str], min_side: int) -> None:
     import onnx
 
     example = torch.zeros((2, *_EXAMPLE, 3), dtype=torch.uint8)
@@ -177,7 +177,7 @@ def _write(network: nn.Module, file: Path, facts: Mapping[str, str], min_side: i
         raise ExportError("torch.onnx.export gave nothing back; it does so only in its older form")
     model = program.model_proto
     _strip(model)
-    onnx.helper.set_model_props(model, dict(sorted(facts.items())))
+    onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
     if model.ByteSize() >= _LARGEST:
         raise ExportError(
             f"the graph takes {model.ByteSize() / 1e9:.1f} GB, and one ONNX file holds 2 GB at most"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.threads import torch_threads
 
@@ -30,7 +30,7 @@ class StudentGraph(nn.Module):
 
     def __init__(
         self,
-        network: BranchedNetwork,
+        network: MultiHeadNetwork,
         *,
         views: Sequence[str],
         resize: str,
@@ -85,12 +85,12 @@ def student_graph(state: NetworkState, temperature: float, weights: str = "rando
         BundleError: If tensors do not fit.
         WeightsError: If the starting weights cannot be had.
     """
-    facts = state.facts
+    metadata = state.metadata
     return StudentGraph(
         state.build(weights),
-        views=facts["views"],
-        resize=str(facts["resize"]),
-        shift=facts["shift"],
+        views=metadata["views"],
+        resize=str(metadata["resize"]),
+        shift=metadata["shift"],
         temperature=temperature,
     )
 
@@ -118,8 +118,8 @@ def read_student_graph(file: Path, n_classes: int, temperature: float) -> Studen
         BundleError: If the file is not such a state.
     """
     state = NetworkState.load(file)
-    if state.n_branches != (n_classes,):
-        raise BundleError(f"{file} answers for {state.n_branches} classes, not for {n_classes}")
+    if state.n_outcomes != (n_classes,):
+        raise BundleError(f"{file} answers for {state.n_outcomes} classes, not for {n_classes}")
     graph = student_graph(state, temperature)
     names = {name for name in graph._network.state_dict() if not name.endswith(_COUNTER)}
     missing = sorted(names - state.tensors.keys())

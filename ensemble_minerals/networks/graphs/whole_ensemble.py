@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.taps import TappedNetwork
 
 
-class SourceGraph(nn.Module):
+class ExtractorGraph(nn.Module):
     """Features of photos: views, a tapped network, and the views pooled.
 
     The views stay in floating point: rounded to whole gray levels, as the network met them when the members were
@@ -52,8 +52,10 @@ class LogitsGraph(nn.Module):
             predictor: Of the states of one network; what they share is computed once here too.
         """
         super().__init__()
-        facts = predictor.states[0].facts
-        self.views = PhotoViews(view_names(facts["views"], str(facts["resize"])), *predictor.states[0].size)
+        metadata = predictor.states[0].metadata
+        self.views = PhotoViews(
+            view_names(metadata["views"], str(metadata["resize"])), *predictor.states[0].size
+        )
         self.shared = nn.Identity() if predictor.shared is None else predictor.shared
         self.ends = nn.ModuleList(predictor.ends)
         self.register_buffer("shift", torch.tensor(predictor.shift, dtype=torch.float32))
@@ -70,21 +72,23 @@ class LogitsGraph(nn.Module):
 class EnsembleGraph(nn.Module):
     """The whole ensemble, photos to calibrated probabilities."""
 
-    def __init__(self, sources: Mapping[str, nn.Module], committee: CommitteeGraph) -> None:
+    def __init__(self, extractors: Mapping[str, nn.Module], fitted_ensemble: FittedEnsembleGraph) -> None:
         """Put the parts together.
 
         Args:
-            sources: By name, from photos to features: all that a member sees.
-            committee: From features to probabilities.
+            extractors: By name, from photos to features: all that a member sees.
+            fitted_ensemble: From features to probabilities.
         """
         super().__init__()
-        self._names = tuple(sources)
-        self._sources = nn.ModuleList(sources.values())
-        self._committee = committee
+        self._names = tuple(extractors)
+        self._extractors = nn.ModuleList(extractors.values())
+        self._fitted_ensemble = fitted_ensemble
         self.eval().requires_grad_(False)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Probabilities (n, n_classes), float32, of photos (n, height, width, 3), RGB, uint8."""
-        blocks = {name: source(photos) for name, source in zip(self._names, self._sources, strict=True)}
-        answer: Tensor = self._committee(blocks)
+        blocks = {
+            name: extractor(photos) for name, extractor in zip(self._names, self._extractors, strict=True)
+        }
+        answer: Tensor = self._fitted_ensemble(blocks)
         return answer

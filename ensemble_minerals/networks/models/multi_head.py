@@ -13,7 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ensemble_minerals.config.networks import LayersHead, NetworkConfig, NetworkHeadConfig, OwnHead
+from ensemble_minerals.config.networks import (
+    LayersHeadConfig,
+    NetworkConfig,
+    NetworkHeadConfig,
+    OwnHeadConfig,
+)
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models import timm_models
 from ensemble_minerals.networks.models.blocks import Blocks, blocks_of, cut
@@ -45,7 +50,7 @@ class RestingModule(nn.Module):
         return self
 
 
-class BranchedNetwork(RestingModule):
+class MultiHeadNetwork(RestingModule):
     """Pixels in [0, 1] to the logits of several decisions.
 
     A decision of two branches has one column, the log-odds of the second; one of K > 2 branches has K columns.
@@ -55,33 +60,33 @@ class BranchedNetwork(RestingModule):
         body: timm's network.
         heads: One a decision; empty where the network's own classifier answers.
         blocks: Where in the body each tensor lies.
-        n_branches: Of each decision.
+        n_outcomes: Of each decision.
         size: Height and width of the input.
         sees: ``images``, or ``pooled`` for the end of a split network that is its head alone.
     """
 
     def __init__(
-        self, loaded: LoadedNetwork, head: NetworkHeadConfig, n_branches: Sequence[int], size: tuple[int, int]
+        self, loaded: LoadedNetwork, head: NetworkHeadConfig, n_outcomes: Sequence[int], size: tuple[int, int]
     ) -> None:
         """Put heads on a network; random numbers are torch's global ones.
 
         Args:
             loaded: The network without a classifier; it is changed in place.
             head: What stands on it.
-            n_branches: Of each decision.
+            n_outcomes: Of each decision.
             size: Height and width of the input.
 
         Raises:
             ConfigError: A head that does not fit together.
         """
         super().__init__()
-        self.n_branches = tuple(n_branches)
+        self.n_outcomes = tuple(n_outcomes)
         self.size = size
         self.sees = "images"
         self.normalize: nn.Module = Normalize(loaded.preprocessing)
         self.body = loaded.network.requires_grad_(True)
         self.heads = nn.ModuleList()
-        self.pooling = head.pooling if isinstance(head, LayersHead) else "own"
+        self.pooling = head.pooling if isinstance(head, LayersHeadConfig) else "own"
         # In a tuple, where torch does not look for layers: they are those of the body.
         self._tapped: tuple[TappedNetwork, ...] = ()
         self._rear: tuple[TappedRear, ...] = ()
@@ -89,11 +94,13 @@ class BranchedNetwork(RestingModule):
             self._tapped = (TappedNetwork(loaded),)
             self.body.requires_grad_(True)
         self._format = torch.contiguous_format
-        outputs = [n_columns(count) for count in self.n_branches]
-        if isinstance(head, LayersHead) and isinstance(getattr(self.body, "pre_logits", None), nn.Module):
+        outputs = [n_columns(count) for count in self.n_outcomes]
+        if isinstance(head, LayersHeadConfig) and isinstance(
+            getattr(self.body, "pre_logits", None), nn.Module
+        ):
             # VGG's dense layers, 119 million weights that only its own classifier would use.
             self.body.pre_logits = nn.Identity()
-        if isinstance(head, OwnHead):
+        if isinstance(head, OwnHeadConfig):
             self.body.reset_classifier(sum(outputs))  # type: ignore[operator]  # timm's
         else:
             with torch.no_grad():
@@ -163,7 +170,7 @@ class BranchedNetwork(RestingModule):
         """Block of a tensor of the body, by its name in the state of this network; see `Blocks`."""
         return self.blocks.depth[name.removeprefix("body.")]
 
-    def split(self, n_last: int) -> tuple[nn.Module, BranchedNetwork]:
+    def split(self, n_last: int) -> tuple[nn.Module, MultiHeadNetwork]:
         """Cut the network in two before the last blocks; both halves share its layers, by the same names.
 
         Args:
@@ -214,7 +221,7 @@ class BranchedNetwork(RestingModule):
 class Pooled(nn.Module):
     """All of a network but its head."""
 
-    def __init__(self, network: BranchedNetwork) -> None:
+    def __init__(self, network: MultiHeadNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -223,7 +230,7 @@ class Pooled(nn.Module):
         return self.network.pool(images)
 
 
-def build_network(config: NetworkConfig, n_branches: Sequence[int]) -> tuple[BranchedNetwork, LoadedNetwork]:
+def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[MultiHeadNetwork, LoadedNetwork]:
     """Load a network as configured and put its head on; the head's random numbers are torch's global ones.
 
     Raises:
@@ -237,7 +244,7 @@ def build_network(config: NetworkConfig, n_branches: Sequence[int]) -> tuple[Bra
         config.size,
         None if stated is None else Preprocessing(stated.mean, stated.std, stated.order, stated.scale),
     )
-    return BranchedNetwork(loaded, config.head, n_branches, input_size(config.size, loaded)), loaded
+    return MultiHeadNetwork(loaded, config.head, n_outcomes, input_size(config.size, loaded)), loaded
 
 
 def load(
@@ -268,7 +275,7 @@ def set_dense(head: nn.Module, weight: NDArray[Any], bias: NDArray[Any], rows: N
     """Make a head of one dense layer compute `rows @ weight.T + bias`.
 
     Args:
-        head: As `BranchedNetwork` builds it.
+        head: As `MultiHeadNetwork` builds it.
         weight: Shape (columns, width).
         bias: Shape (columns,).
         rows: What the head sees in training, (n, width): their mean and variance become the statistics of its batch
@@ -290,7 +297,7 @@ def set_dense(head: nn.Module, weight: NDArray[Any], bias: NDArray[Any], rows: N
         dense.bias.copy_(torch.tensor(bias))
 
 
-def _head(config: LayersHead, width: int, n_outputs: int) -> nn.Sequential:
+def _head(config: LayersHeadConfig, width: int, n_outputs: int) -> nn.Sequential:
     """Batch normalization if wanted, dropout and a dense layer, as often as there are layers; ReLU between them."""
     sizes = [width, *config.hidden, n_outputs]
     shares = config.dropout if isinstance(config.dropout, tuple) else (config.dropout,) * (len(sizes) - 1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
 from ensemble_minerals.errors import BundleError, WeightsError
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, load
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load
 from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
 from ensemble_minerals.networks.training.losses import n_columns
@@ -33,25 +33,25 @@ class NetworkState:
     Attributes:
         tensors: What differs from the starting weights, by name: trained layers, statistics of batch
             normalization, and the whole head.
-        facts: Plain JSON: `model`, `weights`, the `digest` of the tensors there, `size` (height, width), `resize`,
-            `preprocessing`, `views`, `head`, `precision`, `decisions` as pairs of name and number of branches,
+        metadata: Plain JSON: `model`, `weights`, the `digest` of the tensors there, `size` (height, width), `resize`,
+            `preprocessing`, `views`, `head`, `precision`, `subproblems` as pairs of name and number of branches,
             `shift`, what is added to each output so that it answers under the natural prior, and
             `n_tensors`, how many the whole network has.
     """
 
     tensors: Mapping[str, Tensor]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     @classmethod
     def of(
         cls,
-        network: BranchedNetwork,
+        network: MultiHeadNetwork,
         tensors: Mapping[str, Tensor],
         *,
         start: Mapping[str, Tensor] | None = None,
         config: NetworkConfig,
         loaded: LoadedNetwork,
-        decisions: Sequence[tuple[str, int]],
+        subproblems: Sequence[tuple[str, int]],
         shift: NDArray[np.float64],
         precision: str,
     ) -> NetworkState:
@@ -63,7 +63,7 @@ class NetworkState:
             start: Its state before; None takes every tensor for changed.
             config: How it was built.
             loaded: The weights it started from.
-            decisions: Name and number of branches of each.
+            subproblems: Name and number of branches of each.
             shift: See the class, shape (n_outputs,).
             precision: ``float32`` or ``bfloat16``.
         """
@@ -74,7 +74,7 @@ class NetworkState:
             if not name.endswith(_COUNTER)
             and (start is None or name in head or not torch.equal(tensor.cpu(), start[name].cpu()))
         }
-        facts = {
+        metadata = {
             "model": config.model,
             "weights": config.weights,
             "digest": loaded.digest,
@@ -84,21 +84,21 @@ class NetworkState:
             "views": list(config.views),
             "head": config.head.model_dump(mode="json"),
             "precision": precision,
-            "decisions": [[name, count] for name, count in decisions],
+            "decisions": [[name, count] for name, count in subproblems],
             "shift": shift.tolist(),
             "n_tensors": sum(not name.endswith(_COUNTER) for name in tensors),
         }
-        return cls(changed, facts)
+        return cls(changed, metadata)
 
     @property
-    def n_branches(self) -> tuple[int, ...]:
+    def n_outcomes(self) -> tuple[int, ...]:
         """Branches of each decision."""
-        return tuple(int(count) for _, count in self.facts["decisions"])
+        return tuple(int(count) for _, count in self.metadata["decisions"])
 
     @property
     def n_outputs(self) -> int:
         """Columns of logits of all decisions."""
-        return sum(n_columns(count) for count in self.n_branches)
+        return sum(n_columns(count) for count in self.n_outcomes)
 
     @property
     def nbytes(self) -> int:
@@ -108,12 +108,12 @@ class NetworkState:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the input."""
-        height, width = self.facts["size"]
+        height, width = self.metadata["size"]
         return int(height), int(width)
 
     def save(self, path: Path) -> None:
         """Write it as safetensors; the same state gives the same bytes."""
-        write_tensors(path, self.tensors, {**self.facts, "format": FORMAT})
+        write_tensors(path, self.tensors, {**self.metadata, "format": FORMAT})
 
     @classmethod
     def load(cls, path: Path) -> NetworkState:
@@ -123,19 +123,19 @@ class NetworkState:
             BundleError: It is missing, damaged, or of another format.
         """
         try:
-            tensors, facts = read_tensors(path)
+            tensors, metadata = read_tensors(path)
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
-        if facts.pop("format", None) != FORMAT:
+        if metadata.pop("format", None) != FORMAT:
             raise BundleError(
                 f"{path} is no trained network of format {FORMAT}; fit it again with this version"
             )
-        missing = {"model", "digest", "size", "preprocessing", "head", "decisions", "shift"} - facts.keys()
+        missing = {"model", "digest", "size", "preprocessing", "head", "decisions", "shift"} - metadata.keys()
         if missing:
             raise BundleError(f"{path} lacks {', '.join(sorted(missing))}; fit it again")
-        return cls(tensors, facts)
+        return cls(tensors, metadata)
 
-    def build(self, weights: str) -> BranchedNetwork:
+    def build(self, weights: str) -> MultiHeadNetwork:
         """Build the network, in evaluation mode.
 
         Args:
@@ -151,9 +151,9 @@ class NetworkState:
     @property
     def complete(self) -> bool:
         """Whether training changed every tensor, so that nobody asks for the starting weights."""
-        return len(self.tensors) == self.facts.get("n_tensors")
+        return len(self.tensors) == self.metadata.get("n_tensors")
 
-    def fill(self, network: BranchedNetwork) -> BranchedNetwork:
+    def fill(self, network: MultiHeadNetwork) -> MultiHeadNetwork:
         """Put the trained tensors into a network that `frame` built; it is then in evaluation mode.
 
         Raises:
@@ -162,12 +162,14 @@ class NetworkState:
         try:
             wrong = network.load_state_dict(dict(self.tensors), strict=False).unexpected_keys
         except RuntimeError as error:
-            raise BundleError(f"a trained {self.facts['model']} does not fit: {error}") from error
+            raise BundleError(f"a trained {self.metadata['model']} does not fit: {error}") from error
         if wrong:
-            raise BundleError(f"a trained {self.facts['model']} has unknown tensors: {', '.join(wrong[:5])}")
+            raise BundleError(
+                f"a trained {self.metadata['model']} has unknown tensors: {', '.join(wrong[:5])}"
+            )
         return network.eval().requires_grad_(False)
 
-    def frame(self, weights: str) -> BranchedNetwork:
+    def frame(self, weights: str) -> MultiHeadNetwork:
         """Build the network as it was before training, but for its head.
 
         Args:
@@ -176,16 +178,18 @@ class NetworkState:
         Raises:
             WeightsError: They cannot be had, or are not those that training started from.
         """
-        facts = self.facts
+        metadata = self.metadata
         weights = "random" if self.complete else weights
-        preprocessing = Preprocessing.from_mapping(facts["preprocessing"])
+        preprocessing = Preprocessing.from_mapping(metadata["preprocessing"])
         height, width = self.size
         size = height if height == width else (height, width)
         with torch.random.fork_rng(devices=[]):
-            loaded = load(facts["model"], weights, size, preprocessing)
-            if weights != "random" and loaded.digest != facts["digest"]:
+            loaded = load(metadata["model"], weights, size, preprocessing)
+            if weights != "random" and loaded.digest != metadata["digest"]:
                 raise WeightsError(
-                    f"the weights {weights!r} of {facts['model']} are not those that training started from: their "
-                    f"digest is {loaded.digest}, not {facts['digest']}; give the same file as for the fit"
+                    f"the weights {weights!r} of {metadata['model']} are not those that training started from: their "
+                    f"digest is {loaded.digest}, not {metadata['digest']}; give the same file as for the fit"
                 )
-            return BranchedNetwork(loaded, _HEAD.validate_python(facts["head"]), self.n_branches, self.size)
+            return MultiHeadNetwork(
+                loaded, _HEAD.validate_python(metadata["head"]), self.n_outcomes, self.size
+            )

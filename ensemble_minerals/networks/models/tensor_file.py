@@ -17,18 +17,18 @@ from ensemble_minerals.system.atomic import drafted
 _FACTS = "facts"
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and facts as safetensors; the same content gives the same bytes.
 
     Args:
         path: The file.
         tensors: By name; written as the values they have, in row-major order.
-        facts: Plain JSON, kept as one entry of the metadata.
+        metadata: Plain JSON, kept as one entry of the metadata.
     """
     # Two entries of metadata would come in an order that changes from run to run.
-    metadata = {_FACTS: json.dumps(facts, sort_keys=True)}
+    header = {_FACTS: json.dumps(metadata, sort_keys=True)}
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
-    write_whole(path, save(plain, metadata=metadata))
+    write_whole(path, save(plain, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,11 +40,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as opened:
-            facts = json.loads((opened.metadata() or {})[_FACTS])
+            metadata = json.loads((opened.metadata() or {})[_FACTS])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, KeyError) as error:
         raise ValueError(str(error)) from error
-    return tensors, facts
+    return tensors, metadata
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -67,11 +67,11 @@ class TrainTransform:
         self._jitter = v2.ColorJitter(*jitter) if any(jitter) else None
         self._moves = any((config.rotation, config.shift, config.shear, config.zoom))
 
-    def __call__(self, picture: NDArray[np.uint8], *, epoch: int, row: int, draw: int = 0) -> Tensor:
+    def __call__(self, image: NDArray[np.uint8], *, epoch: int, row: int, draw: int = 0) -> Tensor:
         """Draw a view.
 
         Args:
-            picture: RGB pixels of shape (h, w, 3).
+            image: RGB pixels of shape (h, w, 3).
             epoch: Second part of the key.
             row: Third part.
             draw: Last part, for several views of one row in one epoch.
@@ -81,7 +81,7 @@ class TrainTransform:
         """
         with seeded(self.seed, epoch, row, draw):
             # Resizing is quicker with the channels last, all that follows with them first.
-            pixels = self._place(torch.tensor(picture).permute(2, 0, 1)).contiguous()
+            pixels = self._place(torch.tensor(image).permute(2, 0, 1)).contiguous()
             if self.config.randaugment is not None:
                 pixels = self._randaugment(pixels)
             if self._jitter is not None:
@@ -158,16 +158,16 @@ class EvalTransform:
         self.size = size
         self.resize = resize
 
-    def __call__(self, picture: NDArray[np.uint8]) -> Tensor:
+    def __call__(self, image: NDArray[np.uint8]) -> Tensor:
         """Draw the views.
 
         Args:
-            picture: RGB pixels of shape (h, w, 3).
+            image: RGB pixels of shape (h, w, 3).
 
         Returns:
             Floats in [0, 1] of shape (n_views, 3, height, width).
         """
-        pixels = torch.tensor(picture).permute(2, 0, 1)
+        pixels = torch.tensor(image).permute(2, 0, 1)
         drawn: dict[str, Tensor] = {}
         for view in self.views:
             base = view.removesuffix("_flip")
@@ -278,13 +278,13 @@ def _resampled(
     pixels = _resized(pixels, whole)
     # In units of half the picture's sides, as affine_grid wants it; boxes are shares of the picture.
     to_pixels = np.diag((size[1] / 2, size[0] / 2, 1.0))
-    to_picture = np.array(
+    to_image = np.array(
         [
             [width / full_width, 0.0, (2 * left + width) / full_width - 1.0],
             [0.0, height / full_height, (2 * top + height) / full_height - 1.0],
         ]
     )
-    theta = torch.tensor(to_picture @ np.linalg.inv(to_pixels) @ matrix @ to_pixels).float()
+    theta = torch.tensor(to_image @ np.linalg.inv(to_pixels) @ matrix @ to_pixels).float()
     grid = F.affine_grid(theta[None], [1, 3, *size], align_corners=False)
     view = F.grid_sample(pixels[None].float(), grid, "bilinear", "reflection", align_corners=False)
     return view[0].round().to(torch.uint8)

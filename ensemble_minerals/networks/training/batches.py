@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
 
 NOT_ASKED = -1
@@ -55,45 +55,45 @@ class PhotoInputs:
     """Photos: random views to train on, the first of the fixed ones to look at.
 
     Args:
-        pictures: The photos.
+        images: The photos.
         train: Draws random views.
         watch: Draws fixed ones.
     """
 
-    def __init__(self, pictures: PictureTable, train: TrainTransform, watch: EvalTransform) -> None:
-        self.pictures = pictures
+    def __init__(self, images: ImageCache, train: TrainTransform, watch: EvalTransform) -> None:
+        self.images = images
         self.train = train
         self.watch = watch
 
     def training(self, draw: Draw) -> Tensor:
         """A random view, floats in [0, 1] of shape (3, height, width)."""
-        picture = self.pictures.picture(draw.row)
-        return self.train(picture, epoch=draw.epoch, row=draw.row, draw=draw.number)
+        image = self.images.image(draw.row)
+        return self.train(image, epoch=draw.epoch, row=draw.row, draw=draw.number)
 
     def watched(self, row: int) -> Tensor:
         """The first fixed view."""
-        return self.watch(self.pictures.picture(row))[0]
+        return self.watch(self.images.image(row))[0]
 
 
 class Shares:
     """What rows are taken for where they are not wholly one branch.
 
     Args:
-        n_branches: Of each decision.
+        n_outcomes: Of each decision.
         tables: For each decision, by row of the picture table, how much of each branch; a row without an entry
             is its branch alone.
     """
 
     def __init__(
-        self, n_branches: Sequence[int], tables: Sequence[Mapping[int, NDArray[np.float64]]]
+        self, n_outcomes: Sequence[int], tables: Sequence[Mapping[int, NDArray[np.float64]]]
     ) -> None:
-        self.n_branches = tuple(n_branches)
+        self.n_outcomes = tuple(n_outcomes)
         self.tables = tuple(tables)
 
     def __call__(self, row: int, targets: Sequence[int]) -> Tensor:
         """Targets of a row, see `losses.soft_targets`: floats (sum of branches,), zeros where it takes no part."""
         parts = []
-        for target, count, table in zip(targets, self.n_branches, self.tables, strict=True):
+        for target, count, table in zip(targets, self.n_outcomes, self.tables, strict=True):
             part = np.zeros(count, dtype=np.float32)
             if target != NOT_ASKED and row in table:
                 part[:] = table[row]
@@ -202,27 +202,30 @@ class EpochBatches(Sampler[list[Draw]]):
     def __iter__(self) -> Iterator[list[Draw]]:
         """The batches of `epoch`."""
         slices = [
-            np.array_split(self._drawn(decision), self.n_batches)[:: 1 if decision % 2 == 0 else -1]
-            for decision in range(len(self.streams))
+            np.array_split(self._drawn(subproblem), self.n_batches)[:: 1 if subproblem % 2 == 0 else -1]
+            for subproblem in range(len(self.streams))
         ]
         number = 0
         for batch in range(self.n_batches):
             draws = []
-            for decision, stream in enumerate(self.streams):
-                for position in slices[decision][batch]:
+            for subproblem, stream in enumerate(self.streams):
+                for position in slices[subproblem][batch]:
                     targets = [NOT_ASKED] * len(self.streams)
-                    targets[decision] = int(stream.targets[position])
+                    targets[subproblem] = int(stream.targets[position])
                     draws.append(Draw(int(stream.rows[position]), tuple(targets), self.epoch, number))
                     number += 1
             yield draws
 
-    def _drawn(self, decision: int) -> NDArray[np.intp]:
+    def _drawn(self, subproblem: int) -> NDArray[np.intp]:
         """Positions in the stream of a decision that this epoch draws."""
-        n_stream, n_drawn = len(self.streams[decision].rows), self.n_draws[decision]
+        n_stream, n_drawn = len(self.streams[subproblem].rows), self.n_draws[subproblem]
         start = (self.epoch - 1) * n_drawn
         rounds = range(start // n_stream, (start + n_drawn - 1) // n_stream + 1)
         order = np.concatenate(
-            [np.random.default_rng((self.seed, decision, round_)).permutation(n_stream) for round_ in rounds]
+            [
+                np.random.default_rng((self.seed, subproblem, round_)).permutation(n_stream)
+                for round_ in rounds
+            ]
         )
         skipped = start - rounds[0] * n_stream
         return order[skipped : skipped + n_drawn]

@@ -24,11 +24,11 @@ class EpochScores:
     """Scores of logits, averaged over the decisions.
 
     Attributes:
-        n_branches: Of each decision.
+        n_outcomes: Of each decision.
         shift: Added to the logits (n_outputs,), so that they answer as predictions will.
     """
 
-    n_branches: tuple[int, ...]
+    n_outcomes: tuple[int, ...]
     shift: FloatArray
 
     def loss(self, logits: FloatArray, targets: NDArray[np.intp]) -> float:
@@ -60,8 +60,8 @@ class EpochScores:
         )
 
     def _decided(self, logits: FloatArray, targets: NDArray[np.intp]) -> Iterator[Decided]:
-        parts = per_branch(torch.from_numpy(np.asarray(logits, np.float64) + self.shift), self.n_branches)
-        numbers = branch_numbers(torch.from_numpy(targets), self.n_branches).numpy()
+        parts = per_branch(torch.from_numpy(np.asarray(logits, np.float64) + self.shift), self.n_outcomes)
+        numbers = branch_numbers(torch.from_numpy(targets), self.n_outcomes).numpy()
         for part, column in zip(parts, numbers.T, strict=True):
             asked = column >= 0
             if asked.any():

@@ -16,13 +16,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.networks.threads import torch_threads
 
 if TYPE_CHECKING:
     import torch
 
-    from ensemble_minerals.data.image_cache import PictureTable
+    from ensemble_minerals.data.image_cache import ImageCache
 
 FloatArray = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Args:
         network: What is loaded and how it is trained.
-        pictures: The photos by row.
+        images: The photos by row.
         sampler: Copies rows of rare branches (`none` or `random`) inside the training part; None copies nothing.
         prior_correction: Whether what the sampler, class weights, and logit adjustment do to the prior is taken
             back in the answers.
@@ -67,7 +67,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def __init__(
         self,
         network: NetworkConfig,
-        pictures: PictureTable,
+        images: ImageCache,
         sampler: OverSampler | None = None,
         prior_correction: bool = True,
         random_state: int = 0,
@@ -78,7 +78,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         tensorboard: Path | None = None,
     ) -> None:
         self.network = network
-        self.pictures = pictures
+        self.images = images
         self.sampler = sampler
         self.prior_correction = prior_correction
         self.random_state = random_state
@@ -113,14 +113,14 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             raise ValueError(
                 f"needs rows of at least 2 classes; got {len(classes)} class ({classes.tolist()})"
             )
-        decision = Decision("classes", np.arange(len(rows)), codes.astype(np.intp), len(classes))
-        self.fit_decisions(rows, [decision], groups)
+        subproblem = Subproblem("classes", np.arange(len(rows)), codes.astype(np.intp), len(classes))
+        self.fit_subproblems(rows, [subproblem], groups)
         self.classes_ = classes
         self.n_features_in_ = 1
         return self
 
-    def fit_decisions(
-        self, rows: ArrayLike, decisions: Sequence[Decision], groups: ArrayLike | None = None
+    def fit_subproblems(
+        self, rows: ArrayLike, subproblems: Sequence[Subproblem], groups: ArrayLike | None = None
     ) -> FineTunedNetwork:
         """Train one body with a branch for each decision.
 
@@ -130,7 +130,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
         Args:
             rows: Rows of the picture table, (n,) or (n, 1).
-            decisions: What is learned; their rows are positions among `rows`.
+            subproblems: What is learned; their rows are positions among `rows`.
             groups: Row group of each row (n,); by default every row is one of its own.
 
         Returns:
@@ -160,9 +160,9 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
         task = Task(
             config=self.network,
-            pictures=self.pictures,
+            images=self.images,
             rows=table_rows,
-            decisions=decisions,
+            subproblems=subproblems,
             groups=np.unique(row_groups, return_inverse=True)[1],
             sampler=sampler,
             prior_correction=self.prior_correction,
@@ -181,7 +181,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.notes_ = trained.notes
         return self
 
-    def decision_logits(self, rows: ArrayLike) -> FloatArray:
+    def subproblem_logits(self, rows: ArrayLike) -> FloatArray:
         """Logits of all decisions, averaged over the views, under the natural prior if `prior_correction`.
 
         Args:
@@ -199,14 +199,14 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         logits = np.empty((len(table_rows), self.state_.n_outputs))
         for start in range(0, len(table_rows), _TOGETHER):
             part = table_rows[start : start + _TOGETHER]
-            views = predictor.logits([self.pictures.picture(int(row)) for row in part])
+            views = predictor.logits([self.images.image(int(row)) for row in part])
             logits[start : start + len(part)] = views.mean(axis=1)
         return logits
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities (n, K) in the order of `classes_`."""
         check_is_fitted(self, "classes_")
-        logits = self.decision_logits(X)
+        logits = self.subproblem_logits(X)
         if len(self.classes_) == 2:
             return np.column_stack([expit(-logits[:, 0]), expit(logits[:, 0])])
         return np.asarray(softmax(logits, axis=1))
@@ -224,9 +224,9 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             raise ValueError(
                 f"X has shape {given.shape}; expected (n,) or (n, 1) rows of the picture table, 1 feature"
             )
-        if flat.dtype.kind not in "iu" or flat.min() < 0 or flat.max() >= len(self.pictures):
+        if flat.dtype.kind not in "iu" or flat.min() < 0 or flat.max() >= len(self.images):
             raise ValueError(
-                f"X must be rows of the picture table: integers from 0 to {len(self.pictures) - 1}"
+                f"X must be rows of the picture table: integers from 0 to {len(self.images) - 1}"
             )
         return flat.astype(np.intp)
 

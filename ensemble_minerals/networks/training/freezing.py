@@ -14,10 +14,10 @@ from torch import nn
 
 from ensemble_minerals.config.networks import Layers, PhaseConfig
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, RestingModule
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, RestingModule
 
 
-def freeze(network: BranchedNetwork, train: Layers) -> None:
+def freeze(network: MultiHeadNetwork, train: Layers) -> None:
     """Let some layers learn and put all others to rest; the head always learns.
 
     A resting layer has no gradients and stays in evaluation mode: no dropout, no stochastic depth, and the
@@ -38,7 +38,7 @@ def freeze(network: BranchedNetwork, train: Layers) -> None:
     network.train(network.training)
 
 
-def trained_names(network: BranchedNetwork, train: Layers) -> frozenset[str]:
+def trained_names(network: MultiHeadNetwork, train: Layers) -> frozenset[str]:
     """Names of the parameters that learn, see `freeze`."""
     head = network.head_names()
     body = [name for name, _ in network.named_parameters() if name not in head]
@@ -59,7 +59,7 @@ def trained_names(network: BranchedNetwork, train: Layers) -> frozenset[str]:
     return head.union(*(_inside(network, layer, body) for layer in train))
 
 
-def parameter_groups(network: BranchedNetwork, phase: PhaseConfig) -> list[dict[str, Any]]:
+def parameter_groups(network: MultiHeadNetwork, phase: PhaseConfig) -> list[dict[str, Any]]:
     """Groups of the learning parameters for an optimizer, the head's last.
 
     Biases and the scales of normalizations are left out of weight decay. The last block has the body's rate,
@@ -101,7 +101,7 @@ def _resting(module: nn.Module) -> Iterator[nn.Module]:
             yield from _resting(child)
 
 
-def _inside(network: BranchedNetwork, layer: str, body: list[str]) -> list[str]:
+def _inside(network: MultiHeadNetwork, layer: str, body: list[str]) -> list[str]:
     path = f"body.{layer.removeprefix('body.')}"
     inside = [name for name in body if name == path or name.startswith(f"{path}.")]
     if not inside:

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.networks.training.batches import NOT_ASKED, Stream
 
@@ -53,19 +53,19 @@ class Drawn:
 
 
 def divide(
-    decisions: Sequence[Decision], groups: NDArray[np.intp], *, fraction: float, seed: int
+    subproblems: Sequence[Subproblem], groups: NDArray[np.intp], *, fraction: float, seed: int
 ) -> Partition:
     """Divide the rows of a fit by their groups, as evenly as can be in all decisions.
 
     Args:
-        decisions: Their rows are positions among those of the fit.
+        subproblems: Their rows are positions among those of the fit.
         groups: Row group of each row of the fit (n,).
         fraction: Share of the inner validation part.
         seed: Of the division.
     """
-    targets = np.full((len(groups), len(decisions)), NOT_ASKED, dtype=np.intp)
-    for column, decision in enumerate(decisions):
-        targets[decision.rows, column] = decision.targets
+    targets = np.full((len(groups), len(subproblems)), NOT_ASKED, dtype=np.intp)
+    for column, subproblem in enumerate(subproblems):
+        targets[subproblem.rows, column] = subproblem.targets
     used = np.flatnonzero((targets != NOT_ASKED).any(axis=1))
     codes = np.unique(targets[used], axis=0, return_inverse=True)[1].ravel()
     nothing = np.empty(0, dtype=np.intp)
@@ -79,8 +79,8 @@ def divide(
 
 
 def draw_from(
-    decision: int,
-    n_branches: int,
+    subproblem: int,
+    n_outcomes: int,
     rows: NDArray[np.intp],
     partition: Partition,
     sampler: OverSampler,
@@ -89,18 +89,18 @@ def draw_from(
     """Oversample what a decision trains on.
 
     Args:
-        decision: Its number.
-        n_branches: Its branches.
+        subproblem: Its number.
+        n_outcomes: Its branches.
         rows: Rows of the picture table, for all rows of the fit.
         partition: Of the fit.
         sampler: Copies rows of rare branches; never sees a watched row.
         seed: Of the sampler.
     """
-    column = partition.targets[partition.trained, decision]
+    column = partition.targets[partition.trained, subproblem]
     own = partition.trained[column != NOT_ASKED]
     branches = column[column != NOT_ASKED]
     resampled = clone(sampler).set_params(random_state=seed).resample(own, branches)
     positions, drawn = resampled.X.astype(np.intp), resampled.y.astype(np.intp)
-    shift = prior_shift(class_prior(drawn, n_branches), class_prior(branches, n_branches))
-    counts = np.bincount(drawn, minlength=n_branches)
+    shift = prior_shift(class_prior(drawn, n_outcomes), class_prior(branches, n_outcomes))
+    counts = np.bincount(drawn, minlength=n_outcomes)
     return Drawn(Stream(rows[positions], drawn), counts, shift, resampled.note)

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, set_dense
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, set_dense
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.training.batches import Inputs, Stream
 
@@ -22,7 +22,7 @@ _BATCH = 16
 
 
 def probe(
-    network: BranchedNetwork,
+    network: MultiHeadNetwork,
     inputs: Inputs,
     streams: Sequence[Stream],
     *,
@@ -39,7 +39,7 @@ def probe(
         inputs: Gives the fixed view of each row.
         streams: Of each decision; a row counts as often as it stands there.
         C: Inverse strength of the penalty.
-        loss_shift: What the loss will do to the logits (n_outputs,), see `DecisionLoss.prior_shift`: the start
+        loss_shift: What the loss will do to the logits (n_outputs,), see `SubproblemLoss.prior_shift`: the start
             answers as training will.
         precision: In which the body is computed.
     """
@@ -63,7 +63,7 @@ def probe(
 
 
 def _features(
-    network: BranchedNetwork, inputs: Inputs, rows: NDArray[np.intp], precision: str
+    network: MultiHeadNetwork, inputs: Inputs, rows: NDArray[np.intp], precision: str
 ) -> NDArray[Any]:
     device = next(network.parameters()).device
     pooled = []

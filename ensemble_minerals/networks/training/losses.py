@@ -17,54 +17,54 @@ from torch import Tensor, nn
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss, LossConfig
 
 
-def n_columns(n_branches: int) -> int:
+def n_columns(n_outcomes: int) -> int:
     """Columns of logits of a decision."""
-    return 1 if n_branches == 2 else n_branches
+    return 1 if n_outcomes == 2 else n_outcomes
 
 
-def soft_targets(targets: Tensor, n_branches: Sequence[int]) -> list[Tensor]:
+def soft_targets(targets: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     """Spread branch numbers into one column a branch.
 
     Args:
         targets: Branch of each row in each decision, shape (b, n_decisions); -1 where it takes no part. Floats of
-            shape (b, sum of `n_branches`) are spread already and only divided.
-        n_branches: Branches of each decision.
+            shape (b, sum of `n_outcomes`) are spread already and only divided.
+        n_outcomes: Branches of each decision.
 
     Returns:
         For each decision (b, n_branches): ones and zeros, all zeros for rows that take no part.
     """
     if targets.is_floating_point():
-        return list(torch.split(targets, list(n_branches), dim=1))
+        return list(torch.split(targets, list(n_outcomes), dim=1))
     spread = []
-    for column, count in zip(targets.unbind(1), n_branches, strict=True):
+    for column, count in zip(targets.unbind(1), n_outcomes, strict=True):
         # The additional column at the end takes up the rows without a part.
         spread.append(F.one_hot(column.where(column >= 0, count), count + 1)[:, :count].float())
     return spread
 
 
-def branch_numbers(targets: Tensor, n_branches: Sequence[int]) -> Tensor:
+def branch_numbers(targets: Tensor, n_outcomes: Sequence[int]) -> Tensor:
     """The largest branch of each row in each decision, shape (b, n_decisions), of what `soft_targets` takes."""
     if not targets.is_floating_point():
         return targets
-    parts = soft_targets(targets, n_branches)
+    parts = soft_targets(targets, n_outcomes)
     return torch.stack([part.argmax(1).where(part.sum(1) > 0, -1) for part in parts], 1)
 
 
-def per_branch(logits: Tensor, n_branches: Sequence[int]) -> list[Tensor]:
+def per_branch(logits: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     """Logits of each decision with one column a branch: log-odds z of two branches become (0, z).
 
     Args:
         logits: Shape (b, n_outputs).
-        n_branches: Branches of each decision.
+        n_outcomes: Branches of each decision.
 
     Returns:
         For each decision (b, n_branches).
     """
-    parts = torch.split(logits, [n_columns(count) for count in n_branches], dim=1)
+    parts = torch.split(logits, [n_columns(count) for count in n_outcomes], dim=1)
     return [part if part.shape[1] > 1 else F.pad(part, (1, 0)) for part in parts]
 
 
-class DecisionLoss(nn.Module):
+class SubproblemLoss(nn.Module):
     """Sum over the decisions of the configured loss.
 
     In each decision the loss is averaged over the rows of the batch that take part; a row that is partly in it,
@@ -80,7 +80,7 @@ class DecisionLoss(nn.Module):
         """
         super().__init__()
         self.config = config
-        self.n_branches = tuple(len(counts) for counts in branch_counts)
+        self.n_outcomes = tuple(len(counts) for counts in branch_counts)
         # A branch that lost its last row to the inner validation part must not become infinitely heavy.
         counts = [np.maximum(np.asarray(branch, np.float64), 1.0) for branch in branch_counts]
         balanced = not isinstance(config, LogitAdjustedLoss) and config.class_weight == "balanced"
@@ -106,7 +106,7 @@ class DecisionLoss(nn.Module):
         """
         total = logits.new_zeros((), dtype=torch.float32)
         for number, (part, target) in enumerate(
-            zip(per_branch(logits.float(), self.n_branches), targets, strict=True)
+            zip(per_branch(logits.float(), self.n_outcomes), targets, strict=True)
         ):
             log_p = F.log_softmax(part + self._buffer("offset", number), dim=1)
             costs = -log_p * self._buffer("weight", number)
@@ -129,7 +129,7 @@ class DecisionLoss(nn.Module):
             Shape (n_outputs,), zeros for a loss without either.
         """
         shifts = []
-        for number, count in enumerate(self.n_branches):
+        for number, count in enumerate(self.n_outcomes):
             shift = self._buffer("offset", number) - self._buffer("weight", number).log()
             shifts.append(shift if count > 2 else shift[1:] - shift[:1])
         return torch.cat(shifts)

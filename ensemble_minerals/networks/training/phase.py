@@ -30,7 +30,7 @@ from ensemble_minerals.networks.training.epoch_scores import EpochScores, score_
 from ensemble_minerals.networks.training.freezing import freeze, moving_names, parameter_groups
 from ensemble_minerals.networks.training.losses import Mixer
 from ensemble_minerals.networks.training.phase_net import PhaseNet
-from ensemble_minerals.networks.training.resume import Progress
+from ensemble_minerals.networks.training.resume import TrainingProgress
 from ensemble_minerals.networks.training.schedules import optimizer_of, schedulers
 from ensemble_minerals.networks.training.setting import Setting
 
@@ -76,7 +76,7 @@ class PhaseRun:
             self.patience = Patience(
                 monitor, patience=phase.patience, lower_is_better=lower, threshold=0.0, threshold_mode="abs"
             )
-        guessing = sum(math.log(count) for count in setting.network.n_branches)
+        guessing = sum(math.log(count) for count in setting.network.n_outcomes)
         self.divergence = Divergence(setting.name, number, phase.lr, guessing)
         self.net = self._net(self._callbacks())
 
@@ -102,10 +102,10 @@ class PhaseRun:
     def _callbacks(self) -> list[Any]:
         setting = self.setting
         plain = np.zeros_like(setting.shift)
-        n_branches = setting.network.n_branches
-        watched = None if setting.watched is None else EpochScores(n_branches, setting.shift)
+        n_outcomes = setting.network.n_outcomes
+        watched = None if setting.watched is None else EpochScores(n_outcomes, setting.shift)
         chosen: list[Any] = [
-            *score_callbacks(watched, EpochScores(n_branches, plain)),
+            *score_callbacks(watched, EpochScores(n_outcomes, plain)),
             self.divergence,
             GradientNormClipping(setting.config.clip) if setting.config.clip is not None else None,
             self.average,
@@ -141,16 +141,16 @@ class PhaseRun:
             **{f"optimizer__{name}": value for name, value in settings.items()},
         )
 
-    def run(self, progress: Progress | None) -> None:
+    def run(self, progress: TrainingProgress | None) -> None:
         """Train the phase, or the rest of it, and settle on its weights."""
         net = self.net.initialize()
         if progress is not None:
-            net.history.extend(dict(row) for row in progress.facts["history"])
+            net.history.extend(dict(row) for row in progress.metadata["history"])
         net.n_before = len(self.setting.log.records) - len(net.history)
         net.notify("on_train_begin", X=self.rows, y=None)
         if progress is not None:
             self._restore(progress)
-        if progress is None or not progress.facts["over"]:
+        if progress is None or not progress.metadata["over"]:
             net.train_epochs(self.rows)
         if self.recent is not None:
             self.recent.average_into(self.module)
@@ -177,7 +177,7 @@ class PhaseRun:
             for name, value in values.items()
             if isinstance(value, Tensor)
         }
-        facts = {
+        metadata = {
             "phase": self.number,
             "over": over,
             "history": [_scores(row) for row in net.history],
@@ -188,22 +188,22 @@ class PhaseRun:
             "precision": self.setting.precision,
         }
         if self.patience is not None:
-            facts["patience"] = [self.patience.misses_, float(self.patience.dynamic_threshold_)]
+            metadata["patience"] = [self.patience.misses_, float(self.patience.dynamic_threshold_)]
         flat = {(part, name): tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-        self.setting.restart.write(Progress(flat, facts))
+        self.setting.restart.write(TrainingProgress(flat, metadata))
 
-    def _restore(self, progress: Progress) -> None:
+    def _restore(self, progress: TrainingProgress) -> None:
         """Take up what `_note` wrote down."""
-        facts, optimizer = progress.facts, self.net.optimizer_
+        metadata, optimizer = progress.metadata, self.net.optimizer_
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for key, value in progress.part("optimizer").items():
             number, _, name = key.partition("/")
             parameter = parameters[int(number)]
             like = parameter if value.shape == parameter.shape else value
             optimizer.state[parameter][name] = copied_like(value, like)
-        for group, rate in zip(optimizer.param_groups, facts["rates"], strict=True):
+        for group, rate in zip(optimizer.param_groups, metadata["rates"], strict=True):
             group["lr"] = rate
-        for scheduler, state in zip(self.schedulers, facts["schedulers"], strict=True):
+        for scheduler, state in zip(self.schedulers, metadata["schedulers"], strict=True):
             scheduler.lr_scheduler_.load_state_dict(state)
         if self.average is not None:
             self.average.average_.load_state_dict(progress.part("average"))
@@ -216,8 +216,8 @@ class PhaseRun:
                 if len(self.recent.tensors) == self.recent.n_epochs:
                     break
         if self.patience is not None:
-            self.patience.misses_, self.patience.dynamic_threshold_ = facts["patience"]
-        self.divergence.first = facts["first_loss"]
+            self.patience.misses_, self.patience.dynamic_threshold_ = metadata["patience"]
+        self.divergence.first = metadata["first_loss"]
 
 
 def _scores(row: dict[str, Any]) -> dict[str, Any]:

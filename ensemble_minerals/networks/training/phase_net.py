@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.training.batches import EpochBatches, TrainingRows, WatchedRows
 from ensemble_minerals.networks.training.callbacks import MovingAverage, PhaseOver
-from ensemble_minerals.networks.training.losses import DecisionLoss, Mixer, soft_targets
+from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, soft_targets
 
 
 class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
@@ -50,7 +50,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
     def __init__(
         self,
         module: nn.Module,
-        loss: DecisionLoss,
+        loss: SubproblemLoss,
         *,
         groups: Sequence[dict[str, Any]],
         batches: EpochBatches,
@@ -148,7 +148,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
             self._zero_grad_optimizer()
         self._set_training(True)
         images, codes = (tensor.to(self.device, non_blocking=True) for tensor in batch)
-        targets = soft_targets(codes, self.criterion_.n_branches)
+        targets = soft_targets(codes, self.criterion_.n_outcomes)
         images, targets = self.mixer(images, targets, self.random)
         logits = self.infer(images)
         loss = self.criterion_(logits, targets)
@@ -166,7 +166,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         images, codes = batch
         with torch.no_grad():
             logits = self._logits(self.answering().eval(), images)
-            targets = soft_targets(codes.to(self.device), self.criterion_.n_branches)
+            targets = soft_targets(codes.to(self.device), self.criterion_.n_outcomes)
             return {"loss": self.criterion_(logits, targets), "y_pred": logits}
 
     def _logits(self, module: nn.Module, images: Tensor) -> Tensor:

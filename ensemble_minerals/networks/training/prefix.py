@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ensemble_minerals.config.networks import Layers
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.networks.models.blocks import evaluating
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
 from ensemble_minerals.networks.models.transforms import key_seed
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.training.batches import Draw, Inputs
@@ -91,12 +91,12 @@ class PrefixStore:
         """Entries that are kept by now."""
         return int(self._kept.sum())
 
-    def entry(self, number: int, picture: Callable[[], Tensor]) -> Tensor:
+    def entry(self, number: int, image: Callable[[], Tensor]) -> Tensor:
         """One entry.
 
         Args:
             number: Its number.
-            picture: Gives (3, h, w), should it have to be computed.
+            image: Gives (3, h, w), should it have to be computed.
 
         Returns:
             float32 of `shape`.
@@ -105,15 +105,15 @@ class PrefixStore:
             FitError: If the inner layer holds values beyond float16.
         """
         if number >= self.n_places:
-            return torch.from_numpy(self._computed(picture())).float()
+            return torch.from_numpy(self._computed(image())).float()
         if not self._kept[number]:
-            self._values[number] = self._computed(picture())
+            self._values[number] = self._computed(image())
             self._kept[number] = True  # last: who reads it in another process finds the values in place
         return torch.from_numpy(self._values[number].astype(np.float32))
 
-    def _computed(self, picture: Tensor) -> NDArray[np.float16]:
+    def _computed(self, image: Tensor) -> NDArray[np.float16]:
         with torch.no_grad(), evaluating(self.prefix), computing_in(self.precision, self.device):
-            inner: Tensor = self.prefix(picture[None].to(self.device))[0]
+            inner: Tensor = self.prefix(image[None].to(self.device))[0]
         values = inner.to("cpu", torch.float16).numpy()
         if not np.isfinite(values).all():
             largest = float(inner.abs().max())
@@ -194,7 +194,7 @@ class PrefixInputs:
         return self.store.entry(self._watched[row], lambda: self.inputs.watched(row))
 
 
-def n_last_blocks(network: BranchedNetwork, train: Layers) -> int | None:
+def n_last_blocks(network: MultiHeadNetwork, train: Layers) -> int | None:
     """Blocks at the end of a network that hold all that learns; 0 if the head alone does, None if the stem does too.
 
     Args:

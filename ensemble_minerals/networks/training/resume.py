@@ -15,16 +15,16 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """The state after an epoch.
 
     Attributes:
         tensors: By part and name: ``("network", "body.conv.weight")``.
-        facts: Plain JSON; `phase`, counted from 1, and whether it is `over` among it.
+        metadata: Plain JSON; `phase`, counted from 1, and whether it is `over` among it.
     """
 
     tensors: Mapping[tuple[str, str], Tensor]
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part, by name."""
@@ -43,18 +43,18 @@ class Restart:
         self.path = path
         self.task = task
 
-    def read(self) -> Progress | None:
+    def read(self) -> TrainingProgress | None:
         """The progress so far; None if there is none, or that of another task, or what is no such file."""
         try:
-            tensors, facts = read_tensors(self.path)
+            tensors, metadata = read_tensors(self.path)
         except (FileNotFoundError, ValueError):
             return None
-        if (facts.get("format"), facts.get("task")) != (FORMAT, self.task):
+        if (metadata.get("format"), metadata.get("task")) != (FORMAT, self.task):
             return None
         split = {(name.partition("/")[0], name.partition("/")[2]): tensor for name, tensor in tensors.items()}
-        return Progress(split, facts)
+        return TrainingProgress(split, metadata)
 
-    def write(self, progress: Progress) -> None:
+    def write(self, progress: TrainingProgress) -> None:
         """Replace the file."""
         tensors = {f"{part}/{name}": tensor for (part, name), tensor in progress.tensors.items()}
-        write_tensors(self.path, tensors, {**progress.facts, "format": FORMAT, "task": self.task})
+        write_tensors(self.path, tensors, {**progress.metadata, "format": FORMAT, "task": self.task})

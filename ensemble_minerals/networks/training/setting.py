@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.networks import AugmentConfig, NetworkConfig, PhaseConfig
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, RestingModule, build_network
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, RestingModule, build_network
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.training.batches import EpochBatches, Inputs, Shares
 from ensemble_minerals.networks.training.callbacks import Tensors
 from ensemble_minerals.networks.training.epoch_log import TrainingLog
-from ensemble_minerals.networks.training.losses import DecisionLoss
+from ensemble_minerals.networks.training.losses import SubproblemLoss
 from ensemble_minerals.networks.training.prefix import PrefixInputs, n_last_blocks
 from ensemble_minerals.networks.training.resume import Restart
 
@@ -61,12 +61,12 @@ class Setting:
     """
 
     name: str
-    network: BranchedNetwork
+    network: MultiHeadNetwork
     config: NetworkConfig
     inputs: Inputs
     batches: EpochBatches
     watched: Watched | None
-    loss: DecisionLoss
+    loss: SubproblemLoss
     shift: NDArray[np.float64]
     seed: int
     precision: str

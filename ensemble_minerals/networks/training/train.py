@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.networks import LayersHead, NetworkConfig
-from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.config.networks import LayersHeadConfig, NetworkConfig
+from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
@@ -26,7 +26,7 @@ from ensemble_minerals.networks.training.callbacks import taken
 from ensemble_minerals.networks.training.epoch_log import Record, TrainingLog
 from ensemble_minerals.networks.training.inner_split import Drawn, Partition, divide, draw_from
 from ensemble_minerals.networks.training.linear_probe import probe
-from ensemble_minerals.networks.training.losses import DecisionLoss
+from ensemble_minerals.networks.training.losses import SubproblemLoss
 from ensemble_minerals.networks.training.phase import PhaseRun
 from ensemble_minerals.networks.training.resume import Restart
 from ensemble_minerals.networks.training.setting import Setting, Watched
@@ -40,14 +40,14 @@ class Task:
 
     Attributes:
         rows: Rows of the picture table (n,).
-        decisions: Their rows are positions among `rows`.
+        subproblems: Their rows are positions among `rows`.
         groups: Row group of each row (n,).
     """
 
     config: NetworkConfig
-    pictures: PictureTable
+    images: ImageCache
     rows: NDArray[np.intp]
-    decisions: Sequence[Decision]
+    subproblems: Sequence[Subproblem]
     groups: NDArray[np.intp]
     sampler: OverSampler
     prior_correction: bool
@@ -87,21 +87,21 @@ def train(task: Task) -> Trained:
         FitError: The loss diverged.
     """
     config, device = task.config, task.device
-    seeds = np.random.SeedSequence(task.seed).generate_state(5 + len(task.decisions)).tolist()
-    partition = divide(task.decisions, task.groups, fraction=config.validation_fraction, seed=seeds[0])
+    seeds = np.random.SeedSequence(task.seed).generate_state(5 + len(task.subproblems)).tolist()
+    partition = divide(task.subproblems, task.groups, fraction=config.validation_fraction, seed=seeds[0])
     drawn = [
-        draw_from(number, decision.n_branches, task.rows, partition, task.sampler, seeds[5 + number])
-        for number, decision in enumerate(task.decisions)
+        draw_from(number, subproblem.n_outcomes, task.rows, partition, task.sampler, seeds[5 + number])
+        for number, subproblem in enumerate(task.subproblems)
     ]
     torch.manual_seed(seeds[1])
-    network, loaded = build_network(config, [decision.n_branches for decision in task.decisions])
+    network, loaded = build_network(config, [subproblem.n_outcomes for subproblem in task.subproblems])
     network.to(device)
     start = taken(network, network.state_dict())
-    loss = DecisionLoss(config.loss, [each.counts for each in drawn]).to(device)
+    loss = SubproblemLoss(config.loss, [each.counts for each in drawn]).to(device)
     loss_shift = loss.prior_shift().double().cpu().numpy()
     shift = _sampler_shift(drawn) + loss_shift if task.prior_correction else np.zeros_like(loss_shift)
     inputs = PhotoInputs(
-        task.pictures,
+        task.images,
         TrainTransform(config.augment, network.size, config.resize, seeds[2]),
         EvalTransform(config.views[:1], network.size, config.resize),
     )
@@ -111,10 +111,12 @@ def train(task: Task) -> Trained:
     progress = None if restart is None else restart.read()
     # An interrupted training may go on at another machine: in the precision that it began in.
     precision = (
-        choose_precision(config.precision, device) if progress is None else str(progress.facts["precision"])
+        choose_precision(config.precision, device)
+        if progress is None
+        else str(progress.metadata["precision"])
     )
     streams = [each.stream for each in drawn]
-    if progress is None and isinstance(config.head, LayersHead) and config.head.init == "probe":
+    if progress is None and isinstance(config.head, LayersHeadConfig) and config.head.init == "probe":
         probe(network, inputs, streams, C=config.head.probe_C, loss_shift=loss_shift, precision=precision)
     held = partition.watched
     log = TrainingLog(task.work, task.tensorboard)
@@ -140,7 +142,7 @@ def train(task: Task) -> Trained:
             start=start,
             config=config,
             loaded=loaded,
-            decisions=[(decision.name, decision.n_branches) for decision in task.decisions],
+            subproblems=[(subproblem.name, subproblem.n_outcomes) for subproblem in task.subproblems],
             shift=shift,
             precision=precision,
         ),
@@ -149,15 +151,15 @@ def train(task: Task) -> Trained:
     reached = 0
     if progress is not None:
         network.load_state_dict(progress.part("network"))
-        log.restore(progress.facts["records"])
-        reached = int(progress.facts["phase"])
+        log.restore(progress.metadata["records"])
+        reached = int(progress.metadata["phase"])
     try:
         for number, phase in enumerate(config.phases, 1):
             if number >= reached:
                 PhaseRun(setting, number, phase).run(progress if number == reached else None)
     finally:
         log.close()
-    notes = (*_notes(config, partition, drawn, task.decisions), *setting.notes)
+    notes = (*_notes(config, partition, drawn, task.subproblems), *setting.notes)
     return Trained(setting.state(network.state_dict()), list(log.records), held, notes)
 
 
@@ -170,36 +172,36 @@ def _sampler_shift(drawn: Sequence[Drawn]) -> FloatArray:
 
 def _shares(task: Task) -> Shares | None:
     """What rows are taken for where they are not wholly one branch; None where all are."""
-    if all(decision.shares is None for decision in task.decisions):
+    if all(subproblem.shares is None for subproblem in task.subproblems):
         return None
     tables: list[dict[int, FloatArray]] = []
-    for decision in task.decisions:
-        rows = task.rows[decision.rows].tolist()
-        tables.append({} if decision.shares is None else dict(zip(rows, decision.shares, strict=True)))
-    return Shares([decision.n_branches for decision in task.decisions], tables)
+    for subproblem in task.subproblems:
+        rows = task.rows[subproblem.rows].tolist()
+        tables.append({} if subproblem.shares is None else dict(zip(rows, subproblem.shares, strict=True)))
+    return Shares([subproblem.n_outcomes for subproblem in task.subproblems], tables)
 
 
 def _identity(task: Task, partition: Partition, drawn: Sequence[Drawn], digest: str) -> str:
     """Digest of what decides the weights that training ends with, but for the pixels."""
-    facts = {
+    metadata = {
         "network": task.config.model_dump(mode="json"),
         "weights": digest,
-        "pictures": [len(task.pictures), task.pictures.side],
+        "pictures": [len(task.images), task.images.side],
         "rows": task.rows.tolist(),
         "trained": partition.trained.tolist(),
         "watched": partition.watched.tolist(),
         "targets": partition.targets.tolist(),
         "drawn": [each.stream.rows.tolist() for each in drawn],
-        "branches": [decision.n_branches for decision in task.decisions],
+        "branches": [subproblem.n_outcomes for subproblem in task.subproblems],
         "prior_correction": task.prior_correction,
         "seed": task.seed,
-        "shares": [None if each.shares is None else each.shares.tolist() for each in task.decisions],
+        "shares": [None if each.shares is None else each.shares.tolist() for each in task.subproblems],
     }
-    return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return blake2b(json.dumps(metadata, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 def _notes(
-    config: NetworkConfig, partition: Partition, drawn: Sequence[Drawn], decisions: Sequence[Decision]
+    config: NetworkConfig, partition: Partition, drawn: Sequence[Drawn], subproblems: Sequence[Subproblem]
 ) -> Iterator[str]:
     looks = any(
         phase.keep == "best" or phase.patience is not None or phase.schedule == "plateau"
@@ -210,6 +212,6 @@ def _notes(
             f"no inner validation part ({partition.note}): phases run through all their epochs and keep the last, "
             "and a plateau is one of the training loss"
         )
-    for decision, each in zip(decisions, drawn, strict=True):
+    for subproblem, each in zip(subproblems, drawn, strict=True):
         if each.note:
-            yield f"{decision.name}: {each.note}"
+            yield f"{subproblem.name}: {each.note}"

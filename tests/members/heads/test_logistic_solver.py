@@ -56,17 +56,17 @@ def test_problems_solved_together_are_those_solved_alone():
         np.testing.assert_allclose(answers(X, solution), answers(X, alone), atol=1e-6)
 
 
-@pytest.mark.parametrize("n_branches", [2, 3])
-def test_a_row_of_weight_zero_is_absent_and_a_weight_of_three_is_three_copies(n_branches):
+@pytest.mark.parametrize("n_outcomes", [2, 3])
+def test_a_row_of_weight_zero_is_absent_and_a_weight_of_three_is_three_copies(n_outcomes):
     X, y = overlapping(3)
-    targets = np.minimum(y, n_branches - 1)
+    targets = np.minimum(y, n_outcomes - 1)
     weights = np.random.default_rng(1).integers(0, 4, len(y))
     ignored = np.where(weights > 0, targets, -1)
     repeated = np.repeat(np.arange(len(y)), weights)
     (weighted,) = solve_logistic(
-        X, [LogisticProblem(ignored, weights.astype(float), n_branches, 2.0)], tol=1e-8
+        X, [LogisticProblem(ignored, weights.astype(float), n_outcomes, 2.0)], tol=1e-8
     )
-    copies = LogisticProblem(targets[repeated], np.ones(len(repeated)), n_branches, 2.0)
+    copies = LogisticProblem(targets[repeated], np.ones(len(repeated)), n_outcomes, 2.0)
     (copied,) = solve_logistic(X[repeated], [copies], tol=1e-8)
     np.testing.assert_allclose(answers(X, weighted), answers(X, copied), atol=1e-6)
 

@@ -47,9 +47,9 @@ def trainings(monkeypatch):
     seen = []
     real = perceptron.train
 
-    def spy(rows, validation, **facts):
-        result = real(rows, validation, **facts)
-        seen.append((rows, validation, facts["validation_shift"], result))
+    def spy(rows, validation, **metadata):
+        result = real(rows, validation, **metadata)
+        seen.append((rows, validation, metadata["validation_shift"], result))
         return result
 
     monkeypatch.setattr(perceptron, "train", spy)

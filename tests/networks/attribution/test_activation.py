@@ -36,26 +36,26 @@ class Cross(nn.Module):
             self.body.weight[0, 0] = self.body.weight[1, 2] = 1 / 16
             self.head.weight.copy_(torch.eye(2))
 
-    def forward(self, pictures):
-        return self.head(self.body(pictures).mean((2, 3)))
+    def forward(self, images):
+        return self.head(self.body(images).mean((2, 3)))
 
 
-def passed_through(network, pictures, boxes=WHOLE, mirrored=STRAIGHT):
-    return ForwardPass(network, (pictures,), network.body, ("body",), boxes, mirrored)
+def passed_through(network, images, boxes=WHOLE, mirrored=STRAIGHT):
+    return ForwardPass(network, (images,), network.body, ("body",), boxes, mirrored)
 
 
 @pytest.fixture
-def picture():
+def image():
     """Red in the upper right quarter, blue in the lower left."""
-    picture = torch.zeros(1, 3, 32, 32)
-    picture[0, 0, :16, 16:] = 1.0
-    picture[0, 2, 16:, :16] = 0.5
-    return picture
+    image = torch.zeros(1, 3, 32, 32)
+    image[0, 0, :16, 16:] = 1.0
+    image[0, 2, 16:, :16] = 0.5
+    return image
 
 
 @pytest.mark.parametrize(("target", "quarter"), [(0, (0, 1)), (1, (1, 0))])
-def test_only_the_quarter_that_matters_is_bright(picture, target, quarter):
-    passed = passed_through(Cross(), picture)
+def test_only_the_quarter_that_matters_is_bright(image, target, quarter):
+    passed = passed_through(Cross(), image)
     found = class_activation(passed, lambda views: views, target)
     drawn = on_photo(passed, list(found.layers.values()), (48, 48))
     quarters = drawn.reshape(2, 24, 2, 24).sum(axis=(1, 3))
@@ -63,8 +63,8 @@ def test_only_the_quarter_that_matters_is_bright(picture, target, quarter):
     assert quarters[quarter] > 0.9 * drawn.sum() > 0
 
 
-def test_places_add_up_to_the_score(picture):
-    passed = passed_through(Cross(), picture)
+def test_places_add_up_to_the_score(image):
+    passed = passed_through(Cross(), image)
     found = class_activation(passed, lambda views: views, 0)
     assert found.score == pytest.approx(0.25)
     assert found.channels["body"].shape == (1, 2, 8, 8)
@@ -74,19 +74,19 @@ def test_places_add_up_to_the_score(picture):
     assert fine.sum() == pytest.approx(0.25, rel=1e-3)
 
 
-def test_a_place_that_speaks_against_is_negative(picture):
+def test_a_place_that_speaks_against_is_negative(image):
     network = Cross()
     with torch.no_grad():
         network.head.weight.copy_(torch.tensor([[1.0, -1.0], [0.0, 1.0]]))
-    passed = passed_through(network, picture)
+    passed = passed_through(network, image)
     drawn = on_photo(passed, list(class_activation(passed, lambda views: views, 0).layers.values()), (32, 32))
     assert drawn[:12, 20:].min() > 0 > drawn[20:, :12].max()
 
 
-def test_views_come_back_to_their_place(picture):
+def test_views_come_back_to_their_place(image):
     """A mirrored view of the whole and a straight one of its right half show the same red quarter."""
-    half = nn.functional.interpolate(picture[:, :, :, 16:], (32, 32))
-    views = torch.cat([picture.flip(3), half])
+    half = nn.functional.interpolate(image[:, :, :, 16:], (32, 32))
+    views = torch.cat([image.flip(3), half])
     boxes = np.array([[0, 0, 1, 1], [0.5, 0, 1, 1]])
     passed = passed_through(Cross(), views, boxes, np.array([True, False]))
     found = class_activation(passed, lambda views: views.mean(0, keepdim=True), 0)
@@ -97,9 +97,9 @@ def test_views_come_back_to_their_place(picture):
     assert drawn.sum() == pytest.approx(found.score, rel=1e-2)
 
 
-def test_what_a_view_shows_beyond_the_photo_is_left_out(picture):
+def test_what_a_view_shows_beyond_the_photo_is_left_out(image):
     boxes = np.array([[0.0, -0.5, 1.0, 1.5]])  # padded above and below: the photo is the middle half
-    passed = passed_through(Cross(), picture, boxes)
+    passed = passed_through(Cross(), image, boxes)
     drawn = on_photo(passed, list(class_activation(passed, lambda views: views, 0).layers.values()), (20, 40))
     assert drawn[:8, 22:].min() > 0
     assert np.abs(drawn[12:]).max() < 1e-6

@@ -16,8 +16,8 @@ VIT = {"model": "test_vit", "size": 64}
 
 
 @pytest.fixture(scope="module")
-def picture(photos):
-    return photos.picture(1)
+def image(photos):
+    return photos.image(1)
 
 
 def contributions(passed, target=1):
@@ -41,11 +41,11 @@ def contributions(passed, target=1):
         ({**VIT, "head": {"kind": "own"}}, "nothing", 1, ("map",)),
     ],
 )
-def test_opened_networks_answer_as_closed_ones(network_config, picture, changes, changed, n_states, names):
+def test_opened_networks_answer_as_closed_ones(network_config, image, changes, changed, n_states, names):
     config = network_config(**changes, views=("squash", "center_flip"))
     predictor = NetworkPredictor([state(config, changed, seed) for seed in range(n_states)], "random")
-    passed = open_states(predictor, "random", picture)
-    np.testing.assert_allclose(passed.features(), predictor.logits([picture])[0], atol=1e-4)
+    passed = open_states(predictor, "random", image)
+    np.testing.assert_allclose(passed.features(), predictor.logits([image])[0], atol=1e-4)
     assert names is None or passed.names == names
     found, drawn = contributions(passed)
     assert found.score == pytest.approx(passed.features().mean(0)[1], abs=1e-4)
@@ -61,9 +61,9 @@ def test_views_of_any_shape_come_back_to_their_place(network_config, resize):
         size=(32, 64), views=("squash", "center_flip", "detail"), resize=resize, head={"kind": "layers"}
     )
     predictor = NetworkPredictor([state(config, "nothing", 0)], "random")
-    picture = np.zeros((60, 80, 3), np.uint8)
-    picture[18:30, 48:60] = 255
-    passed = open_states(predictor, "random", picture)
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[18:30, 48:60] = 255
+    passed = open_states(predictor, "random", image)
     boxes = passed.boxes
     width = boxes[:, 2] - boxes[:, 0]
     height = boxes[:, 3] - boxes[:, 1]
@@ -76,9 +76,9 @@ def test_views_of_any_shape_come_back_to_their_place(network_config, resize):
 def test_the_quarter_that_matters_is_bright(network_config):
     config = network_config(size=128, views=("squash", "squash_flip"), head={"kind": "layers"})
     predictor = NetworkPredictor([state(config, "nothing", 0)], "random")
-    picture = np.full((40, 40, 3), 90, np.uint8)
-    picture[:20, 20:] = np.random.default_rng(0).integers(0, 256, (20, 20, 3))
-    passed = open_states(predictor, "random", picture)
+    image = np.full((40, 40, 3), 90, np.uint8)
+    image[:20, 20:] = np.random.default_rng(0).integers(0, 256, (20, 20, 3))
+    passed = open_states(predictor, "random", image)
     passed.inputs[0][:, :, :, :] = 0.0  # a map of the trained network, of which only one corner is awake
     side = passed.inputs[0].shape[2] // 2
     passed.inputs[0][0, :, :side, -side:] = 1.0

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from ensemble_minerals.ensemble.combination import Combination
-from ensemble_minerals.ensemble.fitted import Committee, CommitteeMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
 from ensemble_minerals.ensemble.oof import LOG_FLOOR
-from ensemble_minerals.exporting.plan import plan_committee
-from ensemble_minerals.members.predictor import DenseNet, FoldScorer, Scorer
-from ensemble_minerals.networks.graphs.fitted_ensemble import CommitteeGraph
+from ensemble_minerals.exporting.plan import plan_graph
+from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
+from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
 from ensemble_minerals.taxonomy import Taxonomy
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,9 +23,9 @@ WIDTHS = {"first": 6, "second": 4}
 RNG = np.random.default_rng(0)
 
 
-def net(n_in, n_out, hidden=()):
+def specialist(n_in, n_out, hidden=()):
     widths = [n_in, *hidden, n_out]
-    return DenseNet(
+    return DenseSpecialist(
         tuple(
             (RNG.normal(size=pair).astype(np.float32), RNG.normal(size=pair[1]).astype(np.float32))
             for pair in pairwise(widths)
@@ -35,20 +35,20 @@ def net(n_in, n_out, hidden=()):
 
 def fold(n_in, taxonomy, *, one_vs_rest=False, hidden=()):
     if one_vs_rest:
-        nets = tuple(net(n_in, 1, hidden) for _ in CLASSES)
+        specialists = tuple(specialist(n_in, 1, hidden) for _ in CLASSES)
     else:
         counts = [len(node.branches) for node in taxonomy.nodes]
-        nets = tuple(net(n_in, 1 if count == 2 else count, hidden) for count in counts)
-    return Scorer(taxonomy, one_vs_rest, (nets,))
+        specialists = tuple(specialist(n_in, 1 if count == 2 else count, hidden) for count in counts)
+    return MemberPredictor(taxonomy, one_vs_rest, (specialists,))
 
 
 FLAT = Taxonomy.flat(CLASSES)
 MEMBERS = (
-    CommitteeMember("flat", ("first",), FoldScorer.average([fold(6, FLAT), fold(6, FLAT)])),
-    CommitteeMember("specialists", ("second",), FoldScorer.average([fold(4, FLAT, one_vs_rest=True)])),
-    CommitteeMember("deep", ("first", "second"), FoldScorer.average([fold(10, FLAT, hidden=(7, 3))] * 2)),
-    CommitteeMember(
-        "trees", ("second",), FoldScorer.average([fold(4, NESTED), fold(4, OTHER), fold(4, NESTED)])
+    FittedMember("flat", ("first",), AveragedPredictor.average([fold(6, FLAT), fold(6, FLAT)])),
+    FittedMember("specialists", ("second",), AveragedPredictor.average([fold(4, FLAT, one_vs_rest=True)])),
+    FittedMember("deep", ("first", "second"), AveragedPredictor.average([fold(10, FLAT, hidden=(7, 3))] * 2)),
+    FittedMember(
+        "trees", ("second",), AveragedPredictor.average([fold(4, NESTED), fold(4, OTHER), fold(4, NESTED)])
     ),
 )
 N = len(MEMBERS)
@@ -60,20 +60,20 @@ COMBINATIONS = (
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda one: one.kind)
-def test_torch_answers_what_the_committee_answers(combination):
-    committee = Committee(MEMBERS, combination, 1.7)
+def test_torch_answers_what_the_fitted_ensemble_answers(combination):
+    fitted_ensemble = FittedEnsemble(MEMBERS, combination, 1.7)
     # Wide rows: some members are so sure that the floor counts.
     blocks = {name: (RNG.normal(size=(20, width)) * 3).astype(np.float32) for name, width in WIDTHS.items()}
-    expected = np.exp(committee.combine(committee.member_log_proba(blocks)))
-    graph = CommitteeGraph(plan_committee(committee, CLASSES))
+    expected = np.exp(fitted_ensemble.combine(fitted_ensemble.member_log_proba(blocks)))
+    graph = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES))
     rows = {name: torch.from_numpy(block) for name, block in blocks.items()}
     np.testing.assert_allclose(graph(rows).numpy(), expected, atol=2e-5)
-    exact = CommitteeGraph(plan_committee(committee, CLASSES), exact=True)
+    exact = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES), exact=True)
     double = exact({name: row.double() for name, row in rows.items()})
     np.testing.assert_allclose(double.numpy(), expected, atol=1e-6)
 
 
 def test_the_floor_keeps_one_member_from_forbidding_a_class():
-    committee = Committee(MEMBERS[:1], Combination("product", np.ones(1), np.zeros(5)), 1.0)
-    answer = CommitteeGraph(plan_committee(committee, CLASSES))({"first": torch.full((1, 6), 500.0)})
+    fitted_ensemble = FittedEnsemble(MEMBERS[:1], Combination("product", np.ones(1), np.zeros(5)), 1.0)
+    answer = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES))({"first": torch.full((1, 6), 500.0)})
     assert answer.min() > LOG_FLOOR / 2

@@ -8,7 +8,7 @@ from PIL import Image
 from ensemble_minerals.config.students import student_config
 from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.networks.graphs.student import complete, student_graph
-from ensemble_minerals.networks.graphs.whole_ensemble import LogitsGraph, SourceGraph
+from ensemble_minerals.networks.graphs.whole_ensemble import ExtractorGraph, LogitsGraph
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState
@@ -29,7 +29,7 @@ def batch(photo):
     return torch.from_numpy(photo)[None]
 
 
-def states_of(n_branches, *, changed=(), resize="squash", size=32, pooling="avg"):
+def states_of(n_outcomes, *, changed=(), resize="squash", size=32, pooling="avg"):
     """Two trained networks, so to speak: new heads, and layers moved whose names begin as `changed`."""
     overrides = [
         f"head.pooling={pooling}",
@@ -41,13 +41,13 @@ def states_of(n_branches, *, changed=(), resize="squash", size=32, pooling="avg"
     states = []
     for seed in range(2):
         torch.manual_seed(seed)
-        network, loaded = build_network(config, n_branches)
+        network, loaded = build_network(config, n_outcomes)
         start = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.startswith(tuple(changed)):
                     parameter.add_(0.1 * torch.randn_like(parameter))
-        columns = sum(1 if count == 2 else count for count in n_branches)
+        columns = sum(1 if count == 2 else count for count in n_outcomes)
         states.append(
             NetworkState.of(
                 network,
@@ -55,7 +55,7 @@ def states_of(n_branches, *, changed=(), resize="squash", size=32, pooling="avg"
                 start=start,
                 config=config,
                 loaded=loaded,
-                decisions=[(str(number), count) for number, count in enumerate(n_branches)],
+                subproblems=[(str(number), count) for number, count in enumerate(n_outcomes)],
                 shift=np.arange(columns) / 10 + seed,
                 precision="float32",
             )
@@ -83,7 +83,7 @@ def test_features_are_those_of_the_tapped_network_on_drawn_views(pooling):
     photo = photo_of(50, 40)
     drawn = torch.from_numpy(np.stack(list(draw_views(photo, VIEWS, 32))))
     expected = network(drawn).flatten()[None] if pooling == "concat" else network(drawn).mean(0, keepdim=True)
-    found = SourceGraph(network, VIEWS, pooling)(batch(photo))
+    found = ExtractorGraph(network, VIEWS, pooling)(batch(photo))
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
 
 

@@ -7,18 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from ensemble_minerals.config.networks import LayersHead
+from ensemble_minerals.config.networks import LayersHeadConfig
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.multi_head import BranchedNetwork, build_network, set_dense
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, build_network, set_dense
 from ensemble_minerals.networks.models.taps import TappedNetwork
 from ensemble_minerals.networks.models.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def built(config, n_branches=(3, 2, 4)):
+def built(config, n_outcomes=(3, 2, 4)):
     torch.manual_seed(0)
-    return build_network(config, n_branches)[0].eval()
+    return build_network(config, n_outcomes)[0].eval()
 
 
 @pytest.mark.parametrize("pooling", ["own", "avg", "max", "avgmax", "stats", "flatten", "taps"])
@@ -75,7 +75,7 @@ def test_taps_are_those_of_frozen_features(network_config):
 
 
 def test_layers_of_a_head_stand_in_order(network_config):
-    head = LayersHead(batch_norm=True, hidden=(8, 6), dropout=(0.1, 0.2, 0.3))
+    head = LayersHeadConfig(batch_norm=True, hidden=(8, 6), dropout=(0.1, 0.2, 0.3))
     network = built(network_config(head=head), (3,))
     kinds = [type(layer) for layer in network.heads[0]]
     block = [nn.BatchNorm1d, nn.Dropout, nn.Linear]
@@ -85,7 +85,7 @@ def test_layers_of_a_head_stand_in_order(network_config):
 
 
 def test_a_last_layer_can_start_from_zero(network_config):
-    network = built(network_config(head=LayersHead(init="zero", hidden=(8,))), (3, 2))
+    network = built(network_config(head=LayersHeadConfig(init="zero", hidden=(8,))), (3, 2))
     with torch.no_grad():
         assert not network(torch.rand(2, 3, 32, 32)).any()
     assert all(head[1].weight.any() for head in network.heads)
@@ -100,12 +100,12 @@ def test_a_last_layer_can_start_from_zero(network_config):
 )
 def test_heads_that_do_not_fit_together(network_config, head, words):
     with pytest.raises(ConfigError, match=words):
-        built(network_config(head=LayersHead.model_construct(**head)))
+        built(network_config(head=LayersHeadConfig.model_construct(**head)))
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_dense_layer_is_set_through_batch_normalization(network_config, batch_norm):
-    network = built(network_config(head=LayersHead(batch_norm=batch_norm, dropout=0.0)), (3,))
+    network = built(network_config(head=LayersHeadConfig(batch_norm=batch_norm, dropout=0.0)), (3,))
     rng = np.random.default_rng(0)
     rows = rng.normal(3, 2, (20, network.pool(torch.rand(1, 3, 32, 32)).shape[1]))
     weight, bias = rng.normal(size=(3, rows.shape[1])), rng.normal(size=3)
@@ -185,6 +185,6 @@ def test_inputs_need_not_be_square(network_config):
 
 def test_vgg_does_not_drag_along_dense_layers_that_nothing_uses():
     loaded = load_network("vgg11", "random", size=32)
-    network = BranchedNetwork(loaded, LayersHead(), [3], (32, 32))
+    network = MultiHeadNetwork(loaded, LayersHeadConfig(), [3], (32, 32))
     assert sum(p.numel() for p in network.parameters()) < 10_000_000
     assert network(torch.rand(2, 3, 32, 32)).shape == (2, 3)

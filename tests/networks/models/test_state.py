@@ -20,22 +20,22 @@ HEADS = (
 )
 
 
-def trained(config, n_branches=(3, 2), change=("body.blocks.4.0.bn1.running_mean",)):
+def trained(config, n_outcomes=(3, 2), change=("body.blocks.4.0.bn1.running_mean",)):
     torch.manual_seed(1)
-    network, loaded = build_network(config, n_branches)
+    network, loaded = build_network(config, n_outcomes)
     start = taken(network, network.state_dict())
     with torch.no_grad():
         for name in change:
             network.state_dict()[name].add_(0.5)
-    decisions = [(f"decision {number}", count) for number, count in enumerate(n_branches)]
-    shift = np.linspace(-1, 1, sum(1 if count == 2 else count for count in n_branches))
+    subproblems = [(f"decision {number}", count) for number, count in enumerate(n_outcomes)]
+    shift = np.linspace(-1, 1, sum(1 if count == 2 else count for count in n_outcomes))
     state = NetworkState.of(
         network,
         network.state_dict(),
         start=start,
         config=config,
         loaded=loaded,
-        decisions=decisions,
+        subproblems=subproblems,
         shift=shift,
         precision="float32",
     )
@@ -47,11 +47,11 @@ def test_a_saved_state_answers_alike(tmp_path, network_config, head):
     network, state = trained(network_config(head=head))
     state.save(tmp_path / "a.safetensors")
     found = NetworkState.load(tmp_path / "a.safetensors")
-    assert found.facts == state.facts
+    assert found.metadata == state.metadata
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(found.build("random")(images), network(images), rtol=0, atol=0)
-    assert (found.n_branches, found.n_outputs, found.size) == ((3, 2), 4, (32, 32))
+    assert (found.n_outcomes, found.n_outputs, found.size) == ((3, 2), 4, (32, 32))
 
 
 def test_only_what_differs_is_kept(network_config):
@@ -110,7 +110,7 @@ def test_damage_is_said(tmp_path, network_config):
     save_file({"a": torch.zeros(1)}, path)
     with pytest.raises(BundleError, match="cannot be read"):
         NetworkState.load(path)
-    replace(state, facts={"model": "test_efficientnet"}).save(path)
+    replace(state, metadata={"model": "test_efficientnet"}).save(path)
     with pytest.raises(BundleError, match="lacks decisions"):
         NetworkState.load(path)
     with pytest.raises(BundleError, match=r"unknown tensors: body\.nothing"):

@@ -37,23 +37,23 @@ def transform(resize="squash", size=SIZE, seed=0, **changes):
     return TrainTransform(AugmentConfig(**changes), size, resize, seed)
 
 
-def views(changing, picture, n=30):
-    return [changing(picture, epoch=0, row=row) for row in range(n)]
+def views(changing, image, n=30):
+    return [changing(image, epoch=0, row=row) for row in range(n)]
 
 
 def test_random_numbers_come_from_seed_epoch_row_and_draw_alone():
-    picture = smooth(48, 60)
+    image = smooth(48, 60)
     changing = TrainTransform(ALL, SIZE, "squash", 3)
-    first = changing(picture, epoch=1, row=2, draw=3)
+    first = changing(image, epoch=1, row=2, draw=3)
     torch.manual_seed(99)
-    changing(picture, epoch=5, row=5)
-    assert torch.equal(TrainTransform(ALL, SIZE, "squash", 3)(picture, epoch=1, row=2, draw=3), first)
+    changing(image, epoch=5, row=5)
+    assert torch.equal(TrainTransform(ALL, SIZE, "squash", 3)(image, epoch=1, row=2, draw=3), first)
     others = [
-        changing(picture, epoch=2, row=2, draw=3),
-        changing(picture, epoch=1, row=3, draw=3),
-        changing(picture, epoch=1, row=2),
-        changing(picture, epoch=2, row=1, draw=3),
-        TrainTransform(ALL, SIZE, "squash", 4)(picture, epoch=1, row=2, draw=3),
+        changing(image, epoch=2, row=2, draw=3),
+        changing(image, epoch=1, row=3, draw=3),
+        changing(image, epoch=1, row=2),
+        changing(image, epoch=2, row=1, draw=3),
+        TrainTransform(ALL, SIZE, "squash", 4)(image, epoch=1, row=2, draw=3),
     ]
     assert not any(torch.equal(other, first) for other in others)
 
@@ -76,39 +76,39 @@ def test_whatever_is_switched_on_shape_and_range_hold(resize, shape):
 
 
 def test_a_read_only_picture_is_welcome():
-    picture = smooth(32, 40).copy()
-    picture.flags.writeable = False
-    assert torch.equal(transform()(picture, epoch=0, row=0), torch.tensor(picture).permute(2, 0, 1) / 255)
+    image = smooth(32, 40).copy()
+    image.flags.writeable = False
+    assert torch.equal(transform()(image, epoch=0, row=0), torch.tensor(image).permute(2, 0, 1) / 255)
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
 def test_without_changes_training_sees_what_prediction_sees(resize):
-    picture = smooth(48, 90)
-    seen = transform(resize)(picture, epoch=0, row=0)
+    image = smooth(48, 90)
+    seen = transform(resize)(image, epoch=0, row=0)
     torch.testing.assert_close(
-        seen, EvalTransform(["squash"], SIZE, resize)(picture)[0], atol=2.1 / 255, rtol=0
+        seen, EvalTransform(["squash"], SIZE, resize)(image)[0], atol=2.1 / 255, rtol=0
     )
 
 
 @pytest.mark.parametrize(("flip", "axis"), [("horizontal_flip", 2), ("vertical_flip", 1)])
 def test_flips_mirror_half_of_the_photos(flip, axis):
-    picture = smooth(*SIZE)
-    plain = transform()(picture, epoch=0, row=0)
-    drawn = views(transform(**{flip: True}), picture, 60)
+    image = smooth(*SIZE)
+    plain = transform()(image, epoch=0, row=0)
+    drawn = views(transform(**{flip: True}), image, 60)
     mirrored = [torch.equal(view, plain.flip(axis)) for view in drawn]
     assert all(torch.equal(view, plain) for view, other in zip(drawn, mirrored, strict=True) if not other)
     assert 15 < sum(mirrored) < 45
 
 
 def test_flips_and_moves_go_together():
-    picture = smooth(*SIZE)
-    plain = transform()(picture, epoch=0, row=0)
-    for view in views(transform(horizontal_flip=True, vertical_flip=True, zoom=0.001), picture, 20):
+    image = smooth(*SIZE)
+    plain = transform()(image, epoch=0, row=0)
+    for view in views(transform(horizontal_flip=True, vertical_flip=True, zoom=0.001), image, 20):
         nearest = min((view - plain.flip(axes)).abs().max() for axes in ([], [1], [2], [1, 2]))
         assert nearest < 4 / 255
     assert any(
         (view - plain.flip(1)).abs().max() < 4 / 255
-        for view in views(transform(vertical_flip=True, zoom=0.001), picture, 20)
+        for view in views(transform(vertical_flip=True, zoom=0.001), image, 20)
     )
 
 
@@ -120,15 +120,15 @@ def centers(view):
 
 
 def spot(height, width, top, left, side=4):
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[top : top + side, left : left + side] = 255
-    return picture
+    image = np.zeros((height, width, 3), np.uint8)
+    image[top : top + side, left : left + side] = 255
+    return image
 
 
 def test_rotation_turns_about_the_center_up_to_its_limit():
-    picture = spot(41, 41, 18, 24)
+    image = spot(41, 41, 18, 24)
     angles = []
-    for view in views(transform(size=(41, 41), rotation=40), picture, 40):
+    for view in views(transform(size=(41, 41), rotation=40), image, 40):
         across, down = (value - 20.5 for value in centers(view))
         assert torch.hypot(across, down) == pytest.approx(5.5, abs=0.2)
         angles.append(float(torch.rad2deg(torch.atan2(down, across))))
@@ -176,7 +176,7 @@ def test_crops_show_parts_of_the_area_between_the_limits():
     shares = []
     for row in range(30):
         # Slopes along each side tell how much of it is seen.
-        seen = [changing(picture, epoch=0, row=row)[0] * 255 for picture in (across, down)]
+        seen = [changing(image, epoch=0, row=row)[0] * 255 for image in (across, down)]
         width = float(seen[0][25, 40] - seen[0][25, 10]) / 30 * 50
         height = float(seen[1][40, 25] - seen[1][10, 25]) / 30 * 50
         assert 0.7 < width / height < 1.43
@@ -187,11 +187,11 @@ def test_crops_show_parts_of_the_area_between_the_limits():
 
 def test_moves_look_beyond_a_crop_before_they_mirror():
     # Cropped and turned in one resampling: around the crop there is the rest of the photo.
-    picture = np.tile(np.arange(200, dtype=np.uint8)[None, :, None], (200, 1, 3))
+    image = np.tile(np.arange(200, dtype=np.uint8)[None, :, None], (200, 1, 3))
     changing = transform(size=(50, 50), crop=(0.25, 0.25), zoom=0.001)
     plain = transform(size=(50, 50), crop=(0.25, 0.25))
     for row in range(5):
-        one, other = (change(picture, epoch=0, row=row) for change in (changing, plain))
+        one, other = (change(image, epoch=0, row=row) for change in (changing, plain))
         torch.testing.assert_close(one, other, atol=2 / 255, rtol=0)
 
 
@@ -221,10 +221,10 @@ def test_noise_has_its_standard_deviation():
 
 
 def test_erasing_replaces_a_rectangle_by_the_mean_color_in_its_share_of_the_photos():
-    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    plain = torch.tensor(picture).permute(2, 0, 1) / 255
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    plain = torch.tensor(image).permute(2, 0, 1) / 255
     erased = 0
-    for view in views(transform(size=(32, 32), erasing=0.5), picture, 60):
+    for view in views(transform(size=(32, 32), erasing=0.5), image, 60):
         changed = (view != plain).any(0)
         if changed.any():
             erased += 1
@@ -234,34 +234,34 @@ def test_erasing_replaces_a_rectangle_by_the_mean_color_in_its_share_of_the_phot
 
 
 def test_randaugment_changes_most_photos():
-    picture = smooth(*SIZE)
-    plain = transform()(picture, epoch=0, row=0)
-    drawn = views(transform(randaugment=RandAugmentConfig(operations=2, magnitude=15)), picture, 20)
+    image = smooth(*SIZE)
+    plain = transform()(image, epoch=0, row=0)
+    drawn = views(transform(randaugment=RandAugmentConfig(operations=2, magnitude=15)), image, 20)
     assert sum(not torch.equal(view, plain) for view in drawn) > 10
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (60, 37), (33, 100)])
 def test_square_views_are_those_of_frozen_features(shape):
     names = ["squash", "squash_flip", "center", "detail", "detail_flip"]
-    picture = smooth(*shape)
-    ours = EvalTransform(names, (32, 32), "squash")(picture)
+    image = smooth(*shape)
+    ours = EvalTransform(names, (32, 32), "squash")(image)
     assert ours.shape == (5, 3, 32, 32)
-    for view, theirs in zip(ours, draw_views(picture, names, 32), strict=True):
+    for view, theirs in zip(ours, draw_views(image, names, 32), strict=True):
         torch.testing.assert_close(view, torch.tensor(theirs).permute(2, 0, 1) / 255, atol=2.1 / 255, rtol=0)
 
 
 def test_padded_views_are_those_of_frozen_features():
-    picture = smooth(30, 90)
-    ours = EvalTransform(["squash"], (32, 32), "pad")(picture)[0]
-    theirs = next(iter(draw_views(picture, ["pad"], 32)))
+    image = smooth(30, 90)
+    ours = EvalTransform(["squash"], (32, 32), "pad")(image)[0]
+    theirs = next(iter(draw_views(image, ["pad"], 32)))
     torch.testing.assert_close(ours, torch.tensor(theirs).permute(2, 0, 1) / 255, atol=2.1 / 255, rtol=0)
 
 
 def test_rectangular_centers_have_the_shape_of_the_input():
-    picture = np.zeros((100, 100, 3), np.uint8)
-    picture[25:75, :, 0] = 255  # the middle of a square photo for an input twice as wide as high
-    picture[32:68, 15:85, 1] = 255  # seven tenths of that, nearly
-    center, detail = EvalTransform(["center", "detail"], (20, 40), "squash")(picture)
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[25:75, :, 0] = 255  # the middle of a square photo for an input twice as wide as high
+    image[32:68, 15:85, 1] = 255  # seven tenths of that, nearly
+    center, detail = EvalTransform(["center", "detail"], (20, 40), "squash")(image)
     assert (center[0, 1:-1] > 0.9).all()
     assert (detail[1, 1:-1] > 0.9).all()
     assert center[1, 1, 2] == 0

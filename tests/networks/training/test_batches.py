@@ -59,11 +59,11 @@ def test_several_decisions_share_each_batch_and_count_for_themselves():
             assert all(len(each) == 1 for each in asked)
             shares = Counter(each[0] for each in asked)
             assert max(shares.values()) - min(shares.values()) <= 1
-            for draw, (decision,) in zip(batch, asked, strict=True):
-                assert draw.row in streams[decision].rows
-                assert draw.targets[decision] == decision
-                drawn[decision, draw.row] += 1
+            for draw, (subproblem,) in zip(batch, asked, strict=True):
+                assert draw.row in streams[subproblem].rows
+                assert draw.targets[subproblem] == subproblem
+                drawn[subproblem, draw.row] += 1
     # Each decision goes through all its rows before any comes again.
-    for decision, each in enumerate(streams):
-        counts = [drawn[decision, row] / np.sum(each.rows == row) for row in np.unique(each.rows)]
+    for subproblem, each in enumerate(streams):
+        counts = [drawn[subproblem, row] / np.sum(each.rows == row) for row in np.unique(each.rows)]
         assert max(counts) - min(counts) <= 1

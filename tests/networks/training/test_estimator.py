@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.errors import ConfigError, FitError
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.transforms import TrainTransform
@@ -36,7 +36,7 @@ def same(first: NetworkState, second: NetworkState) -> bool:
     return (
         first.tensors.keys() == second.tensors.keys()
         and all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
-        and first.facts == second.facts
+        and first.metadata == second.metadata
     )
 
 
@@ -52,7 +52,7 @@ def test_classes_are_sorted_and_answers_in_their_order(probed):
     assert probed.n_features_in_ == 1
     proba = probed.predict_proba(ROWS[27:, None])
     np.testing.assert_allclose(proba.sum(1), 1)
-    np.testing.assert_allclose(proba, np.exp(log_softmax(probed.decision_logits(ROWS[27:]), axis=1)))
+    np.testing.assert_allclose(proba, np.exp(log_softmax(probed.subproblem_logits(ROWS[27:]), axis=1)))
     assert np.mean(probed.predict(ROWS[27:]) == Y[27:]) > 0.6
     assert probed.predict(ROWS[27:]).tolist() == probed.classes_[proba.argmax(1)].tolist()
 
@@ -61,7 +61,7 @@ def test_two_classes_are_one_logit(photos, network_config):
     rows = ROWS[Y != "blue"]
     config = network_config({"train": "head", "lr": 1e-9}, head=PROBE)
     network = fitted(config, photos, rows, Y[rows])
-    logits, proba = network.decision_logits(rows), network.predict_proba(rows)
+    logits, proba = network.subproblem_logits(rows), network.predict_proba(rows)
     assert logits.shape == (len(rows), 1)
     np.testing.assert_allclose(np.log(proba[:, 1] / proba[:, 0]), logits[:, 0], atol=1e-6)
     assert np.mean(network.predict(rows) == Y[rows]) > 0.8
@@ -70,7 +70,7 @@ def test_two_classes_are_one_logit(photos, network_config):
 def test_it_is_a_scikit_learn_estimator(probed, photos, network_config):
     fresh = clone(probed)
     assert fresh.get_params().keys() == {
-        "network", "pictures", "sampler", "prior_correction", "random_state", "n_threads", "device", "work",
+        "network", "images", "sampler", "prior_correction", "random_state", "n_threads", "device", "work",
         "name", "tensorboard",
     }  # fmt: skip
     assert not hasattr(fresh, "state_")
@@ -78,9 +78,9 @@ def test_it_is_a_scikit_learn_estimator(probed, photos, network_config):
         fresh.predict(ROWS)
     assert fresh.set_params(random_state=5).random_state == 5
     copied = pickle.loads(pickle.dumps(probed))
-    np.testing.assert_array_equal(copied.decision_logits(ROWS[:3]), probed.decision_logits(ROWS[:3]))
+    np.testing.assert_array_equal(copied.subproblem_logits(ROWS[:3]), probed.subproblem_logits(ROWS[:3]))
     joint = FineTunedNetwork(network_config({"train": "head"}), photos)
-    joint.fit_decisions(ROWS, [Decision("red", ROWS, ROWS % 2, 2)])
+    joint.fit_subproblems(ROWS, [Subproblem("red", ROWS, ROWS % 2, 2)])
     with pytest.raises(NotFittedError):
         joint.predict(ROWS)
 
@@ -111,9 +111,9 @@ def test_a_fit_reads_its_rows_alone_and_trains_on_no_watched_one(photos, network
     trained = []
     call = TrainTransform.__call__
 
-    def spy(self, picture, *, epoch, row, draw=0):
+    def spy(self, image, *, epoch, row, draw=0):
         trained.append(row)
-        return call(self, picture, epoch=epoch, row=row, draw=draw)
+        return call(self, image, epoch=epoch, row=row, draw=draw)
 
     monkeypatch.setattr(TrainTransform, "__call__", spy)
     photos.asked = ()
@@ -277,26 +277,26 @@ def test_a_loss_that_is_no_number_is_an_error_at_once(photos, network_config, mo
         fitted(network_config(), photos)
 
 
-def decisions():
+def subproblems():
     """Each color against the rest, and a decision between two of them."""
-    ones = [Decision(str(k), ROWS, (k == ROWS % 3).astype(np.intp), 2) for k in range(3)]
+    ones = [Subproblem(str(k), ROWS, (k == ROWS % 3).astype(np.intp), 2) for k in range(3)]
     two = np.flatnonzero(ROWS % 3 > 0)
-    return [*ones, Decision("all", ROWS, ROWS % 3, 3), Decision("two", two, two % 3 - 1, 2)]
+    return [*ones, Subproblem("all", ROWS, ROWS % 3, 3), Subproblem("two", two, two % 3 - 1, 2)]
 
 
 @pytest.mark.parametrize("head", [{"kind": "own"}, PROBE])
 def test_joint_specialists_answer_as_separate_ones_do(photos, network_config, head):
     config = network_config({"train": "head", "epochs": 2, "lr": 1e-6}, head=head, batch_size=12)
     sampler = OverSampler("random")
-    joint = FineTunedNetwork(config, photos, sampler=sampler).fit_decisions(ROWS, decisions(), GROUPS)
-    assert joint.decision_logits(ROWS).shape == (36, 3 + 3 + 1)
-    assert joint.state_.facts["decisions"] == [["0", 2], ["1", 2], ["2", 2], ["all", 3], ["two", 2]]
+    joint = FineTunedNetwork(config, photos, sampler=sampler).fit_subproblems(ROWS, subproblems(), GROUPS)
+    assert joint.subproblem_logits(ROWS).shape == (36, 3 + 3 + 1)
+    assert joint.state_.metadata["decisions"] == [["0", 2], ["1", 2], ["2", 2], ["all", 3], ["two", 2]]
     separate = [
-        FineTunedNetwork(config, photos, sampler=sampler).fit_decisions(ROWS, [each], GROUPS)
-        for each in decisions()
+        FineTunedNetwork(config, photos, sampler=sampler).fit_subproblems(ROWS, [each], GROUPS)
+        for each in subproblems()
     ]
-    apart = np.concatenate([each.decision_logits(ROWS) for each in separate], axis=1)
-    found = joint.decision_logits(ROWS)
+    apart = np.concatenate([each.subproblem_logits(ROWS) for each in separate], axis=1)
+    found = joint.subproblem_logits(ROWS)
     assert apart.shape == found.shape
     if head is PROBE:
         for logits in (apart, found):
@@ -310,9 +310,9 @@ def test_joint_specialists_answer_as_separate_ones_do(photos, network_config, he
 def test_rows_may_stand_anywhere_in_the_table(photos, network_config):
     config = network_config({"train": "head", "lr": 1e-9}, head=PROBE)
     rows = ROWS[::-1][:20]
-    part = Decision("part", np.arange(4, 20), (rows[4:] % 3 == 0).astype(np.intp), 2)
-    network = FineTunedNetwork(config, photos).fit_decisions(rows, [part])
-    assert np.mean((network.decision_logits(rows)[:, 0] > 0) == (rows % 3 == 0)) > 0.8
+    part = Subproblem("part", np.arange(4, 20), (rows[4:] % 3 == 0).astype(np.intp), 2)
+    network = FineTunedNetwork(config, photos).fit_subproblems(rows, [part])
+    assert np.mean((network.subproblem_logits(rows)[:, 0] > 0) == (rows % 3 == 0)) > 0.8
     assert network.validation_rows_.min() >= 4
 
 
@@ -329,10 +329,10 @@ def test_priors_are_taken_back(photos, network_config):
         config = network_config({"train": "head", "lr": 1e-9}, loss=loss, **settings)
         corrected = fitted(config, photos, rows, Y[rows], sampler=sampler)
         raw = fitted(config, photos, rows, Y[rows], sampler=sampler, prior_correction=False)
-        assert corrected.state_.facts["shift"] == pytest.approx([expected], abs=1e-6)
-        assert raw.state_.facts["shift"] == [0.0]
+        assert corrected.state_.metadata["shift"] == pytest.approx([expected], abs=1e-6)
+        assert raw.state_.metadata["shift"] == [0.0]
         np.testing.assert_allclose(
-            corrected.decision_logits(rows), raw.decision_logits(rows) + expected, atol=1e-5
+            corrected.subproblem_logits(rows), raw.subproblem_logits(rows) + expected, atol=1e-5
         )
 
 
@@ -394,7 +394,7 @@ def test_stored_views_change_nothing_but_the_time(photos, network_config, train,
     head = {"kind": "layers", "pooling": pooling}
     plain = fitted(network_config(phase, head=head), photos)
     stored = fitted(network_config(phase, head=head, prefix_views=1), photos)
-    np.testing.assert_allclose(stored.decision_logits(ROWS), plain.decision_logits(ROWS), atol=5e-3)
+    np.testing.assert_allclose(stored.subproblem_logits(ROWS), plain.subproblem_logits(ROWS), atol=5e-3)
     assert stored.state_.tensors.keys() == plain.state_.tensors.keys()
 
 
@@ -439,7 +439,7 @@ def test_every_epoch_is_logged(photos, network_config, tmp_path):
 def test_soft_shares_are_learned_in_place_of_branches(photos, network_config):
     shares = np.full((36, 2), 0.5)
     config = network_config({"lr": 0.05, "epochs": 8, "train": "head"}, validation_fraction=0.0)
-    even = Decision("even", ROWS, ROWS % 2, 2, shares)
-    network = FineTunedNetwork(config, photos).fit_decisions(ROWS, [even])
-    assert np.abs(network.decision_logits(ROWS)).max() < 1.0
+    even = Subproblem("even", ROWS, ROWS % 2, 2, shares)
+    network = FineTunedNetwork(config, photos).fit_subproblems(ROWS, [even])
+    assert np.abs(network.subproblem_logits(ROWS)).max() < 1.0
     assert network.history_[-1]["train_loss"] >= np.log(2) - 1e-6

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss
-from ensemble_minerals.networks.training.losses import DecisionLoss, Mixer, soft_targets
+from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, soft_targets
 
 COUNTS = np.array([10, 30, 60])
 TARGETS = torch.tensor([0, 2, 1, 2, 2])
@@ -16,7 +16,7 @@ def logits():
 
 
 def loss_of(config, logits, targets=TARGETS, counts=COUNTS):
-    return DecisionLoss(config, [counts])(logits, soft_targets(targets[:, None], [len(counts)]))
+    return SubproblemLoss(config, [counts])(logits, soft_targets(targets[:, None], [len(counts)]))
 
 
 def test_soft_targets_are_zero_for_rows_without_a_part():
@@ -108,7 +108,7 @@ def test_binary_cross_entropy_is_torchs():
 def test_decisions_add_up_and_rows_without_a_part_do_not_count(logits):
     both = torch.cat([logits, logits[:, :1]], 1)
     targets = torch.tensor([[0, -1], [2, 1], [-1, 0], [1, -1], [-1, -1]])
-    loss = DecisionLoss(CrossEntropyLoss(), [COUNTS, np.array([50, 50])])
+    loss = SubproblemLoss(CrossEntropyLoss(), [COUNTS, np.array([50, 50])])
     expected = F.cross_entropy(logits[[0, 1, 3]], targets[[0, 1, 3], 0])
     expected = expected + F.binary_cross_entropy_with_logits(logits[[1, 2], 0], torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(loss(both, soft_targets(targets, [3, 2])), expected)
@@ -132,7 +132,7 @@ def test_a_branch_without_rows_keeps_the_loss_finite(logits):
 def test_the_prior_shift_leads_back_to_the_rows_own_frequencies(config, counts):
     # Of photos that all look alike the best answer, after the shift, is how often each branch occurs.
     counts = np.array(counts)
-    loss = DecisionLoss(config, [counts])
+    loss = SubproblemLoss(config, [counts])
     learned = torch.zeros(1, len(loss.prior_shift()), requires_grad=True)
     targets = soft_targets(
         torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[:, None], [len(counts)]
@@ -152,7 +152,7 @@ def test_the_prior_shift_leads_back_to_the_rows_own_frequencies(config, counts):
 
 
 def test_the_loss_brings_nothing_into_the_state_of_a_network():
-    assert DecisionLoss(CrossEntropyLoss(class_weight="balanced"), [COUNTS]).state_dict() == {}
+    assert SubproblemLoss(CrossEntropyLoss(class_weight="balanced"), [COUNTS]).state_dict() == {}
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_mixing_depends_on_the_generator_alone_and_leaves_the_batch_as_it_is(bat
 
 def test_mixed_targets_cost_the_mixture_of_costs(batch, logits):
     targets = soft_targets(torch.tensor([[0], [2], [1], [2], [0]]), [3])[0]
-    loss = DecisionLoss(CrossEntropyLoss(label_smoothing=0.1), [COUNTS])
+    loss = SubproblemLoss(CrossEntropyLoss(label_smoothing=0.1), [COUNTS])
     mixed = loss(logits, [0.3 * targets + 0.7 * targets.roll(1, 0)])
     torch.testing.assert_close(
         mixed, 0.3 * loss(logits, [targets]) + 0.7 * loss(logits, [targets.roll(1, 0)])

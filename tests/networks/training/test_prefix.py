@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.data.image_cache import PictureTable
+from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.transforms import TrainTransform
@@ -38,14 +38,14 @@ class Drawn:
 
     def training(self, draw):
         self.asked.append((draw.row, draw.epoch, draw.number))
-        return self.picture(draw.row, draw.number + 1)
+        return self.draw_photo(draw.row, draw.number + 1)
 
     def watched(self, row):
         self.asked.append((row, "watched"))
-        return self.picture(row, 0)
+        return self.draw_photo(row, 0)
 
     @staticmethod
-    def picture(row, view):
+    def image(row, view):
         return torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1000 * row + view))
 
 
@@ -70,7 +70,7 @@ def draws(row, n, epoch=1):
 def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
     prefix, inputs = front(), prefixed()
     expected = {
-        (row, view): prefix.eval()(Drawn.picture(row, view)[None])[0].half().float()
+        (row, view): prefix.eval()(Drawn.image(row, view)[None])[0].half().float()
         for row in (2, 3, 5, 7, 9)
         for view in range(5)
     }
@@ -174,15 +174,15 @@ def test_values_beyond_16_bits_are_an_error():
 
 def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
     store = PrefixStore(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
-    picture = Drawn.picture(0, 0)
-    expected = store.entry(1, lambda: picture)
+    image = Drawn.image(0, 0)
+    expected = store.entry(1, lambda: image)
 
     def never():
         raise AssertionError("it is kept")
 
     copy = pickle.loads(pickle.dumps(store))
     assert torch.equal(copy.entry(1, never), expected)
-    copy.entry(2, lambda: picture)
+    copy.entry(2, lambda: image)
     assert torch.equal(store.entry(2, never), expected)
     del copy
     assert list(tmp_path.iterdir())
@@ -228,7 +228,7 @@ def fitted(tmp_path, **changes):
             **changes,
         }
     )
-    network = FineTunedNetwork(config, PictureTable(paths, side=36, folder=None, limit_mb=1), random_state=1)
+    network = FineTunedNetwork(config, ImageCache(paths, side=36, folder=None, limit_mb=1), random_state=1)
     return network.fit(np.arange(24), np.arange(24) % 2)
 
 
@@ -254,9 +254,9 @@ def test_photos_are_drawn_no_oftener_than_views_are_kept(tmp_path, monkeypatch):
     drawn = []
     original = TrainTransform.__call__
 
-    def spy(self, picture, *, epoch, row, draw=0):
+    def spy(self, image, *, epoch, row, draw=0):
         drawn.append((row, draw))
-        return original(self, picture, epoch=epoch, row=row, draw=draw)
+        return original(self, image, epoch=epoch, row=row, draw=draw)
 
     monkeypatch.setattr(TrainTransform, "__call__", spy)
     phase = {"train": "last:1", "epochs": 12, "lr": 1e-3}

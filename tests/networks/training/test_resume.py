@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ensemble_minerals.networks.training.resume import Progress, Restart
+from ensemble_minerals.networks.training.resume import Restart, TrainingProgress
 
 
 def progress(phase=1):
@@ -11,7 +11,7 @@ def progress(phase=1):
         ("network", "body.a"): torch.arange(6.0).view(2, 3),
         ("optimizer", "0/step"): torch.tensor(3.0),
     }
-    return Progress(tensors, {"phase": phase, "rates": [0.1 + 0.2], "best": float("inf")})
+    return TrainingProgress(tensors, {"phase": phase, "rates": [0.1 + 0.2], "best": float("inf")})
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -19,8 +19,8 @@ def test_what_is_written_is_read(tmp_path):
     found = Restart(tmp_path / "last.safetensors", "task").read()
     assert torch.equal(found.part("network")["body.a"], progress().part("network")["body.a"])
     assert found.part("optimizer")["0/step"] == 3
-    assert found.facts["rates"] == [0.1 + 0.2]
-    assert found.facts["best"] == float("inf")
+    assert found.metadata["rates"] == [0.1 + 0.2]
+    assert found.metadata["best"] == float("inf")
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 
@@ -36,13 +36,13 @@ def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
         path.write_bytes(path.read_bytes()[:-4])
     assert restart.read() is None
     restart.write(progress(2))
-    assert restart.read().facts["phase"] == 2
+    assert restart.read().metadata["phase"] == 2
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     restart = Restart(tmp_path / "last.safetensors", "task")
     restart.write(progress())
     with pytest.raises(TypeError):
-        restart.write(Progress(progress().tensors, {"phase": object()}))
-    assert restart.read().facts["phase"] == 1
+        restart.write(TrainingProgress(progress().tensors, {"phase": object()}))
+    assert restart.read().metadata["phase"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config.students import student_config
-from ensemble_minerals.data.image_cache import PictureTable
-from ensemble_minerals.data.subproblem import Decision
+from ensemble_minerals.data.image_cache import ImageCache
+from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.networks.training.batches import Draw, Shares, TrainingRows, WatchedRows
 from ensemble_minerals.networks.training.epoch_scores import EpochScores
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
@@ -64,15 +64,15 @@ def test_scores_count_the_largest_share():
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shares")
     rng = np.random.default_rng(0)
     for number in range(12):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
-    return PictureTable(sorted(folder.glob("*.png")), side=37, folder=None, limit_mb=1)
+    return ImageCache(sorted(folder.glob("*.png")), side=37, folder=None, limit_mb=1)
 
 
-def trained(pictures, decision, work=None):
+def trained(images, subproblem, work=None):
     overrides = [
         "augment={}",
         "average_last=0",
@@ -81,24 +81,24 @@ def trained(pictures, decision, work=None):
         "views=[squash]",
     ]
     config = student_config("test_efficientnet", weights="random", size=32, epochs=1, overrides=overrides)
-    return FineTunedNetwork(config, pictures, work=work).fit_decisions(np.arange(12), [decision])
+    return FineTunedNetwork(config, images, work=work).fit_subproblems(np.arange(12), [subproblem])
 
 
-def test_sure_shares_teach_what_labels_teach(pictures):
-    hard = Decision("classes", np.arange(12), np.arange(12) % 3, 3)
+def test_sure_shares_teach_what_labels_teach(images):
+    hard = Subproblem("classes", np.arange(12), np.arange(12) % 3, 3)
     sure = dataclasses.replace(hard, shares=np.eye(3)[hard.targets])
     soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
-    states = [trained(pictures, decision).state_ for decision in (hard, sure, soft)]
+    states = [trained(images, subproblem).state_ for subproblem in (hard, sure, soft)]
     assert all(torch.equal(states[0].tensors[name], states[1].tensors[name]) for name in states[0].tensors)
     assert any(
         not torch.equal(states[0].tensors[name], states[2].tensors[name]) for name in states[0].tensors
     )
 
 
-def test_an_interrupted_training_with_other_shares_is_another_one(pictures, tmp_path):
-    hard = Decision("classes", np.arange(12), np.arange(12) % 3, 3)
+def test_an_interrupted_training_with_other_shares_is_another_one(images, tmp_path):
+    hard = Subproblem("classes", np.arange(12), np.arange(12) % 3, 3)
     soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
-    trained(pictures, hard, tmp_path)
-    resumed = trained(pictures, soft, tmp_path).state_
-    alone = trained(pictures, soft).state_
+    trained(images, hard, tmp_path)
+    resumed = trained(images, soft, tmp_path).state_
+    alone = trained(images, soft).state_
     assert all(torch.equal(alone.tensors[name], resumed.tensors[name]) for name in alone.tensors)
