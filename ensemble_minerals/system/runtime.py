@@ -1,0 +1,38 @@
+"""How a job runs, and what of a photo is decoded: facts that travel together travel as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ensemble_minerals.system.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class DecodeLimits:
+    """Which photos are decoded at all.
+
+    Attributes:
+        max_pixels: Largest accepted width x height.
+        min_side: Smallest accepted side, in pixels.
+    """
+
+    max_pixels: int = 100_000_000
+    min_side: int = 8
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a job runs. Answers do not depend on it.
+
+    Attributes:
+        n_jobs: Concurrent tasks or threads, at least 1.
+        cache_dir: Folder where features, scans and converted networks are kept between runs; nowhere if None.
+        progress: Told of stages and of notes for the user.
+        deadline: Seconds since the epoch after which no member begins; none if None.
+    """
+
+    n_jobs: int = 1
+    cache_dir: Path | None = None
+    progress: Progress = field(default_factory=Silent)
+    deadline: float | None = None
