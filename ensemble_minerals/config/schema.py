@@ -38,6 +38,7 @@ from ensemble_minerals.config.networks import NetworkConfig, PreprocessingConfig
 from ensemble_minerals.config.overrides import apply_override
 from ensemble_minerals.config.yaml import OneLine, dump_yaml, parse_yaml
 from ensemble_minerals.errors import ConfigError
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 SHIPPED = files.SHIPPED
 """Names that `load_config` knows without a path."""
@@ -46,8 +47,13 @@ SHIPPED = files.SHIPPED
 class DataConfig(Section):
     """Which files are read as photos: pixels at most, and shorter side in pixels at least."""
 
-    max_pixels: Count = 100_000_000
-    min_side: Count = 8
+    max_pixels: Count = DEFAULT_LIMITS.max_pixels
+    min_side: Count = DEFAULT_LIMITS.min_side
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """The same, as decoding takes it."""
+        return DecodeLimits(self.max_pixels, self.min_side)
 
 
 class DuplicatesConfig(Section):

@@ -23,9 +23,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ensemble_minerals.errors import ImageError, ImageReason
-
-MAX_PIXELS = 100_000_000
-MIN_SIDE = 8
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 # MPO (the two-picture JPEG of many telephones) is opened through JPEG.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
@@ -86,8 +84,7 @@ def decode(
     source: Path | bytes,
     *,
     at_least: int | None = None,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
 ) -> Photo:
     """Decode one file, or the bytes of one.
 
@@ -98,9 +95,8 @@ def decode(
         source: Path of the file, or its content.
         at_least: Where given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as its shorter
             side keeps at least this many pixels; quicker, and the result is meant to be scaled down anyway.
-        max_pixels: Largest accepted width x height, read from the header before anything is decoded. Pillow's
+        limits: Sizes of the photos that are decoded, checked in the header before anything is decoded. Pillow's
             own limit, twice ``PIL.Image.MAX_IMAGE_PIXELS``, holds beside it.
-        min_side: Smallest accepted shorter side in pixels.
 
     Returns:
         The photo, upright.
@@ -115,7 +111,7 @@ def decode(
         image = _opened(stream)
         with image:
             full_size = image.size
-            _check_size(full_size, max_pixels, min_side)
+            _check_size(full_size, limits)
             file_format, mode = image.format or "", image.mode
             try:
                 if at_least is not None:
@@ -200,13 +196,13 @@ def _opened(stream: BufferedReader | BytesIO) -> Image.Image:
         raise _header_failure(error, start) from error
 
 
-def _check_size(size: tuple[int, int], max_pixels: int, min_side: int) -> None:
+def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
-    if width * height > max_pixels:
-        detail = f"{width} x {height} pixels, more than the limit of {max_pixels:,}"
+    if width * height > limits.max_pixels:
+        detail = f"{width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
         raise ImageError(ImageReason.TOO_LARGE, detail)
-    if min(size) < min_side:
-        detail = f"{width} x {height} pixels, the shorter side is below {min_side}"
+    if min(size) < limits.min_side:
+        detail = f"{width} x {height} pixels, the shorter side is below {limits.min_side}"
         raise ImageError(ImageReason.TOO_SMALL, detail)
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ensemble_minerals.data.decoding import decode, file_digest, pixel_digest
 from ensemble_minerals.errors import DataError, ImageError, ImageReason
+from ensemble_minerals.system.runtime import DecodeLimits
 
 # Raise when `fingerprint` computes something else than before: what is stored is then not used any more.
 SCANNER_VERSION = 1
@@ -52,13 +53,12 @@ class Fingerprint:
     reason: str = ""
 
 
-def fingerprint(path: Path, *, max_pixels: int, min_side: int, cache: ScanCache | None = None) -> Fingerprint:
+def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = None) -> Fingerprint:
     """Look at one file; a failure is a reason in the answer, not an exception.
 
     Args:
         path: The file.
-        max_pixels: Passed on to `images.decode`.
-        min_side: Passed on to `images.decode`.
+        limits: Sizes of the photos that are decoded.
         cache: Fingerprints of earlier scans; a file found there is not decoded again.
     """
     try:
@@ -66,12 +66,12 @@ def fingerprint(path: Path, *, max_pixels: int, min_side: int, cache: ScanCache 
     except ImageError as error:
         return Fingerprint("", reason=str(error))
     # All that the answer depends on beside the file's bytes.
-    scanner = f"{SCANNER_VERSION} pillow={PIL.__version__} max_pixels={max_pixels} min_side={min_side}"
+    scanner = f"{SCANNER_VERSION} pillow={PIL.__version__} max_pixels={limits.max_pixels} min_side={limits.min_side}"
     found = None if cache is None else cache.get(image_id, scanner)
     if found is not None:
         return found
     try:
-        photo = decode(path, max_pixels=max_pixels, min_side=min_side)
+        photo = decode(path, limits=limits)
     except ImageError as error:
         made = Fingerprint(image_id, reason=str(error))
         # A failure of the disk or of memory says nothing about the bytes, so it must not be remembered.

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 REDUCING_GAP = 1.2
 """As in the views of frozen features: whole pixels are averaged down to this times the size."""
@@ -77,8 +78,7 @@ class ImageCache:
         side: int,
         folder: Path | None,
         limit_mb: int,
-        max_pixels: int = MAX_PIXELS,
-        min_side: int = MIN_SIDE,
+        limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
         """Describe a table; nothing is decoded yet.
 
@@ -87,15 +87,13 @@ class ImageCache:
             side: Shorter side of each picture in pixels, unless the photo is smaller.
             folder: Where the memory map lies; None keeps the pictures in memory.
             limit_mb: Megabytes of pictures at most; rows beyond them are decoded whenever they are asked for.
-            max_pixels: Largest accepted photo, see `decode`.
-            min_side: Smallest, see `decode`.
+            limits: Sizes of the photos that are decoded.
         """
         self.paths = tuple(paths)
         self.side = side
         self.folder = folder
         self.limit_mb = limit_mb
-        self.max_pixels = max_pixels
-        self.min_side = min_side
+        self.limits = limits
         self._index: NDArray[np.int64] | None = None
         self._pixels: NDArray[np.uint8] | None = None
 
@@ -164,8 +162,7 @@ class ImageCache:
 
     def _decoded(self, path: Path) -> NDArray[np.uint8]:
         side = decode_side(self.side)
-        limits = {"max_pixels": self.max_pixels, "min_side": self.min_side}
-        pixels = decode(path, at_least=side, **limits).pixels
+        pixels = decode(path, at_least=side, limits=self.limits).pixels
         factor = min(pixels.shape[:2]) // side
         if factor > 1:
             pixels = np.array(Image.fromarray(pixels).reduce(factor))
@@ -216,7 +213,7 @@ class ImageCache:
                 files.append((str(path), metadata.st_size, metadata.st_mtime_ns))
             except (OSError, ValueError):  # ValueError: a path with a null character
                 files.append((str(path), -1, -1))
-        known = repr((self.side, self.limit_mb, self.max_pixels, self.min_side, files))
+        known = repr((self.side, self.limit_mb, self.limits.max_pixels, self.limits.min_side, files))
         return blake2b(known.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 

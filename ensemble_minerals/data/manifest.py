@@ -20,11 +20,11 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.listing import Listing, check_classes, list_photos
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 __all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
 
@@ -231,8 +231,7 @@ def scan(
     classes: Sequence[str] | None = None,
     n_jobs: int = 1,
     cache: ScanCache | None = None,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Read a folder or a CSV of photos; every file becomes a row, sorted by path.
@@ -242,8 +241,7 @@ def scan(
         classes: Classes to use, None for all; rows of the others are excluded and their files not opened.
         n_jobs: Threads, counted as joblib does (-1: one a processor); the result does not depend on it.
         cache: Fingerprints of earlier scans.
-        max_pixels: Largest accepted width x height.
-        min_side: Smallest accepted shorter side in pixels.
+        limits: Sizes of the photos that are decoded.
         progress: Called with (files done, files in all) after each file, in this thread.
 
     Returns:
@@ -258,7 +256,7 @@ def scan(
     files = [listing.root / e.path for e, use in zip(listing.entries, wanted, strict=True) if use]
 
     def look(file: Path) -> Fingerprint:
-        return fingerprint(file, max_pixels=max_pixels, min_side=min_side, cache=cache)
+        return fingerprint(file, limits=limits, cache=cache)
 
     seen: list[Fingerprint] = []
     for found in _in_order(look, files, effective_n_jobs(n_jobs)):

@@ -122,8 +122,7 @@ def _time_extractors(
             extractors,
             store=store,
             n_threads=n_threads,
-            max_pixels=config.data.max_pixels,
-            min_side=config.data.min_side,
+            limits=config.data.limits,
             check_contents=True,
         )
         seconds |= _each(found, extractors, n_threads, shared)

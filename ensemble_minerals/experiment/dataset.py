@@ -134,8 +134,7 @@ def scan_photos(
             classes=config.classes,
             n_jobs=n_threads,
             cache=cache,
-            max_pixels=config.data.max_pixels,
-            min_side=config.data.min_side,
+            limits=config.data.limits,
             progress=progress.stage("Reading photos"),
         )
     for warning in manifest.warnings:
@@ -191,8 +190,7 @@ def load_dataset(
             partial(
                 extract,
                 store=store,
-                max_pixels=config.data.max_pixels,
-                min_side=config.data.min_side,
+                limits=config.data.limits,
                 check_contents=True,
             ),
             _Files(manifest, readable),

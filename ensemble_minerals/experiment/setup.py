@@ -313,8 +313,7 @@ def _image_caches(config: Config, dataset: Dataset, work: Path | None) -> dict[s
                 side=key[0],
                 folder=None if work is None else work / "pictures",
                 limit_mb=network.memory,
-                max_pixels=config.data.max_pixels,
-                min_side=config.data.min_side,
+                limits=config.data.limits,
             )
         by_network[network.name] = tables[key]
     return by_network

@@ -21,6 +21,7 @@ from ensemble_minerals.features.registry import pool_views, pooling_of
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.system.progress import StageProgress
+from ensemble_minerals.system.runtime import DecodeLimits
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import Activation, ForwardPass
@@ -111,10 +112,9 @@ class Explainer:
         return max([SIDE, *(extractor.side for extractor in self._predictor.extractors.values())])
 
     @property
-    def limits(self) -> dict[str, int]:
-        """Sizes of the photos that are decoded, see `decode`."""
-        limits = self._predictor.bundle.config.data
-        return {"max_pixels": limits.max_pixels, "min_side": limits.min_side}
+    def limits(self) -> DecodeLimits:
+        """Sizes of the photos that are decoded."""
+        return self._predictor.bundle.config.data.limits
 
     def mapped(self, member: int) -> bool:
         """Whether a member looks through a network."""
@@ -221,7 +221,7 @@ def heat_maps(
 
     def look(file: Path) -> Floats | None:
         try:
-            photo = decode(file, at_least=explainer.side, **explainer.limits).pixels
+            photo = decode(file, at_least=explainer.side, limits=explainer.limits).pixels
         except ImageError:
             return None
         whole = explainer.explain(photo, targets[file]).whole

@@ -103,7 +103,7 @@ class Illustrator:
         target = int(self._found.proba[row].argmax()) if self._target is None else self._target
         try:
             photo = decode(
-                self._found.paths[row], at_least=self._explainer.side, **self._explainer.limits
+                self._found.paths[row], at_least=self._explainer.side, limits=self._explainer.limits
             ).pixels
         except ImageError as error:
             raise UserError(f"{self._found.paths[row]} changed while it was explained: {error}") from error

@@ -12,9 +12,9 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 _ROUNDS = 3
 """Rounds that count, by default."""
@@ -49,8 +49,7 @@ def measure_extractors(
     extractors: Mapping[str, FeatureExtractor],
     photos: Sequence[Path],
     *,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     rounds: int = _ROUNDS,
     memory: Path | None = None,
 ) -> dict[str, ExtractorCost]:
@@ -62,8 +61,7 @@ def measure_extractors(
     Args:
         extractors: By name.
         photos: A handful is enough; all are looked at in every round.
-        max_pixels: Largest photo that is decoded.
-        min_side: Smallest.
+        limits: Sizes of the photos that are decoded.
         rounds: Rounds that count; one more goes before them, to load the networks.
         memory: File of times that were measured before; sources whose time this machine has noted there are not
             timed again.
@@ -71,7 +69,7 @@ def measure_extractors(
     known = {} if memory is None else _noted(memory)
     keys = {name: f"{platform.node()} {extractor.fingerprint}" for name, extractor in extractors.items()}
     timed = {name: extractor for name, extractor in extractors.items() if keys[name] not in known}
-    quickest = _quickest(timed, photos, rounds, max_pixels=max_pixels, min_side=min_side)
+    quickest = _quickest(timed, photos, rounds, limits=limits)
     measured = {keys[name]: 1000 * seconds for name, seconds in quickest.items() if np.isfinite(seconds)}
     if memory is not None and measured:
         _note(memory, known | measured)
@@ -89,15 +87,12 @@ def _quickest(
     photos: Sequence[Path],
     rounds: int,
     *,
-    max_pixels: int,
-    min_side: int,
+    limits: DecodeLimits,
 ) -> dict[str, float]:
     """Seconds a photo in the quickest round, infinite where no photo could be read."""
     quickest = dict.fromkeys(extractors, np.inf)
     for number in range(1 + rounds if extractors else 0):
-        found = extract_features(
-            photos, [""] * len(photos), list(extractors.values()), max_pixels=max_pixels, min_side=min_side
-        )
+        found = extract_features(photos, [""] * len(photos), list(extractors.values()), limits=limits)
         if number == 0:  # networks are loaded at their first photo
             continue
         for name, seconds in found.seconds.items():

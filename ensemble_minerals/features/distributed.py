@@ -16,7 +16,6 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
 from ensemble_minerals.features.extraction import (
     CHUNK,
@@ -30,6 +29,7 @@ from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.parallel import own_cores, unordered
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 LARGEST = 16 * CHUNK
 """Photos of a shard, at most: what is lost when a worker dies, and done twice."""
@@ -51,8 +51,7 @@ def extract_on_cluster(
     n_jobs: int,
     store: FeatureStore | None = None,
     progress: Callable[[int, int], None] | None = None,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
     """Give the features of every photo from every source, computed by the workers of an open cluster.
@@ -66,8 +65,7 @@ def extract_on_cluster(
         n_jobs: Cores of the cluster.
         store: On this machine: where features are looked up, and kept shard by shard.
         progress: Called with (photos done, photos to look at).
-        max_pixels: Largest photo that is decoded.
-        min_side: Smallest.
+        limits: Sizes of the photos that are decoded.
         check_contents: Whether a file whose digest is no more its image id is an error.
 
     Raises:
@@ -83,8 +81,7 @@ def extract_on_cluster(
             [task.path for task in shard],
             [task.image_id for task in shard],
             [(extractor, extractor.fingerprint) for extractor in shard[0].lacking],
-            max_pixels=max_pixels,
-            min_side=min_side,
+            limits=limits,
             check_contents=check_contents,
         )
         for number, shard in enumerate(shards)
@@ -124,8 +121,7 @@ def compute_shard(
     image_ids: Sequence[str],
     extractors: Sequence[tuple[FeatureExtractor, str]],
     *,
-    max_pixels: int,
-    min_side: int,
+    limits: DecodeLimits,
     check_contents: bool,
 ) -> tuple[int, ExtractionResult]:
     """What a worker does: one shard at a time, with all the cores it has; networks stay open for the next one."""
@@ -138,8 +134,7 @@ def compute_shard(
             image_ids,
             _open(extractors),
             n_threads=cpu.cores(),
-            max_pixels=max_pixels,
-            min_side=min_side,
+            limits=limits,
             check_contents=check_contents,
         )
     return number, found

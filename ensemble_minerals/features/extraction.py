@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, Photo, decode, file_digest
+from ensemble_minerals.data.decoding import Photo, decode, file_digest
 from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 CHUNK = 16
 """Photos of one call of a source, and of one transaction of the store."""
@@ -80,8 +81,7 @@ def extract_features(
     n_threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
     out: Path | None = None,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
     """Give the features of every photo from every source.
@@ -98,8 +98,7 @@ def extract_features(
         n_threads: Threads that decode.
         progress: Called in the caller's thread with (photos done, photos to look at).
         out: Folder for the features as memory maps, for more than fit in memory; in memory if None.
-        max_pixels: Largest photo that is decoded, see `decode`.
-        min_side: Smallest, see `decode`.
+        limits: Sizes of the photos that are decoded.
         check_contents: Whether a file whose digest is no more its image id is an error: it was replaced since,
             and the features of the new picture must not be kept under the old one's name.
 
@@ -119,7 +118,7 @@ def extract_features(
     features = {extractor.name: allocate(len(paths), extractor, out) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
     collector = _Collector(extractors, features, store)
-    decode_photo = partial(decode, max_pixels=max_pixels, min_side=min_side)
+    decode_photo = partial(decode, limits=limits)
     done = 0
     with ExitStack() as stack:
         opening = stack.enter_context(ThreadPoolExecutor(n_threads, thread_name_prefix="open"))

@@ -98,8 +98,7 @@ class Predictor:
                 list(self.extractors.values()),
                 store=None,
                 n_threads=self.n_threads,
-                max_pixels=self.bundle.config.data.max_pixels,
-                min_side=self.bundle.config.data.min_side,
+                limits=self.bundle.config.data.limits,
                 progress=None if progress is None else _shifted(progress, start, len(paths)),
             )
             for position, error in found.errors.items():

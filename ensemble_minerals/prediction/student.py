@@ -27,6 +27,7 @@ from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.predictor import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -69,6 +70,11 @@ class Student:
     def temperature(self) -> float:
         """Divides the log-odds."""
         return float(self.info["temperature"])
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """Sizes of the photos that are decoded."""
+        return DecodeLimits(int(self.info["data"]["max_pixels"]), int(self.info["data"]["min_side"]))
 
     def graph(self) -> StudentGraph:
         """The network, photos to probabilities.
@@ -158,8 +164,7 @@ class StudentPredictor:
             [""] * len(paths),
             [self.extractor],
             n_threads=self.n_threads,
-            max_pixels=int(self.student.info["data"]["max_pixels"]),
-            min_side=int(self.student.info["data"]["min_side"]),
+            limits=self.student.limits,
             progress=progress,
         )
         readable = np.array([row for row in range(len(paths)) if row not in found.errors], dtype=np.intp)

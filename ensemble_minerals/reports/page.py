@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ensemble_minerals.data.decoding import MAX_PIXELS, MIN_SIDE, decode
+from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -72,8 +73,7 @@ def thumbnails(
     *,
     side: int,
     n_threads: int = 1,
-    max_pixels: int = MAX_PIXELS,
-    min_side: int = MIN_SIDE,
+    limits: DecodeLimits = DEFAULT_LIMITS,
 ) -> Iterator[str]:
     """Small pictures as ``data:`` addresses, in the order of the files.
 
@@ -81,25 +81,24 @@ def thumbnails(
         files: Photos; None for one that is known to be unreadable.
         side: Pixels of the longer side, at most.
         n_threads: Threads that decode.
-        max_pixels: Largest photo that is opened.
-        min_side: Smallest.
+        limits: Sizes of the photos that are decoded.
 
     Yields:
         An address for each file; empty where there is no picture.
     """
 
     def draw(file: Path | None) -> str:
-        return "" if file is None else thumbnail(file, side=side, max_pixels=max_pixels, min_side=min_side)
+        return "" if file is None else thumbnail(file, side=side, limits=limits)
 
     with ThreadPoolExecutor(n_threads, thread_name_prefix="thumbnails") as pool:
         for start in range(0, len(files), _AT_ONCE):
             yield from pool.map(draw, files[start : start + _AT_ONCE])
 
 
-def thumbnail(file: Path, *, side: int, max_pixels: int = MAX_PIXELS, min_side: int = MIN_SIDE) -> str:
+def thumbnail(file: Path, *, side: int, limits: DecodeLimits = DEFAULT_LIMITS) -> str:
     """One small picture as a ``data:`` address; empty if the photo cannot be read (any more)."""
     try:
-        photo = decode(file, at_least=side, max_pixels=max_pixels, min_side=min_side)
+        photo = decode(file, at_least=side, limits=limits)
     except ImageError:
         return ""
     picture = Image.fromarray(photo.pixels)

@@ -160,7 +160,6 @@ def score_folder(
 
 
 def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, progress: Progress) -> Manifest:
-    limits = bundle.config.data
     if cache_dir is not None:
         cache_dir.mkdir(parents=True, exist_ok=True)
     with nullcontext() if cache_dir is None else ScanCache(cache_dir / "scans.sqlite") as cache:
@@ -168,8 +167,7 @@ def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, pr
             data,
             n_jobs=n_threads,
             cache=cache,
-            max_pixels=limits.max_pixels,
-            min_side=limits.min_side,
+            limits=bundle.config.data.limits,
             progress=progress.stage("Reading photos"),
         )
 

@@ -10,15 +10,18 @@ from ensemble_minerals.system.progress import Progress, Silent
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Which photos are decoded at all.
+    """Sizes of the photos that are decoded; all others are refused.
 
     Attributes:
         max_pixels: Largest accepted width x height.
-        min_side: Smallest accepted side, in pixels.
+        min_side: Smallest accepted shorter side, in pixels.
     """
 
     max_pixels: int = 100_000_000
     min_side: int = 8
+
+
+DEFAULT_LIMITS = DecodeLimits()
 
 
 @dataclass(frozen=True)

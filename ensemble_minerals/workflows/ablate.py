@@ -181,9 +181,7 @@ def _ablate(
     _announce(ablation, progress, yes=yes)
     run = ablation.run(progress.stage("Answering outer folds"))
     photos, timed = _some_photos(prepared), progress.stage("Timing photos")
-    extractors = measure_extractors(
-        prepared.dataset.extractors, photos, max_pixels=config.data.max_pixels, min_side=config.data.min_side
-    )
+    extractors = measure_extractors(prepared.dataset.extractors, photos, limits=config.data.limits)
     timed(len(photos), len(photos))
     comparison = compare_arms(
         run, y, prepared.groups, prepared.classes, _costs(run, prepared.members, extractors), seed=config.seed

@@ -213,7 +213,7 @@ class _Teaching:
         from ensemble_minerals.data.image_cache import ImageCache
 
         self.distillation_data, self.network, self.root = distillation_data, network, root
-        self.limits = teacher.config.data.model_dump()
+        self.limits = teacher.config.data.limits
         self.seed = teacher.config.seed
         labels = np.eye(len(teacher.classes))[distillation_data.y]
         self.shares = label_share * labels + (1.0 - label_share) * distillation_data.proba
@@ -222,7 +222,7 @@ class _Teaching:
             side=image_side(network),
             folder=root / "pictures",
             limit_mb=network.memory,
-            **self.limits,
+            limits=self.limits,
         )
 
     def run(self, n_jobs: int, progress: Progress) -> list[_Outcome]:
@@ -279,7 +279,7 @@ class _Teaching:
         """Megabytes, and milliseconds a photo on one thread."""
         extractor = self._extractor(state, 1)
         cost = measure_extractors(
-            {extractor.name: extractor}, self.distillation_data.files[:_TIMED_PHOTOS], **self.limits
+            {extractor.name: extractor}, self.distillation_data.files[:_TIMED_PHOTOS], limits=self.limits
         )
         return {
             "megabytes": sum(tensor.nbytes for tensor in state.tensors.values()) / 1e6,
@@ -289,7 +289,9 @@ class _Teaching:
     def _answers(self, state: NetworkState, files: Sequence[Path], n_threads: int) -> NDArray[np.float32]:
         """Log-odds for photos, by the way that predictions go."""
         extractor = self._extractor(state, n_threads)
-        found = extract_features(files, [""] * len(files), [extractor], n_threads=n_threads, **self.limits)
+        found = extract_features(
+            files, [""] * len(files), [extractor], n_threads=n_threads, limits=self.limits
+        )
         for position, error in found.errors.items():
             raise DataError(f"{files[position]} cannot be read any more: {error}")
         answers: NDArray[np.float32] = found.features[extractor.name][:, 0]

@@ -85,7 +85,7 @@ def export(
     if is_student(model):
         student = read_student(model)
         network, metadata = student.graph(), student_metadata(student)
-        n_classes, min_side = len(student.classes), int(student.info["data"]["min_side"])
+        n_classes, min_side = len(student.classes), student.limits.min_side
     else:
         bundle = read_bundle(model)
         network, metadata = ensemble_graph(bundle, progress), bundle_metadata(bundle)

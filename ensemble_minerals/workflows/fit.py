@@ -302,8 +302,7 @@ def _extractor_costs(
     costs = measure_extractors(
         extractors,
         photos,
-        max_pixels=config.data.max_pixels,
-        min_side=config.data.min_side,
+        limits=config.data.limits,
         rounds=1,
         memory=None if cache_dir is None else cache_dir / "costs.json",
     )

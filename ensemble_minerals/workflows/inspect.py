@@ -241,13 +241,11 @@ class Inspection:
         for group in (*self.conflicts, *alike):
             shown += group.rows[: min(_MAX_OF_GROUP, max(MAX_PICTURES - len(shown), 0))]
         rows = sorted(set(shown))
-        limits = self.config.data
         pictures = thumbnails(
             [self.manifest.file(row) for row in rows],
             side=_SIDE,
             n_threads=n_threads,
-            max_pixels=limits.max_pixels,
-            min_side=limits.min_side,
+            limits=self.config.data.limits,
         )
         write_page(
             file,

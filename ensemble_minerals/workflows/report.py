@@ -218,10 +218,7 @@ def _look(
 
 def _measured(file: Path, config: Config) -> dict[str, float]:
     try:
-        limits = config.data
-        return measure(
-            decode(file, at_least=SIDE, max_pixels=limits.max_pixels, min_side=limits.min_side).pixels
-        )
+        return measure(decode(file, at_least=SIDE, limits=config.data.limits).pixels)
     except ImageError:  # moved or damaged since the fit: the slices count it as not measured
         return {}
 

@@ -15,6 +15,7 @@ from PIL import Image
 from ensemble_minerals.data import decoding
 from ensemble_minerals.data.decoding import Photo, content_digest, decode, file_digest, pixel_digest
 from ensemble_minerals.errors import ImageError, ImageReason
+from ensemble_minerals.system.runtime import DecodeLimits
 
 RED, GREEN, BLUE, WHITE = (250, 0, 0), (0, 250, 0), (0, 0, 250), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -277,10 +278,18 @@ def png_claiming(width: int, height: int) -> bytes:
 
 def test_the_limit_of_pixels_is_checked_before_decoding():
     assert reason_of(png_claiming(11_000, 10_000)) is ImageReason.TOO_LARGE
-    assert reason_of(png_claiming(11_000, 10_000), max_pixels=200_000_000) is ImageReason.TRUNCATED
-    assert reason_of(png_claiming(60_000, 60_000), max_pixels=10**12) is ImageReason.TOO_LARGE
-    assert reason_of(encoded(quarters()), max_pixels=48 * 32 - 1) is ImageReason.TOO_LARGE
-    assert decode(encoded(quarters()), max_pixels=48 * 32).width == 48
+    assert (
+        reason_of(png_claiming(11_000, 10_000), limits=DecodeLimits(max_pixels=200_000_000))
+        is ImageReason.TRUNCATED
+    )
+    assert (
+        reason_of(png_claiming(60_000, 60_000), limits=DecodeLimits(max_pixels=10**12))
+        is ImageReason.TOO_LARGE
+    )
+    assert (
+        reason_of(encoded(quarters()), limits=DecodeLimits(max_pixels=48 * 32 - 1)) is ImageReason.TOO_LARGE
+    )
+    assert decode(encoded(quarters()), limits=DecodeLimits(max_pixels=48 * 32)).width == 48
 
 
 def test_pillows_own_warning_about_large_pictures_stays_inside(monkeypatch):
@@ -290,7 +299,7 @@ def test_pillows_own_warning_about_large_pictures_stays_inside(monkeypatch):
 
 def test_too_small():
     assert reason_of(encoded(quarters(30, 7))) is ImageReason.TOO_SMALL
-    assert reason_of(encoded(quarters(30, 7)), min_side=31) is ImageReason.TOO_SMALL
+    assert reason_of(encoded(quarters(30, 7)), limits=DecodeLimits(min_side=31)) is ImageReason.TOO_SMALL
     assert decode(encoded(quarters(30, 8))).height == 8
 
 
@@ -437,7 +446,11 @@ def test_any_damage_gives_a_photo_or_a_reason(file_format, options):
             head = min(len(data), 120)  # headers and directories are where it hurts
             data[rng.integers(head)] = rng.integers(256)
         try:
-            photo = decode(bytes(data), max_pixels=1_000_000, at_least=4 if rng.random() < 0.5 else None)
+            photo = decode(
+                bytes(data),
+                limits=DecodeLimits(max_pixels=1_000_000),
+                at_least=4 if rng.random() < 0.5 else None,
+            )
         except ImageError:
             continue
         readable += 1

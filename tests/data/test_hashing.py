@@ -13,8 +13,9 @@ from PIL import Image
 from ensemble_minerals.data import hashing as module
 from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint, perceptual_hashes
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.runtime import DecodeLimits
 
-LIMITS = {"max_pixels": 1_000_000, "min_side": 8}
+LIMITS = DecodeLimits(max_pixels=1_000_000)
 
 
 def blobs(seed: int, width: int = 90, height: int = 70) -> Image.Image:
@@ -51,7 +52,7 @@ def test_hashes_survive_scaling_and_compression(tmp_path):
 
 
 def test_one_look(tmp_path):
-    made = fingerprint(photo_file(tmp_path), **LIMITS)
+    made = fingerprint(photo_file(tmp_path), limits=LIMITS)
     assert (made.width, made.height, made.format, made.mode, made.reason) == (90, 70, "PNG", "RGB", "")
     assert len(made.image_id) == len(made.pixel_hash) == 32
     assert made.phash != made.phash_mirrored
@@ -59,11 +60,11 @@ def test_one_look(tmp_path):
 
 def test_failures_are_reasons(tmp_path):
     (tmp_path / "text.png").write_text("no picture")
-    unread = fingerprint(tmp_path / "text.png", **LIMITS)
+    unread = fingerprint(tmp_path / "text.png", limits=LIMITS)
     assert unread.reason.startswith("not_an_image: ")
     assert len(unread.image_id) == 32
     assert (unread.phash, unread.phash_mirrored, unread.width, unread.pixel_hash) == (0, 0, 0, "")
-    missing = fingerprint(tmp_path / "absent.png", **LIMITS)
+    missing = fingerprint(tmp_path / "absent.png", limits=LIMITS)
     assert missing.reason.startswith("missing: ")
     assert missing.image_id == ""
     assert str(tmp_path) not in unread.reason + missing.reason
@@ -86,11 +87,11 @@ def test_a_known_content_is_not_decoded_again(tmp_path, monkeypatch):
     path = photo_file(tmp_path)
     (tmp_path / "broken.png").write_bytes(path.read_bytes()[:200])
     with ScanCache(tmp_path / "deep" / "cache.sqlite") as cache:
-        first = [fingerprint(tmp_path / name, cache=cache, **LIMITS) for name in ("a.png", "broken.png")]
+        first = [fingerprint(tmp_path / name, cache=cache, limits=LIMITS) for name in ("a.png", "broken.png")]
     path.rename(tmp_path / "renamed.png")
     with ScanCache(tmp_path / "deep" / "cache.sqlite") as cache:
         again = [
-            fingerprint(tmp_path / name, cache=cache, **LIMITS) for name in ("renamed.png", "broken.png")
+            fingerprint(tmp_path / name, cache=cache, limits=LIMITS) for name in ("renamed.png", "broken.png")
         ]
     assert again == first
     assert len(decoded) == 2
@@ -101,18 +102,18 @@ def test_a_known_content_is_not_decoded_again(tmp_path, monkeypatch):
 def test_what_changes_the_answer_is_part_of_the_key(tmp_path, monkeypatch, change):
     decoded = counting(monkeypatch)
     path = photo_file(tmp_path)
-    limits = dict(LIMITS)
+    limits = LIMITS
     with ScanCache(tmp_path / "cache.sqlite") as cache:
-        fingerprint(path, cache=cache, **limits)
+        fingerprint(path, cache=cache, limits=limits)
         if change == "limits":
-            limits["min_side"] = 80
+            limits = DecodeLimits(max_pixels=1_000_000, min_side=80)
         elif change == "scanner":
             monkeypatch.setattr(module, "SCANNER_VERSION", module.SCANNER_VERSION + 1)
         elif change == "pillow":
             monkeypatch.setattr(module.PIL, "__version__", "0.1")
         else:
             photo_file(tmp_path, seed=9)
-        second = fingerprint(path, cache=cache, **limits)
+        second = fingerprint(path, cache=cache, limits=limits)
     assert len(decoded) == 2
     assert second.reason.startswith("too_small") == (change == "limits")
 
@@ -129,8 +130,8 @@ def test_passing_troubles_are_not_remembered(tmp_path, monkeypatch, trouble, rea
     with ScanCache(tmp_path / "cache.sqlite") as cache:
         with monkeypatch.context() as patch:
             patch.setattr("PIL.ImageFile.ImageFile.load", fail)
-            assert fingerprint(path, cache=cache, **LIMITS).reason.startswith(reason)
-        assert fingerprint(path, cache=cache, **LIMITS).reason == ""
+            assert fingerprint(path, cache=cache, limits=LIMITS).reason.startswith(reason)
+        assert fingerprint(path, cache=cache, limits=LIMITS).reason == ""
 
 
 def test_the_cache_keeps_64_unsigned_bits(tmp_path):

@@ -13,6 +13,7 @@ from ensemble_minerals.data import hashing as fingerprint_module
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.data.same_object.groups import find_duplicates
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.runtime import DecodeLimits
 
 COLUMNS = [field.name for field in fields(Manifest) if field.name not in ("root", "warnings")]
 
@@ -154,8 +155,8 @@ def test_rows_of_classes_that_were_not_chosen_are_excluded_unopened(data, monkey
 
 
 def test_limits_are_passed_on(data):
-    assert scan(data, min_side=14).reason[4].startswith("too_small")
-    assert scan(data, max_pixels=100).reason[0].startswith("too_large")
+    assert scan(data, limits=DecodeLimits(min_side=14)).reason[4].startswith("too_small")
+    assert scan(data, limits=DecodeLimits(max_pixels=100)).reason[0].startswith("too_large")
 
 
 def test_a_second_scan_decodes_nothing(data, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from ensemble_minerals.features.extraction import CHUNK, extract_features
 from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
+from ensemble_minerals.system.runtime import DecodeLimits
 
 
 class Mean:
@@ -120,7 +121,7 @@ def test_a_worker_that_would_compute_other_numbers(photos, monkeypatch):
     with pytest.raises(UserError, match=told):
         distributed.compute_shard(
             0, photos, ids_of(photos), [(Mean(machine="there"), wanted)],
-            max_pixels=10**6, min_side=8, check_contents=True,
+            limits=DecodeLimits(max_pixels=10**6), check_contents=True,
         )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def test_a_worker_keeps_its_networks_and_to_its_cores(photos, monkeypatch):
     monkeypatch.setattr(cpu, "_share", [])
     monkeypatch.setattr(distributed, "own_cores", lambda: 1)
     first, second, other = Mean(), Mean(), Mean("other")
-    settings = {"max_pixels": 10**6, "min_side": 8, "check_contents": False}
+    settings = {"limits": DecodeLimits(max_pixels=10**6), "check_contents": False}
     for extractor in (first, second):
         distributed.compute_shard(0, photos, ids_of(photos), [(extractor, extractor.fingerprint)], **settings)
     assert (sum(first.calls), sum(second.calls)) == (80, 0)

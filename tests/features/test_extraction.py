@@ -17,6 +17,7 @@ from ensemble_minerals.features.descriptor.extractor import ColorTextureExtracto
 from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system.runtime import DecodeLimits
 
 
 class Spy:
@@ -228,9 +229,10 @@ def test_a_photo_in_the_store_needs_no_file(photos, store):
 
 
 def test_limits_reach_the_decoder(photos):
-    result = _extract(photos[:1], Spy(), min_side=13)
+    result = _extract(photos[:1], Spy(), limits=DecodeLimits(min_side=13))
     assert result.errors[0].reason == ImageReason.TOO_SMALL
-    assert _extract(photos[:1], Spy(), max_pixels=100).errors[0].reason == ImageReason.TOO_LARGE
+    result = _extract(photos[:1], Spy(), limits=DecodeLimits(max_pixels=100))
+    assert result.errors[0].reason == ImageReason.TOO_LARGE
 
 
 class Failing(Spy):
