@@ -39,7 +39,13 @@ _EXPECTED = {
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """A clause naming the known name most like ``name``, ``" (did you mean 'x'?)"``, or nothing."""
+    """A clause with the known name most like ``name``; empty if none is like it.
+
+    >>> nearest("pirite", ["pyrite", "quartz"])
+    " (did you mean 'pyrite'?)"
+    >>> nearest("gold", ["pyrite", "quartz"])
+    ''
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1)
     return f" (did you mean {by_lower[close[0]]!r}?)" if close else ""
