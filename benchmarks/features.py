@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ensemble_minerals.config.schema import BackboneConfig, load_config
-from ensemble_minerals.data.hashing import file_digest
+from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.registry import build_extractors
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config)
     photos = timing.photos_of(options.data, options.photos)
-    ids = [file_digest(path) for path in photos]
+    ids = [photo_digest(path) for path in photos]
     names = [backbone.name for backbone in config.backbones]
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder)

@@ -26,7 +26,7 @@ from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
 from ensemble_minerals.ensemble.oof import ProbabilityStore
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
-from ensemble_minerals.networks.models.weights import file_digest
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ensemble_minerals.errors import ImageError, ImageReason
+from ensemble_minerals.system.digest import stream_digest
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 # MPO (the two-picture JPEG of many telephones) is opened through JPEG.
@@ -141,20 +142,15 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def content_digest(data: bytes) -> str:
-    """Digest of a file's content, the image id: BLAKE2b, 32 hexadecimal digits."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """`content_digest` of a file, without holding the whole file in memory.
+def photo_digest(path: Path) -> str:
+    """Digest of a photo's file, its image id: 32 hexadecimal digits.
 
     Raises:
         ImageError: If the file is missing, not permitted, or not a regular file.
     """
     with _stream(path) as stream:
         try:
-            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return stream_digest(stream)
         except OSError as error:
             raise _access_failure(error) from error
 

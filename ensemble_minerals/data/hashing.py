@@ -15,7 +15,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import decode, file_digest, pixel_digest
+from ensemble_minerals.data.decoding import decode, photo_digest, pixel_digest
 from ensemble_minerals.errors import DataError, ImageError, ImageReason
 from ensemble_minerals.system.runtime import DecodeLimits
 
@@ -62,7 +62,7 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
         cache: Fingerprints of earlier scans; a file found there is not decoded again.
     """
     try:
-        image_id = file_digest(path)
+        image_id = photo_digest(path)
     except ImageError as error:
         return Fingerprint("", reason=str(error))
     # All that the answer depends on beside the file's bytes.

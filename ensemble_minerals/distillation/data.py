@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
-from ensemble_minerals.data.decoding import file_digest
+from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import DataError
 
@@ -63,7 +63,7 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
             f"{missing[0]}); give the folder that the bundle was fitted on, wherever it is now, with --photos"
         )
     for file, known in zip(files, manifest.image_id[found.row].tolist(), strict=True):
-        if file_digest(file) != known:
+        if photo_digest(file) != known:
             raise DataError(f"{file} is not the photo of the fit any more; restore it, or fit again")
     return DistillationData(
         files=files,

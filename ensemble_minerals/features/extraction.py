@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import Photo, decode, file_digest
+from ensemble_minerals.data.decoding import Photo, decode, photo_digest
 from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -285,7 +285,7 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Tas
     started = time.perf_counter()
     try:
         prepared.images = _images(decode_photo, task)
-        if check_contents and file_digest(task.path) != task.image_id:
+        if check_contents and photo_digest(task.path) != task.image_id:
             raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
     except ImageError as error:
         prepared.error = error

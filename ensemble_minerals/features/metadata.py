@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ensemble_minerals.features.extractor import JSON
-from ensemble_minerals.networks.models.weights import file_digest
+from ensemble_minerals.system.digest import file_digest
 
 CARD = "card.json"
 NETWORK = "network.xml"

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
-from ensemble_minerals.networks.models.weights import file_digest, load_network, parse
+from ensemble_minerals.networks.models.weights import load_network, parse
+from ensemble_minerals.system.digest import file_digest
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass

@@ -23,10 +23,10 @@ from ensemble_minerals.errors import BundleError, TaxonomyError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.members.predictor import log_normalize
-from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.predictor import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy

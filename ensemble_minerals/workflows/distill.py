@@ -26,7 +26,6 @@ from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.predictor import log_normalize
-from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.student import (
     OutOfFoldAnswers,
     StudentExtractor,
@@ -34,6 +33,7 @@ from ensemble_minerals.prediction.student import (
     write_student,
 )
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.paths import check_place
 from ensemble_minerals.system.progress import Progress, Silent
 

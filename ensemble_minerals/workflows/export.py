@@ -15,9 +15,10 @@ from ensemble_minerals.config.messages import DESCRIPTOR
 from ensemble_minerals.config.schema import BackboneConfig
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.plan import plan_graph
-from ensemble_minerals.networks.models.weights import Preprocessing, file_digest, load_network
+from ensemble_minerals.networks.models.weights import Preprocessing, load_network
 from ensemble_minerals.prediction.predictor import check_extractor
 from ensemble_minerals.prediction.student import INDEX, Student, is_student, read_student
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.paths import check_place
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.versions import installed_versions

@@ -18,11 +18,11 @@ from ensemble_minerals.bundle.bundle import (
     FORMAT,
     BundleContents,
     check_replaceable,
-    file_digest,
     read_bundle,
     write_bundle,
 )
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
+from ensemble_minerals.system.digest import file_digest
 
 FILES = {
     "README.md", "bundle.json", "committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv",

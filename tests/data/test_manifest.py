@@ -97,7 +97,7 @@ def test_the_number_of_threads_changes_nothing(data, monkeypatch):
     alone = scan(data)
     seen: set[str] = set()
     together = threading.Barrier(4)
-    original = fingerprint_module.file_digest
+    original = fingerprint_module.photo_digest
 
     def spy(path):
         if len(seen) < 4:
@@ -105,7 +105,7 @@ def test_the_number_of_threads_changes_nothing(data, monkeypatch):
             together.wait(timeout=20)  # passes only when four threads are at work
         return original(path)
 
-    monkeypatch.setattr(fingerprint_module, "file_digest", spy)
+    monkeypatch.setattr(fingerprint_module, "photo_digest", spy)
     assert_same(scan(data, n_jobs=4), alone)
     assert threading.current_thread().name not in seen
 
@@ -118,9 +118,9 @@ def test_progress_is_told_in_this_thread(data):
 
 def test_an_interruption_does_not_finish_the_rest(data, monkeypatch):
     opened = []
-    original = fingerprint_module.file_digest
+    original = fingerprint_module.photo_digest
     monkeypatch.setattr(
-        fingerprint_module, "file_digest", lambda path: (opened.append(path), original(path))[1]
+        fingerprint_module, "photo_digest", lambda path: (opened.append(path), original(path))[1]
     )
     for number in range(200):
         (data / "quartz" / f"many{number}").write_text("x")
@@ -137,9 +137,9 @@ def test_rows_of_classes_that_were_not_chosen_are_excluded_unopened(data, monkey
     for name in ("1.png", "2.png"):
         image(data / "pyrite" / name, 9)
     opened = []
-    original = fingerprint_module.file_digest
+    original = fingerprint_module.photo_digest
     monkeypatch.setattr(
-        fingerprint_module, "file_digest", lambda path: (opened.append(path), original(path))[1]
+        fingerprint_module, "photo_digest", lambda path: (opened.append(path), original(path))[1]
     )
     manifest = scan(data, classes=["quartz", "pyrite"])
     assert len(manifest) == 11

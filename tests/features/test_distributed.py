@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.data.decoding import content_digest
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
 from ensemble_minerals.features import distributed
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
@@ -17,6 +16,7 @@ from ensemble_minerals.features.extraction import CHUNK, extract_features
 from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
+from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.runtime import DecodeLimits
 
 

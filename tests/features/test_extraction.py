@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.data.decoding import content_digest
 from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.runtime import DecodeLimits
 
 

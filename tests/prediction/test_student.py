@@ -11,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ensemble_minerals.errors import BundleError, UserError
-from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.student import (
     INDEX,
     OutOfFoldAnswers,
@@ -21,6 +20,7 @@ from ensemble_minerals.prediction.student import (
     read_student,
     write_student,
 )
+from ensemble_minerals.system.digest import file_digest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

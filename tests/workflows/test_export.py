@@ -14,9 +14,9 @@ from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.networks.graphs import onnx_file
 from ensemble_minerals.networks.graphs.onnx_file import read_metadata_of
-from ensemble_minerals.networks.models.weights import file_digest
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.student import load_student
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows import export as exporting
 from ensemble_minerals.workflows.export import ensemble_graph, export
 

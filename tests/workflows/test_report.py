@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.bundle.bundle import file_digest, read_bundle
+from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.schema import build_config
 from ensemble_minerals.errors import BundleError, DataError, UserError
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.reports import scoring
+from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows.fit import fit
 from ensemble_minerals.workflows.report import write_report
 

@@ -11,12 +11,12 @@ import importlib.resources
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ensemble_minerals.errors import WeightsError
+from ensemble_minerals.system.digest import file_digest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -204,15 +204,6 @@ def parse(spec: str) -> WeightsSource:
             f"nor a file of the types {', '.join(FILE_TYPES)}"
         )
     return WeightsSource("file", spec)
-
-
-def file_digest(path: Path) -> str:
-    """blake2b of a file's bytes, 32 hexadecimal digits."""
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_network(
