@@ -41,7 +41,7 @@ def test_members_answer_from_their_own_features():
     answers = fitted_ensemble(UNIFORM).member_log_proba(BLOCKS)
     assert answers.shape == (8, 2, 3)
     np.testing.assert_allclose(np.exp(answers).sum(axis=2), 1.0)
-    ((net,),) = fitted_ensemble(UNIFORM).members[1].predictor.parts[0].nets
+    ((net,),) = fitted_ensemble(UNIFORM).members[1].predictor.parts[0].specialists
     expected = np.hstack([BLOCKS["lite0"], BLOCKS["color"]]) @ net.layers[0][0]
     np.testing.assert_allclose(answers[:, 1], log_softmax(expected, axis=1), atol=1e-12)
 

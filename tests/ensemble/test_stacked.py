@@ -78,7 +78,7 @@ def test_prediction_is_members_over_folds_then_combination_then_temperature(fitt
         ]
         parts = [fit[0].predictor.parts[0] for fit in fits]
         whole = MemberPredictor(
-            parts[0].taxonomy, parts[0].one_vs_rest, tuple(part.nets[0] for part in parts)
+            parts[0].taxonomy, parts[0].one_vs_rest, tuple(part.specialists[0] for part in parts)
         )
         members.append(np.exp(whole.log_proba(np.hstack([new[name] for name in member.features]))))
     combined = fitted.meta_.combination_.log_proba(clipped_log(np.stack(members, axis=1)))
@@ -229,7 +229,7 @@ def test_refitting_predicts_with_one_model_of_all_rows_and_scores_the_same(fitte
     assert not np.allclose(again.predict_proba(new), fitted.predict_proba(new), atol=1e-3)
     codes = np.searchsorted(NAMES, y)
     for member, learner in zip(MEMBERS, again.fitted_ensemble_.members, strict=True):
-        assert len(learner.predictor.parts[0].nets) == 1
+        assert len(learner.predictor.parts[0].specialists) == 1
         X = [blocks[name] for name in member.features]
         (alone,) = fit_fold([member], X, codes, np.arange(120), np.zeros(120, int), -1, NAMES)
         rows = np.hstack([new[name] for name in member.features])

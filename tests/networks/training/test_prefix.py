@@ -45,7 +45,7 @@ class Drawn:
         return self.draw_photo(row, 0)
 
     @staticmethod
-    def image(row, view):
+    def draw_photo(row, view):
         return torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1000 * row + view))
 
 
