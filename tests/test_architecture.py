@@ -12,7 +12,7 @@ PACKAGE = "ensemble_minerals"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
 
 LEVELS = (
-    {"errors"},
+    {"errors", "log_space"},
     {"system", "config", "taxonomy"},
     {"data"},
     {"networks"},

@@ -29,8 +29,8 @@ from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
-from ensemble_minerals.members.predictor import log_normalize
 from ensemble_minerals.members.serialization import predictor_to_arrays
 
 FloatMatrix = NDArray[np.floating[Any]]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.log_space import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
 

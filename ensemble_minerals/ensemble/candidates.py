@@ -15,8 +15,8 @@ import scipy.optimize
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination, centered
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
-from ensemble_minerals.members.predictor import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
 

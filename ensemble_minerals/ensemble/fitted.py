@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination
-from ensemble_minerals.ensemble.oof import clipped_log
+from ensemble_minerals.log_space import clipped_log, log_normalize
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
-from ensemble_minerals.members.predictor import AveragedPredictor, log_normalize
+from ensemble_minerals.members.predictor import AveragedPredictor
 
 FloatMatrix = NDArray[np.floating[Any]]
 Blocks = Mapping[str, FloatMatrix]

@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
-
-LOG_FLOOR = 1e-6
-"""Probabilities are clipped to this before their logarithm is taken."""
+from ensemble_minerals.log_space import clipped_log
 
 
 class OutOfFoldError(EnsembleMineralsError):
@@ -124,9 +122,3 @@ class ProbabilityStore:
             raise BundleError(f"{path.name}: {proba.shape} probabilities for {store._proba.shape} names")
         store._proba = proba.astype(np.float64)
         return store
-
-
-def clipped_log(proba: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Logarithm of probabilities clipped to `LOG_FLOOR`."""
-    logs: NDArray[np.float64] = np.log(np.clip(proba, LOG_FLOOR, 1.0, dtype=np.float64))
-    return logs

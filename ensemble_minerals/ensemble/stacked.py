@@ -26,12 +26,13 @@ from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.network_tasks import devices, fit_network_fold, work_folder
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor, average_predictors
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.predictor import AveragedPredictor, log_normalize
+from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.system.cpu import short_turns
 from ensemble_minerals.system.parallel import single_thread, unordered
 

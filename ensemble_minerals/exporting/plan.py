@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
-from ensemble_minerals.ensemble.oof import LOG_FLOOR
+from ensemble_minerals.log_space import LOG_FLOOR
 from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.serialization import predictor_to_arrays
 

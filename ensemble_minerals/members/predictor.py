@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.log_space import log_normalize, log_proba_of_logits, log_sigmoid
 from ensemble_minerals.taxonomy import Taxonomy
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -90,9 +91,8 @@ class MemberPredictor:
             for node in range(len(self.specialists[0]))
         ]
         if self.one_vs_rest:
-            positive = -np.logaddexp(0.0, -np.concatenate(log_odds, axis=1))
-            return log_normalize(positive)
-        return self.taxonomy.expand_log([branch_log_proba(z) for z in log_odds])
+            return log_normalize(log_sigmoid(np.concatenate(log_odds, axis=1)))
+        return self.taxonomy.expand_log([log_proba_of_logits(z) for z in log_odds])
 
     @property
     def is_linear(self) -> bool:
@@ -150,18 +150,3 @@ class AveragedPredictor:
         return log_normalize(
             np.average([part.log_proba(X) for part in self.parts], axis=0, weights=self.weights)
         )
-
-
-def branch_log_proba(logits: FloatMatrix) -> FloatMatrix:
-    """Log-softmax; a single column is the log-odds of the second of two branches."""
-    if logits.shape[1] == 1:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    return log_normalize(logits)
-
-
-def log_normalize(scores: FloatMatrix) -> FloatMatrix:
-    """Subtract the row-wise log-sum-exp, so that rows sum to 1 after exponentiation."""
-    top = scores.max(axis=1, keepdims=True)
-    shifted = scores - top
-    normalized: FloatMatrix = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return normalized

@@ -22,7 +22,7 @@ from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError, TaxonomyError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
-from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.prediction.predictor import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.atomic import replacing

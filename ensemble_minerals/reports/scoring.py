@@ -13,10 +13,9 @@ from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.data.same_object.groups import find_duplicates
-from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.log_space import clipped_log, log_normalize
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.system.progress import Progress
 

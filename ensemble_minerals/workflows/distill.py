@@ -25,7 +25,7 @@ from ensemble_minerals.experiment.setup import checkpoint_root
 from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side
-from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.prediction.student import (
     OutOfFoldAnswers,
     StudentExtractor,

@@ -27,11 +27,11 @@ from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
-from ensemble_minerals.members.predictor import log_normalize
 
 HEAD = LogisticHead(C=3.0)
 MEMBERS = (

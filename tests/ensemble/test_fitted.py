@@ -6,7 +6,7 @@ from scipy.special import log_softmax, softmax
 
 from ensemble_minerals.ensemble.combination import Combination, centered
 from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember, side_by_side
-from ensemble_minerals.ensemble.oof import LOG_FLOOR
+from ensemble_minerals.log_space import LOG_FLOOR
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
 from ensemble_minerals.taxonomy import Taxonomy
 

@@ -10,10 +10,10 @@ from ensemble_minerals.ensemble import stacked as module
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
-from ensemble_minerals.ensemble.oof import clipped_log
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
+from ensemble_minerals.log_space import clipped_log
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier

@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import expit, softmax
 
+from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.predictor import (
     AveragedPredictor,
     ClassifierSpecialist,
     DenseSpecialist,
     MemberPredictor,
-    branch_log_proba,
-    log_normalize,
 )
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -53,17 +52,6 @@ class Fixed:
         return np.tile(self.proba, (len(X), 1))
 
 
-def test_one_column_is_the_log_odds_of_the_second_branch():
-    odds = np.array([[-3.0], [0.0], [2.0]])
-    expected = np.log(np.column_stack([expit(-odds), expit(odds)]))
-    np.testing.assert_allclose(branch_log_proba(odds), expected)
-
-
-def test_large_scores_are_normalized_without_overflow():
-    scores = np.array([[1e4, 1e4 - 1.0], [-1e4, -1e4]])
-    np.testing.assert_allclose(log_normalize(scores), log_softmax(scores, axis=1))
-
-
 def test_layers_with_rectifiers_between_them():
     specialist = DenseSpecialist(
         (
@@ -91,8 +79,8 @@ def test_one_vs_rest_where_no_class_is_likely():
 def test_branches_are_multiplied_down_the_tree():
     root, metallic = linear(1, 0), linear(1, 1)
     predictor = one_fold(root, metallic, tree=METALLIC)
-    group = np.exp(branch_log_proba(root.logits(X)))  # metallic, malachite
-    inside = np.exp(branch_log_proba(metallic.logits(X)))  # bornite, pyrite
+    group = np.exp(log_proba_of_logits(root.logits(X)))  # metallic, malachite
+    inside = np.exp(log_proba_of_logits(metallic.logits(X)))  # bornite, pyrite
     expected = np.column_stack([group[:, 0] * inside[:, 0], group[:, 1], group[:, 0] * inside[:, 1]])
     np.testing.assert_allclose(np.exp(predictor.log_proba(X)), expected, rtol=1e-12)
 

@@ -13,9 +13,9 @@ from sklearn.naive_bayes import GaussianNB
 from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
+from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
-from ensemble_minerals.members.predictor import branch_log_proba
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.specialists import Training, solve_together
 
@@ -55,7 +55,7 @@ def train(shared, nodes):
 
 def answers(shared, *nodes):
     specialists, _ = train(shared, nodes)
-    return [np.exp(branch_log_proba(specialist.logits(X))) for specialist in specialists]
+    return [np.exp(log_proba_of_logits(specialist.logits(X))) for specialist in specialists]
 
 
 class Spy(ClassifierMixin, BaseEstimator):

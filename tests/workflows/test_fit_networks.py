@@ -15,7 +15,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, FitError, WeightsError
 from ensemble_minerals.experiment import setup
 from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
-from ensemble_minerals.members.predictor import log_normalize
+from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.networks.training import estimator
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.workflows.ablate import ablate

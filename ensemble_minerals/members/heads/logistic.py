@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, LogisticStack
-from ensemble_minerals.members.predictor import branch_log_proba
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -79,7 +79,7 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
     def predict_proba(self, X: ArrayLike) -> FloatMatrix:
         """Probabilities, shape (n, n_classes)."""
         logits = self.decision_function(X)
-        return np.exp(branch_log_proba(logits[:, None] if logits.ndim == 1 else logits))
+        return np.exp(log_proba_of_logits(logits[:, None] if logits.ndim == 1 else logits))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable label of each row, shape (n,)."""

@@ -6,10 +6,10 @@ from drawn.rows import overlapping
 from scipy.optimize import approx_fprime
 from sklearn.linear_model import LogisticRegression
 
+from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members import rows
 from ensemble_minerals.members.heads import logistic_solver
 from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, LogisticStack, solve_logistic
-from ensemble_minerals.members.predictor import branch_log_proba
 
 
 def some(y):
@@ -22,7 +22,7 @@ def some(y):
 
 
 def answers(X, solution):
-    return np.exp(branch_log_proba(X @ solution.weight + solution.bias))
+    return np.exp(log_proba_of_logits(X @ solution.weight + solution.bias))
 
 
 @pytest.fixture(params=[np.float64, np.float32])
