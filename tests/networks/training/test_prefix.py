@@ -70,7 +70,7 @@ def draws(row, n, epoch=1):
 def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
     prefix, inputs = front(), prefixed()
     expected = {
-        (row, view): prefix.eval()(Drawn.image(row, view)[None])[0].half().float()
+        (row, view): prefix.eval()(Drawn.draw_photo(row, view)[None])[0].half().float()
         for row in (2, 3, 5, 7, 9)
         for view in range(5)
     }
@@ -174,7 +174,7 @@ def test_values_beyond_16_bits_are_an_error():
 
 def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
     store = PrefixStore(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
-    image = Drawn.image(0, 0)
+    image = Drawn.draw_photo(0, 0)
     expected = store.entry(1, lambda: image)
 
     def never():
