@@ -15,7 +15,7 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
-from ensemble_minerals.networks.training.phase_net import PhaseNet
+from ensemble_minerals.networks.training.skorch_net import FineTuningNet
 
 SETTINGS = {
     LogisticHead: {"tol": 1e-9},  # weights and copies must agree to 1e-7, the default stops at less
@@ -44,7 +44,7 @@ def classes_of_the_package():
     return sorted(found, key=lambda cls: cls.__name__)
 
 
-FOREIGN = {PhaseNet: "skorch's own net, whose base class keeps what it is given in its own way"}
+FOREIGN = {FineTuningNet: "skorch's own net, whose base class keeps what it is given in its own way"}
 """Classes whose contract is another library's."""
 
 NOT_OVER_FEATURES = {

@@ -25,7 +25,7 @@ from ensemble_minerals.system.runtime import DecodeLimits
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import Activation, ForwardPass
-    from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
+    from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
 Floats = NDArray[np.floating[Any]]
 
@@ -192,7 +192,7 @@ class Explainer:
 
     @cached_property
     def _graph(self) -> FittedEnsembleGraph:
-        from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
+        from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
         return FittedEnsembleGraph(
             plan_graph(self.fitted_ensemble, self._predictor.bundle.classes), exact=True

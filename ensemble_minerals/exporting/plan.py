@@ -13,12 +13,12 @@ from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.serialization import predictor_to_arrays
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.graphs.fitted_ensemble import EnsembleGraphPlan
+    from ensemble_minerals.networks.graphs.members import EnsembleSpec
 
 
 def plan_graph(
     fitted_ensemble: FittedEnsemble, classes: tuple[str, ...], kept: Sequence[int] | None = None
-) -> EnsembleGraphPlan:
+) -> EnsembleSpec:
     """Members and their combination as plain arrays.
 
     Args:
@@ -29,7 +29,7 @@ def plan_graph(
     Raises:
         TypeError: If a member stands on networks that have not been saved yet.
     """
-    from ensemble_minerals.networks.graphs.fitted_ensemble import EnsembleGraphPlan, PlannedMember
+    from ensemble_minerals.networks.graphs.members import EnsembleSpec, MemberSpec
 
     chosen = range(len(fitted_ensemble.members)) if kept is None else kept
     rows = np.array(chosen, dtype=np.intp)
@@ -40,8 +40,8 @@ def plan_graph(
         member = fitted_ensemble.members[number]
         if not isinstance(member.predictor, AveragedPredictor):
             raise TypeError(f"member {member.name!r} of a saved bundle stands on no source of features")
-        planned.append(PlannedMember(member.features, *predictor_to_arrays(member.predictor)))
-    return EnsembleGraphPlan(
+        planned.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
+    return EnsembleSpec(
         classes=classes,
         members=tuple(planned),
         kind=fitted_ensemble.combination.kind,

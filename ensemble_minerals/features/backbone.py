@@ -190,13 +190,13 @@ class BackboneExtractor(EmbeddingExtractor):
 
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
         """See `Explainable`: the network in PyTorch and float32, stopped at its tapped layers."""
-        from ensemble_minerals.networks.attribution.activation import open_taps
+        from ensemble_minerals.networks.attribution.activation import frozen_forward_pass
 
         with self._lock:
             if self._network is None:
                 self._network = self._load()[0]
         pixels = np.stack(list(draw_views(photo, self._views, self._network.size)))
-        return open_taps(self._network, pixels, *view_places(self._views, photo))
+        return frozen_forward_pass(self._network, pixels, *view_places(self._views, photo))
 
     def megabytes(self) -> float:
         """Size of the weights in float32, the classifier's not counted."""

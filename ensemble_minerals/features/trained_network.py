@@ -142,9 +142,9 @@ class TrainedNetworkExtractor:
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
         """See `Explainable`: the networks in float32, stopped at the maps that their heads look at."""
         from ensemble_minerals.data.image_cache import shrink
-        from ensemble_minerals.networks.attribution.opening import open_states
+        from ensemble_minerals.networks.attribution.trained_networks import trained_forward_pass
 
-        return open_states(self.open(), self.network.weights, shrink(photo, self._side))
+        return trained_forward_pass(self.open(), self.network.weights, shrink(photo, self._side))
 
     def open(self) -> NetworkPredictor:
         """Make the networks ready to answer; `extract` does it at its first call."""

@@ -24,8 +24,8 @@ from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.versions import installed_versions
 
 if TYPE_CHECKING:
+    from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph, ExtractorGraph, LogitsGraph
     from ensemble_minerals.networks.graphs.student import StudentGraph
-    from ensemble_minerals.networks.graphs.whole_ensemble import EnsembleGraph, ExtractorGraph, LogitsGraph
 
 ENDING = ".onnx"
 
@@ -103,8 +103,8 @@ def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> Ensemble
         BundleError: If weights are not those of the fit.
         WeightsError: If they cannot be had at all.
     """
-    from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
-    from ensemble_minerals.networks.graphs.whole_ensemble import EnsembleGraph
+    from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph
+    from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
     progress = Silent() if progress is None else progress
     counting = list(_counting(bundle))
@@ -209,7 +209,7 @@ def _counting(bundle: Bundle) -> dict[int, float]:
 
 def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
     """A backbone of the fit with its views, checked to be the one the members were fitted on."""
-    from ensemble_minerals.networks.graphs.whole_ensemble import ExtractorGraph
+    from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
     name = backbone.name
@@ -236,7 +236,7 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
 
 def _trained(bundle: Bundle, name: str) -> LogitsGraph:
     """The networks of a member that was trained on the photos."""
-    from ensemble_minerals.networks.graphs.whole_ensemble import LogitsGraph
+    from ensemble_minerals.networks.graphs.ensemble import LogitsGraph
     from ensemble_minerals.networks.inference import NetworkPredictor
     from ensemble_minerals.networks.models.state import NetworkState
 

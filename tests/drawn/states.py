@@ -7,14 +7,14 @@ import torch
 
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState
-from ensemble_minerals.networks.training.callbacks import taken
+from ensemble_minerals.networks.training.callbacks import copy_tensors
 
 
 def state(config, change, seed, n_outcomes=(3,)):
     """A state in which training changed the tensors whose names start so."""
     torch.manual_seed(seed)
     network, loaded = build_network(config, n_outcomes)
-    start = taken(network, network.state_dict())
+    start = copy_tensors(network, network.state_dict())
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             if name.startswith(change) and tensor.is_floating_point():

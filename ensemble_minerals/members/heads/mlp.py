@@ -23,7 +23,7 @@ from ensemble_minerals.data.oversampling import prior_shift
 from ensemble_minerals.errors import DataError
 
 if TYPE_CHECKING:
-    from ensemble_minerals.networks.training.perceptron import Layers, Settings
+    from ensemble_minerals.networks.training.mlp import Layers, Settings
 
 Resample = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
 
@@ -128,7 +128,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             ValueError: Unusable rows or parameters.
             FitError: The loss diverged.
         """
-        from ensemble_minerals.networks.training import perceptron
+        from ensemble_minerals.networks.training import mlp
 
         settings = self._settings()
         features: NDArray[np.float32]
@@ -162,10 +162,10 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
             scale[:] = np.sqrt(np.mean(scale**2))
         scale[scale <= np.finfo(np.float32).eps * np.abs(center)] = 1.0  # constant, but for rounding
 
-        def rows(X: NDArray[Any], codes: NDArray[np.intp], weight: NDArray[np.float64]) -> perceptron.Rows:
-            return perceptron.Rows(((X - center) / scale).astype(np.float32), codes, weight)
+        def rows(X: NDArray[Any], codes: NDArray[np.intp], weight: NDArray[np.float64]) -> mlp.WeightedRows:
+            return mlp.WeightedRows(((X - center) / scale).astype(np.float32), codes, weight)
 
-        result = perceptron.train(
+        result = mlp.train(
             rows(train_X, train_codes, train_weight),
             rows(features[used[held]], codes[held], weight[used[held]]) if held.size else None,
             n_classes=len(classes),
@@ -223,7 +223,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         return labels
 
     def _settings(self) -> Settings:
-        from ensemble_minerals.networks.training.perceptron import Settings
+        from ensemble_minerals.networks.training.mlp import Settings
 
         rules = {
             "hidden": (all(size >= 1 for size in self.hidden), "sizes of at least 1"),

@@ -67,7 +67,7 @@ class ForwardPass:
         }
 
 
-class Stop(nn.Module):
+class DetachedIdentity(nn.Module):
     """Hands on its inputs: a layer to look at where a network has none, and where gradients end."""
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
@@ -80,7 +80,7 @@ class _Pooling(nn.Module):
 
     def __init__(self, class_tokens: Sequence[Tensor | None], patches: Sequence[bool]) -> None:
         super().__init__()
-        self.stop = Stop()
+        self.stop = DetachedIdentity()
         self._class_tokens, self._patches = class_tokens, patches
 
     def forward(self, *maps: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class _Pooling(nn.Module):
 
 
 @torch.no_grad()
-def open_taps(
+def frozen_forward_pass(
     network: TappedNetwork,
     views: NDArray[np.uint8],
     boxes: NDArray[np.float64],

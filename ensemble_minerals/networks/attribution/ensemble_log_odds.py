@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
+from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
 
 class EnsembleLogOdds(nn.Module):

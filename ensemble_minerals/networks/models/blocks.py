@@ -17,7 +17,7 @@ from ensemble_minerals.errors import ConfigError
 
 _CONTAINERS = ("blocks", "stages", "features")
 
-MISFITS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError)
+MISMATCH_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError)
 """What halves raise that do not fit together, when they are tried."""
 
 
@@ -107,7 +107,7 @@ def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Mo
         try:
             halves = back.forward_features(front.forward_features(example))  # type: ignore[operator]  # timm's
             same = alike(halves, whole)
-        except MISFITS:
+        except MISMATCH_ERRORS:
             same = False
     if not same:
         raise ConfigError(

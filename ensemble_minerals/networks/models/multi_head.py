@@ -22,35 +22,35 @@ from ensemble_minerals.config.networks import (
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models import timm_models
 from ensemble_minerals.networks.models.blocks import Blocks, blocks_of, cut
-from ensemble_minerals.networks.models.splitting import Front, TappedRear, cut_taps
+from ensemble_minerals.networks.models.splitting import NetworkPrefix, TappedSuffix, cut_taps
 from ensemble_minerals.networks.models.taps import Tap, TappedNetwork, pool_taps
 from ensemble_minerals.networks.models.transforms import Normalize
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing, load_network
-from ensemble_minerals.networks.training.losses import n_columns
+from ensemble_minerals.networks.training.losses import n_logits
 
 
-class RestingModule(nn.Module):
+class PartlyFrozenModule(nn.Module):
     """A module some of whose parts stay in evaluation mode while the rest trains.
 
     Attributes:
-        resting: Those parts: no dropout there, and statistics of batch normalization stay as they are.
+        frozen: Those parts: no dropout there, and statistics of batch normalization stay as they are.
     """
 
-    resting: tuple[nn.Module, ...]
+    frozen: tuple[nn.Module, ...]
 
     def __init__(self) -> None:
         super().__init__()
-        self.resting = ()
+        self.frozen = ()
 
-    def train(self, mode: bool = True) -> RestingModule:
+    def train(self, mode: bool = True) -> PartlyFrozenModule:
         """Set the mode of all parts but the resting ones."""
         super().train(mode)
-        for module in self.resting:
+        for module in self.frozen:
             module.eval()
         return self
 
 
-class MultiHeadNetwork(RestingModule):
+class MultiHeadNetwork(PartlyFrozenModule):
     """Pixels in [0, 1] to the logits of several decisions.
 
     A decision of two branches has one column, the log-odds of the second; one of K > 2 branches has K columns.
@@ -89,12 +89,12 @@ class MultiHeadNetwork(RestingModule):
         self.pooling = head.pooling if isinstance(head, LayersHeadConfig) else "own"
         # In a tuple, where torch does not look for layers: they are those of the body.
         self._tapped: tuple[TappedNetwork, ...] = ()
-        self._rear: tuple[TappedRear, ...] = ()
+        self._rear: tuple[TappedSuffix, ...] = ()
         if self.pooling == "taps":
             self._tapped = (TappedNetwork(loaded),)
             self.body.requires_grad_(True)
         self._format = torch.contiguous_format
-        outputs = [n_columns(count) for count in self.n_outcomes]
+        outputs = [n_logits(count) for count in self.n_outcomes]
         if isinstance(head, LayersHeadConfig) and isinstance(
             getattr(self.body, "pre_logits", None), nn.Module
         ):
@@ -187,8 +187,8 @@ class MultiHeadNetwork(RestingModule):
         if n_last == 0:
             suffix.sees = "pooled"
             if len(self.heads):
-                suffix.__dict__ |= {"_modules": {"heads": self.heads}, "_tapped": (), "resting": ()}
-            return Pooled(self), suffix
+                suffix.__dict__ |= {"_modules": {"heads": self.heads}, "_tapped": (), "frozen": ()}
+            return HeadlessNetwork(self), suffix
         device = next(self.parameters()).device
         example = self.normalize(torch.rand(1, 3, *self.size, device=device))
         example = example.contiguous(memory_format=self._format)
@@ -200,7 +200,7 @@ class MultiHeadNetwork(RestingModule):
         else:
             beginning, back = cut(self.body, n_last, example)
             suffix.__dict__["_modules"] = modules | {"body": back}
-        return Front(self.normalize, beginning, self._format), suffix
+        return NetworkPrefix(self.normalize, beginning, self._format), suffix
 
     def _pooled(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
@@ -218,7 +218,7 @@ class MultiHeadNetwork(RestingModule):
         return {"avg": mean, "max": most}.get(self.pooling, torch.cat([mean, most], dim=1))
 
 
-class Pooled(nn.Module):
+class HeadlessNetwork(nn.Module):
     """All of a network but its head."""
 
     def __init__(self, network: MultiHeadNetwork) -> None:

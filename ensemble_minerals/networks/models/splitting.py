@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.blocks import MISFITS, alike, cut, evaluating
+from ensemble_minerals.networks.models.blocks import MISMATCH_ERRORS, alike, cut, evaluating
 from ensemble_minerals.networks.models.taps import TappedNetwork, pool_taps
 
 
-class Front(nn.Module):
+class NetworkPrefix(nn.Module):
     """The first half of a network: pixels in [0, 1] to an inner layer."""
 
     def __init__(self, normalize: nn.Module, body: nn.Module, memory_format: torch.memory_format) -> None:
@@ -35,7 +35,7 @@ class Front(nn.Module):
         return features
 
 
-class TappedFront(nn.Module):
+class TappedPrefix(nn.Module):
     """The first half of a tapped network: the inner layer, and what the taps before it saw, as one vector."""
 
     def __init__(self, tapped: TappedNetwork, seen: Sequence[int]) -> None:
@@ -58,8 +58,8 @@ class TappedFront(nn.Module):
         return torch.cat([inner.float(), *pooled], dim=1)
 
 
-class TappedRear:
-    """The second half of a tapped network: what `TappedFront` returned to the statistics of all taps.
+class TappedSuffix:
+    """The second half of a tapped network: what `TappedPrefix` returned to the statistics of all taps.
 
     Attributes:
         body: The layers of this half.
@@ -104,7 +104,7 @@ class TappedRear:
 @torch.no_grad()
 def cut_taps(
     tapped: TappedNetwork, n_last: int, example: Tensor, memory_format: torch.memory_format
-) -> tuple[TappedFront, TappedRear]:
+) -> tuple[TappedPrefix, TappedSuffix]:
     """Cut a tapped network in two before its last blocks; the halves share its layers, see `cut`.
 
     Which tap lies in which half is found out by looking at what they see.
@@ -128,10 +128,10 @@ def cut_taps(
             maps = parts[0].layers_seen(example)
             seen = [number for number, tap in enumerate(maps) if alike(pool_taps([tap]), whole[number])]
             widths = [maps[-1][0][0].numel(), *(whole[number].shape[1] for number in seen)]
-            front = TappedFront(parts[0], seen)
-            rear = TappedRear(parts[1], seen, maps[-1][0].shape[1:], widths, memory_format)
+            front = TappedPrefix(parts[0], seen)
+            rear = TappedSuffix(parts[1], seen, maps[-1][0].shape[1:], widths, memory_format)
             same = alike(rear(front.forward_features(example)), torch.cat(whole, dim=1))
-        except MISFITS:
+        except MISMATCH_ERRORS:
             same = False
     if not same:
         raise ConfigError(

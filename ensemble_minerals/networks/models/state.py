@@ -18,7 +18,7 @@ from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load
 from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
-from ensemble_minerals.networks.training.losses import n_columns
+from ensemble_minerals.networks.training.losses import n_logits
 
 FORMAT = 1
 
@@ -98,7 +98,7 @@ class NetworkState:
     @property
     def n_outputs(self) -> int:
         """Columns of logits of all decisions."""
-        return sum(n_columns(count) for count in self.n_outcomes)
+        return sum(n_logits(count) for count in self.n_outcomes)
 
     @property
     def nbytes(self) -> int:

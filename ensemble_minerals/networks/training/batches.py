@@ -19,11 +19,11 @@ from torch.utils.data import Dataset, Sampler
 from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
 
-NOT_ASKED = -1
+NO_TARGET = -1
 """Target of a row that takes no part in a decision."""
 
 
-class Draw(NamedTuple):
+class Sample(NamedTuple):
     """One row of a batch.
 
     Attributes:
@@ -42,16 +42,16 @@ class Draw(NamedTuple):
 class Inputs(Protocol):
     """What goes into the module that is trained, for each row."""
 
-    def training(self, draw: Draw) -> Tensor:
+    def training_input(self, draw: Sample) -> Tensor:
         """For one draw, at random."""
         ...
 
-    def watched(self, row: int) -> Tensor:
+    def validation_input(self, row: int) -> Tensor:
         """For a row that is only looked at, always the same."""
         ...
 
 
-class PhotoInputs:
+class ImageInputs:
     """Photos: random views to train on, the first of the fixed ones to look at.
 
     Args:
@@ -65,17 +65,17 @@ class PhotoInputs:
         self.train = train
         self.watch = watch
 
-    def training(self, draw: Draw) -> Tensor:
+    def training_input(self, draw: Sample) -> Tensor:
         """A random view, floats in [0, 1] of shape (3, height, width)."""
         image = self.images.image(draw.row)
         return self.train(image, epoch=draw.epoch, row=draw.row, draw=draw.number)
 
-    def watched(self, row: int) -> Tensor:
+    def validation_input(self, row: int) -> Tensor:
         """The first fixed view."""
         return self.watch(self.images.image(row))[0]
 
 
-class Shares:
+class SoftTargets:
     """What rows are taken for where they are not wholly one branch.
 
     Args:
@@ -91,19 +91,19 @@ class Shares:
         self.tables = tuple(tables)
 
     def __call__(self, row: int, targets: Sequence[int]) -> Tensor:
-        """Targets of a row, see `losses.soft_targets`: floats (sum of branches,), zeros where it takes no part."""
+        """Targets of a row, see `losses.expand_targets`: floats (sum of branches,), zeros where it takes no part."""
         parts = []
         for target, count, table in zip(targets, self.n_outcomes, self.tables, strict=True):
             part = np.zeros(count, dtype=np.float32)
-            if target != NOT_ASKED and row in table:
+            if target != NO_TARGET and row in table:
                 part[:] = table[row]
-            elif target != NOT_ASKED:
+            elif target != NO_TARGET:
                 part[target] = 1.0
             parts.append(part)
         return torch.from_numpy(np.concatenate(parts))
 
 
-class TrainingRows(Dataset[tuple[Tensor, Tensor]]):
+class TrainingDataset(Dataset[tuple[Tensor, Tensor]]):
     """Draws as tensors.
 
     Args:
@@ -111,17 +111,17 @@ class TrainingRows(Dataset[tuple[Tensor, Tensor]]):
         shares: Of rows that are not wholly one branch, if there are any.
     """
 
-    def __init__(self, inputs: Inputs, shares: Shares | None = None) -> None:
+    def __init__(self, inputs: Inputs, shares: SoftTargets | None = None) -> None:
         self.inputs = inputs
         self.shares = shares
 
-    def __getitem__(self, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, draw: Sample) -> tuple[Tensor, Tensor]:
         """Input and targets of a draw: (n_decisions,), or with shares (sum of branches,)."""
         targets = torch.tensor(draw.targets) if self.shares is None else self.shares(draw.row, draw.targets)
-        return self.inputs.training(draw), targets
+        return self.inputs.training_input(draw), targets
 
 
-class WatchedRows(Dataset[tuple[Tensor, Tensor]]):
+class ValidationDataset(Dataset[tuple[Tensor, Tensor]]):
     """The rows of the inner validation part as tensors.
 
     Args:
@@ -136,7 +136,7 @@ class WatchedRows(Dataset[tuple[Tensor, Tensor]]):
         inputs: Inputs,
         rows: NDArray[np.intp],
         targets: NDArray[np.intp],
-        shares: Shares | None = None,
+        shares: SoftTargets | None = None,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
@@ -147,14 +147,14 @@ class WatchedRows(Dataset[tuple[Tensor, Tensor]]):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        """Input and targets of a row, see `TrainingRows`."""
+        """Input and targets of a row, see `TrainingDataset`."""
         row, targets = int(self.rows[position]), self.targets[position]
         soft = None if self.shares is None else self.shares(row, targets.tolist())
-        return self.inputs.watched(row), torch.from_numpy(targets) if soft is None else soft
+        return self.inputs.validation_input(row), torch.from_numpy(targets) if soft is None else soft
 
 
 @dataclass(frozen=True)
-class Stream:
+class SubproblemRows:
     """The rows that one decision draws from.
 
     Attributes:
@@ -166,7 +166,7 @@ class Stream:
     targets: NDArray[np.intp]
 
 
-class EpochBatches(Sampler[list[Draw]]):
+class EpochBatches(Sampler[list[Sample]]):
     """The batches of an epoch, from (seed, epoch) alone.
 
     With one decision its rows, each as often as its over-sampler says, are the epoch, in a new order. With several
@@ -183,7 +183,7 @@ class EpochBatches(Sampler[list[Draw]]):
         epoch: The epoch, counted from 1, that iteration goes through.
     """
 
-    def __init__(self, streams: Sequence[Stream], batch_size: int, seed: int) -> None:
+    def __init__(self, streams: Sequence[SubproblemRows], batch_size: int, seed: int) -> None:
         self.streams = tuple(streams)
         self.seed = seed
         self.epoch = 1
@@ -199,7 +199,7 @@ class EpochBatches(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         """The batches of `epoch`."""
         slices = [
             np.array_split(self._drawn(subproblem), self.n_batches)[:: 1 if subproblem % 2 == 0 else -1]
@@ -210,9 +210,9 @@ class EpochBatches(Sampler[list[Draw]]):
             draws = []
             for subproblem, stream in enumerate(self.streams):
                 for position in slices[subproblem][batch]:
-                    targets = [NOT_ASKED] * len(self.streams)
+                    targets = [NO_TARGET] * len(self.streams)
                     targets[subproblem] = int(stream.targets[position])
-                    draws.append(Draw(int(stream.rows[position]), tuple(targets), self.epoch, number))
+                    draws.append(Sample(int(stream.rows[position]), tuple(targets), self.epoch, number))
                     number += 1
             yield draws
 

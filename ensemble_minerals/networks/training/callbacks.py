@@ -21,14 +21,14 @@ DIVERGED = 100.0
 """A loss this many times that of the first step, or that of guessing if this is larger, will not come back."""
 
 
-class PhaseOver(Exception):  # noqa: N818  # no error
+class PhaseEnded(Exception):  # noqa: N818  # no error
     """A phase ends before its last epoch.
 
     skorch says so by KeyboardInterrupt, which it swallows: Ctrl-C would pass for early stopping.
     """
 
 
-def taken(module: nn.Module, names: Iterable[str]) -> Tensors:
+def copy_tensors(module: nn.Module, names: Iterable[str]) -> Tensors:
     """Copies of some tensors in the state of a module."""
     state = module.state_dict()
     return {name: state[name].detach().clone() for name in sorted(names)}
@@ -69,7 +69,7 @@ class EpochEnd(Callback):  # type: ignore[misc]  # skorch ships no types
         if self.note is not None:
             self.note(net, over)
         if over:
-            raise PhaseOver
+            raise PhaseEnded
 
 
 class BestEpoch(Checkpoint):  # type: ignore[misc]  # skorch ships no types
@@ -109,7 +109,7 @@ class BestEpoch(Checkpoint):  # type: ignore[misc]  # skorch ships no types
 
     def save_model(self, net: Any) -> None:
         """Keep the tensors of this epoch."""
-        best = taken(net.answering(), self.names)
+        best = copy_tensors(net.answering(), self.names)
         if self.keep:
             self.tensors = best
         if self.write is not None:
@@ -159,7 +159,7 @@ class LastEpochs(Callback):  # type: ignore[misc]  # skorch ships no types
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Keep this epoch."""
-        self.tensors.append(taken(net.answering(), self.names))
+        self.tensors.append(copy_tensors(net.answering(), self.names))
 
     def average_into(self, module: nn.Module) -> None:
         """Give a module the mean of the kept weights, and of the kept statistics of batch normalization.
@@ -170,10 +170,10 @@ class LastEpochs(Callback):  # type: ignore[misc]  # skorch ships no types
         for tensors in self.tensors:
             module.load_state_dict(tensors, strict=False)
             average.update_parameters(module)
-        module.load_state_dict(taken(average.module, self.names), strict=False)
+        module.load_state_dict(copy_tensors(average.module, self.names), strict=False)
 
 
-class Divergence(Callback):  # type: ignore[misc]  # skorch ships no types
+class DivergenceCheck(Callback):  # type: ignore[misc]  # skorch ships no types
     """Ends a training whose loss is not a number any more, or explodes.
 
     Args:

@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from sklearn.metrics import f1_score
 from skorch.callbacks import EpochScoring
 
-from ensemble_minerals.networks.training.losses import branch_numbers, per_branch
+from ensemble_minerals.networks.training.losses import hard_targets, split_logits
 
 FloatArray = NDArray[np.float64]
 Decided = tuple[FloatArray, NDArray[np.intp]]
@@ -37,7 +37,7 @@ class EpochScores:
         Args:
             logits: Shape (n, n_outputs).
             targets: Shape (n, n_decisions), -1 where a row takes no part; of what is spread over branches (see
-                `losses.soft_targets`) the largest counts.
+                `losses.expand_targets`) the largest counts.
         """
         return _mean(
             float(-np.take_along_axis(log_softmax(values, axis=1), y[:, None], axis=1).mean())
@@ -60,8 +60,8 @@ class EpochScores:
         )
 
     def _decided(self, logits: FloatArray, targets: NDArray[np.intp]) -> Iterator[Decided]:
-        parts = per_branch(torch.from_numpy(np.asarray(logits, np.float64) + self.shift), self.n_outcomes)
-        numbers = branch_numbers(torch.from_numpy(targets), self.n_outcomes).numpy()
+        parts = split_logits(torch.from_numpy(np.asarray(logits, np.float64) + self.shift), self.n_outcomes)
+        numbers = hard_targets(torch.from_numpy(targets), self.n_outcomes).numpy()
         for part, column in zip(parts, numbers.T, strict=True):
             asked = column >= 0
             if asked.any():

@@ -14,7 +14,7 @@ from torch import nn
 
 from ensemble_minerals.config.networks import Layers, PhaseConfig
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, RestingModule
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, PartlyFrozenModule
 
 
 def freeze(network: MultiHeadNetwork, train: Layers) -> None:
@@ -34,7 +34,7 @@ def freeze(network: MultiHeadNetwork, train: Layers) -> None:
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in chosen)
         parameter.grad = None  # of an earlier phase: clipping would count it
-    network.resting = tuple(_resting(network))
+    network.frozen = tuple(_frozen_parts(network))
     network.train(network.training)
 
 
@@ -83,22 +83,22 @@ def parameter_groups(network: MultiHeadNetwork, phase: PhaseConfig) -> list[dict
     return [groups[key] for key in sorted(groups)]
 
 
-def moving_names(module: RestingModule) -> frozenset[str]:
+def moving_names(module: PartlyFrozenModule) -> frozenset[str]:
     """Names of the tensors in the state of a module that training may change."""
-    still = {id(tensor) for part in module.resting for tensor in part.buffers()}
+    still = {id(tensor) for part in module.frozen for tensor in part.buffers()}
     learning = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
     states = {name for name, buffer in module.named_buffers() if id(buffer) not in still}
     return frozenset(learning | states) & frozenset(module.state_dict())
 
 
-def _resting(module: nn.Module) -> Iterator[nn.Module]:
+def _frozen_parts(module: nn.Module) -> Iterator[nn.Module]:
     """The largest parts that have parameters, none of which learns."""
     for child in module.children():
         learning = [parameter.requires_grad for parameter in child.parameters()]
         if learning and not any(learning):
             yield child
         elif learning:
-            yield from _resting(child)
+            yield from _frozen_parts(child)
 
 
 def _inside(network: MultiHeadNetwork, layer: str, body: list[str]) -> list[str]:

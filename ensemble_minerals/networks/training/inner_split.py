@@ -13,13 +13,13 @@ from ensemble_minerals.data.folds import inner_split
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.errors import DataError
-from ensemble_minerals.networks.training.batches import NOT_ASKED, Stream
+from ensemble_minerals.networks.training.batches import NO_TARGET, SubproblemRows
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Partition:
+class InnerSplit:
     """Positions among the rows of a fit.
 
     Attributes:
@@ -36,7 +36,7 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ResampledRows:
     """What one decision draws from.
 
     Attributes:
@@ -46,15 +46,15 @@ class Drawn:
         note: Of the over-sampler.
     """
 
-    stream: Stream
+    stream: SubproblemRows
     counts: NDArray[np.intp]
     shift: FloatArray
     note: str
 
 
-def divide(
+def split_rows(
     subproblems: Sequence[Subproblem], groups: NDArray[np.intp], *, fraction: float, seed: int
-) -> Partition:
+) -> InnerSplit:
     """Divide the rows of a fit by their groups, as evenly as can be in all decisions.
 
     Args:
@@ -63,29 +63,29 @@ def divide(
         fraction: Share of the inner validation part.
         seed: Of the division.
     """
-    targets = np.full((len(groups), len(subproblems)), NOT_ASKED, dtype=np.intp)
+    targets = np.full((len(groups), len(subproblems)), NO_TARGET, dtype=np.intp)
     for column, subproblem in enumerate(subproblems):
         targets[subproblem.rows, column] = subproblem.targets
-    used = np.flatnonzero((targets != NOT_ASKED).any(axis=1))
+    used = np.flatnonzero((targets != NO_TARGET).any(axis=1))
     codes = np.unique(targets[used], axis=0, return_inverse=True)[1].ravel()
     nothing = np.empty(0, dtype=np.intp)
     if not fraction:
-        return Partition(targets, used, nothing, "validation_fraction is 0")
+        return InnerSplit(targets, used, nothing, "validation_fraction is 0")
     try:
         kept, held = inner_split(codes, groups[used], fraction=fraction, seed=seed)
     except DataError as error:
-        return Partition(targets, used, nothing, str(error))
-    return Partition(targets, used[kept], used[held], "")
+        return InnerSplit(targets, used, nothing, str(error))
+    return InnerSplit(targets, used[kept], used[held], "")
 
 
-def draw_from(
+def resample(
     subproblem: int,
     n_outcomes: int,
     rows: NDArray[np.intp],
-    partition: Partition,
+    partition: InnerSplit,
     sampler: OverSampler,
     seed: int,
-) -> Drawn:
+) -> ResampledRows:
     """Oversample what a decision trains on.
 
     Args:
@@ -97,10 +97,10 @@ def draw_from(
         seed: Of the sampler.
     """
     column = partition.targets[partition.trained, subproblem]
-    own = partition.trained[column != NOT_ASKED]
-    branches = column[column != NOT_ASKED]
+    own = partition.trained[column != NO_TARGET]
+    branches = column[column != NO_TARGET]
     resampled = clone(sampler).set_params(random_state=seed).resample(own, branches)
     positions, drawn = resampled.X.astype(np.intp), resampled.y.astype(np.intp)
     shift = prior_shift(class_prior(drawn, n_outcomes), class_prior(branches, n_outcomes))
     counts = np.bincount(drawn, minlength=n_outcomes)
-    return Drawn(Stream(rows[positions], drawn), counts, shift, resampled.note)
+    return ResampledRows(SubproblemRows(rows[positions], drawn), counts, shift, resampled.note)

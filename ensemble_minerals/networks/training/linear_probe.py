@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, set_dense
 from ensemble_minerals.networks.precision import computing_in
-from ensemble_minerals.networks.training.batches import Inputs, Stream
+from ensemble_minerals.networks.training.batches import Inputs, SubproblemRows
 
 _STEPS = 1000
 _BATCH = 16
@@ -24,7 +24,7 @@ _BATCH = 16
 def probe(
     network: MultiHeadNetwork,
     inputs: Inputs,
-    streams: Sequence[Stream],
+    streams: Sequence[SubproblemRows],
     *,
     C: float,
     loss_shift: NDArray[np.float64],
@@ -69,6 +69,6 @@ def _features(
     pooled = []
     with torch.inference_mode(), computing_in(precision, device):
         for start in range(0, len(rows), _BATCH):
-            images = torch.stack([inputs.watched(int(row)) for row in rows[start : start + _BATCH]])
+            images = torch.stack([inputs.validation_input(int(row)) for row in rows[start : start + _BATCH]])
             pooled.append(network.pool(images.to(device)).double().cpu().numpy())
     return np.concatenate(pooled)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss, LossConfig
 
 
-def n_columns(n_outcomes: int) -> int:
+def n_logits(n_outcomes: int) -> int:
     """Columns of logits of a decision."""
     return 1 if n_outcomes == 2 else n_outcomes
 
 
-def soft_targets(targets: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
+def expand_targets(targets: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     """Spread branch numbers into one column a branch.
 
     Args:
@@ -42,15 +42,15 @@ def soft_targets(targets: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     return spread
 
 
-def branch_numbers(targets: Tensor, n_outcomes: Sequence[int]) -> Tensor:
-    """The largest branch of each row in each decision, shape (b, n_decisions), of what `soft_targets` takes."""
+def hard_targets(targets: Tensor, n_outcomes: Sequence[int]) -> Tensor:
+    """The largest branch of each row in each decision, shape (b, n_decisions), of what `expand_targets` takes."""
     if not targets.is_floating_point():
         return targets
-    parts = soft_targets(targets, n_outcomes)
+    parts = expand_targets(targets, n_outcomes)
     return torch.stack([part.argmax(1).where(part.sum(1) > 0, -1) for part in parts], 1)
 
 
-def per_branch(logits: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
+def split_logits(logits: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     """Logits of each decision with one column a branch: log-odds z of two branches become (0, z).
 
     Args:
@@ -60,7 +60,7 @@ def per_branch(logits: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
     Returns:
         For each decision (b, n_branches).
     """
-    parts = torch.split(logits, [n_columns(count) for count in n_outcomes], dim=1)
+    parts = torch.split(logits, [n_logits(count) for count in n_outcomes], dim=1)
     return [part if part.shape[1] > 1 else F.pad(part, (1, 0)) for part in parts]
 
 
@@ -99,14 +99,14 @@ class SubproblemLoss(nn.Module):
 
         Args:
             logits: Shape (b, n_outputs).
-            targets: For each decision (b, n_branches), see `soft_targets`.
+            targets: For each decision (b, n_branches), see `expand_targets`.
 
         Returns:
             A number; 0 for a decision in which no row of the batch takes part.
         """
         total = logits.new_zeros((), dtype=torch.float32)
         for number, (part, target) in enumerate(
-            zip(per_branch(logits.float(), self.n_outcomes), targets, strict=True)
+            zip(split_logits(logits.float(), self.n_outcomes), targets, strict=True)
         ):
             log_p = F.log_softmax(part + self._buffer("offset", number), dim=1)
             costs = -log_p * self._buffer("weight", number)

@@ -13,10 +13,10 @@ from skorch.callbacks import GradientNormClipping
 from torch import Tensor
 
 from ensemble_minerals.config.networks import PhaseConfig
-from ensemble_minerals.networks.training.batches import TrainingRows, WatchedRows
+from ensemble_minerals.networks.training.batches import TrainingDataset, ValidationDataset
 from ensemble_minerals.networks.training.callbacks import (
     BestEpoch,
-    Divergence,
+    DivergenceCheck,
     EpochEnd,
     LastEpochs,
     Logging,
@@ -24,15 +24,15 @@ from ensemble_minerals.networks.training.callbacks import (
     Patience,
     Tensors,
     copied_like,
-    taken,
+    copy_tensors,
 )
 from ensemble_minerals.networks.training.epoch_scores import EpochScores, score_callbacks
 from ensemble_minerals.networks.training.freezing import freeze, moving_names, parameter_groups
 from ensemble_minerals.networks.training.losses import Mixer
-from ensemble_minerals.networks.training.phase_net import PhaseNet
 from ensemble_minerals.networks.training.resume import TrainingProgress
 from ensemble_minerals.networks.training.schedules import optimizer_of, schedulers
 from ensemble_minerals.networks.training.setting import Setting
+from ensemble_minerals.networks.training.skorch_net import FineTuningNet
 
 _MONITORS = {
     "loss": ("valid_loss", True),
@@ -59,10 +59,12 @@ class PhaseRun:
         freeze(setting.network, phase.train)
         self.module, inputs = setting.route(phase)
         names = moving_names(self.module)
-        self.rows = TrainingRows(inputs, setting.shares)
+        self.rows = TrainingDataset(inputs, setting.shares)
         watched = setting.watched
         self.watched = (
-            None if watched is None else WatchedRows(inputs, watched.rows, watched.targets, setting.shares)
+            None
+            if watched is None
+            else ValidationDataset(inputs, watched.rows, watched.targets, setting.shares)
         )
         last = number == len(config.phases)
         self.recent = LastEpochs(config.average_last, names) if last and config.average_last else None
@@ -77,7 +79,7 @@ class PhaseRun:
                 monitor, patience=phase.patience, lower_is_better=lower, threshold=0.0, threshold_mode="abs"
             )
         guessing = sum(math.log(count) for count in setting.network.n_outcomes)
-        self.divergence = Divergence(setting.name, number, phase.lr, guessing)
+        self.divergence = DivergenceCheck(setting.name, number, phase.lr, guessing)
         self.net = self._net(self._callbacks())
 
     def _best(self, names: frozenset[str]) -> Iterator[BestEpoch]:
@@ -118,10 +120,10 @@ class PhaseRun:
         ]
         return [callback for callback in chosen if callback is not None]
 
-    def _net(self, callbacks: list[Any]) -> PhaseNet:
+    def _net(self, callbacks: list[Any]) -> FineTuningNet:
         setting, config = self.setting, self.setting.config
         optimizer, settings = optimizer_of(self.phase)
-        return PhaseNet(
+        return FineTuningNet(
             self.module,
             setting.loss,
             groups=parameter_groups(setting.network, self.phase),
@@ -156,10 +158,10 @@ class PhaseRun:
             self.recent.average_into(self.module)
             return
         kept = [best.tensors for best in self.best if best.keep]
-        settled = kept[0] if kept else taken(net.answering(), moving_names(self.module))
+        settled = kept[0] if kept else copy_tensors(net.answering(), moving_names(self.module))
         self.module.load_state_dict(settled, strict=False)
 
-    def _note(self, net: PhaseNet, over: bool) -> None:
+    def _note(self, net: FineTuningNet, over: bool) -> None:
         """Write down all that a training in a new process needs to go on from here."""
         assert self.setting.restart is not None
         parts: dict[str, dict[str, Tensor]] = {"network": dict(self.setting.network.state_dict())}

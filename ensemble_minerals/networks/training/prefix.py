@@ -26,14 +26,14 @@ from ensemble_minerals.networks.models.blocks import evaluating
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
 from ensemble_minerals.networks.models.transforms import key_seed
 from ensemble_minerals.networks.precision import computing_in
-from ensemble_minerals.networks.training.batches import Draw, Inputs
+from ensemble_minerals.networks.training.batches import Inputs, Sample
 from ensemble_minerals.networks.training.freezing import trained_names
 
 _STORED_EPOCH = 0
 """Epochs count from 1: random views of this one are nobody else's."""
 
 
-class PrefixStore:
+class ActivationCache:
     """What a resting module makes of pictures, by number: computed at the first look, kept within a limit.
 
     Values are those of float16 whether they were kept or are computed just now: the limit changes how long a fit
@@ -156,7 +156,7 @@ class PrefixInputs:
 
         Args:
             inputs: The photos.
-            prefix: The front of the network, see `PrefixStore`.
+            prefix: The front of the network, see `ActivationCache`.
             size: Height and width of the photos.
             rows: That are trained on, each once or oftener.
             watched_rows: That are only looked at.
@@ -171,7 +171,7 @@ class PrefixInputs:
         self._watched = {int(row): place for place, row in enumerate(np.unique(watched_rows))}
         self._rows = {int(row): place for place, row in enumerate(np.unique(rows))}
         n_watched, n_rows = len(self._watched), len(self._rows)
-        self.store = PrefixStore(
+        self.store = ActivationCache(
             prefix, size, n_watched + n_rows * n_views, limit_mb=limit_mb, folder=folder, precision=precision
         )
         fitting = (self.store.n_places - n_watched) // max(n_rows, 1)
@@ -181,17 +181,17 @@ class PrefixInputs:
             room = f"{limit_mb} MB (memory), or half of the free disk"
             self.note = f"{max(fitting, 0)} of {n_views} kept views of each photo fit into {room}"
 
-    def training(self, draw: Draw) -> Tensor:
+    def training_input(self, draw: Sample) -> Tensor:
         """The inner layer of one of the row's views; which one comes from (seed, epoch, row, number) alone."""
         view = key_seed(self.seed, draw.epoch, draw.row, draw.number) % self.n_views
         # View by view, so that where not even one of each photo fits, some photos' are kept all the same.
         place = len(self._watched) + view * len(self._rows) + self._rows[draw.row]
-        kept = Draw(draw.row, draw.targets, _STORED_EPOCH, view)
-        return self.store.entry(place, lambda: self.inputs.training(kept))
+        kept = Sample(draw.row, draw.targets, _STORED_EPOCH, view)
+        return self.store.entry(place, lambda: self.inputs.training_input(kept))
 
-    def watched(self, row: int) -> Tensor:
+    def validation_input(self, row: int) -> Tensor:
         """The inner layer of a row's fixed view."""
-        return self.store.entry(self._watched[row], lambda: self.inputs.watched(row))
+        return self.store.entry(self._watched[row], lambda: self.inputs.validation_input(row))
 
 
 def n_last_blocks(network: MultiHeadNetwork, train: Layers) -> int | None:

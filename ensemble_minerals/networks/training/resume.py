@@ -31,7 +31,7 @@ class TrainingProgress:
         return {rest: tensor for (part, rest), tensor in self.tensors.items() if part == name}
 
 
-class Restart:
+class ProgressFile:
     """The file of a training's progress.
 
     Args:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.networks import AugmentConfig, NetworkConfig, PhaseConfig
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, RestingModule, build_network
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, PartlyFrozenModule, build_network
 from ensemble_minerals.networks.models.state import NetworkState
-from ensemble_minerals.networks.training.batches import EpochBatches, Inputs, Shares
+from ensemble_minerals.networks.training.batches import EpochBatches, Inputs, SoftTargets
 from ensemble_minerals.networks.training.callbacks import Tensors
 from ensemble_minerals.networks.training.epoch_log import TrainingLog
 from ensemble_minerals.networks.training.losses import SubproblemLoss
 from ensemble_minerals.networks.training.prefix import PrefixInputs, n_last_blocks
-from ensemble_minerals.networks.training.resume import Restart
+from ensemble_minerals.networks.training.resume import ProgressFile
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Setting:
     device: torch.device
     n_workers: int
     work: Path | None
-    restart: Restart | None
+    restart: ProgressFile | None
     log: TrainingLog
     state: Callable[[Tensors], NetworkState]
     notes: list[str] = field(default_factory=list)
-    shares: Shares | None = None
+    shares: SoftTargets | None = None
 
-    def route(self, phase: PhaseConfig) -> tuple[RestingModule, Inputs]:
+    def route(self, phase: PhaseConfig) -> tuple[PartlyFrozenModule, Inputs]:
         """What is trained in a phase, and what goes into it: where only the end of the network learns, that end.
 
         Raises:

@@ -21,14 +21,14 @@ from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
 from ensemble_minerals.networks.precision import choose_precision
-from ensemble_minerals.networks.training.batches import EpochBatches, PhotoInputs, Shares
-from ensemble_minerals.networks.training.callbacks import taken
+from ensemble_minerals.networks.training.batches import EpochBatches, ImageInputs, SoftTargets
+from ensemble_minerals.networks.training.callbacks import copy_tensors
 from ensemble_minerals.networks.training.epoch_log import Record, TrainingLog
-from ensemble_minerals.networks.training.inner_split import Drawn, Partition, divide, draw_from
+from ensemble_minerals.networks.training.inner_split import InnerSplit, ResampledRows, resample, split_rows
 from ensemble_minerals.networks.training.linear_probe import probe
 from ensemble_minerals.networks.training.losses import SubproblemLoss
 from ensemble_minerals.networks.training.phase import PhaseRun
-from ensemble_minerals.networks.training.resume import Restart
+from ensemble_minerals.networks.training.resume import ProgressFile
 from ensemble_minerals.networks.training.setting import Setting, Watched
 
 FloatArray = NDArray[np.float64]
@@ -88,26 +88,28 @@ def train(task: Task) -> Trained:
     """
     config, device = task.config, task.device
     seeds = np.random.SeedSequence(task.seed).generate_state(5 + len(task.subproblems)).tolist()
-    partition = divide(task.subproblems, task.groups, fraction=config.validation_fraction, seed=seeds[0])
+    partition = split_rows(task.subproblems, task.groups, fraction=config.validation_fraction, seed=seeds[0])
     drawn = [
-        draw_from(number, subproblem.n_outcomes, task.rows, partition, task.sampler, seeds[5 + number])
+        resample(number, subproblem.n_outcomes, task.rows, partition, task.sampler, seeds[5 + number])
         for number, subproblem in enumerate(task.subproblems)
     ]
     torch.manual_seed(seeds[1])
     network, loaded = build_network(config, [subproblem.n_outcomes for subproblem in task.subproblems])
     network.to(device)
-    start = taken(network, network.state_dict())
+    start = copy_tensors(network, network.state_dict())
     loss = SubproblemLoss(config.loss, [each.counts for each in drawn]).to(device)
     loss_shift = loss.prior_shift().double().cpu().numpy()
     shift = _sampler_shift(drawn) + loss_shift if task.prior_correction else np.zeros_like(loss_shift)
-    inputs = PhotoInputs(
+    inputs = ImageInputs(
         task.images,
         TrainTransform(config.augment, network.size, config.resize, seeds[2]),
         EvalTransform(config.views[:1], network.size, config.resize),
     )
     restart = None
     if task.work is not None:
-        restart = Restart(task.work / "last.safetensors", _identity(task, partition, drawn, loaded.digest))
+        restart = ProgressFile(
+            task.work / "last.safetensors", _identity(task, partition, drawn, loaded.digest)
+        )
     progress = None if restart is None else restart.read()
     # An interrupted training may go on at another machine: in the precision that it began in.
     precision = (
@@ -163,14 +165,14 @@ def train(task: Task) -> Trained:
     return Trained(setting.state(network.state_dict()), list(log.records), held, notes)
 
 
-def _sampler_shift(drawn: Sequence[Drawn]) -> FloatArray:
+def _sampler_shift(drawn: Sequence[ResampledRows]) -> FloatArray:
     """What takes back the over-sampler's change of the prior, one number an output."""
     return np.concatenate(
         [each.shift if len(each.shift) > 2 else each.shift[1:] - each.shift[:1] for each in drawn]
     )
 
 
-def _shares(task: Task) -> Shares | None:
+def _shares(task: Task) -> SoftTargets | None:
     """What rows are taken for where they are not wholly one branch; None where all are."""
     if all(subproblem.shares is None for subproblem in task.subproblems):
         return None
@@ -178,10 +180,10 @@ def _shares(task: Task) -> Shares | None:
     for subproblem in task.subproblems:
         rows = task.rows[subproblem.rows].tolist()
         tables.append({} if subproblem.shares is None else dict(zip(rows, subproblem.shares, strict=True)))
-    return Shares([subproblem.n_outcomes for subproblem in task.subproblems], tables)
+    return SoftTargets([subproblem.n_outcomes for subproblem in task.subproblems], tables)
 
 
-def _identity(task: Task, partition: Partition, drawn: Sequence[Drawn], digest: str) -> str:
+def _identity(task: Task, partition: InnerSplit, drawn: Sequence[ResampledRows], digest: str) -> str:
     """Digest of what decides the weights that training ends with, but for the pixels."""
     metadata = {
         "network": task.config.model_dump(mode="json"),
@@ -201,7 +203,10 @@ def _identity(task: Task, partition: Partition, drawn: Sequence[Drawn], digest: 
 
 
 def _notes(
-    config: NetworkConfig, partition: Partition, drawn: Sequence[Drawn], subproblems: Sequence[Subproblem]
+    config: NetworkConfig,
+    partition: InnerSplit,
+    drawn: Sequence[ResampledRows],
+    subproblems: Sequence[Subproblem],
 ) -> Iterator[str]:
     looks = any(
         phase.keep == "best" or phase.patience is not None or phase.schedule == "plateau"

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.heads.mlp import MLPHead
-from ensemble_minerals.networks.training import perceptron
+from ensemble_minerals.networks.training import mlp
 
 COUNTS = (90, 40, 20)
 
@@ -45,14 +45,14 @@ def oversample(X, y):
 def trainings(monkeypatch):
     """Everything handed to the training loop: training rows, validation rows, and the shift."""
     seen = []
-    real = perceptron.train
+    real = mlp.train
 
     def spy(rows, validation, **metadata):
         result = real(rows, validation, **metadata)
         seen.append((rows, validation, metadata["validation_shift"], result))
         return result
 
-    monkeypatch.setattr(perceptron, "train", spy)
+    monkeypatch.setattr(mlp, "train", spy)
     return seen
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from ensemble_minerals.networks.attribution.activation import (
+    DetachedIdentity,
     ForwardPass,
-    Stop,
     class_activation,
+    frozen_forward_pass,
     on_photo,
-    open_taps,
     patch_grid,
 )
 from ensemble_minerals.networks.models.taps import TappedNetwork
@@ -112,7 +112,7 @@ def test_several_layers_are_explained_at_once():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
-            self.stop = Stop()
+            self.stop = DetachedIdentity()
 
         def forward(self, *given):
             return torch.cat([each.mean((2, 3)) for each in self.stop(*given)], 1)
@@ -131,7 +131,7 @@ def test_a_tapped_network_gives_the_same_features_through_its_maps(model):
     torch.manual_seed(0)
     network = TappedNetwork(load_network(model, "random", size=64))
     views = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
-    passed = open_taps(network, views, np.repeat(WHOLE, 2, 0), np.array([False, True]))
+    passed = frozen_forward_pass(network, views, np.repeat(WHOLE, 2, 0), np.array([False, True]))
     with torch.no_grad():
         expected = network(torch.from_numpy(views)).numpy()
     np.testing.assert_allclose(passed.features(), expected, rtol=1e-4, atol=1e-5)

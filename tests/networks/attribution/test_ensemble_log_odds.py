@@ -15,7 +15,7 @@ from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
 from ensemble_minerals.members.serialization import predictor_to_arrays
 from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds, log_odds
-from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph, MemberGraph, PlannedMember
+from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph, MemberGraph, MemberSpec
 from ensemble_minerals.taxonomy import Taxonomy
 
 CLASSES = ("a", "b", "c", "d")
@@ -50,7 +50,7 @@ def drawn_scorer(rng, kind, *, n_in=6, hidden=(), folds=2):
 
 def in_torch(*predictors, weights=(1.0, 1.0)):
     member = AveragedPredictor(predictors, weights[: len(predictors)])
-    return MemberGraph(PlannedMember(("net",), *predictor_to_arrays(member)), CLASSES).double()
+    return MemberGraph(MemberSpec(("net",), *predictor_to_arrays(member)), CLASSES).double()
 
 
 @pytest.mark.parametrize("hidden", [(), (5,)], ids=["linear", "mlp"])

@@ -13,9 +13,9 @@ from torch import nn
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.networks.graphs import onnx_file
+from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph
 from ensemble_minerals.networks.graphs.onnx_file import ExportError, export_onnx, read_metadata_of
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews
-from ensemble_minerals.networks.graphs.whole_ensemble import ExtractorGraph
 from ensemble_minerals.networks.models.taps import TappedNetwork
 from ensemble_minerals.networks.models.weights import load_network
 

@@ -11,7 +11,7 @@ from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.weights import load_network
-from ensemble_minerals.networks.training.callbacks import taken
+from ensemble_minerals.networks.training.callbacks import copy_tensors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 HEADS = (
@@ -23,7 +23,7 @@ HEADS = (
 def trained(config, n_outcomes=(3, 2), change=("body.blocks.4.0.bn1.running_mean",)):
     torch.manual_seed(1)
     network, loaded = build_network(config, n_outcomes)
-    start = taken(network, network.state_dict())
+    start = copy_tensors(network, network.state_dict())
     with torch.no_grad():
         for name in change:
             network.state_dict()[name].add_(0.5)

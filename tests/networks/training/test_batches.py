@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ensemble_minerals.networks.training.batches import EpochBatches, Stream
+from ensemble_minerals.networks.training.batches import EpochBatches, SubproblemRows
 
 
 def stream(rows, branch=0):
-    return Stream(np.array(rows), np.full(len(rows), branch))
+    return SubproblemRows(np.array(rows), np.full(len(rows), branch))
 
 
 def epoch(batches, number):

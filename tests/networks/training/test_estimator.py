@@ -16,7 +16,7 @@ from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.errors import ConfigError, FitError
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.transforms import TrainTransform
-from ensemble_minerals.networks.training import callbacks, phase_net
+from ensemble_minerals.networks.training import callbacks, skorch_net
 from ensemble_minerals.networks.training.epoch_log import TrainingLog
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 
@@ -174,7 +174,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(
     config = network_config(*phases, **settings)
     whole = fitted(config, photos, work=tmp_path / "whole")
     n_epochs = len(whole.history_)
-    step = phase_net.PhaseNet.train_step
+    step = skorch_net.FineTuningNet.train_step
 
     def killing(epoch):
         def killed(self, batch, **params):
@@ -185,7 +185,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(
         return killed
 
     for epoch in range(2, n_epochs + 1):
-        monkeypatch.setattr(phase_net.PhaseNet, "train_step", killing(epoch))
+        monkeypatch.setattr(skorch_net.FineTuningNet, "train_step", killing(epoch))
         with pytest.raises(RuntimeError, match="killed"):
             fitted(config, photos, work=tmp_path / "parts")
     monkeypatch.undo()
@@ -202,7 +202,7 @@ def test_a_finished_fit_is_not_trained_again_but_another_one_is(
 ):
     config = network_config({"epochs": 2})
     first = fitted(config, photos, work=tmp_path)
-    monkeypatch.setattr(phase_net.PhaseNet, "train_step", None)
+    monkeypatch.setattr(skorch_net.FineTuningNet, "train_step", None)
     assert same(fitted(config, photos, work=tmp_path).state_, first.state_)
     monkeypatch.undo()
     other = fitted(config, photos, work=tmp_path, random_state=1)
@@ -240,7 +240,7 @@ def test_patience_ends_a_phase_and_ctrl_c_ends_the_fit(photos, network_config, m
     def interrupted(self, batch, **params):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phase_net.PhaseNet, "train_step", interrupted)
+    monkeypatch.setattr(skorch_net.FineTuningNet, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fitted(network_config(), photos)
 
@@ -271,7 +271,7 @@ def test_divergence_is_an_error_that_names_phase_and_rate(photos, network_config
 
 def test_a_loss_that_is_no_number_is_an_error_at_once(photos, network_config, monkeypatch):
     monkeypatch.setattr(
-        phase_net.PhaseNet, "infer", lambda self, x, **_: self._logits(self.module_, x) * float("nan")
+        skorch_net.FineTuningNet, "infer", lambda self, x, **_: self._logits(self.module_, x) * float("nan")
     )
     with pytest.raises(FitError, match=r"phase 1, epoch 1: the loss is nan with lr=0\.001"):
         fitted(network_config(), photos)

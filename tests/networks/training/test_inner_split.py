@@ -5,7 +5,7 @@ import pytest
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.networks.training.inner_split import divide, draw_from
+from ensemble_minerals.networks.training.inner_split import resample, split_rows
 
 N = 60
 Y = np.repeat([0, 1, 2], [36, 18, 6])
@@ -21,7 +21,7 @@ def subproblems():
 
 
 def test_rows_are_divided_by_groups_and_no_branch_is_lost():
-    partition = divide(subproblems(), GROUPS, fraction=0.25, seed=0)
+    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
     assert partition.note == ""
     assert sorted([*partition.trained, *partition.watched]) == list(range(N))
     assert not np.intersect1d(GROUPS[partition.trained], GROUPS[partition.watched]).size
@@ -32,7 +32,7 @@ def test_rows_are_divided_by_groups_and_no_branch_is_lost():
 
 
 def test_rows_without_a_decision_are_left_out():
-    partition = divide(subproblems()[1:], GROUPS, fraction=0.25, seed=0)
+    partition = split_rows(subproblems()[1:], GROUPS, fraction=0.25, seed=0)
     assert sorted([*partition.trained, *partition.watched]) == list(range(36, N))
 
 
@@ -40,7 +40,7 @@ def test_rows_without_a_decision_are_left_out():
     ("groups", "fraction", "words"), [(GROUPS, 0.0, "is 0"), (Y, 0.2, "at least 2 row groups")]
 )
 def test_without_a_division_everything_trains(groups, fraction, words):
-    partition = divide(subproblems(), groups, fraction=fraction, seed=0)
+    partition = split_rows(subproblems(), groups, fraction=fraction, seed=0)
     assert partition.trained.tolist() == list(range(N))
     assert not partition.watched.size
     assert words in partition.note
@@ -48,8 +48,8 @@ def test_without_a_division_everything_trains(groups, fraction, words):
 
 def test_only_training_rows_are_copied_and_the_shift_takes_it_back():
     rows = np.arange(100, 100 + N)
-    partition = divide(subproblems(), GROUPS, fraction=0.25, seed=0)
-    drawn = draw_from(1, 2, rows, partition, OverSampler("random"), seed=3)
+    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
+    drawn = resample(1, 2, rows, partition, OverSampler("random"), seed=3)
     own = partition.trained[partition.targets[partition.trained, 1] >= 0]
     assert set(drawn.stream.rows) == set(rows[own])
     assert drawn.counts[0] == drawn.counts[1] == np.sum(Y[own] == 1)
@@ -59,7 +59,7 @@ def test_only_training_rows_are_copied_and_the_shift_takes_it_back():
 
 
 def test_without_copies_there_is_no_shift():
-    partition = divide(subproblems(), GROUPS, fraction=0.25, seed=0)
-    drawn = draw_from(0, 2, np.arange(N), partition, OverSampler("none"), seed=0)
+    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
+    drawn = resample(0, 2, np.arange(N), partition, OverSampler("none"), seed=0)
     assert drawn.stream.rows.tolist() == partition.trained.tolist()
     np.testing.assert_array_equal(drawn.shift, 0.0)

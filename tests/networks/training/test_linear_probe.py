@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
-from ensemble_minerals.networks.training.batches import PhotoInputs, Stream
+from ensemble_minerals.networks.training.batches import ImageInputs, SubproblemRows
 from ensemble_minerals.networks.training.linear_probe import probe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,19 +19,22 @@ def test_each_head_starts_at_the_solution_of_logistic_regression(photos, network
     torch.manual_seed(0)
     config = network_config(head={"kind": "layers", "batch_norm": batch_norm, "init": "probe"})
     network, _ = build_network(config, (3, 2))
-    inputs = PhotoInputs(
+    inputs = ImageInputs(
         photos,
         TrainTransform(config.augment, network.size, "squash", 0),
         EvalTransform(["squash"], network.size, "squash"),
     )
     rows = np.arange(24)
     doubled = np.concatenate([rows, [0, 0, 3]])
-    streams = [Stream(doubled, doubled % 3), Stream(rows[rows % 3 > 0], (rows % 3)[rows % 3 > 0] - 1)]
+    streams = [
+        SubproblemRows(doubled, doubled % 3),
+        SubproblemRows(rows[rows % 3 > 0], (rows % 3)[rows % 3 > 0] - 1),
+    ]
     loss_shift = np.array([0.2, 0.0, -0.4, 1.0])
     probe(network, inputs, streams, C=2.0, loss_shift=loss_shift, precision="float32")
     network.eval()
     with torch.no_grad():
-        pooled = network.pool(torch.stack([inputs.watched(row) for row in range(36)]))
+        pooled = network.pool(torch.stack([inputs.validation_input(row) for row in range(36)]))
         logits = network.classify(pooled).numpy() + loss_shift
     X = pooled.double().numpy()
     for number, (stream, columns) in enumerate(zip(streams, (slice(0, 3), slice(3, 4)), strict=True)):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss
-from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, soft_targets
+from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, expand_targets
 
 COUNTS = np.array([10, 30, 60])
 TARGETS = torch.tensor([0, 2, 1, 2, 2])
@@ -16,11 +16,11 @@ def logits():
 
 
 def loss_of(config, logits, targets=TARGETS, counts=COUNTS):
-    return SubproblemLoss(config, [counts])(logits, soft_targets(targets[:, None], [len(counts)]))
+    return SubproblemLoss(config, [counts])(logits, expand_targets(targets[:, None], [len(counts)]))
 
 
 def test_soft_targets_are_zero_for_rows_without_a_part():
-    first, second = soft_targets(torch.tensor([[2, -1], [-1, 0], [0, 1]]), [3, 2])
+    first, second = expand_targets(torch.tensor([[2, -1], [-1, 0], [0, 1]]), [3, 2])
     assert first.tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
     assert second.tolist() == [[0, 0], [1, 0], [0, 1]]
 
@@ -111,7 +111,7 @@ def test_decisions_add_up_and_rows_without_a_part_do_not_count(logits):
     loss = SubproblemLoss(CrossEntropyLoss(), [COUNTS, np.array([50, 50])])
     expected = F.cross_entropy(logits[[0, 1, 3]], targets[[0, 1, 3], 0])
     expected = expected + F.binary_cross_entropy_with_logits(logits[[1, 2], 0], torch.tensor([1.0, 0.0]))
-    torch.testing.assert_close(loss(both, soft_targets(targets, [3, 2])), expected)
+    torch.testing.assert_close(loss(both, expand_targets(targets, [3, 2])), expected)
 
 
 def test_a_decision_without_rows_in_the_batch_costs_nothing(logits):
@@ -134,7 +134,7 @@ def test_the_prior_shift_leads_back_to_the_rows_own_frequencies(config, counts):
     counts = np.array(counts)
     loss = SubproblemLoss(config, [counts])
     learned = torch.zeros(1, len(loss.prior_shift()), requires_grad=True)
-    targets = soft_targets(
+    targets = expand_targets(
         torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))[:, None], [len(counts)]
     )
     optimizer = torch.optim.LBFGS([learned], lr=1.0, max_iter=200, line_search_fn="strong_wolfe")
@@ -158,7 +158,7 @@ def test_the_loss_brings_nothing_into_the_state_of_a_network():
 @pytest.fixture
 def batch():
     images = torch.rand(4, 3, 16, 20, generator=torch.Generator().manual_seed(1))
-    return images, soft_targets(torch.tensor([[0, 1], [2, -1], [1, 0], [2, 1]]), [3, 2])
+    return images, expand_targets(torch.tensor([[0, 1], [2, -1], [1, 0], [2, 1]]), [3, 2])
 
 
 def generators(n=12):
@@ -212,7 +212,7 @@ def test_mixing_depends_on_the_generator_alone_and_leaves_the_batch_as_it_is(bat
 
 
 def test_mixed_targets_cost_the_mixture_of_costs(batch, logits):
-    targets = soft_targets(torch.tensor([[0], [2], [1], [2], [0]]), [3])[0]
+    targets = expand_targets(torch.tensor([[0], [2], [1], [2], [0]]), [3])[0]
     loss = SubproblemLoss(CrossEntropyLoss(label_smoothing=0.1), [COUNTS])
     mixed = loss(logits, [0.3 * targets + 0.7 * targets.roll(1, 0)])
     torch.testing.assert_close(

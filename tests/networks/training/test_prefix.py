@@ -14,9 +14,9 @@ from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.transforms import TrainTransform
-from ensemble_minerals.networks.training.batches import Draw, TrainingRows
+from ensemble_minerals.networks.training.batches import Sample, TrainingDataset
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
-from ensemble_minerals.networks.training.prefix import PrefixInputs, PrefixStore, n_last_blocks
+from ensemble_minerals.networks.training.prefix import ActivationCache, PrefixInputs, n_last_blocks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (16, 20)
@@ -30,17 +30,17 @@ def front(seed=0):
     ).requires_grad_(False)
 
 
-class Drawn:
+class DrawnInputs:
     """Inputs that note what was asked for: pictures that differ by row and view."""
 
     def __init__(self):
         self.asked = []
 
-    def training(self, draw):
+    def training_input(self, draw):
         self.asked.append((draw.row, draw.epoch, draw.number))
         return self.draw_photo(draw.row, draw.number + 1)
 
-    def watched(self, row):
+    def validation_input(self, row):
         self.asked.append((row, "watched"))
         return self.draw_photo(row, 0)
 
@@ -51,7 +51,7 @@ class Drawn:
 
 def prefixed(inputs=None, prefix=None, *, rows=(3, 5, 7), watched=(2, 9), n_views=4, limit_mb=1, **options):
     return PrefixInputs(
-        inputs or Drawn(),
+        inputs or DrawnInputs(),
         prefix or front(),
         SIZE,
         rows=rows,
@@ -64,22 +64,22 @@ def prefixed(inputs=None, prefix=None, *, rows=(3, 5, 7), watched=(2, 9), n_view
 
 
 def draws(row, n, epoch=1):
-    return [Draw(row, (0,), epoch, number) for number in range(n)]
+    return [Sample(row, (0,), epoch, number) for number in range(n)]
 
 
 def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
     prefix, inputs = front(), prefixed()
     expected = {
-        (row, view): prefix.eval()(Drawn.draw_photo(row, view)[None])[0].half().float()
+        (row, view): prefix.eval()(DrawnInputs.draw_photo(row, view)[None])[0].half().float()
         for row in (2, 3, 5, 7, 9)
         for view in range(5)
     }
-    assert torch.equal(inputs.watched(9), expected[9, 0])
+    assert torch.equal(inputs.validation_input(9), expected[9, 0])
     seen = set()
     for row in (3, 5, 7):
         for draw in draws(row, 40) * 2:
             (view,) = [
-                view for view in range(1, 5) if torch.equal(inputs.training(draw), expected[row, view])
+                view for view in range(1, 5) if torch.equal(inputs.training_input(draw), expected[row, view])
             ]
             seen.add((row, view))
     assert len(seen) == 12
@@ -87,26 +87,26 @@ def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
 
 
 def test_every_view_is_computed_once_and_only_when_it_is_drawn():
-    drawn = Drawn()
+    drawn = DrawnInputs()
     inputs = prefixed(drawn)
     assert drawn.asked == []
     for epoch in range(1, 30):
         for row in (3, 5):
-            inputs.training(Draw(row, (0,), epoch, row))
-        inputs.watched(2)
+            inputs.training_input(Sample(row, (0,), epoch, row))
+        inputs.validation_input(2)
     assert sorted(map(str, drawn.asked)) == sorted(
         [str((row, 0, view)) for row in (3, 5) for view in range(4)] + ["(2, 'watched')"]
     )
 
 
 def test_the_view_comes_from_epoch_row_and_number_alone():
-    draw = Draw(5, (0,), 3, 2)
-    first = prefixed().training(draw)
+    draw = Sample(5, (0,), 3, 2)
+    first = prefixed().training_input(draw)
     other = prefixed()
     state = torch.get_rng_state()
     for each in draws(3, 5) + draws(5, 5):
-        other.training(each)
-    assert torch.equal(other.training(draw), first)
+        other.training_input(each)
+    assert torch.equal(other.training_input(draw), first)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -115,7 +115,7 @@ def test_the_view_comes_from_epoch_row_and_number_alone():
 )
 def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per_row):
     # One megabyte holds 1635 entries of 640 bytes and a mark.
-    drawn = Drawn()
+    drawn = DrawnInputs()
     inputs = prefixed(drawn, rows=range(n_rows), n_views=n_views, folder=tmp_path)
     size = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
     assert size <= 1 << 20
@@ -124,9 +124,9 @@ def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per
     if n_rows == 2000:
         assert inputs.note.startswith("0 of 2 kept views of each photo fit into 1 MB (memory)")
         # What is not kept is computed again, to the same numbers.
-        last, first = Draw(1999, (0,), 1, 0), Draw(0, (0,), 1, 0)
-        assert torch.equal(inputs.training(last), inputs.training(last))
-        assert torch.equal(inputs.training(first), inputs.training(first))
+        last, first = Sample(1999, (0,), 1, 0), Sample(0, (0,), 1, 0)
+        assert torch.equal(inputs.training_input(last), inputs.training_input(last))
+        assert torch.equal(inputs.training_input(first), inputs.training_input(first))
         assert [row for row, *_ in drawn.asked] == [1999, 1999, 0]
 
 
@@ -141,10 +141,10 @@ def test_a_nearly_full_disk_is_not_filled(tmp_path, monkeypatch):
 def test_the_limit_changes_no_numbers():
     kept, computed = prefixed(), prefixed(limit_mb=0, n_views=1)
     assert computed.store.n_places == 0
-    assert torch.equal(kept.watched(2), computed.watched(2))
+    assert torch.equal(kept.validation_input(2), computed.validation_input(2))
     one = prefixed(n_views=1)
     for draw in draws(7, 5):
-        assert torch.equal(one.training(draw), computed.training(draw))
+        assert torch.equal(one.training_input(draw), computed.training_input(draw))
 
 
 def test_the_network_around_keeps_its_mode_and_its_statistics():
@@ -152,14 +152,14 @@ def test_the_network_around_keeps_its_mode_and_its_statistics():
     prefix.train()
     prefix[1].eval()
     before = prefix[1].running_mean.clone()
-    prefixed(prefix=prefix).watched(2)
+    prefixed(prefix=prefix).validation_input(2)
     assert [part.training for part in prefix] == [True, False, True]
     assert torch.equal(prefix[1].running_mean, before)
 
 
 def test_entries_can_be_trained_on():
     inputs = prefixed()
-    entry = inputs.training(Draw(3, (0,), 1, 0))
+    entry = inputs.training_input(Sample(3, (0,), 1, 0))
     layer = nn.Conv2d(4, 1, 3)
     layer(entry[None]).sum().backward()
     assert layer.weight.grad.abs().sum() > 0
@@ -169,12 +169,12 @@ def test_values_beyond_16_bits_are_an_error():
     prefix = front()
     prefix[1].weight.fill_(1e6)
     with pytest.raises(FitError, match="prefix_views to 0"):
-        prefixed(prefix=prefix).watched(2)
+        prefixed(prefix=prefix).validation_input(2)
 
 
 def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
-    store = PrefixStore(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
-    image = Drawn.draw_photo(0, 0)
+    store = ActivationCache(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
+    image = DrawnInputs.draw_photo(0, 0)
     expected = store.entry(1, lambda: image)
 
     def never():
@@ -195,13 +195,13 @@ def test_what_workers_compute_is_kept_for_all(tmp_path):
     inputs = prefixed(folder=tmp_path)
     batches = [draws(3, 8), draws(5, 8), draws(7, 8)]
     loader = DataLoader(
-        TrainingRows(inputs), batch_sampler=batches, num_workers=2, multiprocessing_context="fork"
+        TrainingDataset(inputs), batch_sampler=batches, num_workers=2, multiprocessing_context="fork"
     )
     first = torch.cat([entries for entries, _ in loader])
     kept = inputs.store.n_kept
     assert kept > 6
     inputs.inputs = None  # nothing is computed any more
-    again = torch.stack([inputs.training(draw) for batch in batches for draw in batch])
+    again = torch.stack([inputs.training_input(draw) for batch in batches for draw in batch])
     assert torch.equal(first, again)
     assert inputs.store.n_kept == kept
     assert np.isfinite(first.numpy()).all()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ensemble_minerals.networks.training.resume import Restart, TrainingProgress
+from ensemble_minerals.networks.training.resume import ProgressFile, TrainingProgress
 
 
 def progress(phase=1):
@@ -15,8 +15,8 @@ def progress(phase=1):
 
 
 def test_what_is_written_is_read(tmp_path):
-    Restart(tmp_path / "last.safetensors", "task").write(progress())
-    found = Restart(tmp_path / "last.safetensors", "task").read()
+    ProgressFile(tmp_path / "last.safetensors", "task").write(progress())
+    found = ProgressFile(tmp_path / "last.safetensors", "task").read()
     assert torch.equal(found.part("network")["body.a"], progress().part("network")["body.a"])
     assert found.part("optimizer")["0/step"] == 3
     assert found.metadata["rates"] == [0.1 + 0.2]
@@ -27,11 +27,11 @@ def test_what_is_written_is_read(tmp_path):
 @pytest.mark.parametrize("damage", ["missing", "other task", "truncated", "no such file"])
 def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
     path = tmp_path / "last.safetensors"
-    restart = Restart(path, "task")
+    restart = ProgressFile(path, "task")
     if damage == "no such file":
         path.write_bytes(b"something else")
     elif damage != "missing":
-        Restart(path, "other" if damage == "other task" else "task").write(progress())
+        ProgressFile(path, "other" if damage == "other task" else "task").write(progress())
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-4])
     assert restart.read() is None
@@ -40,7 +40,7 @@ def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    restart = Restart(tmp_path / "last.safetensors", "task")
+    restart = ProgressFile(tmp_path / "last.safetensors", "task")
     restart.write(progress())
     with pytest.raises(TypeError):
         restart.write(TrainingProgress(progress().tensors, {"phase": object()}))

@@ -11,7 +11,7 @@ from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
 from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.log_space import LOG_FLOOR
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
-from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
+from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.taxonomy import Taxonomy
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ensemble_minerals.networks.precision import computing_in
-from ensemble_minerals.networks.training.batches import EpochBatches, TrainingRows, WatchedRows
-from ensemble_minerals.networks.training.callbacks import MovingAverage, PhaseOver
-from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, soft_targets
+from ensemble_minerals.networks.training.batches import EpochBatches, TrainingDataset, ValidationDataset
+from ensemble_minerals.networks.training.callbacks import MovingAverage, PhaseEnded
+from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, expand_targets
 
 
-class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
+class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
     """skorch's loop over epochs and batches, with what it leaves to subclasses.
 
     Targets of several decisions, mixing, gradients summed over batches, bfloat16, an averaged network that is
@@ -54,7 +54,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         *,
         groups: Sequence[dict[str, Any]],
         batches: EpochBatches,
-        watched: WatchedRows | None,
+        watched: ValidationDataset | None,
         mixer: Mixer,
         accumulate: int,
         precision: str,
@@ -95,16 +95,16 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         answering: nn.Module = self.module_ if self.average is None else self.average.average_.module
         return answering
 
-    def train_epochs(self, rows: TrainingRows) -> None:
+    def train_epochs(self, rows: TrainingDataset) -> None:
         """Go through the epochs that the history does not yet have.
 
         In place of `partial_fit`, which takes Ctrl-C for the end of training.
         """
-        with suppress(PhaseOver):
+        with suppress(PhaseEnded):
             self.fit_loop(rows, None, epochs=self.max_epochs - len(self.history))
         self.notify("on_train_end", X=rows, y=None)
 
-    def initialize_optimizer(self, triggered_directly: bool | None = None) -> PhaseNet:
+    def initialize_optimizer(self, triggered_directly: bool | None = None) -> FineTuningNet:
         """Make the optimizer of the groups, whose rates differ."""
         self.optimizer_ = self.optimizer(self.groups, **self.get_params_for("optimizer"))
         return self
@@ -148,7 +148,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
             self._zero_grad_optimizer()
         self._set_training(True)
         images, codes = (tensor.to(self.device, non_blocking=True) for tensor in batch)
-        targets = soft_targets(codes, self.criterion_.n_outcomes)
+        targets = expand_targets(codes, self.criterion_.n_outcomes)
         images, targets = self.mixer(images, targets, self.random)
         logits = self.infer(images)
         loss = self.criterion_(logits, targets)
@@ -166,7 +166,7 @@ class PhaseNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         images, codes = batch
         with torch.no_grad():
             logits = self._logits(self.answering().eval(), images)
-            targets = soft_targets(codes.to(self.device), self.criterion_.n_outcomes)
+            targets = expand_targets(codes.to(self.device), self.criterion_.n_outcomes)
             return {"loss": self.criterion_(logits, targets), "y_pred": logits}
 
     def _logits(self, module: nn.Module, images: Tensor) -> Tensor:

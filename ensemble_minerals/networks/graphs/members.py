@@ -19,7 +19,7 @@ from ensemble_minerals.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, eq=False)
-class PlannedMember:
+class MemberSpec:
     """One member, taken apart.
 
     Attributes:
@@ -34,7 +34,7 @@ class PlannedMember:
 
 
 @dataclass(frozen=True, eq=False)
-class EnsembleGraphPlan:
+class EnsembleSpec:
     """All members and how their answers become one.
 
     Attributes:
@@ -48,7 +48,7 @@ class EnsembleGraphPlan:
     """
 
     classes: tuple[str, ...]
-    members: tuple[PlannedMember, ...]
+    members: tuple[MemberSpec, ...]
     kind: str
     weight: NDArray[np.floating[Any]]
     bias: NDArray[np.floating[Any]]
@@ -59,7 +59,7 @@ class EnsembleGraphPlan:
 class MemberGraph(nn.Module):
     """Log-probabilities of one member: its fold models averaged as `members.predictor.AveragedPredictor` does."""
 
-    def __init__(self, member: PlannedMember, classes: tuple[str, ...]) -> None:
+    def __init__(self, member: MemberSpec, classes: tuple[str, ...]) -> None:
         """Put a member together.
 
         Args:
@@ -121,7 +121,7 @@ class _PartGraph(nn.Module):
 class CombinationGraph(nn.Module):
     """How members' log-probabilities become one, temperature included."""
 
-    def __init__(self, plan: EnsembleGraphPlan) -> None:
+    def __init__(self, plan: EnsembleSpec) -> None:
         """Take the combination of a plan."""
         super().__init__()
         self._kind, self._temperature = plan.kind, plan.temperature
@@ -148,7 +148,7 @@ class FittedEnsembleGraph(nn.Module):
         combine: From members' log-probabilities (n, n_members, n_classes) to (n, n_classes).
     """
 
-    def __init__(self, plan: EnsembleGraphPlan, *, exact: bool = False) -> None:
+    def __init__(self, plan: EnsembleSpec, *, exact: bool = False) -> None:
         """Build members and combination.
 
         Args:

@@ -12,48 +12,53 @@ from PIL import Image
 from ensemble_minerals.config.students import student_config
 from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.networks.training.batches import Draw, Shares, TrainingRows, WatchedRows
+from ensemble_minerals.networks.training.batches import (
+    Sample,
+    SoftTargets,
+    TrainingDataset,
+    ValidationDataset,
+)
 from ensemble_minerals.networks.training.epoch_scores import EpochScores
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
-from ensemble_minerals.networks.training.losses import branch_numbers, soft_targets
+from ensemble_minerals.networks.training.losses import expand_targets, hard_targets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHARES = Shares([3, 2], [{7: np.array([0.2, 0.5, 0.3])}, {}])
+SOFT_TARGETS = SoftTargets([3, 2], [{7: np.array([0.2, 0.5, 0.3])}, {}])
 
 
 class Still:
     """Inputs without content."""
 
-    def training(self, draw):
+    def training_input(self, draw):
         return torch.zeros(1)
 
-    def watched(self, row):
+    def validation_input(self, row):
         return torch.zeros(1)
 
 
 def test_a_row_with_shares_is_taken_for_them_and_others_for_their_branch():
-    rows = TrainingRows(Still(), SHARES)
-    first = rows[Draw(7, (2, 1), 1, 0)][1]
+    rows = TrainingDataset(Still(), SOFT_TARGETS)
+    first = rows[Sample(7, (2, 1), 1, 0)][1]
     torch.testing.assert_close(first, torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0]))
-    assert rows[Draw(8, (2, 0), 1, 0)][1].tolist() == [0, 0, 1, 1, 0]
-    assert rows[Draw(7, (-1, 1), 1, 0)][1].tolist() == [0, 0, 0, 0, 1]
+    assert rows[Sample(8, (2, 0), 1, 0)][1].tolist() == [0, 0, 1, 1, 0]
+    assert rows[Sample(7, (-1, 1), 1, 0)][1].tolist() == [0, 0, 0, 0, 1]
 
 
 def test_watched_rows_have_the_same_targets():
-    rows = WatchedRows(Still(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SHARES)
+    rows = ValidationDataset(Still(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SOFT_TARGETS)
     assert rows[0][1].tolist() == [1, 0, 0, 0, 0]
     torch.testing.assert_close(rows[1][1], torch.tensor([0.2, 0.5, 0.3, 1.0, 0.0]))
 
 
 def test_the_loss_gets_each_decisions_part():
     spread = torch.tensor([[0.2, 0.5, 0.3, 0.0, 1.0], [0, 0, 0, 1.0, 0.0]])
-    first, second = soft_targets(spread, [3, 2])
+    first, second = expand_targets(spread, [3, 2])
     torch.testing.assert_close(first, spread[:, :3])
     torch.testing.assert_close(second, spread[:, 3:])
-    assert branch_numbers(spread, [3, 2]).tolist() == [[1, 1], [-1, 0]]
+    assert hard_targets(spread, [3, 2]).tolist() == [[1, 1], [-1, 0]]
     codes = torch.tensor([[0, -1]])
-    assert branch_numbers(codes, [3, 2]) is codes
+    assert hard_targets(codes, [3, 2]) is codes
 
 
 def test_scores_count_the_largest_share():

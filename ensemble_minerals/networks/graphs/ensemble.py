@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ensemble_minerals.networks.graphs.fitted_ensemble import FittedEnsembleGraph
+from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.taps import TappedNetwork

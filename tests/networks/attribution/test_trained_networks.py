@@ -7,7 +7,7 @@ import pytest
 from drawn.states import state
 
 from ensemble_minerals.networks.attribution.activation import class_activation, on_photo
-from ensemble_minerals.networks.attribution.opening import open_states
+from ensemble_minerals.networks.attribution.trained_networks import trained_forward_pass
 from ensemble_minerals.networks.inference import NetworkPredictor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +44,7 @@ def contributions(passed, target=1):
 def test_opened_networks_answer_as_closed_ones(network_config, image, changes, changed, n_states, names):
     config = network_config(**changes, views=("squash", "center_flip"))
     predictor = NetworkPredictor([state(config, changed, seed) for seed in range(n_states)], "random")
-    passed = open_states(predictor, "random", image)
+    passed = trained_forward_pass(predictor, "random", image)
     np.testing.assert_allclose(passed.features(), predictor.logits([image])[0], atol=1e-4)
     assert names is None or passed.names == names
     found, drawn = contributions(passed)
@@ -63,7 +63,7 @@ def test_views_of_any_shape_come_back_to_their_place(network_config, resize):
     predictor = NetworkPredictor([state(config, "nothing", 0)], "random")
     image = np.zeros((60, 80, 3), np.uint8)
     image[18:30, 48:60] = 255
-    passed = open_states(predictor, "random", image)
+    passed = trained_forward_pass(predictor, "random", image)
     boxes = passed.boxes
     width = boxes[:, 2] - boxes[:, 0]
     height = boxes[:, 3] - boxes[:, 1]
@@ -78,7 +78,7 @@ def test_the_quarter_that_matters_is_bright(network_config):
     predictor = NetworkPredictor([state(config, "nothing", 0)], "random")
     image = np.full((40, 40, 3), 90, np.uint8)
     image[:20, 20:] = np.random.default_rng(0).integers(0, 256, (20, 20, 3))
-    passed = open_states(predictor, "random", image)
+    passed = trained_forward_pass(predictor, "random", image)
     passed.inputs[0][:, :, :, :] = 0.0  # a map of the trained network, of which only one corner is awake
     side = passed.inputs[0].shape[2] // 2
     passed.inputs[0][0, :, :side, -side:] = 1.0

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ensemble_minerals.data.views import DETAIL
-from ensemble_minerals.networks.attribution.activation import ForwardPass, Stop, patch_grid
+from ensemble_minerals.networks.attribution.activation import DetachedIdentity, ForwardPass, patch_grid
 from ensemble_minerals.networks.inference import NetworkPredictor
-from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, Pooled
+from ensemble_minerals.networks.models.multi_head import HeadlessNetwork, MultiHeadNetwork
 from ensemble_minerals.networks.models.state import NetworkState
 from ensemble_minerals.networks.models.taps import Tap
 from ensemble_minerals.networks.models.transforms import EvalTransform
 
 
 @torch.no_grad()
-def open_states(predictor: NetworkPredictor, weights: str, image: NDArray[np.uint8]) -> ForwardPass:
+def trained_forward_pass(predictor: NetworkPredictor, weights: str, image: NDArray[np.uint8]) -> ForwardPass:
     """Send the views of a photo through trained networks, up to the maps that their heads look at.
 
     Every state has maps of its own, unless training changed nothing but heads. A transformer whose head looks at the
@@ -34,27 +34,27 @@ def open_states(predictor: NetworkPredictor, weights: str, image: NDArray[np.uin
     metadata = predictor.states[0].metadata
     transform = EvalTransform(metadata["views"], predictor.states[0].size, metadata["resize"])
     images = transform(image).to(predictor.device)
-    if isinstance(predictor.shared, Pooled):
+    if isinstance(predictor.shared, HeadlessNetwork):
         body = predictor.shared.network
-        openings = [_Opening(body, nn.ModuleList(predictor.ends), body.maps(images))]
+        openings = [_NetworkAtMaps(body, nn.ModuleList(predictor.ends), body.maps(images))]
     elif predictor.shared is not None and metadata["head"].get("pooling") == "taps":
         # What the shared half hands on of the maps that it sees is pooled already.
         networks = [state.build(weights).to(predictor.device) for state in predictor.states]
-        openings = [_Opening(network, None, network.maps(images)) for network in networks]
+        openings = [_NetworkAtMaps(network, None, network.maps(images)) for network in networks]
     else:
         inner = images if predictor.shared is None else predictor.shared(images)
         networks = [end for end in predictor.ends if isinstance(end, MultiHeadNetwork)]
-        openings = [_Opening(network, None, network.maps(inner)) for network in networks]
+        openings = [_NetworkAtMaps(network, None, network.maps(inner)) for network in networks]
     if any(opening.asks_class_token for opening in openings):
         openings = [_before_last_block(state, weights, images) for state in predictor.states]
-    module = _Opened(openings, predictor.shift)
+    module = _FromMaps(openings, predictor.shift)
     boxes = np.array([_view_box(view, transform, image.shape[:2]) for view in transform.views])
     mirrored = np.array([view.endswith("_flip") for view in transform.views])
     return ForwardPass(module, tuple(module.grids()), module.stop, tuple(_names(openings)), boxes, mirrored)
 
 
 @dataclass(frozen=True, eq=False)
-class _Opening:
+class _NetworkAtMaps:
     """A network stopped at its maps.
 
     Attributes:
@@ -99,12 +99,12 @@ class _Opening:
         return torch.cat([head(pooled) for head in self.heads], dim=1)
 
 
-class _Opened(nn.Module):
+class _FromMaps(nn.Module):
     """Networks from their maps to their logits."""
 
-    def __init__(self, openings: Sequence[_Opening], shift: NDArray[np.float64]) -> None:
+    def __init__(self, openings: Sequence[_NetworkAtMaps], shift: NDArray[np.float64]) -> None:
         super().__init__()
-        self.stop = Stop()
+        self.stop = DetachedIdentity()
         self._openings = openings
         self._shift = torch.from_numpy(shift).float()
 
@@ -123,7 +123,7 @@ class _Opened(nn.Module):
         return torch.cat(answers, dim=1).float().cpu() + self._shift
 
 
-def _grid(opening: _Opening, seen: Tensor) -> Tensor:
+def _grid(opening: _NetworkAtMaps, seen: Tensor) -> Tensor:
     if seen.ndim == 3:
         height, width = opening.network.size
         return patch_grid(seen[:, opening.prefix(seen) :], height / width)
@@ -132,7 +132,7 @@ def _grid(opening: _Opening, seen: Tensor) -> Tensor:
     return seen.permute(0, 3, 1, 2) if opening.by_rows else seen
 
 
-def _from_grid(opening: _Opening, seen: Tensor, grid: Tensor) -> Tensor:
+def _from_grid(opening: _NetworkAtMaps, seen: Tensor, grid: Tensor) -> Tensor:
     if seen.ndim == 3:
         return torch.cat([seen[:, : opening.prefix(seen)], grid.flatten(2).transpose(1, 2)], 1)
     if seen.ndim == 2:
@@ -140,14 +140,14 @@ def _from_grid(opening: _Opening, seen: Tensor, grid: Tensor) -> Tensor:
     return grid.permute(0, 2, 3, 1) if opening.by_rows else grid
 
 
-def _before_last_block(state: NetworkState, weights: str, images: Tensor) -> _Opening:
+def _before_last_block(state: NetworkState, weights: str, images: Tensor) -> _NetworkAtMaps:
     network = state.build(weights).to(images.device)
     front, back = network.split(1)
-    opening = _Opening(back.eval(), None, [(front(images), None)])
+    opening = _NetworkAtMaps(back.eval(), None, [(front(images), None)])
     return replace(opening, cut=True)
 
 
-def _names(openings: Sequence[_Opening]) -> list[str]:
+def _names(openings: Sequence[_NetworkAtMaps]) -> list[str]:
     names = []
     for number, opening in enumerate(openings):
         state = f"state{number}" if len(openings) > 1 else ""

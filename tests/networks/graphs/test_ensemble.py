@@ -7,8 +7,8 @@ from PIL import Image
 
 from ensemble_minerals.config.students import student_config
 from ensemble_minerals.data.views import draw_views
+from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph, LogitsGraph
 from ensemble_minerals.networks.graphs.student import complete, student_graph
-from ensemble_minerals.networks.graphs.whole_ensemble import ExtractorGraph, LogitsGraph
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.state import NetworkState

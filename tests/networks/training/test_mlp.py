@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.networks.training import perceptron
-from ensemble_minerals.networks.training.perceptron import Perceptron, Rows, Settings
+from ensemble_minerals.networks.training import mlp
+from ensemble_minerals.networks.training.mlp import MLP, Settings, WeightedRows
 
 SETTINGS = Settings(
     hidden=(8,),
@@ -28,11 +28,11 @@ def rows(n=49, d=3, seed=0):
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, 2, n)
     X = (rng.normal(size=(n, d)) + 2 * codes[:, None]).astype(np.float32)
-    return Rows(X, codes, np.ones(n))
+    return WeightedRows(X, codes, np.ones(n))
 
 
 def train(training=None, validation=None, settings=SETTINGS, seed=0):
-    return perceptron.train(
+    return mlp.train(
         training or rows(),
         validation,
         n_classes=2,
@@ -45,7 +45,7 @@ def train(training=None, validation=None, settings=SETTINGS, seed=0):
 def lived_in_network(sizes, seed=0):
     """A network whose scales, offsets and statistics are not those of a fresh one."""
     generator = torch.Generator().manual_seed(seed)
-    network = Perceptron(sizes, generator)
+    network = MLP(sizes, generator)
     with torch.no_grad():
         network.flat += 0.5 * torch.randn(network.flat.shape, generator=generator)
     network.settle(3 + 2 * torch.randn((200, sizes[0]), generator=generator))
@@ -96,12 +96,12 @@ def test_training_mode_normalizes_by_the_batch_and_drops_units():
 
 def test_steps_are_those_of_torch_adamw():
     settings = replace(SETTINGS, learning_rate=0.05, weight_decay=0.3)
-    network = Perceptron((3, 2), torch.Generator().manual_seed(0))  # one weight matrix and its bias
+    network = MLP((3, 2), torch.Generator().manual_seed(0))  # one weight matrix and its bias
     matrix, bias = (part.detach().clone().requires_grad_() for part in network.parameters())
     optimizer = torch.optim.AdamW(
         [{"params": [matrix], "weight_decay": 0.3}, {"params": [bias], "weight_decay": 0.0}], lr=0.05
     )
-    training = perceptron._Training(network, rows(), None, np.zeros(2), settings, torch.Generator())
+    training = mlp._Training(network, rows(), None, np.zeros(2), settings, torch.Generator())
     for step in range(20):
         gradient = torch.randn(8, generator=torch.Generator().manual_seed(step))
         training._step(gradient)

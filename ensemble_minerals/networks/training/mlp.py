@@ -29,7 +29,7 @@ _DIVERGED = 1e4  # nats a row; the loss of a guess among a million classes is 14
 
 
 @dataclass(frozen=True)
-class Rows:
+class WeightedRows:
     """Rows to learn from or to measure on.
 
     Attributes:
@@ -59,7 +59,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedMLP:
     """Result of a training run.
 
     Attributes:
@@ -76,14 +76,14 @@ class Trained:
 
 
 def train(
-    rows: Rows,
-    validation: Rows | None,
+    rows: WeightedRows,
+    validation: WeightedRows | None,
     *,
     n_classes: int,
     validation_shift: NDArray[np.float64],
     settings: Settings,
     seed: int,
-) -> Trained:
+) -> TrainedMLP:
     """Train a network, with early stopping where there are validation rows.
 
     Args:
@@ -103,11 +103,11 @@ def train(
     # Sums in one order, and no fight over cores among concurrent fits.
     with torch_threads(1):
         generator = torch.Generator().manual_seed(seed)
-        network = Perceptron((rows.X.shape[1], *settings.hidden, n_classes), generator)
+        network = MLP((rows.X.shape[1], *settings.hidden, n_classes), generator)
         return _Training(network, rows, validation, validation_shift, settings, generator).run()
 
 
-class Perceptron:
+class MLP:
     """Linear layers with batch normalization, ReLU and dropout between them.
 
     Args:
@@ -185,9 +185,9 @@ class _Training:
 
     def __init__(
         self,
-        network: Perceptron,
-        rows: Rows,
-        validation: Rows | None,
+        network: MLP,
+        rows: WeightedRows,
+        validation: WeightedRows | None,
         validation_shift: NDArray[np.float64],
         settings: Settings,
         generator: torch.Generator,
@@ -200,7 +200,7 @@ class _Training:
         self.mean_square = torch.zeros_like(network.flat)
         self.n_steps = 0
 
-    def run(self) -> Trained:
+    def run(self) -> TrainedMLP:
         best_epoch, best_loss, best_layers = 0, math.inf, None
         losses: list[float] = []
         for epoch in range(1, self.settings.max_epochs + 1):
@@ -216,7 +216,7 @@ class _Training:
         if best_layers is None:
             self.network.settle(self.X)
             best_epoch, best_layers = epoch, self.network.fold()
-        return Trained(best_layers, epoch, best_epoch, tuple(losses))
+        return TrainedMLP(best_layers, epoch, best_epoch, tuple(losses))
 
     def _pass(self) -> float:
         """One epoch over all rows in a new order; the mean loss."""
@@ -270,7 +270,7 @@ def _uniform(shape: tuple[int, int], generator: torch.Generator) -> Tensor:
     return torch.empty(shape).uniform_(-bound, bound, generator=generator)
 
 
-def _tensors(rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
+def _tensors(rows: WeightedRows) -> tuple[Tensor, Tensor, Tensor]:
     weight = rows.weight / rows.weight.mean()
     return (
         torch.from_numpy(rows.X),
