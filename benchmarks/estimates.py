@@ -15,7 +15,7 @@ import numpy as np
 import timing
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.schema import MemberConfig
+from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member, MemberFailure
 from ensemble_minerals.experiment.cost_measurement import FoldShape, multiplication_rate

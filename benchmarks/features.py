@@ -22,7 +22,8 @@ import timing
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.config.schema import BackboneConfig, load_config
+from ensemble_minerals.config.extractors import BackboneConfig
+from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.features.extraction import extract_features

@@ -41,7 +41,7 @@ duplicates: {hash_distance: 4, cosine: 0.9999, conflict_cosine: 0.9999}
 RUN = """
 import json, resource, sys, threading, time
 from pathlib import Path
-from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.experiment import dataset
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.system.cpu import cores

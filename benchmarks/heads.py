@@ -31,7 +31,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
-from ensemble_minerals.config.schema import MemberConfig, load_config
+from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.taxonomy import Taxonomy
 

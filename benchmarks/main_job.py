@@ -19,7 +19,7 @@ from pathlib import Path
 FIT = """
 import json, resource, sys, time
 from pathlib import Path
-from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.workflows.fit import fit
 data, out, config, cache = sys.argv[1:5]
 started = time.perf_counter()

@@ -23,7 +23,7 @@ import numpy as np
 import photos
 import timing
 
-from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.evaluation.metrics import summary
 
 

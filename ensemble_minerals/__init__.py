@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ensemble_minerals.config.schema import Config, load_config
+    from ensemble_minerals.config.loading import load_config
+    from ensemble_minerals.config.schema import Config
     from ensemble_minerals.ensemble.stacked import StackedEnsemble
     from ensemble_minerals.errors import EnsembleMineralsError
     from ensemble_minerals.prediction.predictor import Predictor, load
@@ -54,7 +55,7 @@ _HOMES = {
     "fit": "workflows.fit",
     "inspect_data": "workflows.inspect",
     "load": "prediction.predictor",
-    "load_config": "config.schema",
+    "load_config": "config.loading",
 }
 
 

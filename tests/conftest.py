@@ -12,7 +12,8 @@ import pytest
 from drawn.answers import case, drawn
 from PIL import Image
 
-from ensemble_minerals.config.schema import Config, build_config
+from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.config.schema import Config
 
 __all__ = ["case", "drawn"]
 

@@ -70,7 +70,7 @@ MOST_AT_THE_ROOT = 8
 """Modules outside of any package, doors included."""
 
 HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn"}
-LIGHT = ("cli.app", "config.schema", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
+LIGHT = ("cli.app", "config.loading", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
          "ablation.run", "members.registry", "prediction.table")  # fmt: skip
 """Modules that load none of the heavy libraries, however indirectly; a function may, when it is called."""
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ensemble_minerals.config.schema import Config, load_config
+from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember

@@ -126,7 +126,7 @@ def inspect(
     """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
     with reporting(debug, "run the same command again"):
         from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.inspect import inspect_data
 

@@ -151,7 +151,7 @@ def ablate(
     """Test the ensemble against single models, and against itself without each ingredient."""
     with reporting(debug, "finished outer folds are kept; run the same command with --resume to go on"):
         from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows import ablate as ablating
 

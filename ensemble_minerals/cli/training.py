@@ -93,7 +93,7 @@ def fit(
     with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
         from ensemble_minerals.bundle.bundle import check_replaceable
         from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows import fit as pipeline
 
@@ -157,7 +157,7 @@ def demo(
     """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
     with reporting(debug, "run the same command again"):
         from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.schema import load_config
+        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.demo import demonstrate
 

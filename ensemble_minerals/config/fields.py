@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from ensemble_minerals.config.messages import DESCRIPTOR, SELECTIONS, nearest, shown
+from ensemble_minerals.config.names import DESCRIPTOR, SELECTIONS, nearest, shown
 
 _WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 
@@ -41,14 +41,6 @@ def _two_or_more(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(values) < 2:
         raise wrong(f"must be a list of at least two classes, got {shown(values)}")
     return values
-
-
-def _named_kind(value: object) -> object:
-    if isinstance(value, str):
-        return {"kind": value}
-    if isinstance(value, Mapping | BaseModel):
-        return value
-    raise wrong(f"must be a name or a mapping with the key 'kind', got {shown(value)}")
 
 
 def _weights(value: str) -> str:
@@ -116,7 +108,3 @@ class Section(BaseModel):
     """A closed part of the configuration."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-NAMED_KIND = BeforeValidator(_named_kind)
-"""Lets the bare name of a kind stand for the mapping ``{kind: name}``."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
-from ensemble_minerals.config.fields import is_weights_file
-from ensemble_minerals.config.messages import nearest
+from ensemble_minerals.config.names import nearest
 from ensemble_minerals.errors import ConfigError
 
 SHIPPED = ("default", "fast", "finetuned", "hub", "local")
@@ -69,13 +67,3 @@ def _shipped(name: str) -> Traversable:
     """A file of an installed package, else of a checkout."""
     installed = resources.files("ensemble_minerals") / "configs" / f"{name}.yaml"
     return installed if installed.is_file() else Path(__file__).parents[2] / "configs" / f"{name}.yaml"
-
-
-def anchor_weights(data: dict[str, Any], folder: Path) -> None:
-    """Make the relative weight paths of parsed backbones and networks absolute, seen from ``folder``."""
-    for key in ("backbones", "networks"):
-        entries = data.get(key)
-        for entry in entries if isinstance(entries, list) else []:
-            weights = entry.get("weights") if isinstance(entry, dict) else None
-            if isinstance(weights, str) and is_weights_file(weights):
-                entry["weights"] = str((folder / Path(weights).expanduser()).resolve())

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
+from ensemble_minerals.config.extractors import PreprocessingConfig
 from ensemble_minerals.config.fields import (
-    NAMED_KIND,
     Count,
     Distinct,
     Many,
@@ -19,13 +19,13 @@ from ensemble_minerals.config.fields import (
     Share,
     Some,
     Text,
-    Triple,
     View,
     Weights,
     as_tuple,
     wrong,
 )
-from ensemble_minerals.config.messages import shown
+from ensemble_minerals.config.kinds import Kinds
+from ensemble_minerals.config.names import shown
 
 
 def _layers(value: object) -> object:
@@ -42,22 +42,6 @@ def _layers(value: object) -> object:
 
 Layers: TypeAlias = Annotated[str | tuple[str, ...], BeforeValidator(_layers)]
 Range: TypeAlias = Annotated[tuple[float, float], BeforeValidator(as_tuple)]
-
-
-class PreprocessingConfig(Section):
-    """What a network expects where its weights do not say: ``(pixel / 255 * scale - mean) / std``.
-
-    Attributes:
-        order: Order of the channels; mean and std follow it.
-        scale: The value that a white pixel gets: 1 for most, 255 for Caffe's.
-        mean: Subtracted from each channel after scaling.
-        std: Divides each channel after that.
-    """
-
-    order: Literal["rgb", "bgr"] = "rgb"
-    scale: Positive = 1.0
-    mean: Triple[float] = (0.0, 0.0, 0.0)
-    std: Triple[Positive] = (1.0, 1.0, 1.0)
 
 
 class OwnHeadConfig(Section):
@@ -159,10 +143,10 @@ class LogitAdjustedLoss(Section):
 
 
 LossConfig: TypeAlias = Annotated[
-    CrossEntropyLoss | FocalLoss | LogitAdjustedLoss, Field(discriminator="kind"), NAMED_KIND
+    CrossEntropyLoss | FocalLoss | LogitAdjustedLoss, Kinds(CrossEntropyLoss, FocalLoss, LogitAdjustedLoss)
 ]
 NetworkHeadConfig: TypeAlias = Annotated[
-    OwnHeadConfig | LayersHeadConfig, Field(discriminator="kind"), NAMED_KIND
+    OwnHeadConfig | LayersHeadConfig, Kinds(OwnHeadConfig, LayersHeadConfig, default="layers")
 ]
 
 

@@ -6,10 +6,13 @@ from typing import Any
 
 from ensemble_minerals.config.yaml import parse_yaml
 
-_KINDS = {"head": "logistic", "sampler": "none"}
-"""Keys whose short form is the name of a kind, and the kind they have when they are left out."""
+_NAMED_KINDS = ("head", "sampler", "loss")
+"""Keys whose value may be the bare name of a kind."""
 
-_EMPTY_LISTS = ("backbones", "members")
+_LEFT_OUT_KINDS = {"head": "logistic", "sampler": "none"}
+"""Of a member: the kind that such a key has where it is left out."""
+
+_EMPTY_LISTS = ("backbones", "extractors", "networks", "members")
 """Lists that are empty where they are left out; others have defaults that an entry would replace."""
 
 
@@ -61,8 +64,10 @@ def _child(here: Any, steps: list[str], depth: int, step: str) -> Any:
         )
     value = here.get(step)
     following = steps[depth + 1]
-    if step in _KINDS and not isinstance(value, dict):
-        here[step] = {"kind": _KINDS[step] if value is None else value}
+    if step in _NAMED_KINDS and isinstance(value, str):
+        here[step] = {"kind": value}
+    elif steps[0] == "members" and step in _LEFT_OUT_KINDS and value is None:
+        here[step] = {"kind": _LEFT_OUT_KINDS[step]}
     elif step == "taxonomy" and isinstance(value, str):
         here[step] = {}
     elif value is None and (following == "+" or following.isdecimal()):

@@ -18,7 +18,7 @@ SIZE = 224
 
 RECIPE: Mapping[str, Any] = {
     # Minerals are color and texture, which the maps of all stages keep and the last one alone forgets.
-    "head": {"kind": "layers", "pooling": "taps", "batch_norm": True, "dropout": 0.3, "init": "zero"},
+    "head": {"pooling": "taps", "batch_norm": True, "dropout": 0.3, "init": "zero"},
     "phases": [
         {
             "train": "all",
@@ -86,7 +86,7 @@ def student_config(
         config = NetworkConfig.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            [*problems, *schema_problems(error, NetworkConfig)], "the student's settings"
+            [*problems, *schema_problems(error, NetworkConfig, data)], "the student's settings"
         ) from error
     if problems:
         raise ConfigError(problems, "the student's settings")

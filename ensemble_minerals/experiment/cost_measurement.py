@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ensemble_minerals.config.schema import Config, MemberConfig
+from ensemble_minerals.config.members import MemberConfig, MlpHeadConfig
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.network_tasks import devices
 from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime
 from ensemble_minerals.experiment.dataset import FEATURES, Scan
@@ -218,7 +219,7 @@ class FoldShape:
         n, rank = float(self.n_rows), float(min(self.n_rows, width))
         if min(n, width) > _MAX_RANK:
             rank = float(width)
-        if member.head.kind == "mlp":
+        if isinstance(member.head, MlpHeadConfig):
             n = self._drawn(member) if member.sampler.kind != "none" else n
             one = 6 * n * rank * sum(member.head.hidden) * member.head.max_epochs
             return one * (2 if member.strategy == "flat" else 4)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from ensemble_minerals.config.messages import DESCRIPTOR
-from ensemble_minerals.config.schema import BackboneConfig, Config, MemberConfig
+from ensemble_minerals.config.extractors import BackboneConfig
+from ensemble_minerals.config.members import MemberConfig
+from ensemble_minerals.config.names import DESCRIPTOR
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import UserError
 
 ORDER = (

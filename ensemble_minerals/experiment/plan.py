@@ -7,7 +7,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ensemble_minerals.config.schema import Config, build_config
+from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.experiment import cost_model
 from ensemble_minerals.experiment.cost_measurement import measure_costs
 from ensemble_minerals.experiment.cost_model import Estimate, Plan, spell

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.messages import DESCRIPTOR
+from ensemble_minerals.config.members import MemberConfig
+from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.config.schema import Config, MemberConfig
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.ensemble.fitted import Blocks
 from ensemble_minerals.ensemble.stacked import StackedEnsemble

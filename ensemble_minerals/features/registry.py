@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.messages import DESCRIPTOR
+from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.extractor import FeatureExtractor
 

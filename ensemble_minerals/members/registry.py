@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ensemble_minerals.config.schema import HeadConfig, MemberConfig, SamplerConfig
+from ensemble_minerals.config.members import HeadConfig, MemberConfig, SamplerConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.flat import FlatClassifier

@@ -17,7 +17,8 @@ from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.page import DATA, check_place, write_ablation
 from ensemble_minerals.ablation.run import Ablation, AblationRun
 from ensemble_minerals.ablation.wording import findings
-from ensemble_minerals.config.schema import Config, load_config
+from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.setup import (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
-from ensemble_minerals.config.messages import DESCRIPTOR
-from ensemble_minerals.config.schema import BackboneConfig
+from ensemble_minerals.config.extractors import BackboneConfig
+from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network

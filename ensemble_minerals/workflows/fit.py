@@ -18,7 +18,8 @@ import numpy as np
 from ensemble_minerals.bundle.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
 from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import SavedNetworks, save_networks
-from ensemble_minerals.config.schema import Config, load_config
+from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import MemberFailure, OutOfTime
 from ensemble_minerals.evaluation.learning_curve import learning_curve

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ensemble_minerals.config.extractors import PreprocessingConfig
 from ensemble_minerals.config.files import RECIPES, recipes
-from ensemble_minerals.config.networks import LayersHeadConfig, OwnHeadConfig, PreprocessingConfig
-from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.networks import LayersHeadConfig, OwnHeadConfig
 from ensemble_minerals.data.folds import hold_out, inner_split
 from ensemble_minerals.errors import ConfigError
 

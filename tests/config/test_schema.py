@@ -12,19 +12,19 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from ensemble_minerals.config.schema import (
-    SHIPPED,
-    BackboneConfig,
-    Config,
+from ensemble_minerals.config.extractors import BackboneConfig
+from ensemble_minerals.config.files import SHIPPED
+from ensemble_minerals.config.loading import build_config, load_config
+from ensemble_minerals.config.members import (
     LogisticHeadConfig,
     MemberConfig,
     MlpHeadConfig,
     NeighborSamplerConfig,
     NoSamplerConfig,
     RandomSamplerConfig,
-    build_config,
-    load_config,
 )
+from ensemble_minerals.config.networks import FocalLoss, LayersHeadConfig
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import ConfigError, UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -450,6 +450,16 @@ def test_overrides(write: Write) -> None:
     assert config.seed == 2
 
 
+def test_overrides_below_a_kind_that_is_a_name_or_left_out(write: Write) -> None:
+    path = write(
+        "networks: [{name: n, model: m, weights: random, loss: focal}]\n"
+        "members: [{network: n, strategy: flat}]\n"
+    )
+    config = load_config(path, ["networks.0.head.dropout=0.1", "networks.0.loss.gamma=1"])
+    assert config.networks[0].head == LayersHeadConfig(dropout=0.1)
+    assert config.networks[0].loss == FocalLoss(gamma=1.0)
+
+
 def test_override_appends_to_a_list_that_is_not_there(write: Write) -> None:
     path = write("seed: 0\n")
     assert len(load_config(path, ["members.+={features: all, strategy: flat}"]).members) == 1
@@ -522,7 +532,7 @@ def test_weights_paths_are_seen_from_the_file(tmp_path: Path, monkeypatch: pytes
 
 def test_importing_it_loads_nothing_heavy() -> None:
     code = (
-        "import sys, ensemble_minerals.config.schema as c; c.load_config('default').to_yaml();"
+        "import sys, ensemble_minerals.config.loading as c; c.load_config('default').to_yaml();"
         "print(*sorted({'torch', 'sklearn', 'timm', 'numpy', 'PIL', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from ensemble_minerals.config.schema import build_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.cost_model import (
     ORDER,

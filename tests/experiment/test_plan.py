@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.schema import build_config, load_config
+from ensemble_minerals.config.loading import build_config, load_config
 from ensemble_minerals.data.manifest import scan
 from ensemble_minerals.ensemble import cross_fit
 from ensemble_minerals.errors import DataError, UserError

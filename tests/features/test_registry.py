@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ensemble_minerals.config.schema import Config, build_config
+from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor

@@ -7,7 +7,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from ensemble_minerals.config.schema import MemberConfig, build_config
+from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.flat import FlatClassifier

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.schema import build_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.workflows.demo import MARKER, NEW_OF_CLASS, demonstrate
 

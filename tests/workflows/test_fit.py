@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.schema import build_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble import cross_fit, stacked
 from ensemble_minerals.ensemble.tasks import Member

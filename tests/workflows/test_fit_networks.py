@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.schema import build_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, FitError, WeightsError

@@ -6,7 +6,7 @@ import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.files import RECIPES
-from ensemble_minerals.config.schema import load_config
+from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.synthetic.photo_set import draw_demonstration_set
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.workflows.fit import fit

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.config.schema import Config, build_config
+from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings

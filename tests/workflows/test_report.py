@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.schema import build_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.errors import BundleError, DataError, UserError
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.reports import scoring

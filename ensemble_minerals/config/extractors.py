@@ -1,0 +1,83 @@
+"""Feature extractors: what turns an image into numbers, once, before members are trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, SerializeAsAny
+
+from ensemble_minerals.config.fields import (
+    Distinct,
+    Name,
+    Positive,
+    Section,
+    Text,
+    Triple,
+    View,
+    Weights,
+)
+from ensemble_minerals.config.kinds import Kinds
+from ensemble_minerals.config.names import DESCRIPTOR
+
+
+class PreprocessingConfig(Section):
+    """What a network expects where its weights do not say: ``(pixel / 255 * scale - mean) / std``.
+
+    Attributes:
+        order: Order of the channels; mean and std follow it.
+        scale: The value that a white pixel gets: 1 for most, 255 for Caffe's.
+        mean: Subtracted from each channel after scaling.
+        std: Divides each channel after that.
+    """
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    scale: Positive = 1.0
+    mean: Triple[float] = (0.0, 0.0, 0.0)
+    std: Triple[Positive] = (1.0, 1.0, 1.0)
+
+
+class ExtractorSection(Section):
+    """A feature extractor of any kind.
+
+    Attributes:
+        name: What members call it.
+    """
+
+    name: Name
+
+
+class BackboneConfig(ExtractorSection):
+    """A frozen network whose inner layers serve as features.
+
+    Attributes:
+        name: What members call it.
+        model: Any timm model name.
+        weights: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
+        size: Side of the square input in pixels; None takes the weights' own.
+        views: Deterministic crops of each photo.
+        layers: Stages (CNN) or blocks (ViT) whose output is taken, counted from 0, negative from the end; None
+            chooses.
+        pooling: Views averaged, or laid side by side.
+        preprocessing: Only for weights that do not carry theirs.
+    """
+
+    model: Text
+    weights: Weights = "hub"
+    size: int | None = Field(default=None, ge=16, le=4096)
+    views: Distinct[View] = ("squash",)
+    layers: Distinct[int] | None = None
+    pooling: Literal["mean", "concat"] = "mean"
+    preprocessing: PreprocessingConfig | None = None
+
+
+class DescriptorConfig(ExtractorSection):
+    """Color and texture, computed without a network."""
+
+    kind: Literal["descriptor"] = "descriptor"
+    name: Name = DESCRIPTOR
+
+
+EXTRACTORS = Kinds(DescriptorConfig)
+"""Sections that may stand under ``extractors``."""
+
+ExtractorConfig: TypeAlias = Annotated[SerializeAsAny[ExtractorSection], EXTRACTORS]

@@ -1,0 +1,84 @@
+"""Reads a configuration: YAML, then single values from the command line, then every check at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ensemble_minerals.config.checks import cross_problems
+from ensemble_minerals.config.fields import is_weights_file
+from ensemble_minerals.config.files import find_config
+from ensemble_minerals.config.messages import schema_problems
+from ensemble_minerals.config.overrides import apply_override
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.config.yaml import parse_yaml
+from ensemble_minerals.errors import ConfigError
+
+
+def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file.
+
+    Args:
+        path_or_name: A YAML file, or a name in `SHIPPED`; None is ``default``.
+        overrides: Values to set before validation, ``path=value`` with YAML values, such as
+            ``members.0.head=mlp`` or ``members.+={features: each, strategy: flat}``; later ones win.
+
+    Returns:
+        The configuration. Relative paths of weights are made absolute: those of a file from the file's
+        folder, those of an override from the working directory.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    file, source = find_config(path_or_name)
+    try:
+        data, problems = parse_yaml(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([str(error)], source) from error
+    data = {} if data is None else data
+    if isinstance(data, dict):
+        _anchor_weights(data, Path(str(file)).parent)
+        for override in overrides:
+            try:
+                apply_override(data, override)
+            except ValueError as error:
+                problems.append(str(error))
+        _anchor_weights(data, Path.cwd())
+    return build_config(data, source, problems)
+
+
+def build_config(data: object, source: str = "the configuration", problems: Sequence[str] = ()) -> Config:
+    """Validate plain values.
+
+    Args:
+        data: What a YAML file holds.
+        source: Where it came from, for the message.
+        problems: What is known to be wrong already; reported together with the rest.
+
+    Raises:
+        ConfigError: With every problem found.
+    """
+    problems = list(problems)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        problems += schema_problems(error, Config, data)
+        problems += cross_problems(data) if isinstance(data, Mapping) else []
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)), source)
+    return config
+
+
+def _anchor_weights(data: dict[str, Any], folder: Path) -> None:
+    """Make the relative paths of weights absolute, seen from ``folder``."""
+    for key in ("backbones", "extractors", "networks"):
+        entries = data.get(key)
+        for entry in entries if isinstance(entries, list) else []:
+            weights = entry.get("weights") if isinstance(entry, dict) else None
+            if isinstance(weights, str) and is_weights_file(weights):
+                entry["weights"] = str((folder / Path(weights).expanduser()).resolve())

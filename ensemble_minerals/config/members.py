@@ -1,0 +1,173 @@
+"""Members: what is trained in every fold, with its head and its over-sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, SerializeAsAny
+
+from ensemble_minerals.config.fields import (
+    Count,
+    Features,
+    Many,
+    Name,
+    NotNegative,
+    Positive,
+    Ratio,
+    Section,
+    Share,
+)
+from ensemble_minerals.config.kinds import Kinds
+
+
+class HeadSection(Section):
+    """A classifier of any kind that a member trains on its features."""
+
+    kind: str
+
+
+class LogisticHeadConfig(HeadSection):
+    """L2-regularised logistic regression; a larger ``C`` regularises less."""
+
+    kind: Literal["logistic"] = "logistic"
+    C: Positive = 300.0
+
+
+class MlpHeadConfig(HeadSection):
+    """A small network over the features, stopped early on an inner split of the training rows."""
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: Many[Count] = (128,)
+    dropout: Share = 0.3
+    learning_rate: Positive = 3e-3
+    weight_decay: NotNegative = 1e-3
+    label_smoothing: Share = 0.0
+    batch_size: int = Field(default=64, ge=2)
+    max_epochs: Count = 100
+    patience: Count = 12
+    validation_fraction: Share = 0.15
+    noise: NotNegative = 0.0
+
+
+HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig)
+"""Sections that may stand under a member's ``head``."""
+
+HeadConfig: TypeAlias = Annotated[SerializeAsAny[HeadSection], HEADS]
+
+
+class SamplerSection(Section):
+    """An over-sampler of any kind.
+
+    Attributes:
+        makes_rows: Whether it makes rows that were not there, which a member on a network cannot use.
+    """
+
+    makes_rows: ClassVar[bool] = True
+    kind: str
+
+
+class NoSamplerConfig(SamplerSection):
+    """The training rows as they are."""
+
+    makes_rows = False
+
+    kind: Literal["none"] = "none"
+
+
+class RandomSamplerConfig(SamplerSection):
+    """Copies of rows until every class has ``ratio`` times the rows of the largest."""
+
+    makes_rows = False
+
+    kind: Literal["random"] = "random"
+    ratio: Ratio = 1.0
+
+
+class NeighborSamplerConfig(SamplerSection):
+    """New rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name."""
+
+    kind: Literal["smote", "borderline_smote", "svm_smote", "adasyn"]
+    k_neighbors: Count = 5
+    ratio: Ratio = 1.0
+
+
+SAMPLERS = Kinds(NoSamplerConfig, RandomSamplerConfig, NeighborSamplerConfig)
+"""Sections that may stand under a member's ``sampler``."""
+
+SamplerConfig: TypeAlias = Annotated[SerializeAsAny[SamplerSection], SAMPLERS]
+
+
+class MemberConfig(Section):
+    """What is trained in every fold.
+
+    Attributes:
+        name: Its name in every table; made from the other settings when None.
+        features: Names of sources, laid side by side; ``each`` is one member for each backbone; ``all`` is
+            every backbone and the descriptor side by side.
+        network: Name of a network that is trained on the photos, instead of features.
+        specialists: Of a network that is one_vs_rest or hierarchical: one body with a branch for each
+            (``joint``), or a whole network for each (``separate``).
+        strategy: One classifier, one against the rest for each class, or one for each group of the taxonomy.
+        head: The classifier.
+        sampler: The over-sampler, applied inside the training rows.
+        prior_correction: Undo the shift of the class shares that the over-sampler caused.
+    """
+
+    name: Name | None = None
+    features: Features | None = None
+    network: Name | None = None
+    specialists: Literal["joint", "separate"] = "joint"
+    strategy: Literal["flat", "one_vs_rest", "hierarchical"]
+    head: HeadConfig = LogisticHeadConfig()
+    sampler: SamplerConfig = NoSamplerConfig()
+    prior_correction: bool = True
+
+
+def expand_members(
+    members: Sequence[MemberConfig], backbones: Sequence[str], others: Sequence[str]
+) -> tuple[MemberConfig, ...]:
+    """Write out the short forms: one entry a member, its features as a tuple of names, its own name.
+
+    Args:
+        members: As configured.
+        backbones: Names of the backbones, which ``each`` and ``all`` stand for.
+        others: Names of the other feature extractors, which ``all`` stands for as well.
+    """
+    taken = {member.name for member in members if member.name and member.features != "each"}
+    expanded = []
+    for member in members:
+        head = "" if member.head.kind == "logistic" else f"-{member.head.kind}"
+        if member.specialists == "separate":
+            head += "-separate"
+        ending = member.name or member.strategy + head
+        for features in _expand(member.features, tuple(backbones), tuple(others)):
+            name = member.name
+            if name is None or member.features == "each":
+                start = "all" if member.features == "all" else "+".join(features) or str(member.network)
+                name = _free(f"{start}-{ending}", member.sampler.kind, taken)
+                taken.add(name)
+            expanded.append(member.model_copy(update={"name": name, "features": features}))
+    return tuple(expanded)
+
+
+def _expand(
+    features: str | tuple[str, ...] | None, backbones: tuple[str, ...], others: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...]:
+    if features is None:
+        return ((),)
+    if features == "each":
+        return tuple((name,) for name in backbones)
+    if features == "all":
+        return ((*backbones, *others),)
+    return (tuple(features),)
+
+
+def _free(name: str, sampler: str, taken: set[str]) -> str:
+    if name not in taken:
+        return name
+    name = name if sampler == "none" else f"{name}-{sampler}"
+    number, free = 2, name
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    return free
