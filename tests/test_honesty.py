@@ -239,7 +239,7 @@ def test_a_spy_sees_no_held_out_row_nor_copies_or_mixtures_of_one(sampler, monke
             for rows in task.predicted:
                 assert positions(rows, X).tolist() == held_out.tolist()
             assert task.predicted or task.stopped
-        assert result.store.missing(member.name).size == 0
+        assert result.out_of_fold.missing(member.name).size == 0
 
 
 def test_the_spy_notices_a_leak():
@@ -309,8 +309,8 @@ def test_the_natural_priors_are_restored_through_the_whole_ensemble():
 
     corrected, shifted = fit(True), fit(False)
     for member in range(2):
-        assert np.abs(corrected.store_.proba[member].mean(axis=0) - share).max() < 0.05
-        assert np.abs(shifted.store_.proba[member].mean(axis=0) - share).max() > 0.12
+        assert np.abs(corrected.out_of_fold_.member_proba[member].mean(axis=0) - share).max() < 0.05
+        assert np.abs(shifted.out_of_fold_.member_proba[member].mean(axis=0) - share).max() > 0.12
 
 
 def test_auto_groups_of_a_fold_do_not_look_at_its_labels():
@@ -321,8 +321,12 @@ def test_auto_groups_of_a_fold_do_not_look_at_its_labels():
     changed = y.copy()
     changed[folds == 1] = (y[folds == 1] + 1) % 4
     after = cross_fit([member], {WHOLE: X}, changed, groups, folds, NAMES)
-    np.testing.assert_array_equal(after.store.proba[0, folds == 1], before.store.proba[0, folds == 1])
-    assert not np.allclose(after.store.proba[0, folds != 1], before.store.proba[0, folds != 1])
+    np.testing.assert_array_equal(
+        after.out_of_fold.member_proba[0, folds == 1], before.out_of_fold.member_proba[0, folds == 1]
+    )
+    assert not np.allclose(
+        after.out_of_fold.member_proba[0, folds != 1], before.out_of_fold.member_proba[0, folds != 1]
+    )
 
 
 def test_held_out_rows_move_nothing_that_is_learned():

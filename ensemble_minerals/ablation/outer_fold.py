@@ -165,7 +165,7 @@ class OuterFold:
         test = np.concatenate(answers, axis=1)
         return _Answers(
             tuple(member.name for member in members),
-            ensemble.store_.log_proba(),
+            ensemble.out_of_fold_.log_proba(),
             test,
             ensemble.seconds_,
             milliseconds,

@@ -21,10 +21,11 @@ from safetensors.numpy import load_file, save_file
 
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
-from ensemble_minerals.ensemble.oof import ProbabilityStore
+from ensemble_minerals.ensemble.oof import OutOfFold, load_members
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.system.digest import file_digest
@@ -101,37 +102,31 @@ class Bundle:
             arrays = load_file(self.path / "ensemble_oof.safetensors")
         except (SafetensorError, OSError) as error:
             raise BundleError(f"{self.path} is damaged: ensemble_oof.safetensors: {error}") from error
-        store = ProbabilityStore.load(self.path / "members_oof.safetensors")
-        return OutOfFold(store, arrays["proba"], arrays["row"].astype(np.intp))
+        members, member_proba = load_members(self.path / "members_oof.safetensors", self.classes)
+        row = arrays["row"].astype(np.intp)
+        return OutOfFold(self._known(row), members, row=row, member_proba=member_proba, proba=arrays["proba"])
 
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
+        found = self.out_of_fold
+        return ConformalSets().fit(found.known.y, found.proba, found.known.groups)
+
+    def _known(self, row: NDArray[np.intp]) -> FoldInputs:
+        """What the manifest says of rows of the fit."""
         from ensemble_minerals.data.manifest import Manifest  # brings the scanner along: not for every answer
 
-        found = self.out_of_fold
         manifest = Manifest.read_csv(self.path / "manifest.csv", self.path)
-        y = self.positions(manifest.label[found.row])
-        return ConformalSets().fit(y, found.proba, manifest.row_group[found.row])
+        return FoldInputs(
+            self.positions(manifest.label[row]).astype(np.intp),
+            manifest.row_group[row].astype(np.intp),
+            manifest.fold[row].astype(np.intp),
+            np.array(self.classes),
+        )
 
     def positions(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
         """Class positions of labels, shape (n,)."""
         position = {name: k for k, name in enumerate(self.classes)}
         return np.array([position[label] for label in labels.tolist()], dtype=np.int64)
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Answers for rows by models that never saw them.
-
-    Attributes:
-        members: Of every member.
-        proba: Of the whole ensemble, cross-fitted, shape (n, n_classes).
-        row: Position of each of the n rows in the manifest.
-    """
-
-    members: ProbabilityStore
-    proba: NDArray[np.float64]
-    row: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -250,7 +245,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
         },
     )
     out_of_fold = contents.out_of_fold
-    out_of_fold.members.save(folder / "members_oof.safetensors")
+    out_of_fold.save_members(folder / "members_oof.safetensors")
     save_file(
         {"proba": np.ascontiguousarray(out_of_fold.proba), "row": out_of_fold.row.astype(np.int64)},
         folder / "ensemble_oof.safetensors",

@@ -13,8 +13,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.errors import DataError
 
+HOLDOUT_FOLD = 0
+"""Fold of the rows that a plain hold-out predicts: the only one that is."""
+
+NO_FOLD = -1
+"""Fold of a row that has none. No row of a fit has it, so to hold this fold out is to train on all rows."""
+
+TEST_FOLD = -2
+"""Fold of a row that is put aside before the folds are drawn, and scored at the end."""
+
 TRAINING_FOLD = -3
-"""Fold of a row that is only ever trained on, where one hold-out takes the place of folds."""
+"""Fold of a row that is trained on and never predicted, because a plain hold-out takes the place of folds."""
 
 _SHUFFLES = 10
 _STEPS = 2000

@@ -20,6 +20,7 @@ import numpy as np
 from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.listing import Listing, check_classes, list_photos
 from ensemble_minerals.errors import DataError
@@ -319,7 +320,7 @@ def _assemble(
     return Manifest(
         **columns,
         row_group=np.full(len(prints), -1),
-        fold=np.full(len(prints), -1),
+        fold=np.full(len(prints), NO_FOLD),
         status=np.array(status),
         root=listing.root,
         warnings=tuple(warnings),

@@ -49,7 +49,7 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
     root = Path(data.get("root_path") or data["root"]) if photos is None else photos
     manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
     found = bundle.out_of_fold
-    fold = manifest.fold[found.row].astype(np.intp)
+    fold = found.known.folds
     if len(np.unique(fold)) < 2:
         raise DataError(
             f"{bundle.path} has no out-of-fold answers to learn from: it was fitted with a plain hold-out; fit again "
@@ -68,8 +68,8 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
     return DistillationData(
         files=files,
         row=found.row,
-        y=bundle.positions(manifest.label[found.row]).astype(np.intp),
-        groups=manifest.row_group[found.row].astype(np.intp),
+        y=found.known.y,
+        groups=found.known.groups,
         fold=fold,
         proba=found.proba,
     )

@@ -19,11 +19,12 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.checkpoints import load_task, save_task
 from ensemble_minerals.ensemble.fitted import Blocks
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.network_tasks import train_networks
-from ensemble_minerals.ensemble.oof import ProbabilityStore
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.ensemble.tasks import (
     FittedFold,
     Member,
@@ -44,14 +45,14 @@ class CrossFit:
     """All members in all folds.
 
     Attributes:
-        store: Out-of-fold probabilities of the members that succeeded.
+        out_of_fold: Out-of-fold probabilities of the members that succeeded.
         fitted: For each member its fold models, in fold order.
         failures: Members that did not, fold by fold.
         notes: Distinct notes as (member, note).
         seconds: For each member the time of its fits.
     """
 
-    store: ProbabilityStore
+    out_of_fold: OutOfFold
     fitted: dict[str, list[FittedFold]]
     failures: list[MemberFailure] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -141,7 +142,7 @@ def cross_fit(
         run([(spared, fold) for fold in missing], None)
     if progress and any(isinstance(one, OutOfTime) for one in outcomes.values()):
         progress(sum(steps.values()) * len(numbers), sum(steps.values()) * len(numbers))
-    return _collect(members, outcomes, numbers, folds, names)
+    return _collect(members, outcomes, numbers, FoldInputs(y, groups, folds, classes))
 
 
 def _fit_heads(
@@ -218,8 +219,7 @@ def _collect(
     members: Sequence[Member],
     outcomes: Mapping[tuple[str, int], FittedFold | MemberFailure],
     numbers: Sequence[int],
-    folds: NDArray[np.intp],
-    names: tuple[str, ...],
+    inputs: FoldInputs,
 ) -> CrossFit:
     """Bring outcomes into the order of members and folds, whatever order they finished in."""
     failures = [outcome for outcome in outcomes.values() if isinstance(outcome, MemberFailure)]
@@ -228,12 +228,12 @@ def _collect(
     whole = [member for member in members if member.name not in failed]
     if not whole:
         raise FitError(f"every member failed; the first: {failures[0].member!r}: {failures[0].reason}")
-    result = CrossFit(ProbabilityStore([m.name for m in whole], len(folds), names), {}, failures)
+    result = CrossFit(OutOfFold(inputs, [m.name for m in whole]), {}, failures)
     for member in whole:
         fits = [outcomes[member.name, fold] for fold in numbers]
         fitted = [fit for fit in fits if isinstance(fit, FittedFold)]
         for fit in fitted:
-            result.store.write(member.name, np.flatnonzero(folds == fit.fold), fit.proba)
+            result.out_of_fold.write(member.name, inputs.held_out(fit.fold), fit.proba)
         result.fitted[member.name] = fitted
         result.seconds[member.name] = sum(fit.seconds for fit in fitted)
         notes = dict.fromkeys(note for fit in fitted for note in fit.notes)

@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: predicted by members that never saw the row."""
+"""Out-of-fold answers: of models that never saw the row."""
 
 from __future__ import annotations
 
@@ -10,41 +10,75 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
 from ensemble_minerals.log_space import clipped_log
+
+Proba = NDArray[np.floating[Any]]
 
 
 class OutOfFoldError(EnsembleMineralsError):
     """A row was written twice, never, or with something that is no probability: a defect, not a mistake."""
 
 
-class ProbabilityStore:
-    """(member, row) -> probabilities of the classes; NaN where never predicted; every entry is written once.
+class OutOfFold:
+    """Answers for n known rows by models that never saw them: those of each member, and those of the whole.
+
+    A row that was never predicted is NaN. Every entry is written once.
 
     Args:
-        members: Names of the members, in order.
-        n_rows: Number of rows.
-        classes: Names of the classes, in the order of the columns.
+        known: What is known of the rows: class positions, row groups, folds, and names of the classes.
+        members: Names of the members, in order; none for a model that has no members.
+        row: Position of each row in the manifest, shape (n,); its position here if None.
+        member_proba: What the members answered, shape (n_members, n, n_classes); NaN if None.
+        proba: What the whole answered, shape (n, n_classes); NaN if None.
 
-    Attributes:
-        members: As given.
-        classes: As given.
-        proba: Shape (n_members, n_rows, n_classes), float64, not writable from outside.
+    Example:
+        >>> known = FoldInputs(np.array([0, 1]), np.arange(2), np.array([0, 1]), np.array(["mica", "quartz"]))
+        >>> answers = OutOfFold(known, ["flat"])
+        >>> answers.write("flat", np.array([1]), np.array([[0.25, 0.75]]))
+        >>> answers.member_proba
+        array([[[ nan,  nan],
+                [0.25, 0.75]]])
+        >>> answers.missing("flat")
+        array([0])
     """
 
-    def __init__(self, members: Sequence[str], n_rows: int, classes: Sequence[str]) -> None:
+    def __init__(
+        self,
+        known: FoldInputs,
+        members: Sequence[str] = (),
+        *,
+        row: NDArray[np.intp] | None = None,
+        member_proba: Proba | None = None,
+        proba: Proba | None = None,
+    ) -> None:
+        self.known = known
         self.members = tuple(members)
-        self.classes = tuple(classes)
-        self._proba = np.full((len(self.members), n_rows, len(self.classes)), np.nan)
+        shape = (len(known), len(known.classes))
+        self.row = np.arange(len(known)) if row is None else row
+        self._member_proba = _array(member_proba, (len(self.members), *shape))
+        self._proba = _array(proba, shape)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the columns."""
+        return self.known.names
+
+    @property
+    def member_proba(self) -> NDArray[np.float64]:
+        """What the members answered, read-only, shape (n_members, n, n_classes)."""
+        return _read_only(self._member_proba)
 
     @property
     def proba(self) -> NDArray[np.float64]:
-        """All probabilities, read-only, shape (n_members, n_rows, n_classes)."""
-        view = self._proba.view()
-        view.flags.writeable = False
-        return view
+        """What the whole answered, read-only, shape (n, n_classes)."""
+        return _read_only(self._proba)
 
-    def write(self, member: str, rows: NDArray[np.intp], proba: NDArray[np.floating[Any]]) -> None:
+    def write(self, member: str, rows: NDArray[np.intp], proba: Proba) -> None:
         """Record what a member predicted for rows it never saw.
 
         Args:
@@ -55,34 +89,34 @@ class ProbabilityStore:
         Raises:
             OutOfFoldError: If a row was written before, stands twice in `rows`, or `proba` is no distribution.
         """
-        index = self.members.index(member)
-        if len(np.unique(rows)) != len(rows):
-            raise OutOfFoldError(f"member {member!r}: a row stands twice in one fold")
-        written = rows[~np.isnan(self._proba[index, rows, 0])]
-        if written.size:
-            raise OutOfFoldError(f"member {member!r}: row {written[0]} was predicted before, in another fold")
-        if (
-            not np.isfinite(proba).all()
-            or (proba < 0).any()
-            or np.abs(proba.sum(axis=1) - 1).max(initial=0) > 1e-4
-        ):
-            raise OutOfFoldError(
-                f"member {member!r}: its answer is no probability distribution over the classes"
-            )
-        self._proba[index, rows] = proba
+        _write(self._member_proba[self.members.index(member)], rows, proba, f"member {member!r}")
+
+    def write_whole(self, rows: NDArray[np.intp], proba: Proba) -> None:
+        """Record what a combination predicted for rows it never saw; arguments and errors as of `write`."""
+        _write(self._proba, rows, proba, "the ensemble")
 
     def missing(self, member: str) -> NDArray[np.intp]:
         """Rows the member never predicted."""
-        return np.flatnonzero(np.isnan(self._proba[self.members.index(member), :, 0]))
+        return np.flatnonzero(np.isnan(self._member_proba[self.members.index(member), :, 0]))
 
-    def of(self, rows: NDArray[np.intp]) -> ProbabilityStore:
-        """What is known of some rows alone, in their order."""
-        part = ProbabilityStore(self.members, len(rows), self.classes)
-        part._proba = self._proba[:, rows]
-        return part
+    def take(self, rows: NDArray[np.intp]) -> OutOfFold:
+        """What is known and was answered of some rows alone, in their order."""
+        return OutOfFold(
+            self.known.take(rows),
+            self.members,
+            row=self.row[rows],
+            member_proba=self._member_proba[:, rows],
+            proba=self._proba[rows],
+        )
+
+    def in_manifest(self, row: NDArray[np.intp]) -> OutOfFold:
+        """The same answers, with the position of each row in the manifest."""
+        return OutOfFold(
+            self.known, self.members, row=row, member_proba=self._member_proba, proba=self._proba
+        )
 
     def log_proba(self) -> NDArray[np.float64]:
-        """Clipped log-probabilities, shape (n_rows, n_members, n_classes).
+        """Clipped log-probabilities of the members, shape (n, n_members, n_classes).
 
         Raises:
             OutOfFoldError: If any member lacks any row.
@@ -93,32 +127,72 @@ class ProbabilityStore:
                 raise OutOfFoldError(
                     f"member {member!r} never predicted row {missing[0]} ({missing.size} in all)"
                 )
-        return clipped_log(self._proba.transpose(1, 0, 2))
+        return clipped_log(self._member_proba.transpose(1, 0, 2))
 
-    def save(self, path: Path) -> None:
-        """Write as safetensors, with member and class names beside the array."""
+    def save_members(self, path: Path) -> None:
+        """Write what the members answered as safetensors, with member and class names beside the array."""
         from safetensors.numpy import save_file
 
         # One entry: safetensors writes several in an order that differs from run to run.
         names = json.dumps({"members": self.members, "classes": self.classes})
-        save_file({"proba": np.ascontiguousarray(self._proba)}, path, metadata={"names": names})
+        save_file({"proba": np.ascontiguousarray(self._member_proba)}, path, metadata={"names": names})
 
-    @classmethod
-    def load(cls, path: Path) -> ProbabilityStore:
-        """Read what `save` wrote.
 
-        Raises:
-            BundleError: If the file is not such a store.
-        """
-        from safetensors import SafetensorError, safe_open
+def load_members(path: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Read what `OutOfFold.save_members` wrote.
 
-        try:
-            with safe_open(path, framework="numpy") as file:
-                names, proba = json.loads((file.metadata() or {})["names"]), file.get_tensor("proba")
-            store = cls(names["members"], proba.shape[1], names["classes"])
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise BundleError(f"{path.name} holds no out-of-fold probabilities: {error}") from error
-        if proba.shape != store._proba.shape:
-            raise BundleError(f"{path.name}: {proba.shape} probabilities for {store._proba.shape} names")
-        store._proba = proba.astype(np.float64)
-        return store
+    Args:
+        path: The file.
+        classes: Names of the classes that the columns must stand for.
+
+    Returns:
+        Names of the members, and what they answered, shape (n_members, n, n_classes).
+
+    Raises:
+        BundleError: If the file holds something else, or answers about other classes.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names, proba = json.loads((file.metadata() or {})["names"]), file.get_tensor("proba")
+        members, columns = tuple(names["members"]), tuple(names["classes"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise BundleError(f"{path.name} holds no out-of-fold probabilities: {error}") from error
+    if proba.ndim != 3 or proba.shape[::2] != (len(members), len(columns)):
+        raise BundleError(
+            f"{path.name}: probabilities of shape {proba.shape} for {len(members)} members and {len(columns)} classes"
+        )
+    if columns != tuple(classes):
+        raise BundleError(f"{path.name}: answers about {', '.join(columns)}, not about {', '.join(classes)}")
+    return members, proba.astype(np.float64)
+
+
+def _array(given: Proba | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    if given is None:
+        return np.full(shape, np.nan)
+    if given.shape != shape:
+        raise ValueError(f"answers of shape {given.shape}; expected {shape}")
+    return np.array(given, dtype=np.float64)
+
+
+def _read_only(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+def _write(into: NDArray[np.float64], rows: NDArray[np.intp], proba: Proba, who: str) -> None:
+    """Fill rows of an array of shape (n, n_classes) that are NaN yet."""
+    if len(np.unique(rows)) != len(rows):
+        raise OutOfFoldError(f"{who}: a row stands twice in one fold")
+    written = rows[~np.isnan(into[rows, 0])]
+    if written.size:
+        raise OutOfFoldError(f"{who}: row {written[0]} was predicted before, in another fold")
+    if (
+        not np.isfinite(proba).all()
+        or (proba < 0).any()
+        or np.abs(proba.sum(axis=1) - 1).max(initial=0) > 1e-4
+    ):
+        raise OutOfFoldError(f"{who}: its answer is no probability distribution over the classes")
+    into[rows] = proba

@@ -73,8 +73,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         n_features_in_: Number of columns, where `fit` was given one array.
         folds_: Fold of each training row.
         answered_: Positions of the rows that are predicted out of fold: all, or those held out.
-        store_: Out-of-fold probabilities of the members; NaN for a row that is only trained on.
-        oof_proba_: Cross-fitted probabilities of the whole ensemble, shape (n, n_classes); NaN likewise.
+        out_of_fold_: Answers of the members and of the whole; NaN for a row that is only trained on.
+        oof_proba_: Those of the whole, shape (n, n_classes).
         fold_temperatures_: For each fold the temperature by which `oof_proba_` of its rows was scaled.
         meta_: The meta-learner, fitted on all rows.
         fitted_ensemble_: What predicts.
@@ -172,7 +172,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             progress=self.progress,
             deadline=self.deadline,
         )
-        self.store_, self.failures_ = fitted.store, fitted.failures
+        self.out_of_fold_, self.failures_ = fitted.out_of_fold, fitted.failures
         self.notes_, self.seconds_ = fitted.notes, fitted.seconds
         self.logs_ = {
             name: [log for fit in fits for log in fit.logs]
@@ -191,6 +191,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         with threadpool_limits(1):
             temperature = self._average(encoded) if once else self._stack(encoded, together)
             self.notes_ += [("meta-learner", note) for note in self.meta_.notes_]
+        self.oof_proba_ = self.out_of_fold_.proba
         learners = tuple(FittedMember(m.name, m.features, predictors[m.name]) for m in whole)
         self.fitted_ensemble_ = FittedEnsemble(learners, self.meta_.combination_, temperature)
         return self
@@ -247,9 +248,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         Returns:
             The temperature that was learned from all rows.
         """
-        members = self.store_.log_proba()
+        members = self.out_of_fold_.log_proba()
         fits = CandidateFits(members, y, self.folds_, self.greedy_iterations)
-        oof = np.full((len(y), len(self.classes_)), np.nan)
         numbers = np.unique(self.folds_)
         self.fold_temperatures_ = {}
         for fold in numbers:
@@ -262,18 +262,17 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
                 )
             meta, temperature = self._fit_meta(others, groups[rest])
             self.fold_temperatures_[int(fold)] = temperature
-            oof[held_out] = log_normalize(meta.log_proba(members[held_out]) / temperature)
-        self.oof_proba_ = np.exp(oof)
+            log_proba = log_normalize(meta.log_proba(members[held_out]) / temperature)
+            self.out_of_fold_.write_whole(np.flatnonzero(held_out), np.exp(log_proba))
         self.meta_, temperature = self._fit_meta(fits, groups)
         return temperature
 
     def _average(self, y: NDArray[np.intp]) -> float:
         """Score the plain mean of members on the rows held out, and return its temperature."""
-        members = self.store_.of(self.answered_).log_proba()
+        members = self.out_of_fold_.take(self.answered_).log_proba()
         self.meta_ = MetaLearner().take_uniform(members, y[self.answered_])
         self.fold_temperatures_ = {int(fold): 1.0 for fold in np.unique(self.folds_[self.answered_])}
-        self.oof_proba_ = np.full((len(y), len(self.classes_)), np.nan)
-        self.oof_proba_[self.answered_] = np.exp(self.meta_.cross_fitted_)
+        self.out_of_fold_.write_whole(self.answered_, np.exp(self.meta_.cross_fitted_))
         return 1.0
 
     def _fit_meta(self, fits: CandidateFits, groups: NDArray[np.intp]) -> tuple[MetaLearner, float]:

@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.folds import TRAINING_FOLD, assign_folds, hold_out
+from ensemble_minerals.data.folds import (
+    HOLDOUT_FOLD,
+    NO_FOLD,
+    TEST_FOLD,
+    TRAINING_FOLD,
+    assign_folds,
+    hold_out,
+)
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.data.same_object.groups import DuplicateReport, find_duplicates
 from ensemble_minerals.errors import DataError
@@ -30,9 +37,6 @@ from ensemble_minerals.system.parallel import Cluster
 from ensemble_minerals.system.progress import Progress, Silent
 
 FloatMatrix = NDArray[np.floating[Any]]
-
-TEST_FOLD = -2
-"""Fold of a row that is put aside as an untouched test part."""
 
 SCANS = "scans.sqlite"
 """What was found in photos, in the cache folder."""
@@ -244,9 +248,9 @@ def split(dataset: Dataset, config: Config) -> Dataset:
             )
     elif config.folds.holdout > 0:
         aside = hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
-    fold = np.full(len(manifest), -1, dtype=np.int64)
+    fold = np.full(len(manifest), NO_FOLD, dtype=np.int64)
     once = config.folds.n_splits == 1
-    fold[rows[aside]] = 0 if once else TEST_FOLD
+    fold[rows[aside]] = HOLDOUT_FOLD if once else TEST_FOLD
     fold[rows[~aside]] = (
         TRAINING_FOLD
         if once
@@ -294,7 +298,7 @@ def _find_alike(
 def _mark(manifest: Manifest, rows: NDArray[np.intp], report: DuplicateReport, config: Config) -> Manifest:
     """Write row groups, set exact copies aside, quarantine conflicts."""
     status, reason = manifest.status.tolist(), manifest.reason.tolist()
-    group = np.full(len(manifest), -1, dtype=np.int64)
+    group = np.full(len(manifest), NO_FOLD, dtype=np.int64)
     group[rows] = report.row_group
     if config.duplicates.exact == "drop":
         for position in report.copies.tolist():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
-from ensemble_minerals.data.folds import TRAINING_FOLD
+from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
 from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
 from ensemble_minerals.data.same_object.groups import find_duplicates
 from ensemble_minerals.errors import DataError
@@ -50,15 +50,15 @@ def out_of_fold(bundle: Bundle, root: Path) -> Scored:
     """
     manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
     found = bundle.out_of_fold
-    rows, folds = found.row, manifest.fold[found.row]
+    rows, folds = found.row, found.known.folds
     answers = Answers(
         taxonomy=bundle.taxonomy,
-        y=bundle.positions(manifest.label[rows]),
+        y=found.known.y,
         proba=found.proba,
         uncalibrated=_before_temperature(bundle, found.proba, folds),
-        members=found.members.members,
-        member_proba=found.members.proba,
-        groups=manifest.row_group[rows],
+        members=found.members,
+        member_proba=found.member_proba,
+        groups=found.known.groups,
         folds=folds,
         paths=tuple(manifest.path[rows].tolist()),
     )
@@ -139,7 +139,7 @@ def score_folder(
         members=found.members,
         member_proba=members,
         groups=manifest.row_group[rows],
-        folds=np.full(len(rows), -1),
+        folds=np.full(len(rows), NO_FOLD),
         paths=tuple(manifest.path[rows].tolist()),
     )
     sentence = (

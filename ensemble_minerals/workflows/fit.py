@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ensemble_minerals.bundle.bundle import BundleContents, OutOfFold, check_replaceable, write_bundle
+from ensemble_minerals.bundle.bundle import BundleContents, check_replaceable, write_bundle
 from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import SavedNetworks, save_networks
 from ensemble_minerals.config.loading import load_config
@@ -235,11 +235,7 @@ def _fit(
             taxonomy=prepared.taxonomy,
             fitted_ensemble=trained.fitted_ensemble,
             extractors=extractors,
-            out_of_fold=OutOfFold(
-                ensemble.store_.of(ensemble.answered_),
-                ensemble.oof_proba_[ensemble.answered_],
-                rows[ensemble.answered_],
-            ),
+            out_of_fold=ensemble.out_of_fold_.take(ensemble.answered_).in_manifest(rows[ensemble.answered_]),
             metrics=metrics,
             manifest_csv=manifest_csv,
             metadata=metadata,
@@ -274,8 +270,8 @@ def _metrics(
         "protocol": "cross_validation" if len(answered) == len(prepared.rows) else "holdout",
         "oof": summary(y, ensemble.oof_proba_[answered], classes),
         "members": {
-            name: summary(y, ensemble.store_.proba[n, answered], classes)
-            for n, name in enumerate(ensemble.store_.members)
+            name: summary(y, ensemble.out_of_fold_.member_proba[n, answered], classes)
+            for n, name in enumerate(ensemble.out_of_fold_.members)
         },
         "meta": {
             "chosen": ensemble.meta_.chosen_,
@@ -314,7 +310,7 @@ def _learning_curve(
     ensemble: StackedEnsemble, prepared: Prepared, metrics: dict[str, Any], *, n_jobs: int, seed: int
 ) -> dict[str, Any] | None:
     """Of the best member on features, on growing parts of the training rows; training networks takes too long."""
-    names = ensemble.store_.members
+    names = ensemble.out_of_fold_.members
     quick = {m.name: m for m in prepared.members if not isinstance(m.strategy, NetworkStrategy)}
     candidates = [place for place, name in enumerate(names) if name in quick]
     if not candidates:
@@ -329,7 +325,7 @@ def _learning_curve(
         prepared.groups,
         prepared.folds,
         classes,
-        ensemble.store_.proba[[best]],
+        ensemble.out_of_fold_.member_proba[[best]],
         n_jobs=n_jobs,
         seed=seed,
     )

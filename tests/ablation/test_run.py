@@ -259,7 +259,7 @@ def test_the_budget_matched_control_is_the_mean_over_partitions(problem):
         test = ensemble.fitted_ensemble_.member_log_proba(
             {n: matrix[fold.test] for n, matrix in blocks.items()}
         )
-        fits.append((ensemble.store_.log_proba()[:, 0], test[:, 0]))
+        fits.append((ensemble.out_of_fold_.log_proba()[:, 0], test[:, 0]))
     out_of_fold, test = (np.mean(values, axis=0) for values in zip(*fits, strict=True))
     temperature = TemperatureScaling().fit(log_normalize(out_of_fold), y[training]).temperature_
     np.testing.assert_allclose(found.proba[BUDGET], np.exp(log_normalize(test / temperature)), atol=1e-6)

@@ -135,10 +135,10 @@ def test_what_is_read_is_what_was_written(contents, tmp_path):
     for found, given in (
         (read.out_of_fold.proba, contents.out_of_fold.proba),
         (read.out_of_fold.row, contents.out_of_fold.row),
-        (read.out_of_fold.members.proba, contents.out_of_fold.members.proba),
+        (read.out_of_fold.member_proba, contents.out_of_fold.member_proba),
     ):
         np.testing.assert_array_equal(found, given)
-    assert read.out_of_fold.members.classes == read.classes
+    assert read.out_of_fold.classes == read.classes
     assert read.weights == {"lite0.5": written / "weights" / "lite0.5.safetensors"}
     assert read.weights["lite0.5"].read_bytes() == b"weights"
 

@@ -72,23 +72,23 @@ def tasks(monkeypatch):
 
 def test_every_row_is_predicted_once_by_a_model_of_the_other_folds(whole):
     blocks, y, groups, folds = specimens()
-    assert whole.store.members == ("tree", "flat", "auto", "mlp", "against")
-    assert whole.store.classes == tuple(CLASSES)
+    assert whole.out_of_fold.members == ("tree", "flat", "auto", "mlp", "against")
+    assert whole.out_of_fold.classes == tuple(CLASSES)
     for number, member in enumerate(MEMBERS):
         X = np.concatenate([blocks[name] for name in member.features], axis=1)
         for fold in range(3):
             rest = folds != fold
             alone = clone(member.strategy).fit(X[rest], CLASSES[y[rest]], groups=groups[rest])
             np.testing.assert_allclose(
-                whole.store.proba[number, ~rest], alone.predict_proba(X[~rest]), atol=1e-9
+                whole.out_of_fold.member_proba[number, ~rest], alone.predict_proba(X[~rest]), atol=1e-9
             )
         assert [fit.fold for fit in whole.fitted[member.name]] == [0, 1, 2]
-        assert whole.store.missing(member.name).size == 0
+        assert whole.out_of_fold.missing(member.name).size == 0
 
 
 def test_answers_do_not_depend_on_the_number_of_jobs(whole):
     together = run(n_jobs=3)
-    np.testing.assert_array_equal(together.store.proba, whole.store.proba)
+    np.testing.assert_array_equal(together.out_of_fold.member_proba, whole.out_of_fold.member_proba)
     assert together.notes == whole.notes
     assert list(together.fitted) == list(whole.fitted)
     X = specimens(seed=3)[0]["color"]
@@ -118,7 +118,7 @@ def test_notes_are_told_once_a_member():
 def test_fold_numbers_may_be_any():
     blocks, y, groups, folds = specimens()
     result = cross_fit(MEMBERS[1:2], blocks, y, groups, np.array([7, 2, 40])[folds], CLASSES)
-    np.testing.assert_array_equal(result.store.proba, run(MEMBERS[1:2]).store.proba)
+    np.testing.assert_array_equal(result.out_of_fold.member_proba, run(MEMBERS[1:2]).out_of_fold.member_proba)
     assert [fit.fold for fit in result.fitted["flat"]] == [2, 7, 40]
 
 
@@ -136,8 +136,8 @@ def test_a_failing_member_is_listed_and_left_out_where_that_is_allowed(whole):
         ("broken", f) for f in range(3)
     ]
     assert result.failures[0].reason == "ValueError: no convergence"
-    assert result.store.members == whole.store.members
-    np.testing.assert_array_equal(result.store.proba, whole.store.proba)
+    assert result.out_of_fold.members == whole.out_of_fold.members
+    np.testing.assert_array_equal(result.out_of_fold.member_proba, whole.out_of_fold.member_proba)
 
 
 def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
@@ -151,7 +151,7 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
 
     result = run([MEMBERS[1], Member("moody", ("color",), Sometimes())], allow_failures=True)
     assert [(failure.member, failure.fold) for failure in result.failures] == [("moody", 1)]
-    assert result.store.members == ("flat",)
+    assert result.out_of_fold.members == ("flat",)
     assert set(result.fitted) == {"flat"}
 
 
@@ -184,7 +184,7 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     first = run(checkpoint=tmp_path)
     assert len(tasks) == 9  # three sets of features in three folds
     assert len(list(tmp_path.iterdir())) == 15
-    np.testing.assert_array_equal(first.store.proba, whole.store.proba)
+    np.testing.assert_array_equal(first.out_of_fold.member_proba, whole.out_of_fold.member_proba)
 
     for name in ("tree.1", "mlp.1", "flat.0", "against.0"):
         (tmp_path / f"{name}.safetensors").unlink()
@@ -200,7 +200,7 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     assert tasks == []
     X = np.hstack(list(specimens(seed=3)[0].values()))
     for other in (resumed, again):
-        np.testing.assert_array_equal(other.store.proba, whole.store.proba)
+        np.testing.assert_array_equal(other.out_of_fold.member_proba, whole.out_of_fold.member_proba)
         assert other.notes == whole.notes
         for member in MEMBERS:
             width = {"tree": 8, "flat": 4, "auto": 12, "mlp": 8, "against": 4}[member.name]
@@ -224,11 +224,11 @@ def test_a_damaged_file_is_made_again(tmp_path, tasks, whole):
     tasks.clear()
     result = run(MEMBERS[1:2], checkpoint=tmp_path)
     assert tasks == [(("flat",), 2)]
-    np.testing.assert_array_equal(result.store.proba[0], whole.store.proba[1])
+    np.testing.assert_array_equal(result.out_of_fold.member_proba[0], whole.out_of_fold.member_proba[1])
 
 
 def test_a_foreign_head_cannot_be_kept_for_later(tmp_path):
     members = [Member("bayes", ("color",), FlatClassifier(head=GaussianNB()))]
-    assert run(members).store.proba.shape == (1, 90, 3)
+    assert run(members).out_of_fold.member_proba.shape == (1, 90, 3)
     with pytest.raises(Exception, match="foreign classifier"):
         run(members, checkpoint=tmp_path)

@@ -60,26 +60,28 @@ def clock(monkeypatch):
 def test_no_deadline_and_a_far_one_are_the_same(clock):
     whole, far = run(), run(deadline=1e12)
     assert not far.failures
-    np.testing.assert_array_equal(far.store.proba, whole.store.proba)
+    np.testing.assert_array_equal(far.out_of_fold.member_proba, whole.out_of_fold.member_proba)
 
 
 def test_members_with_an_unfinished_fold_are_left_out(clock):
     result = run(deadline=4.5)  # five folds begin before it
     assert clock == [("color", 0), ("color", 1), ("color", 2), ("lite0", 0), ("lite0", 1)]
-    assert result.store.members == ("color",)
+    assert result.out_of_fold.members == ("color",)
     assert [(failure.member, failure.fold, failure.reason) for failure in result.failures] == [
         ("both", 0, "time limit"), ("both", 1, "time limit"), ("both", 2, "time limit"),
         ("lite0", 2, "time limit"),
     ]  # fmt: skip
     assert all(isinstance(failure, OutOfTime) for failure in result.failures)
-    np.testing.assert_array_equal(result.store.proba[0], run(MEMBERS[:1]).store.proba[0])
+    np.testing.assert_array_equal(
+        result.out_of_fold.member_proba[0], run(MEMBERS[:1]).out_of_fold.member_proba[0]
+    )
 
 
 def test_one_member_is_fitted_however_late_it_is(clock):
     told = []
     result = run(deadline=-1.0, progress=lambda done, total: told.append((done, total)))
     assert clock == [("color", 0), ("color", 1), ("color", 2)]
-    assert result.store.members == ("color",)
+    assert result.out_of_fold.members == ("color",)
     assert {failure.member for failure in result.failures} == {"lite0", "both"}
     assert told[-1] == (9, 9)
     assert [done for done, _ in told].count(9) == 1
@@ -92,7 +94,7 @@ def test_it_is_the_one_that_is_nearly_done(clock, tmp_path):
     clock.clear()
     result = run(deadline=-1.0, checkpoint=tmp_path)
     assert clock == [("lite0", 1)]
-    assert result.store.members == ("lite0",)
+    assert result.out_of_fold.members == ("lite0",)
 
 
 def test_what_an_earlier_run_finished_counts(clock, tmp_path):
@@ -100,7 +102,7 @@ def test_what_an_earlier_run_finished_counts(clock, tmp_path):
     clock.clear()
     result = run(deadline=-1.0, checkpoint=tmp_path)
     assert clock == []
-    assert result.store.members == ("lite0", "both")
+    assert result.out_of_fold.members == ("lite0", "both")
 
 
 def test_a_member_that_fails_is_not_the_one(clock):
@@ -110,7 +112,7 @@ def test_a_member_that_fails_is_not_the_one(clock):
 
     broken = Member("broken", ("color",), Failing())
     result = run([broken, *MEMBERS[1:]], deadline=0.5, allow_failures=True)
-    assert result.store.members == ("lite0",)
+    assert result.out_of_fold.members == ("lite0",)
     with pytest.raises(FitError, match="'broken' failed in fold 0"):
         run([broken], deadline=-1.0)
 

@@ -101,7 +101,7 @@ def test_one_seed_one_result_byte_for_byte(fitted):
     blocks, y = specimens()
     new, _ = specimens(30, seed=1)
     again = StackedEnsemble(MEMBERS, n_splits=3, n_jobs=3).fit(blocks, y)
-    np.testing.assert_array_equal(again.store_.proba, fitted.store_.proba)
+    np.testing.assert_array_equal(again.out_of_fold_.member_proba, fitted.out_of_fold_.member_proba)
     np.testing.assert_array_equal(again.oof_proba_, fitted.oof_proba_)
     np.testing.assert_array_equal(again.predict_proba(new), fitted.predict_proba(new))
     assert again.meta_.scores_ == fitted.meta_.scores_
@@ -127,7 +127,9 @@ def test_the_order_of_the_training_rows_does_not_matter_where_nothing_is_drawn()
     shuffled = {name: X[order] for name, X in blocks.items()}
     one = StackedEnsemble(members).fit(blocks, y, folds=folds)
     other = StackedEnsemble(members).fit(shuffled, y[order], folds=folds[order])
-    np.testing.assert_allclose(other.store_.proba, one.store_.proba[:, order], atol=1e-3)
+    np.testing.assert_allclose(
+        other.out_of_fold_.member_proba, one.out_of_fold_.member_proba[:, order], atol=1e-3
+    )
     np.testing.assert_allclose(other.predict_proba(blocks), one.predict_proba(blocks), atol=5e-3)
 
 
@@ -151,7 +153,7 @@ def test_names_of_classes_stay_with_their_columns():
     one = StackedEnsemble(members).fit(blocks, y, folds=folds)
     other = StackedEnsemble(members).fit(blocks, renamed, folds=folds)
     assert other.classes_.tolist() == ["aa", "mm", "zz"]
-    assert other.store_.classes == ("aa", "mm", "zz")
+    assert other.out_of_fold_.classes == ("aa", "mm", "zz")
     np.testing.assert_allclose(other.oof_proba_[:, ::-1], one.oof_proba_, atol=5e-3)
     np.testing.assert_allclose(other.predict_proba(blocks)[:, ::-1], one.predict_proba(blocks), atol=5e-3)
 
@@ -170,14 +172,14 @@ def test_labels_of_a_fold_never_touch_its_own_answers(name, n_splits):
     changed = y.copy()
     changed[mine] = (y[mine] + 1) % 3
     after = StackedEnsemble(GIVEN, candidates=candidates).fit(X, NAMES[changed], folds=folds)
-    np.testing.assert_array_equal(after.store_.proba, before.store_.proba)
+    np.testing.assert_array_equal(after.out_of_fold_.member_proba, before.out_of_fold_.member_proba)
     np.testing.assert_array_equal(after.oof_proba_[mine], before.oof_proba_[mine])
     assert not np.array_equal(after.oof_proba_[~mine], before.oof_proba_[~mine])
 
 
 def test_the_score_of_the_whole_is_by_a_combination_and_a_temperature_of_the_other_folds(fitted):
     y = np.searchsorted(NAMES, specimens()[1])
-    members = fitted.store_.log_proba()
+    members = fitted.out_of_fold_.log_proba()
     for fold in range(3):
         rest = fitted.folds_ != fold
         meta = MetaLearner().fit(
@@ -217,7 +219,7 @@ def test_without_calibration_the_temperature_is_one():
     assert raw.fitted_ensemble_.temperature == 1.0
     softened = StackedEnsemble(MEMBERS[:2], n_splits=3).fit(blocks, y)
     assert softened.fitted_ensemble_.temperature != 1.0
-    np.testing.assert_array_equal(raw.store_.proba, softened.store_.proba)
+    np.testing.assert_array_equal(raw.out_of_fold_.member_proba, softened.out_of_fold_.member_proba)
     assert not np.allclose(raw.oof_proba_, softened.oof_proba_)
 
 
@@ -261,7 +263,7 @@ def test_a_failing_member_stops_the_fit_or_is_left_out():
     left = StackedEnsemble(members, n_splits=3, allow_failures=True, refit=True).fit(blocks, y)
     assert {failure.member for failure in left.failures_} == {"broken"}
     assert [learner.name for learner in left.fitted_ensemble_.members] == ["flat", "both"]
-    assert left.store_.members == ("flat", "both")
+    assert left.out_of_fold_.members == ("flat", "both")
     without = StackedEnsemble([MEMBERS[1], MEMBERS[2]], n_splits=3, refit=True).fit(blocks, y)
     np.testing.assert_array_equal(left.predict_proba(blocks), without.predict_proba(blocks))
 

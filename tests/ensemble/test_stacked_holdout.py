@@ -10,7 +10,6 @@ from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble import cross_fit as cross_fit_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.oof import OutOfFoldError, ProbabilityStore
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.evaluation.learning_curve import learning_curve
@@ -81,7 +80,7 @@ def test_held_out_rows_move_nothing_that_answers(fitted):
 
 def test_only_held_out_rows_have_answers(fitted):
     np.testing.assert_array_equal(fitted.answered_, np.flatnonzero(HELD_OUT))
-    assert np.isnan(fitted.store_.proba[:, ~HELD_OUT]).all()
+    assert np.isnan(fitted.out_of_fold_.member_proba[:, ~HELD_OUT]).all()
     assert np.isnan(fitted.oof_proba_[~HELD_OUT]).all()
     np.testing.assert_allclose(fitted.oof_proba_[HELD_OUT].sum(axis=1), 1.0)
     assert np.mean(fitted.oof_proba_[HELD_OUT].argmax(axis=1) == Y[HELD_OUT]) > 0.7
@@ -92,7 +91,7 @@ def test_members_count_alike_and_the_temperature_is_one(fitted):
     np.testing.assert_array_equal(fitted.meta_.combination_.weight, [0.25] * 4)
     assert fitted.fitted_ensemble_.temperature == 1.0
     assert fitted.fold_temperatures_ == {0: 1.0}
-    mean = fitted.store_.proba[:, HELD_OUT].mean(axis=0)
+    mean = fitted.out_of_fold_.member_proba[:, HELD_OUT].mean(axis=0)
     np.testing.assert_allclose(fitted.oof_proba_[HELD_OUT], mean, atol=1e-5)
     right = fitted.oof_proba_[HELD_OUT][np.arange(HELD_OUT.sum()), Y[HELD_OUT]]
     assert fitted.meta_.scores_ == {
@@ -111,7 +110,9 @@ def test_what_answers_is_what_was_scored(fitted):
 
 def test_one_member_alone_is_itself():
     alone = StackedEnsemble(MEMBERS[:1]).fit(BLOCKS, NAMES[Y], GROUPS, FOLDS)
-    np.testing.assert_allclose(alone.oof_proba_[HELD_OUT], alone.store_.proba[0, HELD_OUT], atol=1e-5)
+    np.testing.assert_allclose(
+        alone.oof_proba_[HELD_OUT], alone.out_of_fold_.member_proba[0, HELD_OUT], atol=1e-5
+    )
 
 
 def test_a_killed_fit_is_taken_up(tmp_path, fitted, monkeypatch):
@@ -144,22 +145,10 @@ def test_a_hold_out_is_neither_refitted_nor_folded():
 
 def test_the_learning_curve_answers_the_hold_out(fitted):
     curve = learning_curve(
-        MEMBERS[:1], BLOCKS, Y, GROUPS, FOLDS, NAMES, fitted.store_.proba[[0]], shares=(0.5,)
+        MEMBERS[:1], BLOCKS, Y, GROUPS, FOLDS, NAMES, fitted.out_of_fold_.member_proba[[0]], shares=(0.5,)
     )
     half, whole = curve["points"]
     assert whole["rows"] == (~HELD_OUT).sum()
     assert 0.4 < half["rows"] / whole["rows"] < 0.6
-    answers = fitted.store_.proba[0, HELD_OUT].argmax(axis=1)
+    answers = fitted.out_of_fold_.member_proba[0, HELD_OUT].argmax(axis=1)
     assert whole["accuracy"]["estimate"] == pytest.approx(np.mean(answers == Y[HELD_OUT]))
-
-
-def test_part_of_a_store():
-    store = ProbabilityStore(["one", "two"], 4, ["x", "y"])
-    proba = np.array([[0.2, 0.8], [0.7, 0.3]])
-    for member in ("one", "two"):
-        store.write(member, np.array([3, 1]), proba)
-    with pytest.raises(OutOfFoldError, match="never predicted row 0"):
-        store.log_proba()
-    part = store.of(np.array([1, 3]))
-    assert (part.members, part.classes) == (store.members, store.classes)
-    np.testing.assert_allclose(np.exp(part.log_proba()), np.stack([proba[::-1]] * 2, axis=1))

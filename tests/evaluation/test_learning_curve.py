@@ -24,7 +24,7 @@ def problem():
     folds = groups % 4
     classes = np.array(["a", "b", "c"])
     fitted = cross_fit(members, {"x": X}, y, groups, folds, classes)
-    return members, {"x": X}, y, groups, folds, classes, fitted.store.proba
+    return members, {"x": X}, y, groups, folds, classes, fitted.out_of_fold.member_proba
 
 
 def test_more_photos_help_where_they_do(problem):

@@ -14,10 +14,11 @@ from PIL import Image
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.experiment import dataset as dataset_module
-from ensemble_minerals.experiment.dataset import TEST_FOLD, Dataset, counts, load_dataset, split
+from ensemble_minerals.experiment.dataset import Dataset, counts, load_dataset, split
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.digest import content_digest

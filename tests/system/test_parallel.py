@@ -283,7 +283,7 @@ def test_members_are_the_same_to_the_last_bit(dask):
     local = fitted()
     with cluster("dask", dask):
         there = fitted()
-    np.testing.assert_array_equal(there.store.proba, local.store.proba)
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
     X = specimens()[0]["color"]
     for one, other in zip(there.fitted["flat"], local.fitted["flat"], strict=True):
         np.testing.assert_array_equal(one.predictor.log_proba(X), other.predictor.log_proba(X))
@@ -300,7 +300,7 @@ def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_
     with cluster("dask", mortal):
         there = fitted(progress, checkpoint=tmp_path)
     assert not alive
-    np.testing.assert_array_equal(there.store.proba, local.store.proba)
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
     assert len(list(tmp_path.iterdir())) == 9
 
 
@@ -461,4 +461,4 @@ def test_members_are_the_same_on_a_real_ray():
             there = fitted()
     finally:
         ray.shutdown()
-    np.testing.assert_array_equal(there.store.proba, fitted().store.proba)
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, fitted().out_of_fold.member_proba)

@@ -93,8 +93,8 @@ def test_the_figures_are_those_of_the_out_of_fold_answers(tiny):
     found = bundle.out_of_fold
     y = np.searchsorted(bundle.classes, manifest.label[found.row])
     assert bundle.metrics["oof"] == json.loads(json.dumps(summary(y, found.proba, bundle.classes)))
-    for number, name in enumerate(found.members.members):
-        expected = summary(y, found.members.proba[number], bundle.classes)
+    for number, name in enumerate(found.members):
+        expected = summary(y, found.member_proba[number], bundle.classes)
         assert bundle.metrics["members"][name] == json.loads(json.dumps(expected))
     in_sample = load(tiny.bundle).predict_proba([manifest.file(row) for row in found.row])
     assert summary(y, in_sample, bundle.classes)["log_loss"] < bundle.metrics["oof"]["log_loss"] - 0.05
@@ -459,7 +459,7 @@ def test_odd_class_names_survive_all_the_way(tiny, tmp_path, start):
     tiny.fit(photos, out)
     predictor = load(out)
     assert predictor.bundle.classes == tuple(sorted(names))
-    assert predictor.bundle.out_of_fold.members.classes == tuple(sorted(names))
+    assert predictor.bundle.out_of_fold.classes == tuple(sorted(names))
     assert list(predictor.bundle.metrics["oof"]["per_class"]) == sorted(names)
     file = predictor.predict([photos]).write(tmp_path / "answers.csv")
     with file.open(newline="", encoding="utf-8") as handle:
@@ -538,8 +538,8 @@ def test_odd_member_names_share_no_checkpoint(tmp_path, spied):
     seen = spied()
     again = stacked.StackedEnsemble(members, n_splits=2, checkpoint=inside).fit(X, y)
     assert seen == []
-    np.testing.assert_array_equal(again.store_.proba, first.store_.proba)
-    assert len({proba.tobytes() for proba in first.store_.proba}) == len(names)
+    np.testing.assert_array_equal(again.out_of_fold_.member_proba, first.out_of_fold_.member_proba)
+    assert len({proba.tobytes() for proba in first.out_of_fold_.member_proba}) == len(names)
 
 
 def test_without_a_configuration_the_shipped_one_is_used(tiny, tmp_path, monkeypatch):

@@ -91,7 +91,7 @@ def test_a_quarter_of_every_class_is_held_out(bundle, manifest):
     assert Counter(manifest.label[held_out].tolist()) == {"azurite": 3, "malachite": 3, "pyrite": 3}
     assert set(manifest.fold.tolist()) == {0, TRAINING_FOLD}
     assert bundle.out_of_fold.row.tolist() == held_out.tolist()
-    assert not np.isnan(bundle.out_of_fold.members.proba).any()
+    assert not np.isnan(bundle.out_of_fold.member_proba).any()
 
 
 def test_no_held_out_photo_is_learned_from(tiny, tmp_path, trained_on):

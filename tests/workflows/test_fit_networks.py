@@ -101,7 +101,7 @@ def test_a_saved_network_gives_its_folds_out_of_fold_answers(made, photos, place
         side=int(made.extractors[f"network:{FLAT}"]["facts"]["side"]),
     )
     logits = source.extract([decode(manifest.file(found.row[row])).pixels for row in held_out])
-    expected = found.members.proba[0, held_out]
+    expected = found.member_proba[0, held_out]
     np.testing.assert_allclose(np.exp(log_normalize(logits.mean(axis=1))), expected, atol=1e-5)
 
 
