@@ -13,7 +13,18 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli import answering, evidence, mobile, training
+from ensemble_minerals.cli import (
+    ablate,
+    demo,
+    distill,
+    explain,
+    export,
+    fit,
+    inspect,
+    predict,
+    recipes,
+    report,
+)
 from ensemble_minerals.cli.running import INTERRUPTED
 
 app = typer.Typer(
@@ -36,8 +47,11 @@ photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals
 """,
 )
 
-for part in (training, answering, evidence, mobile):
-    app.add_typer(part.app)
+COMMANDS = (fit, demo, predict, inspect, report, ablate, explain, distill, export, recipes)
+"""One module each, in the order of ``--help``. To add a command, write its module and list it here."""
+
+for module in COMMANDS:
+    app.add_typer(module.app)
 
 
 def main() -> None:

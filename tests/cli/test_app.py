@@ -479,8 +479,9 @@ def test_an_interrupted_process_ends_at_once_though_threads_still_work():
     code = (
         "import sys, threading, time, types\n"
         "from ensemble_minerals.cli import app\nfrom ensemble_minerals.system import paths\n"
-        "for name in ('cli.tables', 'workflows.demo'):\n"
-        "    sys.modules[f'ensemble_minerals.{name}'] = types.SimpleNamespace(demonstrate=None)\n"
+        "stand_in = types.SimpleNamespace(show_fit=None, show_predictions=None, demonstrate=None)\n"
+        "for name in ('cli.results.fit', 'cli.results.predictions', 'workflows.demo'):\n"
+        "    sys.modules[f'ensemble_minerals.{name}'] = stand_in\n"
         "def interrupted(*args, **kwargs):\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "    raise KeyboardInterrupt\n"

@@ -5,7 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from ensemble_minerals.cli.console import Bars, Column, Lines, duration, literal, reporter, table
+from ensemble_minerals.cli.console import duration, literal
+from ensemble_minerals.cli.progress import Bars, Lines, reporter
+from ensemble_minerals.cli.tables import Column, table
 
 
 def plain() -> Console:

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.cli.tables import show_fit
+from ensemble_minerals.cli.results.fit import show_fit
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.manifest import Manifest

@@ -1,4 +1,4 @@
-"""`fit` and `demo`."""
+"""`fit` trains an ensemble and saves it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ app = typer.Typer()
 
 
 @app.command(
+    "fit",
     epilog="""
   ensemble-minerals fit photos/
 
   ensemble-minerals fit photos/ --config fast --out artifacts/quick --overwrite
 
   ensemble-minerals fit photos/ --set members.0.head=mlp --set folds.n_splits=3
-"""
+""",
 )
-def fit(
+def command(
     data: Data,
     config: ConfigOption = None,
     out: Annotated[
@@ -92,10 +93,12 @@ def fit(
     """Train an ensemble on a folder of photos and save it as a bundle."""
     with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
         from ensemble_minerals.bundle.bundle import check_replaceable
-        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.fit import show_fit
         from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
-        from ensemble_minerals.workflows import fit as pipeline
+        from ensemble_minerals.workflows.fit import fit
 
         flags = {"allow_failures": allow_failures, "refit": refit}
         extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
@@ -111,8 +114,8 @@ def fit(
             )
 
             report_folder(bundle)  # what stands in its way is told before the work, not after
-        with console.reporter(console.console(stderr=True)) as progress:
-            result = pipeline.fit(
+        with reporter() as progress:
+            result = fit(
                 data,
                 bundle,
                 resolved,
@@ -127,56 +130,14 @@ def fit(
                 progress=progress,
             )
             page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), progress=progress).html
-        shown = console.console()
-        tables.show_fit(shown, result, synthetic=is_synthetic(data))
-        console.say(shown)
-        console.say(shown, f"Saved as {result.bundle}; its README.md says more.")
+        terminal = console.stdout()
+        show_fit(terminal, result, synthetic=is_synthetic(data))
+        console.say(terminal)
+        console.say(terminal, f"Saved as {result.bundle}; its README.md says more.")
         if page is not None:
-            console.say(shown, f"Where it fails and why: {page}")
-        console.say(shown, "Next:")
+            console.say(terminal, f"Where it fails and why: {page}")
+        console.say(terminal, "Next:")
         console.say(
-            shown,
+            terminal,
             f"  ensemble-minerals predict {shlex.quote(str(result.bundle))} PHOTOS --gallery answers.html",
         )
-
-
-@app.command(epilog="  ensemble-minerals demo --out artifacts/demo")
-def demo(
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Where photos, bundle and answers go; replaced when run again."
-        ),
-    ] = Path("artifacts/demo"),
-    config: Annotated[str, typer.Option("--config", "-c", metavar="NAME|FILE", help="As for fit.")] = "fast",
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    debug: Debug = False,
-) -> None:
-    """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
-    with reporting(debug, "run the same command again"):
-        from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.loading import load_config
-        from ensemble_minerals.system import paths
-        from ensemble_minerals.workflows.demo import demonstrate
-
-        resolved = load_config(config)
-        paths.check_place(out / "photos", "--out")
-        shown = console.console()
-        with console.reporter(console.console(stderr=True)) as progress:
-            made = demonstrate(
-                out,
-                resolved,
-                n_jobs=jobs(n_jobs),
-                cache_dir=paths.cache_folder(cache, none=no_cache),
-                progress=progress,
-            )
-        tables.show_fit(shown, made.fit, synthetic=True)
-        tables.show_predictions(shown, made.predictions, synthetic=True)
-        console.say(shown)
-        console.say(shown, "All of this is synthetic. Where to look:")
-        width = max(len(str(path)) for path, _ in made.places())
-        for path, what in made.places():
-            console.say(shown, f"  {path!s:{width}}  {what}")
-        console.say(shown, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")

@@ -1,4 +1,4 @@
-"""`predict` and `inspect`."""
+"""`predict` answers for photos."""
 
 from __future__ import annotations
 
@@ -7,31 +7,23 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    Cache,
-    ConfigOption,
-    Data,
-    Debug,
-    Inputs,
-    Jobs,
-    NoCache,
-    Settings,
-)
+from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache
 from ensemble_minerals.cli.running import SOME_UNREADABLE, jobs, reporting
 
 app = typer.Typer()
 
 
 @app.command(
+    "predict",
     epilog="""
   ensemble-minerals predict artifacts/mine new/ --out answers.csv --gallery answers.html
 
   ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' --top-k 3
 
 Exit code 0: all answered; 3: some photos could not be read, all others are answered.
-"""
+""",
 )
-def predict(
+def command(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
     ],
@@ -70,7 +62,9 @@ def predict(
 ) -> None:
     """Ask a bundle what is on photos."""
     with reporting(debug, "run the same command again"):
-        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.predictions import show_predictions
         from ensemble_minerals.prediction.predictor import Predictor, load
         from ensemble_minerals.prediction.student import StudentPredictor, is_student, load_student
         from ensemble_minerals.prediction.table import check_ending
@@ -89,63 +83,16 @@ def predict(
         else:
             ask = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
             synthetic = bool(ask.bundle.info.get("demonstration"))
-        with console.reporter(console.console(stderr=True)) as progress:
+        with reporter() as progress:
             predictions = ask.predict(inputs, progress.stage("Answering"), sets=sets)
-        shown = console.console()
-        tables.show_predictions(shown, predictions, top_k=top_k, synthetic=synthetic)
+        terminal = console.stdout()
+        show_predictions(terminal, predictions, top_k=top_k, synthetic=synthetic)
         if out is not None:
-            console.say(shown, f"Table: {predictions.write(out, top_k)}")
+            console.say(terminal, f"Table: {predictions.write(out, top_k)}")
         if gallery is not None:
             from ensemble_minerals.reports.gallery import write_gallery
 
             write_gallery(predictions, gallery, source=str(bundle), synthetic=synthetic, n_threads=threads)
-            console.say(shown, f"Gallery: {gallery}")
+            console.say(terminal, f"Gallery: {gallery}")
     if not predictions.answered.all():
         raise typer.Exit(SOME_UNREADABLE)
-
-
-@app.command(epilog="  ensemble-minerals inspect photos/ --out artifacts/look")
-def inspect(
-    data: Data,
-    config: ConfigOption = None,
-    settings: Settings = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Save the findings here: inspection.html, .json, manifest.csv, duplicates.csv.",
-        ),
-    ] = None,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    debug: Debug = False,
-) -> None:
-    """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
-    with reporting(debug, "run the same command again"):
-        from ensemble_minerals.cli import console, tables
-        from ensemble_minerals.config.loading import load_config
-        from ensemble_minerals.system import paths
-        from ensemble_minerals.workflows.inspect import inspect_data
-
-        resolved = load_config(config, settings or [])
-        if out is not None:
-            paths.check_place(out / "inspection.html", "--out")
-        threads = jobs(n_jobs)
-        with console.reporter(console.console(stderr=True), notes=False) as progress:
-            found = inspect_data(
-                data,
-                resolved,
-                cache_dir=paths.cache_folder(cache, none=no_cache),
-                n_threads=threads,
-                progress=progress,
-            )
-        shown = console.console()
-        tables.show_inspection(shown, found)
-        console.say(shown)
-        if out is None:
-            console.say(shown, "With --out DIR this is saved, with the duplicates side by side on a page.")
-        else:
-            console.say(shown, f"Saved: {found.write(out, n_threads=threads) / 'inspection.html'}")

@@ -1,4 +1,4 @@
-"""`distill`, `export` and `recipes`."""
+"""`distill` trains one small network on the answers of an ensemble."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ app = typer.Typer()
 
 
 @app.command(
+    "distill",
     epilog="""
   ensemble-minerals distill artifacts/mine --student mobilenetv3_small_100 --out artifacts/small
 
   ensemble-minerals distill artifacts/mine --student tf_efficientnet_lite0 --weights package:efficientnet_lite0
 
 Then:  ensemble-minerals predict artifacts/small PHOTOS,  ensemble-minerals export artifacts/small --out small.onnx
-"""
+""",
 )
-def distill(
+def command(
     bundle: BundleFolder,
     student: Annotated[
         str, typer.Option("--student", metavar="MODEL", help="The small network: any model name of timm.")
@@ -83,16 +84,18 @@ def distill(
     student is trained for each fold and scored on photos it never saw; one more, on all photos, is saved.
     """
     with reporting(debug, "finished folds are kept; run the same command with --resume to go on"):
-        from ensemble_minerals.cli import console, tables
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.student import show_student
         from ensemble_minerals.config.students import student_config
         from ensemble_minerals.system import paths
-        from ensemble_minerals.workflows import distill as distilling
+        from ensemble_minerals.workflows.distill import distill
 
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
         folder = bundle.with_name(f"{bundle.name}-student") if out is None else out
         paths.check_place(folder, "--out")
-        with console.reporter(console.console(stderr=True)) as progress:
-            result = distilling.distill(
+        with reporter() as progress:
+            result = distill(
                 bundle,
                 folder,
                 network,
@@ -103,67 +106,10 @@ def distill(
                 overwrite=overwrite,
                 progress=progress,
             )
-        shown = console.console()
-        tables.show_student(shown, result)
-        console.say(shown)
-        console.say(shown, f"Saved as {result.student}. Next:")
+        terminal = console.stdout()
+        show_student(terminal, result)
+        console.say(terminal)
+        console.say(terminal, f"Saved as {result.student}. Next:")
         name = shlex.quote(str(result.student))
-        console.say(shown, f"  ensemble-minerals predict {name} PHOTOS")
-        console.say(shown, f"  ensemble-minerals export {name} --out {name}.onnx")
-
-
-@app.command(
-    epilog="""
-  ensemble-minerals export artifacts/small --out small.onnx
-
-An ensemble with color and texture members has no graph: distill a student from it, or fit one without them.
-"""
-)
-def export(
-    model: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The graph, ending in .onnx.")],
-    form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx is the only one so far.")
-    ] = "onnx",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")
-    ] = False,
-    debug: Debug = False,
-) -> None:
-    """Write a student or an ensemble as one ONNX file: photos in, calibrated probabilities out.
-
-    Preprocessing, class names and temperature are inside. The file is compared with PyTorch before it appears.
-    """
-    with reporting(debug, "run the same command again"):
-        from ensemble_minerals.cli import console
-        from ensemble_minerals.errors import UserError
-        from ensemble_minerals.workflows import export as exporting
-
-        if form != "onnx":
-            raise UserError(f"--format {form}: the only format is onnx")
-        with console.reporter(console.console(stderr=True)) as progress:
-            result = exporting.export(model, out, overwrite=overwrite, progress=progress)
-        shown = console.console()
-        console.say(shown, f"Saved as {result.file}, {result.megabytes:.1f} MB.")
-        console.say(
-            shown,
-            f"Compared with PyTorch in {result.runtime}: probabilities differ by {result.difference:.1e} at most.",
-        )
-
-
-@app.command()
-def recipes(debug: Debug = False) -> None:
-    """List the published systems that ship as configurations, a line each."""
-    with reporting(debug, "run the same command again"):
-        from ensemble_minerals.cli import console
-        from ensemble_minerals.config.files import recipes as listed
-
-        shown = console.console()
-        found = listed()
-        width = max(len(name) for name, _ in found)
-        for name, line in found:
-            console.say(shown, f"{name:{width}}  {line}")
-        console.say(shown)
-        console.say(shown, "Use one as it is:  ensemble-minerals fit photos/ --config NAME")
+        console.say(terminal, f"  ensemble-minerals predict {name} PHOTOS")
+        console.say(terminal, f"  ensemble-minerals export {name} --out {name}.onnx")

@@ -1,0 +1,118 @@
+"""`ablate` tests the ensemble against single models and against itself without a part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import (
+    Backend,
+    Cache,
+    ConfigOption,
+    Data,
+    Debug,
+    Jobs,
+    NoCache,
+    Scheduler,
+    Seed,
+    Settings,
+)
+from ensemble_minerals.cli.running import is_synthetic, jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    "ablate",
+    epilog="""
+  ensemble-minerals ablate photos/ --out artifacts/ablation
+
+  ensemble-minerals ablate photos/ --repeats 3 --arms best_single,uniform,ingredient
+
+Interrupted? The same command with --resume goes on.
+""",
+)
+def command(
+    data: Data,
+    config: ConfigOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where page, table and figures go.",
+            show_default="artifacts/<name of DATA>-ablation",
+        ),
+    ] = None,
+    settings: Settings = None,
+    repeats: Annotated[
+        int, typer.Option("--repeats", "-r", metavar="R", help="Outer cross-validations; more are sharper.")
+    ] = 1,
+    folds: Annotated[
+        int, typer.Option("--folds", metavar="K", help="Outer folds; the inner ones are the configuration's.")
+    ] = 5,
+    arms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--arms",
+            metavar="A,B,...",
+            help="Only these arms or kinds of arms: single, choice, control, combination, ingredient, source, "
+            "protocol.",
+            show_default="all",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    seed: Seed = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an ablation that was interrupted.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the ablation that stands at --out.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Go on even if it will take more than half an hour.")
+    ] = False,
+    backend: Backend = "local",
+    scheduler: Scheduler = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Test the ensemble against single models, and against itself without each ingredient."""
+    with reporting(debug, "finished outer folds are kept; run the same command with --resume to go on"):
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.ablation import show_ablation
+        from ensemble_minerals.config.loading import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.ablate import ablate
+
+        extra = [] if seed is None else [f"seed={seed}"]
+        resolved = load_config(config, [*(settings or []), *extra])
+        folder = paths.default_ablation(data) if out is None else out
+        paths.check_place(folder, "--out")
+        wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
+        with reporter() as progress:
+            result = ablate(
+                data,
+                folder,
+                resolved,
+                repeats=repeats,
+                arms=wanted or None,
+                n_splits=folds,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                yes=yes,
+                backend=backend,
+                scheduler=scheduler,
+                resume=resume,
+                overwrite=overwrite,
+                progress=progress,
+            )
+        terminal = console.stdout()
+        show_ablation(terminal, result, synthetic=is_synthetic(data))
+        console.say(terminal)
+        console.say(terminal, f"Page: {result.html}; ablation.md beside it is the table for a paper.")

@@ -1,0 +1,58 @@
+"""`demo` shows everything on photos drawn by code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache
+from ensemble_minerals.cli.running import jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command("demo", epilog="  ensemble-minerals demo --out artifacts/demo")
+def command(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Where photos, bundle and answers go; replaced when run again."
+        ),
+    ] = Path("artifacts/demo"),
+    config: Annotated[str, typer.Option("--config", "-c", metavar="NAME|FILE", help="As for fit.")] = "fast",
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.fit import show_fit
+        from ensemble_minerals.cli.results.predictions import show_predictions
+        from ensemble_minerals.config.loading import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.demo import demonstrate
+
+        resolved = load_config(config)
+        paths.check_place(out / "photos", "--out")
+        terminal = console.stdout()
+        with reporter() as progress:
+            made = demonstrate(
+                out,
+                resolved,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                progress=progress,
+            )
+        show_fit(terminal, made.fit, synthetic=True)
+        show_predictions(terminal, made.predictions, synthetic=True)
+        console.say(terminal)
+        console.say(terminal, "All of this is synthetic. Where to look:")
+        width = max(len(str(path)) for path, _ in made.places())
+        for path, what in made.places():
+            console.say(terminal, f"  {path!s:{width}}  {what}")
+        console.say(terminal, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")

@@ -1,0 +1,91 @@
+"""`explain` shows what in a photo speaks for an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Inputs, Jobs, NoCache
+from ensemble_minerals.cli.running import SOME_UNREADABLE, jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    "explain",
+    epilog="""
+  ensemble-minerals explain artifacts/mine odd.jpg --out artifacts/why
+
+  ensemble-minerals explain artifacts/mine odd.jpg --class malachite --layers lite0:final
+""",
+)
+def command(
+    bundle: BundleFolder,
+    inputs: Inputs,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where page, pictures and tables go.",
+            show_default="BUNDLE-explained",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--class", metavar="CLASS", help="What speaks for this class.", show_default="the photo's answer"
+        ),
+    ] = None,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--member", metavar="NAME", help="Also draw this member's own heat-map. Repeatable."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layers",
+            metavar="NETWORK:LAYER",
+            help="Layers whose feature maps are drawn, such as lite0:final. Repeatable.",
+            show_default="three of each network",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the explanation that stands at --out.")
+    ] = False,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Show what in photos speaks for an answer: heat-maps, feature maps and every member's vote."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.explain import explain
+
+        folder = bundle.with_name(f"{bundle.name}-explained") if out is None else out
+        paths.check_place(folder, "--out")
+        with reporter() as progress:
+            result = explain(
+                bundle,
+                inputs,
+                folder,
+                target=target,
+                layers=layers,
+                members=members,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                overwrite=overwrite,
+                n_jobs=jobs(n_jobs),
+                progress=progress,
+            )
+        terminal = console.stdout()
+        answered = result.predictions.answered
+        console.say(terminal, f"{int(answered.sum())} of {len(answered)} photos are explained.")
+        console.say(terminal, f"Page: {result.html}; every vote: {result.votes}")
+    if not result.predictions.answered.all():
+        raise typer.Exit(SOME_UNREADABLE)

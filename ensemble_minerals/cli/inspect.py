@@ -1,0 +1,62 @@
+"""`inspect` looks through photos before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
+from ensemble_minerals.cli.running import jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command("inspect", epilog="  ensemble-minerals inspect photos/ --out artifacts/look")
+def command(
+    data: Data,
+    config: ConfigOption = None,
+    settings: Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Save the findings here: inspection.html, .json, manifest.csv, duplicates.csv.",
+        ),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.results.inspection import show_inspection
+        from ensemble_minerals.config.loading import load_config
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.inspect import inspect_data
+
+        resolved = load_config(config, settings or [])
+        if out is not None:
+            paths.check_place(out / "inspection.html", "--out")
+        threads = jobs(n_jobs)
+        with reporter(notes=False) as progress:
+            found = inspect_data(
+                data,
+                resolved,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                n_threads=threads,
+                progress=progress,
+            )
+        terminal = console.stdout()
+        show_inspection(terminal, found)
+        console.say(terminal)
+        if out is None:
+            console.say(terminal, "With --out DIR this is saved, with the duplicates side by side on a page.")
+        else:
+            console.say(terminal, f"Saved: {found.write(out, n_threads=threads) / 'inspection.html'}")

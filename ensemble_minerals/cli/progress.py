@@ -1,0 +1,139 @@
+"""Shows progress on standard error: bars on a terminal, a line for each finished stage elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.progress import Progress as RichProgress
+from rich.text import Text
+
+from ensemble_minerals.cli.console import duration, literal, say, stderr
+from ensemble_minerals.system.progress import Progress, StageProgress
+
+
+class Reporter(Progress, Protocol):
+    """Progress that is told when work begins and ends."""
+
+    def __enter__(self) -> Self:
+        """Work begins."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Work ends, well or not."""
+        ...
+
+
+def reporter(where: Console | None = None, *, notes: bool = True) -> Reporter:
+    """Bars with the time left on a terminal, else one line a finished stage.
+
+    Args:
+        where: Standard error if None.
+        notes: Whether to print notes as they come; not for those who print them at the end.
+    """
+    where = stderr() if where is None else where
+    return (Bars if where.is_terminal and not where.is_dumb_terminal else Lines)(where, notes=notes)
+
+
+class Lines:
+    """One line for each finished stage and each note."""
+
+    def __init__(self, where: Console, *, notes: bool = True) -> None:
+        self._where = where
+        self._notes = notes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+    def stage(self, name: str) -> StageProgress:
+        """A stage begins."""
+        started = time.monotonic()
+
+        def proceed(done: int, total: int) -> None:
+            if done == total:
+                say(self._where, f"{name}: {total} in {duration(time.monotonic() - started)}")
+
+        return proceed
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        if self._notes:
+            say(self._where, f"note: {text}")
+
+
+class Bars:
+    """A bar for each stage, with the time left; notes go above them."""
+
+    def __init__(self, where: Console, *, notes: bool = True) -> None:
+        self._where = where
+        self._notes = notes
+        self._progress = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            console=where,
+        )
+        self._current: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        self._progress.stop()
+
+    def stage(self, name: str) -> StageProgress:
+        """A stage begins, and with it the one before has ended."""
+        self._finish()
+        task = self._progress.add_task(name, total=None)
+        self._current = task
+        return lambda done, total: self._progress.update(task, completed=done, total=total)
+
+    def note(self, text: str) -> None:
+        """Print a note above the bars."""
+        if self._notes:
+            self._where.print(Text("note: ", style="yellow") + literal(text))
+
+    def _finish(self) -> None:
+        """End the current stage; one that had nothing to do never called back, and would pulse for ever."""
+        for task in self._progress.tasks:
+            if task.id == self._current and task.total is None:
+                self._progress.remove_task(task.id)
+            elif task.id == self._current:
+                self._progress.stop_task(task.id)
+        self._current = None
+
+
+class _TimeLeft(ProgressColumn):
+    """Time left in words, once it can be told."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        if task.finished or task.time_remaining is None:
+            return Text()
+        return Text(f"{duration(task.time_remaining)} left", style="progress.remaining")

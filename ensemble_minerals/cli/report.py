@@ -1,0 +1,80 @@
+"""`report` says where an ensemble fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Jobs, NoCache, PhotosMoved
+from ensemble_minerals.cli.running import jobs, reporting
+
+app = typer.Typer()
+
+
+@app.command(
+    "report",
+    epilog="""
+  ensemble-minerals report artifacts/mine
+
+  ensemble-minerals report artifacts/mine --data others/ --out artifacts/mine-others
+""",
+)
+def command(
+    bundle: BundleFolder,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DATA",
+            help="Labeled photos that took no part in the fit, to be scored with the bundle.",
+            show_default="the fit's own photos, each answered by models that never saw it",
+        ),
+    ] = None,
+    photos: PhotosMoved = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Where the report goes; an earlier report there is replaced.",
+            show_default="BUNDLE-report",
+        ),
+    ] = None,
+    no_heatmaps: Annotated[
+        bool,
+        typer.Option(
+            "--no-heatmaps",
+            help="Do not look into the networks for what spoke for the worst mistakes: quicker.",
+        ),
+    ] = False,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """See where an ensemble fails and why: errors, calibration, suspected labels, weak slices."""
+    with reporting(debug, "run the same command again"):
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.report import write_report
+
+        if out is not None:
+            paths.check_place(out, "--out")
+        threads = jobs(n_jobs)
+        with reporter() as progress:
+            result = write_report(
+                bundle,
+                data=data,
+                out=out,
+                photos=photos,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                n_jobs=threads,
+                heatmaps=not no_heatmaps,
+                progress=progress,
+            )
+        terminal = console.stdout()
+        console.say(terminal, f"Report: {result.html}; the same as data, tables and figures lies beside it.")

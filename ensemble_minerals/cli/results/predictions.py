@@ -1,0 +1,80 @@
+"""Prints answers."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from ensemble_minerals.cli.console import say
+from ensemble_minerals.cli.results.remarks import show_unreadable
+from ensemble_minerals.cli.tables import FEW, Column, counted, decimal, table
+from ensemble_minerals.prediction.table import Predictions
+
+
+def show_predictions(
+    where: Console, predictions: Predictions, *, top_k: int = 1, synthetic: bool = False
+) -> None:
+    """Print a row for each of a few photos, or a summary by class of many, and what could not be read."""
+    if synthetic:
+        say(where)
+        say(
+            where,
+            "SYNTHETIC: the bundle was trained on the demonstration set; it knows nothing of real minerals.",
+            "bold yellow",
+        )
+    answered = np.flatnonzero(predictions.answered).tolist()
+    if len(predictions) <= FEW:
+        _show_each(where, predictions, answered, top_k)
+    elif answered:
+        from ensemble_minerals.reports.gallery import count_by_class
+
+        table(
+            where,
+            "",
+            [
+                Column("label"),
+                Column("group"),
+                Column("photos", number=True),
+                Column("mean confidence", number=True),
+            ],
+            [
+                (entry.label, entry.group, entry.photos, decimal(entry.confidence))
+                for entry in count_by_class(predictions)
+            ],
+        )
+    unreadable = [
+        (predictions.paths[row], predictions.reasons[row]) for row in np.flatnonzero(~predictions.answered)
+    ]
+    if unreadable:
+        show_unreadable(where, unreadable)
+    say(where)
+    without = f", {len(unreadable)} could not be read" if unreadable else ""
+    say(where, f"{counted(len(answered), 'photo')} answered{without}.")
+
+
+def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k: int) -> None:
+    if not rows:
+        return
+    guesses = min(top_k, len(predictions.classes))
+    columns = [Column("photo"), Column("label"), Column("confidence", number=True), Column("members")]
+    for _ in range(1, guesses):
+        columns += [Column("or"), Column("", number=True)]
+    if predictions.sets is not None:
+        columns.append(Column("set"))
+    cells = []
+    for row in rows:
+        first, *others = predictions.top(row, guesses)
+        votes = predictions.votes(row)
+        agreeing = sum(label == first[0] for _, label, _ in votes)
+        line: list[object] = [
+            predictions.paths[row],
+            first[0],
+            decimal(first[1]),
+            f"{agreeing} of {len(votes)} agree",
+        ]
+        for label, share in others:
+            line += [label, decimal(share)]
+        if predictions.sets is not None:
+            line.append(", ".join(predictions.set_of(row)))
+        cells.append(line)
+    table(where, "", columns, cells)
