@@ -1,7 +1,7 @@
 """What a fit says beforehand that members take, against what they take: one fold, one core, rows drawn by code.
 
-The estimate is made of operations and of the rate at which the machine multiplies matrices; `estimating.py` holds
-the constants of logistic members, which this calibrates. Hierarchical ones have a group for every two classes.
+The estimate is made of operations and of the rate at which the machine multiplies matrices. This calibrates the
+constants of logistic members in `experiment/fold_shape.py`. Hierarchical ones have a group for every two classes.
 
     python benchmarks/estimates.py [--runs 5]
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import Member, MemberFailure
-from ensemble_minerals.experiment.cost_measurement import FoldShape, multiplication_rate
+from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.system.parallel import single_thread
 

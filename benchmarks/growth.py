@@ -45,8 +45,9 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.experiment import dataset
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.system.cpu import cores
-from ensemble_minerals.system.progress import Silent
-from ensemble_minerals.experiment.setup import prepare
+from ensemble_minerals.experiment.setup import open_extractors, set_up
+from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.stopwatch import Stopwatch
 
 def status(name):
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -72,21 +73,27 @@ dataset.find_duplicates = find_duplicates
 data, config, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 config = load_config(config)
 started = time.perf_counter()
-prepared = prepare(Path(data), config, cache_dir=work, n_threads=cores(), progress=Silent(), work=work)
-seconds = dict(prepared.dataset.seconds)
+runtime, stopwatch = Runtime(cores(), work), Stopwatch()
+with stopwatch("scan"):
+    manifest = dataset.scan_photos(Path(data), config, runtime)
+with stopwatch("features"):
+    photos = dataset.extract(manifest, config, open_extractors(config, runtime), runtime)
+photos = dataset.split(dataset.group(photos, config), config)
+setup = set_up(photos, config, runtime, work=work)
+seconds = dict(stopwatch.seconds)
 before = status("VmHWM"), anonymous[0]
 seconds["alike"] = alike[0]
 seconds["folds"] = time.perf_counter() - started - sum(seconds.values())
 fitting = time.perf_counter()
-ensemble = StackedEnsemble(prepared.members, n_jobs=cores(), random_state=config.seed)
-ensemble.fit(prepared.blocks, prepared.labels, prepared.groups, prepared.folds)
+ensemble = StackedEnsemble(setup.members, n_jobs=cores(), random_state=config.seed)
+ensemble.fit(setup.blocks(photos, photos.rows), photos.labels, photos.groups, photos.folds)
 seconds["members"] = ensemble.cross_fit_seconds_
 seconds["combination"] = time.perf_counter() - fitting - ensemble.cross_fit_seconds_
 seconds["all"] = time.perf_counter() - started
 ended.set()
 print(json.dumps({
     "seconds": seconds,
-    "rows": len(prepared.rows),
+    "rows": len(photos.rows),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "peak_before_members_mb": before[0],
     "anonymous_mb": anonymous[0],

@@ -77,26 +77,28 @@ def main() -> None:
     config = load_config(options.config)
     with tempfile.TemporaryDirectory() as folder:
         prepared = photos.prepared(options.data, config, options.cache or Path(folder), Path(folder))
-    blocks, folds = prepared.blocks, prepared.folds
+    blocks, folds = prepared.blocks(), prepared.dataset.folds
     rest, aside = np.flatnonzero(folds != options.fold), np.flatnonzero(folds == options.fold)
-    y = np.searchsorted(np.array(prepared.classes), prepared.labels)
+    y = np.searchsorted(np.array(prepared.dataset.classes), prepared.dataset.labels)
     fitted: dict[str, Any] = {}
 
     def ours() -> None:
         ensemble = photos.ensemble(config, prepared)
         part = {name: matrix[rest] for name, matrix in blocks.items()}
-        fitted["ours"] = ensemble.fit(part, prepared.labels[rest], prepared.groups[rest], folds[rest])
+        fitted["ours"] = ensemble.fit(
+            part, prepared.dataset.labels[rest], prepared.dataset.groups[rest], folds[rest]
+        )
 
     members = config.expanded_members()
     widths = {name: matrix.shape[1] for name, matrix in blocks.items()}
     X = np.concatenate([blocks[name] for name in widths], axis=1)
 
     def as_it_comes() -> None:
-        stack = _stack(members, widths, prepared.taxonomy, y[rest], folds[rest], tol=1e-4)
+        stack = _stack(members, widths, prepared.setup.taxonomy, y[rest], folds[rest], tol=1e-4)
         fitted["sklearn"] = stack.fit(X[rest], y[rest])
 
     def as_close() -> None:
-        stack = _stack(members, widths, prepared.taxonomy, y[rest], folds[rest], tol=1e-7)
+        stack = _stack(members, widths, prepared.setup.taxonomy, y[rest], folds[rest], tol=1e-7)
         fitted["close"] = stack.fit(X[rest].astype(np.float64), y[rest])
 
     times = timing.alternate(

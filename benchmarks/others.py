@@ -46,21 +46,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         prepared = photos.prepared(options.data, config, options.cache or place / "cache", place)
-        blocks = dict(prepared.blocks)
-        y = np.searchsorted(np.array(prepared.classes), prepared.labels)
+        blocks = prepared.blocks()
+        y = np.searchsorted(np.array(prepared.dataset.classes), prepared.dataset.labels)
         fitted: dict[str, Any] = {}
 
         def ours() -> None:
             ensemble = photos.ensemble(config, prepared)
-            fitted["ours"] = ensemble.fit(blocks, prepared.labels, prepared.groups, prepared.folds)
+            fitted["ours"] = ensemble.fit(
+                blocks, prepared.dataset.labels, prepared.dataset.groups, prepared.dataset.folds
+            )
 
         times = timing.alternate({"ours": ours}, options.runs)["ours"]
-        own = summary(y, fitted["ours"].oof_proba_, prepared.classes)
+        own = summary(y, fitted["ours"].oof_proba_, prepared.dataset.classes)
         whole = np.concatenate(list(blocks.values()), axis=1)
-        np.savez(place / "features.npz", X=whole, y=y, folds=prepared.folds)
+        np.savez(place / "features.npz", X=whole, y=y, folds=prepared.dataset.folds)
         theirs = _run(options.python, place, options.time_limit, options.presets)
         proba = np.load(place / "answers.npy")
-        other = summary(y, proba / proba.sum(axis=1, keepdims=True), prepared.classes)
+        other = summary(y, proba / proba.sum(axis=1, keepdims=True), prepared.dataset.classes)
     rows = [("ours: " + key, f"{own[key]:.4f}") for key in ("accuracy", "log_loss", "ece")]
     rows += [("ours: seconds of all folds, members and combination", timing.spread(times))]
     rows += [(f"AutoGluon: {key}", f"{other[key]:.4f}") for key in ("accuracy", "log_loss", "ece")]

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timing
+from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.experiment.setup import Prepared, build_ensemble, prepare
+from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
+from ensemble_minerals.experiment.setup import Setup, build_ensemble, open_extractors, set_up
 from ensemble_minerals.system.cpu import cores
-from ensemble_minerals.system.progress import Silent
+from ensemble_minerals.system.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Photos as rows, and the members that a configuration describes."""
+
+    dataset: Dataset
+    setup: Setup
+
+    def blocks(self, rows: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
+        """What members see of manifest rows; of the rows to learn from if None."""
+        return self.setup.blocks(self.dataset, self.dataset.rows if rows is None else rows)
 
 
 def prepared(data: Path, config: Config, cache: Path, work: Path) -> Prepared:
     """Rows with features, row groups and folds; features come from the cache where it has them."""
-    found = prepare(data, config, cache_dir=cache, n_threads=cores(), progress=Silent(), work=work)
-    timing.note(f"features of {len(found.rows)} photos: done")
-    return found
+    runtime = Runtime(cores(), cache)
+    manifest = scan_photos(data, config, runtime)
+    dataset = extract(manifest, config, open_extractors(config, runtime), runtime)
+    dataset = split(group(dataset, config), config)
+    timing.note(f"features of {len(dataset.rows)} photos: done")
+    return Prepared(dataset, set_up(dataset, config, runtime, work=work))
 
 
 def ensemble(config: Config, photos: Prepared) -> StackedEnsemble:
     """What `fit` would fit to them, unfitted, on all cores."""
-    return build_ensemble(config, photos.members, n_jobs=cores())
+    return build_ensemble(config, photos.setup.members, Runtime(cores()))

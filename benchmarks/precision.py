@@ -37,12 +37,13 @@ def main() -> None:
         fast = photos.prepared(options.data, fast_config, cache, work / "fast")
         exact = photos.prepared(options.data, exact_config, cache, work / "exact")
         # What near-duplicates are set aside may differ, too: the rows are those of the fast path.
-        y = np.searchsorted(np.array(fast.classes), fast.labels)
+        rows = fast.dataset
+        y = np.searchsorted(np.array(rows.classes), rows.labels)
         scores = {}
         for name, prepared in (("fast", fast), ("exact", exact)):
             ensemble = photos.ensemble(fast_config, fast)
-            ensemble.fit(prepared.blocks_of(fast.rows), fast.labels, fast.groups, fast.folds)
-            scores[name] = summary(y, ensemble.oof_proba_, fast.classes)
+            ensemble.fit(prepared.blocks(rows.rows), rows.labels, rows.groups, rows.folds)
+            scores[name] = summary(y, ensemble.oof_proba_, rows.classes)
     engines = {
         name: f"{extractor.metadata['engine']} {extractor.metadata['precision']}"
         for name, extractor in fast.dataset.extractors.items()

@@ -1,29 +1,49 @@
-"""How long a fit will take, and what is left out of it so that it fits into a time limit.
-
-Pure: estimates in, a plan out. What goes first is what takes longest for the accuracy it brings: trained networks,
-the longest first; members with an MLP head, the longest first; the extra views of the backbones, one view of each
-in turn, the last first; the learning curve; backbones, from the last to the second; and members, the longest
-first. One flat member stays, and nothing goes whose absence would save no time.
-"""
+"""How long a fit will take: features are timed on a few photos, members are counted in operations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.ensemble.network_tasks import devices
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.experiment.dataset import FEATURES
+from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
+from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
+from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.features.pooling import pooling_of
+from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system import cpu
+from ensemble_minerals.system.runtime import Runtime
 
-ORDER = (
-    "trained networks (the longest first), members with an MLP head, extra views of the backbones, the learning "
-    "curve, backbones from the last to the second, members but for a flat one"
-)
-"""What a time limit leaves out, in this order; for help and messages."""
+FEW = 32
+"""Photos that lack features, up to which no time is taken: they are soon done."""
+
+_ROUNDS = (2, 2, 12)
+"""Photos of each round of timing: the first loads the networks, the last is for quick extractors."""
+
+_SLOW = 0.25
+"""Seconds a photo from which on the second round is enough."""
+
+_COMBINING = 1e-7
+"""Seconds of the meta-learner for each photo, member, pair of classes and pair of folds."""
+
+_CURVE_FITS = 1.5
+"""Fits of a fold's training rows that the learning curve takes for each fold: a quarter, half, three quarters."""
+
+_DECODING = ""
+"""Stands for decoding among the names of extractors."""
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
@@ -62,13 +82,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a plan takes, in seconds.
+    """How long a fit takes, in seconds.
 
     Attributes:
-        features: All sources.
-        members: Those on features.
+        features: All extractors.
+        members: Members on features.
         networks: Members on trained networks.
-        learning_curve: Where it is drawn.
+        learning_curve: 0 where it is left out.
         rest: See `Costs`.
     """
 
@@ -82,39 +102,6 @@ class Estimate:
     def total(self) -> float:
         """All of it."""
         return self.features + self.members + self.networks + self.learning_curve + self.rest
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be fitted.
-
-    Attributes:
-        config: The configuration, trimmed; the very object that was given where nothing was left out.
-        learning_curve: Whether it is drawn.
-        estimate: How long it takes.
-        left_out: One sentence for each thing, in the order they went.
-        fits: Whether it keeps to the limit.
-    """
-
-    config: Config
-    learning_curve: bool
-    estimate: Estimate
-    left_out: tuple[str, ...] = ()
-    fits: bool = True
-
-
-@dataclass(frozen=True)
-class _State:
-    members: tuple[MemberConfig, ...]
-    backbones: tuple[BackboneConfig, ...]
-    curve: bool = True
-    left_out: tuple[str, ...] = ()
-
-
-_Step: TypeAlias = Callable[[_State], _State | None]
-"""Makes a plan smaller; None where there is nothing to do."""
-
-_LEFT_OUT = "time limit: left out "
 
 
 def parse_seconds(text: str) -> float:
@@ -142,185 +129,205 @@ def spell(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def estimate(config: Config, costs: Costs, *, learning_curve: bool = True) -> Estimate:
-    """How long a configuration takes.
+def estimate(config: Config, costs: Costs) -> Estimate:
+    """How long the whole of a configuration takes."""
+    return estimate_parts(config.expanded_members(), config.backbones, config, costs)
+
+
+def estimate_parts(
+    members: Sequence[MemberConfig],
+    backbones: Sequence[BackboneConfig],
+    config: Config,
+    costs: Costs,
+    *,
+    learning_curve: bool = True,
+) -> Estimate:
+    """How long some members of a configuration take on some of its backbones, which may have fewer views.
 
     Args:
-        config: Whole, or trimmed.
-        costs: Of the whole.
-        learning_curve: Whether it is drawn.
+        members: What is fitted.
+        backbones: What they use.
+        config: The whole configuration.
+        costs: Of the whole configuration.
+        learning_curve: Whether it is computed.
     """
-    return _estimate(_State(config.expanded_members(), config.backbones, learning_curve), config, costs)
-
-
-def describe(config: Config, costs: Costs, found: Estimate) -> str:
-    """An estimate in words: ``about 3 min: features 140 s (3 backbones x 4 views x 755 photos), members 20 s``."""
-    missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
-    looked_at = [backbone for backbone in config.backbones if backbone.name in missing]
-    views = {len(backbone.views) for backbone in looked_at}
-    photos = _counted(max(missing.values(), default=0), "photo")
-    if looked_at:
-        each = _counted(views.pop(), "view") if len(views) == 1 else "several views"
-        what = f" ({_counted(len(looked_at), 'backbone')} x {each} x {photos})"
-    else:
-        what = f" ({photos})" if missing else " (stored)"
-    parts = [f"features {spell(found.features)}{what}", f"members {spell(found.members)}"]
-    if found.networks:
-        parts.append(f"trained networks {spell(found.networks)} at most")
-    return f"about {spell(found.total)}: {', '.join(parts)}"
-
-
-def trim(config: Config, costs: Costs, limit: float) -> Plan:
-    """Leave out, in the stated order, what does not fit into a time limit.
-
-    Where even the smallest plan is too long it is the answer, and `Plan.fits` says so.
-
-    Args:
-        config: What the user asked for.
-        costs: What it takes.
-        limit: Seconds.
-    """
-    state = _State(config.expanded_members(), config.backbones)
-    kept = _kept(state, config, costs)
-    found = _estimate(state, config, costs)
-    for step in _steps(state, kept, config, costs):
-        if found.total <= limit:
-            break
-        smaller = step(state)
-        less = found if smaller is None else _estimate(smaller, config, costs)
-        if smaller is not None and less.total < found.total:
-            state, found = smaller, less
-    if not state.left_out:
-        return Plan(config, True, found, fits=found.total <= limit)
-    return Plan(_configured(config, state), state.curve, found, state.left_out, found.total <= limit)
-
-
-def _estimate(state: _State, config: Config, costs: Costs) -> Estimate:
-    views = {backbone.name: len(backbone.views) for backbone in config.backbones}
-    used = {extractor for member in state.members for extractor in member.features or ()}
-    if state.backbones and config.duplicates.near:
-        used.add(state.backbones[0].name)
+    configured = {backbone.name: len(backbone.views) for backbone in config.backbones}
+    used = {extractor for member in members for extractor in member.features or ()}
+    if backbones and config.duplicates.near:
+        used.add(backbones[0].name)
     features = 0.0
-    for backbone in state.backbones:
+    for backbone in backbones:
         if backbone.name in used and backbone.name in costs.extractors:
             extractor, n_views = costs.extractors[backbone.name], len(backbone.views)
             # Stored features are of all views together: other views are computed anew.
-            photos = extractor.missing if n_views == views[backbone.name] else costs.n_photos
+            photos = extractor.missing if n_views == configured[backbone.name] else costs.n_photos
             features += photos * n_views * extractor.per_view
     if DESCRIPTOR in used and DESCRIPTOR in costs.extractors:
         features += costs.extractors[DESCRIPTOR].missing * costs.extractors[DESCRIPTOR].per_view
-    seconds = {member.name: costs.members.get(str(member.name), 0.0) for member in state.members}
-    networks = sum(seconds[member.name] for member in state.members if member.network)
-    curve = costs.learning_curve if state.curve else 0.0
+    seconds = {member.name: costs.members.get(str(member.name), 0.0) for member in members}
+    networks = sum(seconds[member.name] for member in members if member.network)
+    curve = costs.learning_curve if learning_curve else 0.0
     return Estimate(features, sum(seconds.values()) - networks, networks, curve, costs.rest)
 
 
-def _kept(state: _State, config: Config, costs: Costs) -> str:
-    """The member that stays: if there is one, a flat one on the first backbone or on color and texture."""
-    first = {config.backbones[0].name, DESCRIPTOR} if config.backbones else {DESCRIPTOR}
-
-    def worth(member: MemberConfig) -> tuple[float, ...]:
-        features = set(member.features or ())
-        return (
-            bool(features),
-            member.strategy == "flat",
-            member.head.kind != "mlp",
-            bool(features) and features <= first,
-            bool(features & {backbone.name for backbone in config.backbones}),
-            -costs.members.get(str(member.name), 0.0),
-        )
-
-    return str(max(state.members, key=worth).name)
-
-
-def _steps(state: _State, kept: str, config: Config, costs: Costs) -> Iterator[_Step]:
-    """What makes a plan smaller, in order."""
-    longest_first = sorted(state.members, key=lambda member: -costs.members.get(str(member.name), 0.0))
-    others = [member for member in longest_first if member.name != kept]
-    networks = [member for member in others if member.network is not None]
-    heads = [member for member in others if member.network is None and member.head.kind == "mlp"]
-    plain = [member for member in others if member.network is None and member.head.kind != "mlp"]
-    yield from (_without_member(member, "a trained network", costs) for member in networks)
-    yield from (_without_member(member, "which has an MLP head", costs) for member in heads)
-    most = max((len(backbone.views) for backbone in state.backbones), default=1)
-    for n_views in range(most - 1, 0, -1):
-        yield from (_with_views(place, n_views, config) for place in reversed(range(len(state.backbones))))
-    yield _without_curve
-    yield from (_without_backbone(backbone.name, kept) for backbone in reversed(state.backbones[1:]))
-    yield from (_without_member(member, "", costs) for member in plain)
+def describe(config: Config, costs: Costs, estimate: Estimate) -> str:
+    """An estimate in words: ``about 3 min: features 140 s (3 backbones x 4 views x 755 photos), members 20 s``."""
+    missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
+    computing = [backbone for backbone in config.backbones if backbone.name in missing]
+    views = {len(backbone.views) for backbone in computing}
+    photos = _counted(max(missing.values(), default=0), "photo")
+    if computing:
+        each = _counted(views.pop(), "view") if len(views) == 1 else "several views"
+        what = f" ({_counted(len(computing), 'backbone')} x {each} x {photos})"
+    else:
+        what = f" ({photos})" if missing else " (stored)"
+    parts = [f"features {spell(estimate.features)}{what}", f"members {spell(estimate.members)}"]
+    if estimate.networks:
+        parts.append(f"trained networks {spell(estimate.networks)} at most")
+    return f"about {spell(estimate.total)}: {', '.join(parts)}"
 
 
-def _without_member(member: MemberConfig, which: str, costs: Costs) -> _Step:
-    def step(state: _State) -> _State | None:
-        left = tuple(other for other in state.members if other.name != member.name)
-        if len(left) == len(state.members):
-            return None
-        seconds = spell(costs.members.get(str(member.name), 0.0))
-        named = f"{member.name}, {which}" if which else f"{member.name}"
-        return _told(replace(state, members=left), f"{named} (about {seconds})")
+def measure_costs(
+    config: Config,
+    manifest: Manifest,
+    extractors: Mapping[str, FeatureExtractor],
+    runtime: Runtime,
+    *,
+    always: bool,
+) -> Costs:
+    """Time the extractors on some of the photos that lack features, and estimate all the rest.
 
-    return step
-
-
-def _with_views(place: int, n_views: int, config: Config) -> _Step:
-    def step(state: _State) -> _State | None:
-        backbone = state.backbones[place]
-        if len(backbone.views) <= n_views:
-            return None
-        fewer = backbone.model_copy(update={"views": backbone.views[:n_views]})
-        told = f"views of {backbone.name}: "
-        gone = ", ".join(config.backbones[place].views[n_views:])
-        before = tuple(text for text in state.left_out if not text.startswith(_LEFT_OUT + told))
-        backbones = (*state.backbones[:place], fewer, *state.backbones[place + 1 :])
-        return _told(replace(state, backbones=backbones, left_out=before), told + gone)
-
-    return step
-
-
-def _without_curve(state: _State) -> _State:
-    return _told(replace(state, curve=False), "the learning curve")
-
-
-def _without_backbone(name: str, kept: str) -> _Step:
-    """Without a backbone and the members that stand on it alone, unless the member that stays does."""
-
-    def step(state: _State) -> _State | None:
-        members, gone = [], []
-        for member in state.members:
-            features = tuple(extractor for extractor in member.features or () if extractor != name)
-            if member.features and not features:
-                gone.append(str(member.name))
-            else:
-                members.append(
-                    member.model_copy(update={"features": features}) if member.features else member
-                )
-        if kept in gone:
-            return None
-        told = f"the backbone {name}" + (f" and what stands on it: {', '.join(gone)}" if gone else "")
-        backbones = tuple(backbone for backbone in state.backbones if backbone.name != name)
-        return _told(replace(state, members=tuple(members), backbones=backbones), told)
-
-    return step
-
-
-def _told(state: _State, what: str) -> _State:
-    return replace(state, left_out=(*state.left_out, _LEFT_OUT + what))
-
-
-def _configured(config: Config, state: _State) -> Config:
-    """The trimmed plan as a configuration that is whole in itself: a fit with it is this fit."""
-    trained = {member.network for member in state.members if member.network}
-    members = [
-        member.model_copy(update={"features": None}) if member.network else member for member in state.members
-    ]
-    changed = config.model_copy(
-        update={
-            "members": tuple(members),
-            "backbones": state.backbones,
-            "networks": tuple(network for network in config.networks if network.name in trained),
+    Args:
+        config: What would be fitted.
+        manifest: The photos.
+        extractors: That it needs, by name.
+        runtime: Where the fit will run. Features of the photos that are timed are kept in its cache folder.
+        always: Time the extractors also where only few photos lack features.
+    """
+    rows = manifest.usable
+    ids, first = np.unique(manifest.image_id[rows], return_index=True)
+    with ExitStack() as stack:
+        store = None
+        if runtime.cache_dir is not None:
+            store = stack.enter_context(FeatureStore(runtime.cache_dir / FEATURES))
+        missing = {
+            name: np.ones(len(ids), dtype=bool)
+            if store is None
+            else ~store.contains(ids.tolist(), extractor.fingerprint)
+            for name, extractor in extractors.items()
         }
-    )
-    return Config.model_validate(changed.model_dump())
+        lacking = (
+            np.flatnonzero(np.any(list(missing.values()), axis=0)) if extractors else np.zeros(0, np.intp)
+        )
+        seconds: dict[str, float] = {}
+        if len(lacking) > (0 if always else FEW):
+            spread = np.linspace(0, len(lacking) - 1, min(sum(_ROUNDS), len(lacking))).astype(np.intp)
+            needed = [extractor for name, extractor in extractors.items() if missing[name].any()]
+            timed = rows[first[lacking[spread]]]
+            seconds = _time_extractors(manifest, timed, needed, store, config, runtime)
+    times = {
+        name: ExtractorTime(seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()))
+        for name, extractor in extractors.items()
+    }
+    members = member_seconds(config, manifest, extractors, runtime.n_tasks)
+    on_features = [members[str(m.name)] for m in config.expanded_members() if m.network is None]
+    # The learning curve is computed on this machine, also where a cluster fits the members.
+    curve = _CURVE_FITS * float(np.mean(on_features)) * runtime.n_tasks / cpu.cores() if on_features else 0.0
+    n_classes = len(set(manifest.label[rows].tolist()))
+    combining = _COMBINING * len(rows) * len(members) * (n_classes * config.folds.n_splits) ** 2
+    rest = seconds.get(_DECODING, 0.0) * len(lacking) + combining
+    return Costs(len(ids), times, members, curve, rest)
+
+
+def _time_extractors(
+    manifest: Manifest,
+    rows: NDArray[np.intp],
+    extractors: Sequence[FeatureExtractor],
+    store: FeatureStore | None,
+    config: Config,
+    runtime: Runtime,
+) -> dict[str, float]:
+    """Seconds a photo of each extractor, and of decoding, with all the cores there are."""
+    n_threads = cpu.cores()
+    share = 1.0 if runtime.is_local else n_threads / runtime.n_tasks
+    seconds: dict[str, float] = {}
+    start = 0
+    for count in _ROUNDS:
+        part = rows[start : start + count]
+        if start >= len(rows) or (start > _ROUNDS[0] and sum(seconds.values()) > _SLOW):
+            break
+        extracted = extract_features(
+            [manifest.file(row) for row in part.tolist()],
+            manifest.image_id[part].tolist(),
+            extractors,
+            store=store,
+            n_threads=n_threads,
+            limits=config.data.limits,
+            check_contents=True,
+        )
+        each = _seconds_a_photo(extracted, extractors, n_threads)
+        seconds |= {name: share * value for name, value in each.items()}
+        start += count
+    return seconds
+
+
+def _seconds_a_photo(
+    extracted: ExtractionResult, extractors: Sequence[FeatureExtractor], n_threads: int
+) -> dict[str, float]:
+    """Seconds a photo of what was just extracted; extractors that computed nothing are not in it."""
+    seconds = {
+        extractor.name: extracted.seconds[extractor.name]
+        / extracted.n_computed[extractor.name]
+        / (n_threads if isinstance(extractor, SingleThreaded) else 1)
+        for extractor in extractors
+        if extracted.n_computed[extractor.name]
+    }
+    n_decoded = max(extracted.n_computed.values(), default=0)
+    return seconds | ({_DECODING: extracted.decode_seconds / n_decoded / n_threads} if n_decoded else {})
+
+
+def member_seconds(
+    config: Config, manifest: Manifest, extractors: Mapping[str, FeatureExtractor], n_tasks: int
+) -> dict[str, float]:
+    """Seconds of each member in all folds.
+
+    Args:
+        config: Members and folds.
+        manifest: The photos.
+        extractors: What members stand on, by name.
+        n_tasks: Fits of a member at once.
+    """
+    shape = FoldShape.of(manifest.label[manifest.usable].tolist(), config)
+    rate = multiplication_rate()
+    columns = {
+        name: extractor.n_features * (extractor.n_views if pooling_of(config, name) == "concat" else 1)
+        for name, extractor in extractors.items()
+    }
+    seconds: dict[str, float] = {}
+    trained: dict[str, tuple[float, float]] = {}
+    members = config.expanded_members()
+    sharing = Counter(member.features for member in members)
+    for member in members:
+        if member.network is not None:
+            if member.network not in trained:
+                trained[member.network] = _network_seconds(config, member.network, shape.n_classes)
+            one = shape.training(member, *trained[member.network], config)
+            at_once = len(devices()) if devices()[0] != "cpu" else n_tasks
+        else:
+            width = sum(columns[name] for name in member.features or ())
+            one = shape.space(width) / rate / sharing[member.features] + shape.head(member, width) / rate
+            at_once = n_tasks
+        seconds[str(member.name)] = one * config.folds.n_splits / at_once
+    return seconds
+
+
+def _network_seconds(config: Config, name: str, n_classes: int) -> tuple[float, float]:
+    """Seconds of a photo in training, all phases together, and in one forward pass."""
+    from ensemble_minerals.networks.training.cost import epoch_seconds, training_seconds
+
+    network = next(network for network in config.networks if network.name == name)
+    forward, step = training_seconds(network, n_classes, device=devices()[0])
+    return epoch_seconds(network, forward, step), forward
 
 
 def _counted(number: int, noun: str) -> str:

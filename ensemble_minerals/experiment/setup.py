@@ -1,11 +1,9 @@
-"""What `fit` and `ablate` begin with: photos as rows, the members a configuration describes, and where to resume."""
+"""What is trained on a data set: the extractors and the members that a configuration describes."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +15,15 @@ from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.folds import TRAINING_FOLD
-from ensemble_minerals.ensemble.fitted import Blocks
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
-from ensemble_minerals.errors import BundleError
-from ensemble_minerals.experiment.dataset import Dataset, Scan, load_dataset, split
+from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.network_member import PHOTOS, NetworkStrategy
 from ensemble_minerals.members.registry import build_strategy
-from ensemble_minerals.system.parallel import Cluster
-from ensemble_minerals.system.progress import Progress
+from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 if TYPE_CHECKING:
@@ -34,79 +31,102 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Photos and members, ready to be fitted.
+class Setup:
+    """Members, ready to be trained on a data set.
 
     Attributes:
-        dataset: Scanned, with features, row groups and folds.
-        rows: Manifest rows to learn from, (n,).
-        labels: Their classes, (n,).
-        groups: Their row groups, (n,).
-        classes: Names of the classes, ascending.
         members: Unfitted.
-        taxonomy: For roll-ups.
+        taxonomy: Groups of the classes, for roll-ups.
         notes: What the user should know, one sentence each; they were reported as progress.
-        images: Shrunken photos that networks learn from, still to be prepared; one table for each size.
+        images: Shrunken photos that networks learn from, still to be prepared; one cache for each size.
     """
 
-    dataset: Dataset
-    rows: NDArray[np.intp]
-    labels: NDArray[np.str_]
-    groups: NDArray[np.intp]
-    classes: tuple[str, ...]
     members: tuple[Member, ...]
     taxonomy: Taxonomy
     notes: tuple[str, ...]
-    images: tuple[ImageCache, ...] = ()
+    images: tuple[ImageCache, ...]
 
-    @property
-    def blocks(self) -> Blocks:
-        """Feature matrices of the rows, by name of the source."""
-        return self.blocks_of(self.rows)
-
-    def blocks_of(self, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """Feature matrices of manifest rows, and the positions of their photos where networks learn from them."""
-        blocks: dict[str, NDArray[Any]] = self.dataset.blocks(rows)
+    def blocks(self, dataset: Dataset, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """What members see of manifest rows: feature matrices by name, and where networks find their photos."""
+        blocks: dict[str, NDArray[Any]] = dataset.blocks(rows)
         if self.images:
-            positions = np.searchsorted(self.dataset.manifest.usable, rows)
+            positions = np.searchsorted(dataset.manifest.usable, rows)
             blocks[PHOTOS] = positions[:, None].astype(np.float64)
         return blocks
 
-    @property
-    def folds(self) -> NDArray[np.int64]:
-        """Fold of each row, (n,)."""
-        folds: NDArray[np.int64] = self.dataset.manifest.fold[self.rows]
-        return folds
 
-
-def prepare(
-    data: Path,
-    config: Config,
-    *,
-    cache_dir: Path | None,
-    n_threads: int,
-    progress: Progress,
-    work: Path | None = None,
-    found: Scan | None = None,
-    cluster: Cluster | None = None,
-) -> Prepared:
-    """Read photos, compute features, find what is alike, assign folds, build the members.
+def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | None = None) -> Setup:
+    """Build the members of a configuration for a data set that was split.
 
     Args:
-        data: Folder with one sub-folder a class, or a CSV with the columns path and label.
+        dataset: As `split` left it.
         config: What to train.
-        cache_dir: Where fingerprints, features and converted networks are kept between runs.
-        n_threads: Threads that decode.
-        progress: Told of progress and of notes.
-        work: Where pictures for networks will be kept; in memory if None.
-        found: The photos, where they have been read already.
-        cluster: Whose workers compute the features, if it is not this machine.
+        runtime: Told about notes.
+        work: Folder where photos for networks will be kept; in memory if None.
 
     Raises:
-        DataError: If the photos cannot be used as they are.
-        WeightsError: If the weights of a backbone or of a network cannot be had.
-        ConfigError: If a network cannot be built as it is described. Both kinds of errors of a network wait for its
-            members where the configuration lets those fail.
+        TaxonomyError: If the configured groups do not fit the classes.
+    """
+    tree, taxonomy, notes = _resolve_taxonomy(config, dataset.classes)
+    notes += [
+        f"{name}: {why}"
+        for name, extractor in dataset.extractors.items()
+        if (why := extractor.metadata.get("engine_note"))
+    ]
+    notes += _notes_of_holdout(dataset)
+    for note in notes:
+        runtime.progress.note(note)
+    images = _image_caches(config, dataset, work)
+    return Setup(
+        build_members(config, tree, images),
+        taxonomy,
+        tuple(notes),
+        tuple({id(cache): cache for cache in images.values()}.values()),
+    )
+
+
+def open_extractors(
+    config: Config, runtime: Runtime, opened: Mapping[str, FeatureExtractor] | None = None
+) -> dict[str, FeatureExtractor]:
+    """The feature extractors that a configuration needs, by name.
+
+    Args:
+        config: What to train.
+        runtime: Converted networks are kept in its cache folder.
+        opened: Extractors to use again where they have the views that are needed.
+
+    Raises:
+        WeightsError: If a backbone's weights cannot be had.
+    """
+    extractors = build_extractors(config, extractor_names(config), cache_dir=runtime.cache_dir)
+    for name, extractor in (opened or {}).items():
+        if name in extractors and extractor.n_views == extractors[name].n_views:
+            extractors[name] = extractor
+    return extractors
+
+
+def extractor_names(config: Config) -> list[str]:
+    """Names of the feature extractors that a configuration needs; some may be repeated."""
+    specified = config.expanded_members()
+    names = [*confirming(config), *(extractor for member in specified for extractor in member.features or ())]
+    # Where groups of classes must be learned, a network's member learns them from color and texture.
+    return names + [
+        DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
+    ]
+
+
+def confirming(config: Config) -> list[str]:
+    """Name of the extractor that confirms near-duplicates; empty where the configuration has no backbone."""
+    return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
+
+
+def check_networks(config: Config) -> None:
+    """Make sure that the networks that members train can be built.
+
+    Raises:
+        ConfigError: If a network cannot be built as it is described.
+        WeightsError: If its weights cannot be had. Where the configuration allows members to fail, neither error
+            is raised here: it will leave out the network's members.
     """
     networks = _used_networks(config)
     if networks and not config.allow_failures:
@@ -114,49 +134,6 @@ def prepare(
 
         for network in networks:
             check_network(network)
-    dataset = load_dataset(
-        data,
-        config,
-        extractor_names(config),
-        cache_dir=cache_dir,
-        n_threads=n_threads,
-        progress=progress,
-        found=found,
-        cluster=cluster,
-    )
-    dataset = split(dataset, config)
-    rows = dataset.rows()
-    labels = dataset.manifest.label[rows]
-    classes = tuple(sorted(set(labels.tolist())))
-    tree, taxonomy, notes = _resolve_taxonomy(config, classes)
-    notes += [
-        f"{name}: {why}" for name, s in dataset.extractors.items() if (why := s.metadata.get("engine_note"))
-    ]
-    notes += _notes_of_holdout(dataset)
-    for note in notes:
-        progress.note(note)
-    images = _image_caches(config, dataset, work)
-    return Prepared(
-        dataset,
-        rows,
-        labels,
-        dataset.manifest.row_group[rows],
-        classes,
-        build_members(config, tree, images),
-        taxonomy,
-        tuple(notes),
-        tuple({id(table): table for table in images.values()}.values()),
-    )
-
-
-def extractor_names(config: Config) -> list[str]:
-    """The feature extractors that a configuration needs; some may stand there twice."""
-    specified = config.expanded_members()
-    names = _confirming(config) + [extractor for member in specified for extractor in member.features or ()]
-    # Where groups of classes must be learned, a network's member learns them from color and texture.
-    return names + [
-        DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
-    ]
 
 
 def build_members(
@@ -176,91 +153,46 @@ def build_members(
 
 
 def build_ensemble(
-    config: Config,
-    members: Sequence[Member],
-    *,
-    n_jobs: int,
-    checkpoint: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    deadline: float | None = None,
+    config: Config, members: Iterable[Member], runtime: Runtime, *, checkpoint: Path | None = None
 ) -> StackedEnsemble:
-    """The ensemble that a configuration describes, unfitted; for what is not in it see `StackedEnsemble`."""
+    """The ensemble that a configuration describes, unfitted.
+
+    Args:
+        config: How members are combined and calibrated.
+        members: As `build_members` made them.
+        runtime: How many tasks run at once, and until when members begin.
+        checkpoint: Folder where finished tasks are kept; nowhere if None.
+    """
     return StackedEnsemble(
-        members,
+        tuple(members),
         candidates=config.meta.candidates,
         one_standard_error=config.meta.one_standard_error,
         greedy_iterations=config.meta.greedy_iterations,
         calibrate=config.calibration.temperature,
         refit=config.refit,
         allow_failures=config.allow_failures,
-        n_jobs=n_jobs,
+        n_jobs=runtime.n_tasks,
         checkpoint=checkpoint,
-        progress=progress,
-        deadline=deadline,
+        progress=runtime.progress.stage("Fitting members"),
+        deadline=runtime.deadline,
         random_state=config.seed,
     )
 
 
-def inputs_digest(config: Config, dataset: Dataset, *others: object) -> str:
-    """Names everything that a finished task depends on: configuration, photos, features, folds and `others`."""
-    manifest = dataset.manifest
-    metadata = [
-        config.to_yaml(),
-        manifest.digest,
-        *(dataset.extractors[name].fingerprint for name in dataset.extractors),
-        manifest.fold.tobytes().hex(),
-        manifest.row_group.tobytes().hex(),
-        *(repr(other) for other in others),
-    ]
-    return blake2b("\n".join(metadata).encode(), digest_size=16).hexdigest()
-
-
-def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> Path:
-    """Folder of interrupted work beside `out`, emptied unless the work is to be resumed.
-
-    Args:
-        out: Where the finished work will stand.
-        resume: Take up what was interrupted.
-        overwrite: Replace what stands at `out`, and forget interrupted work unless it is to be resumed.
-        work: What it is, for messages, such as "a fit".
-
-    Raises:
-        BundleError: If `out` exists, or interrupted work does, and neither flag is given; or `out` has no name.
-    """
-    if not out.name or out.name == "..":
-        raise BundleError(f"{str(out)!r} is no name for something new; name a folder, such as artifacts/mine")
-    root = out.with_name(f".{out.name}.checkpoint")
-    if out.exists() and not overwrite:
-        raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
-    if root.exists() and overwrite and not resume:
-        shutil.rmtree(root)
-    if root.exists() and not resume:
-        raise BundleError(
-            f"{work} into {out} was interrupted; take it up with --resume, or start anew with --overwrite"
-        )
-    return root
-
-
-def _confirming(config: Config) -> list[str]:
-    """The source that confirms near-duplicates; none where the configuration has no backbone."""
-    return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
-
-
 def _notes_of_holdout(dataset: Dataset) -> list[str]:
     """What the user should know of a plain hold-out; nothing where there are folds."""
-    folds = dataset.manifest.fold[dataset.rows()]
-    learned = int(np.sum(folds == TRAINING_FOLD))
+    learned = int(np.sum(dataset.folds == TRAINING_FOLD))
     if not learned:
         return []
     return [
-        f"one hold-out of {len(folds) - learned} photos: members are trained once, on the other {learned}; there "
-        "are no out-of-fold rows to learn weights and a temperature from, so members count alike and the "
+        f"one hold-out of {len(dataset.rows) - learned} photos: members are trained once, on the other {learned}; "
+        "there are no out-of-fold rows to learn weights and a temperature from, so members count alike and the "
         "temperature is 1"
     ]
 
 
 def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:
-    """What hierarchical members are given, the tree for roll-ups, and what to tell the user."""
+    """What hierarchical members are given, the taxonomy for roll-ups, and what to tell the user."""
     if not isinstance(config.taxonomy, str):
         taxonomy = Taxonomy.from_tree(classes, config.taxonomy)
         return taxonomy.to_tree(), taxonomy, []
@@ -276,8 +208,8 @@ def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | 
 def _build_member(
     config: Config, member: MemberConfig, tree: Tree | str, images: Mapping[str, ImageCache], number: int
 ) -> Member:
-    drawn = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
-    strategy = build_strategy(member, tree, drawn)
+    seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
+    strategy = build_strategy(member, tree, seed)
     name = str(member.name)
     if member.network is None:
         return Member(name, tuple(member.features or ()), strategy)
@@ -297,24 +229,24 @@ def _used_networks(config: Config) -> list[NetworkConfig]:
 
 def _image_caches(config: Config, dataset: Dataset, work: Path | None) -> dict[str, ImageCache]:
     """For each network that a member uses its photos; networks of one size share them."""
-    wanted = _used_networks(config)
-    if not wanted:
+    networks = _used_networks(config)
+    if not networks:
         return {}
     from ensemble_minerals.data.image_cache import ImageCache
 
     manifest = dataset.manifest
     paths = [manifest.file(row) for row in manifest.usable]
-    tables: dict[tuple[int, int], ImageCache] = {}
+    caches: dict[tuple[int, int], ImageCache] = {}
     by_network = {}
-    for network in wanted:
+    for network in networks:
         key = (image_side(network), network.memory)
-        if key not in tables:
-            tables[key] = ImageCache(
+        if key not in caches:
+            caches[key] = ImageCache(
                 paths,
                 side=key[0],
                 folder=None if work is None else work / "pictures",
                 limit_mb=network.memory,
                 limits=config.data.limits,
             )
-        by_network[network.name] = tables[key]
+        by_network[network.name] = caches[key]
     return by_network

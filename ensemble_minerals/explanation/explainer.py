@@ -17,7 +17,7 @@ from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.exporting.plan import plan_graph
 from ensemble_minerals.features.explainable import Explainable
-from ensemble_minerals.features.registry import pool_views, pooling_of
+from ensemble_minerals.features.pooling import pool_views, pooling_of
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.system.progress import StageProgress

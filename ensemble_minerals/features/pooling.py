@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.extractor import EmbeddingExtractor, FeatureExtractor
-from ensemble_minerals.features.registry import pool_views
 from ensemble_minerals.system.memmap import allocate, release
 
 AT_ONCE = 4096
@@ -96,6 +96,28 @@ def gather(
                 found.embeddings = _room(alike, len(paths))
             found.embeddings[part] = alike
     return found
+
+
+def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
+    """One row a photo.
+
+    Args:
+        features: Shape (n, n_views, n_features).
+        pooling: ``"mean"`` over the views, or ``"concat"``: views side by side.
+
+    Returns:
+        Shape (n, n_features) or (n, n_views * n_features).
+    """
+    if pooling == "concat":
+        n, n_views, n_features = features.shape
+        return features.reshape(n, n_views * n_features)
+    pooled: NDArray[np.floating[Any]] = features.mean(axis=1, dtype=features.dtype)
+    return pooled
+
+
+def pooling_of(config: Config, extractor: str) -> str:
+    """How the configuration pools the views of a source."""
+    return next((b.pooling for b in config.backbones if b.name == extractor), "mean")
 
 
 def _room(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -77,25 +74,3 @@ def build_network_extractors(
             name, network, files, side=int(metadata[name]["side"]), n_threads=n_threads
         )
     return extractors
-
-
-def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
-    """One row a photo.
-
-    Args:
-        features: Shape (n, n_views, n_features).
-        pooling: ``"mean"`` over the views, or ``"concat"``: views side by side.
-
-    Returns:
-        Shape (n, n_features) or (n, n_views * n_features).
-    """
-    if pooling == "concat":
-        n, n_views, n_features = features.shape
-        return features.reshape(n, n_views * n_features)
-    pooled: NDArray[np.floating[Any]] = features.mean(axis=1, dtype=features.dtype)
-    return pooled
-
-
-def pooling_of(config: Config, extractor: str) -> str:
-    """How the configuration pools the views of a source."""
-    return next((b.pooling for b in config.backbones if b.name == extractor), "mean")

@@ -13,12 +13,8 @@ from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import JSON, FeatureExtractor
-from ensemble_minerals.features.registry import (
-    build_extractors,
-    build_network_extractors,
-    pool_views,
-    pooling_of,
-)
+from ensemble_minerals.features.pooling import pool_views, pooling_of
+from ensemble_minerals.features.registry import build_extractors, build_network_extractors
 from ensemble_minerals.prediction.table import Predictions, check_sets
 
 _CHUNK = 1024

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ensemble_minerals.system.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from ensemble_minerals.system.parallel import Cluster
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,21 @@ class Runtime:
         cache_dir: Folder where features, scans and converted networks are kept between runs; nowhere if None.
         progress: Told of stages and of notes for the user.
         deadline: Seconds since the epoch after which no member begins; none if None.
+        cluster: Whose workers compute features and fit members; this machine if None.
     """
 
     n_jobs: int = 1
     cache_dir: Path | None = None
     progress: Progress = field(default_factory=Silent)
     deadline: float | None = None
+    cluster: Cluster | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all tasks run on this machine."""
+        return self.cluster is None or self.cluster.is_local
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks that run at once, here or on the cluster."""
+        return self.n_jobs if self.cluster is None else self.cluster.n_cores

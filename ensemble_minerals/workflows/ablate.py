@@ -21,17 +21,14 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.experiment.setup import (
-    Prepared,
-    build_members,
-    checkpoint_root,
-    inputs_digest,
-    prepare,
-)
+from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
+from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
+from ensemble_minerals.experiment.setup import Setup, build_members, check_networks, open_extractors, set_up
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.parallel import Cluster, cluster
+from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.progress import Progress, Silent
+from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.versions import installed_versions
 
 CONFIRM_ABOVE = 1800.0
@@ -110,20 +107,17 @@ def ablate(
     chosen = _choose_arms(build_members(config), arms, config)
     check_place(out)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
-    with cluster(backend, scheduler, n_jobs=n_jobs) as where:
+    with cluster(backend, scheduler, n_jobs=n_jobs) as workers:
         return _ablate(
             Path(data),
             out,
             config,
             chosen,
             root,
-            where,
+            Runtime(n_jobs, cache_dir, progress, cluster=workers),
             repeats=repeats,
             n_splits=n_splits,
-            n_jobs=n_jobs,
-            cache_dir=cache_dir,
             yes=yes,
-            progress=progress,
             started=started,
         )
 
@@ -134,27 +128,27 @@ def _ablate(
     config: Config,
     chosen: tuple[Arm, ...],
     root: Path,
-    where: Cluster,
+    runtime: Runtime,
     *,
     repeats: int,
     n_splits: int,
-    n_jobs: int,
-    cache_dir: Path | None,
     yes: bool,
-    progress: Progress,
     started: float,
 ) -> AblationResult:
-    prepared = prepare(
-        data, config, cache_dir=cache_dir, n_threads=n_jobs, progress=progress, work=root, cluster=where
-    )
-    alike = _count_alike(prepared)
-    notes = list(prepared.notes)
+    progress = runtime.progress
+    check_networks(config)
+    manifest = scan_photos(data, config, runtime)
+    dataset = extract(manifest, config, open_extractors(config, runtime), runtime)
+    dataset = split(group(dataset, config), config)
+    setup = set_up(dataset, config, runtime, work=root)
+    alike = _count_alike(dataset)
+    notes = list(setup.notes)
     if not alike and any(arm.name == LEAKY for arm in chosen):
         chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
         notes.append("no photo looks like another one, so there is no leak to show")
         progress.note(notes[-1])
     plan = AblationPlan(
-        prepared.members,
+        setup.members,
         chosen,
         n_splits=n_splits,
         n_inner=config.folds.n_splits,
@@ -166,29 +160,29 @@ def _ablate(
         refit=config.refit,
         seed=config.seed,
     )
-    y = np.searchsorted(np.array(prepared.classes), prepared.labels).astype(np.intp)
+    y = np.searchsorted(np.array(dataset.classes), dataset.labels).astype(np.intp)
     names = [arm.name for arm in chosen]
     ablation = Ablation(
         plan,
-        prepared.blocks,
+        setup.blocks(dataset, dataset.rows),
         y,
-        prepared.groups,
-        np.array(prepared.classes),
-        n_jobs=where.n_cores,
-        checkpoint=root / inputs_digest(config, prepared.dataset, n_splits, names),
+        dataset.groups,
+        np.array(dataset.classes),
+        n_jobs=runtime.n_tasks,
+        checkpoint=root / inputs_digest(config, dataset, n_splits, names),
     )
-    for table in prepared.images:
-        table.prepare(n_jobs, progress.stage("Shrinking photos"))
+    for images in setup.images:
+        images.prepare(runtime.n_jobs, progress.stage("Shrinking photos"))
     _announce(ablation, progress, yes=yes)
     run = ablation.run(progress.stage("Answering outer folds"))
-    photos, timed = _some_photos(prepared), progress.stage("Timing photos")
-    extractors = measure_extractors(prepared.dataset.extractors, photos, limits=config.data.limits)
+    photos, timed = _some_photos(dataset), progress.stage("Timing photos")
+    extractors = measure_extractors(dataset.extractors, photos, limits=config.data.limits)
     timed(len(photos), len(photos))
     comparison = compare_arms(
-        run, y, prepared.groups, prepared.classes, _costs(run, prepared.members, extractors), seed=config.seed
+        run, y, dataset.groups, dataset.classes, _costs(run, setup.members, extractors), seed=config.seed
     )
     content = {
-        "header": _header(prepared, config, notes, len(photos)),
+        "header": _header(dataset, setup, config, notes, len(photos)),
         **comparison,
         "findings": findings(comparison, alike),
     }
@@ -247,16 +241,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _count_alike(prepared: Prepared) -> int:
+def _count_alike(dataset: Dataset) -> int:
     """Photos that share their row group with another."""
-    _, sizes = np.unique(prepared.groups, return_counts=True)
+    _, sizes = np.unique(dataset.groups, return_counts=True)
     return int(sizes[sizes > 1].sum())
 
 
-def _some_photos(prepared: Prepared) -> list[Path]:
+def _some_photos(dataset: Dataset) -> list[Path]:
     """A few photos from all over the data."""
-    places = np.linspace(0, len(prepared.rows) - 1, min(TIMED_PHOTOS, len(prepared.rows))).astype(np.intp)
-    return [prepared.dataset.manifest.file(int(row)) for row in prepared.rows[places]]
+    rows = dataset.rows
+    places = np.linspace(0, len(rows) - 1, min(TIMED_PHOTOS, len(rows))).astype(np.intp)
+    return [dataset.manifest.file(int(row)) for row in rows[places]]
 
 
 def _costs(
@@ -285,16 +280,18 @@ def _costs(
     return costs
 
 
-def _header(prepared: Prepared, config: Config, notes: Sequence[str], timed: int) -> dict[str, Any]:
-    manifest = prepared.dataset.manifest
+def _header(
+    dataset: Dataset, setup: Setup, config: Config, notes: Sequence[str], timed: int
+) -> dict[str, Any]:
+    manifest = dataset.manifest
     return {
         "data": manifest.root.resolve().name,
         "data_digest": manifest.digest,
-        "members": [member.name for member in prepared.members],
+        "members": [member.name for member in setup.members],
         "inner_folds": config.folds.n_splits,
         "seed": config.seed,
         "config": config.to_yaml(),
-        "sources": {name: extractor.fingerprint for name, extractor in prepared.dataset.extractors.items()},
+        "sources": {name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
         "timed_photos": timed,
         "demonstration": (manifest.root / ".synthetic").is_file(),
         "notes": list(notes),

@@ -21,7 +21,7 @@ from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.network_tasks import count_epochs, watched
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.experiment.setup import checkpoint_root
+from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side

@@ -20,9 +20,13 @@ from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.experiment.dataset import counts, load_dataset
+from ensemble_minerals.experiment.dataset import apply_groups, counts, extract, find_groups, scan_photos
+from ensemble_minerals.experiment.setup import confirming
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.reports.page import thumbnails, write_page
-from ensemble_minerals.system.progress import Progress
+from ensemble_minerals.system.progress import Progress, Silent
+from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.stopwatch import Stopwatch
 
 MAX_PICTURES = 1500
 """At most so many photos are shown on the page; the tables beside it hold all."""
@@ -289,17 +293,22 @@ def inspect_data(
         DataError: If there are no photos, or fewer than two classes.
         WeightsError: If the first backbone's weights cannot be had.
     """
-    confirming = [config.backbones[0].name] if config.backbones and config.duplicates.near else []
-    dataset = load_dataset(
-        Path(data), config, confirming, cache_dir=cache_dir, n_threads=n_threads, progress=progress
-    )
-    row = dataset.compared.tolist()
+    runtime = Runtime(n_threads, cache_dir, Silent() if progress is None else progress)
+    stopwatch = Stopwatch()
+    with stopwatch("scan"):
+        manifest = scan_photos(Path(data), config, runtime)
+    with stopwatch("features"):
+        extractors = build_extractors(config, confirming(config), cache_dir=cache_dir)
+        dataset = extract(manifest, config, extractors, runtime)
+    report = find_groups(dataset, config)
+    manifest = apply_groups(dataset, report, config).manifest
+    row = dataset.readable.tolist()
     pairs = tuple(
         DuplicatePair(row[pair.first], row[pair.second], pair.kind, pair.hash_distance, pair.cosine)
-        for pair in dataset.duplicates.pairs
+        for pair in report.pairs
     )
-    warnings = (*dataset.manifest.warnings, *data_warnings(dataset.manifest, max(config.folds.n_splits, 2)))
-    return Inspection(dataset.manifest, pairs, config, warnings, dataset.seconds)
+    warnings = (*manifest.warnings, *data_warnings(manifest, max(config.folds.n_splits, 2)))
+    return Inspection(manifest, pairs, config, warnings, stopwatch.seconds)
 
 
 def _distance(alike: Alike) -> tuple[bool, float, int]:

@@ -18,21 +18,35 @@ from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.experiment import dataset as dataset_module
-from ensemble_minerals.experiment.dataset import Dataset, counts, load_dataset, split
+from ensemble_minerals.experiment.dataset import (
+    Dataset,
+    counts,
+    extract,
+    group,
+    scan_photos,
+    split,
+)
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
+from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.progress import Silent
+from ensemble_minerals.system.runtime import Runtime
 
 
-def looked(tiny, data: Path, config: Config | None = None, **options: Any) -> Dataset:
-    settings = {"cache_dir": tiny.cache, **options}
-    return load_dataset(data, tiny.config() if config is None else config, ["descriptor"], **settings)
+def loaded(tiny, data: Path, config: Config | None = None, **options: Any) -> Dataset:
+    """Scanned, extracted and grouped."""
+    config = tiny.config() if config is None else config
+    runtime = Runtime(**{"cache_dir": tiny.cache, **options})
+    manifest = scan_photos(data, config, runtime)
+    return group(
+        extract(manifest, config, build_extractors(config, ["descriptor"], cache_dir=None), runtime), config
+    )
 
 
 def divided(tiny, data: Path, config: Config | None = None) -> Dataset:
     config = tiny.config() if config is None else config
-    return split(looked(tiny, data, config), config)
+    return split(loaded(tiny, data, config), config)
 
 
 def row_of(manifest: Manifest, path: str) -> int:
@@ -68,10 +82,10 @@ def photos(tiny, tmp_path) -> Path:
 def test_features_stand_beside_the_rows_they_belong_to(tiny, photos):
     (photos / "azurite" / "00.png").write_bytes(b"no photo")
     (photos / "malachite" / "05.png").write_bytes((photos / "malachite" / "06.png").read_bytes()[:200])
-    found = looked(tiny, photos)
+    found = loaded(tiny, photos)
     manifest = found.manifest
     assert len(manifest) == 36
-    assert found.compared.tolist() == manifest.usable.tolist()
+    assert found.readable.tolist() == manifest.usable.tolist()
     assert sorted(np.flatnonzero(manifest.status == "unreadable")) == [
         row_of(manifest, "azurite/00.png"),
         row_of(manifest, "malachite/05.png"),
@@ -85,11 +99,10 @@ def test_features_stand_beside_the_rows_they_belong_to(tiny, photos):
 
 
 def test_with_and_without_a_cache_and_threads_all_is_the_same(tiny):
-    warm, cold = looked(tiny, tiny.photos), looked(tiny, tiny.photos, cache_dir=None, n_threads=2)
+    warm, cold = loaded(tiny, tiny.photos), loaded(tiny, tiny.photos, cache_dir=None, n_jobs=2)
     np.testing.assert_array_equal(warm.features["descriptor"], cold.features["descriptor"])
     for column in ("image_id", "row_group", "status", "phash"):
         np.testing.assert_array_equal(getattr(warm.manifest, column), getattr(cold.manifest, column))
-    assert set(cold.seconds) == {"scan", "features"}
 
 
 def test_the_user_hears_of_stages_and_warnings(tiny, photos):
@@ -104,7 +117,7 @@ def test_the_user_hears_of_stages_and_warnings(tiny, photos):
         def note(self, text):
             heard.append(text)
 
-    looked(tiny, photos, progress=Ear())
+    loaded(tiny, photos, progress=Ear())
     assert heard[0] == "Reading photos"
     assert "Computing features" in heard
     assert any("stray.png" in text for text in heard)
@@ -129,7 +142,7 @@ def test_copies_are_set_aside_and_conflicts_quarantined(tiny, photos):
     assert "exact copy" in manifest.reason[row_of(manifest, "pyrite/a copy.png")]
     aside = np.flatnonzero(manifest.status != "ok")
     assert (manifest.fold[aside] == -1).all()
-    assert not np.isin(aside, found.rows()).any()
+    assert not np.isin(aside, found.rows).any()
     assert counts(manifest) == {
         "files": 39,
         "status": {"conflict": 2, "duplicate": 2, "ok": 35},
@@ -215,12 +228,12 @@ def test_a_hold_out_takes_whole_groups_of_every_class(tiny, photos):
             image.resize((60, 47)).save(photos / name / f"{seed:02} small.png")
     config = tiny.config(folds={"n_splits": 3, "holdout": 0.3})
     found = divided(tiny, photos, config)
-    manifest, test = found.manifest, found.test_rows()
+    manifest, test = found.manifest, found.test_rows
     assert 0.2 < len(test) / len(manifest) < 0.4
     assert set(manifest.label[test].tolist()) == {"azurite", "malachite", "pyrite"}
-    assert not np.intersect1d(manifest.row_group[test], manifest.row_group[found.rows()]).size
-    assert sorted([*test, *found.rows()]) == list(range(54))
-    assert set(manifest.fold[found.rows()].tolist()) == {0, 1, 2}
+    assert not np.intersect1d(manifest.row_group[test], manifest.row_group[found.rows]).size
+    assert sorted([*test, *found.rows]) == list(range(54))
+    assert set(manifest.fold[found.rows].tolist()) == {0, 1, 2}
     assert counts(manifest)["test"] == len(test)
     again = divided(tiny, photos, config).manifest.fold
     np.testing.assert_array_equal(again, manifest.fold)
@@ -240,14 +253,14 @@ def test_the_users_test_photos_take_their_look_alikes_with_them(tiny, photos):
     )
     manifest = found.manifest
     assert status(manifest)["azurite/a copy.png"] == "duplicate"
-    assert set(manifest.path[found.test_rows()].tolist()) == {
+    assert set(manifest.path[found.test_rows].tolist()) == {
         "azurite/00.png",
         "malachite/02.png",
         "pyrite/00.png",
         "pyrite/look-alike.png",
     }
-    assert (manifest.fold[found.test_rows()] == TEST_FOLD).all()
-    assert len(found.rows()) == 33
+    assert (manifest.fold[found.test_rows] == TEST_FOLD).all()
+    assert len(found.rows) == 33
 
 
 def test_classes_without_anything_to_learn_from_are_named(tiny, photos):
@@ -293,12 +306,12 @@ def meanwhile(monkeypatch):
 
 def test_a_file_that_vanishes_after_the_scan_keeps_its_row(tiny, photos, meanwhile):
     meanwhile((photos / "pyrite" / "04.png").unlink)
-    found = looked(tiny, photos, cache_dir=None)
+    found = loaded(tiny, photos, cache_dir=None)
     row = row_of(found.manifest, "pyrite/04.png")
     assert found.manifest.status[row] == "unreadable"
     assert found.manifest.reason[row].startswith("missing")
-    assert row not in found.compared
-    assert len(found.features["descriptor"]) == len(found.compared) == 35
+    assert row not in found.readable
+    assert len(found.features["descriptor"]) == len(found.readable) == 35
     assert np.isfinite(found.features["descriptor"]).all()
 
 
@@ -309,7 +322,7 @@ def test_a_file_replaced_after_the_scan_does_not_pass_for_the_old_one(
     victim = photos / "pyrite" / "04.png"
     original = victim.read_bytes()
     meanwhile(lambda: tiny.draw_photo(victim, 3, 999))
-    found = looked(tiny, photos, cache_dir=tmp_path / "cache")
+    found = loaded(tiny, photos, cache_dir=tmp_path / "cache")
     row = row_of(found.manifest, "pyrite/04.png")
     assert found.manifest.status[row] == "unreadable"
     assert found.manifest.reason[row] == "changed: not the file that was scanned; run again"
@@ -320,7 +333,7 @@ def test_a_file_replaced_after_the_scan_does_not_pass_for_the_old_one(
         assert not store.contains([content_digest(original)], fingerprint).any()
         assert store.contains([found.manifest.image_id[0]], fingerprint).all()
     victim.write_bytes(original)
-    again = looked(tiny, photos, cache_dir=tmp_path / "cache")
+    again = loaded(tiny, photos, cache_dir=tmp_path / "cache")
     np.testing.assert_array_equal(
-        again.features["descriptor"], looked(tiny, tiny.photos).features["descriptor"]
+        again.features["descriptor"], loaded(tiny, tiny.photos).features["descriptor"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -14,17 +15,15 @@ from ensemble_minerals.config.loading import build_config, load_config
 from ensemble_minerals.data.manifest import scan
 from ensemble_minerals.ensemble import cross_fit
 from ensemble_minerals.errors import DataError, UserError
-from ensemble_minerals.experiment import cost_measurement, plan
-from ensemble_minerals.experiment.cost_measurement import measure_costs
-from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime
-from ensemble_minerals.experiment.dataset import Scan
+from ensemble_minerals.experiment import cost_model, plan
+from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime, measure_costs, member_seconds
+from ensemble_minerals.experiment.fold_shape import FoldShape
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.parallel import Cluster
 from ensemble_minerals.system.progress import Silent
-
-HERE = Cluster("local", 0, 1)
+from ensemble_minerals.system.runtime import Runtime
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -42,7 +41,7 @@ class Heard(Silent):
 @pytest.fixture
 def seen(tiny):
     """The tiny photos, read."""
-    return Scan(scan(tiny.photos), 0.1)
+    return scan(tiny.photos)
 
 
 def configured(views=("squash", "center"), **changes):
@@ -67,10 +66,11 @@ def configured(views=("squash", "center"), **changes):
     )
 
 
-def measured(config, seen, cluster=HERE, cache_dir=None, always=True):
+def measured(config, seen, cluster=None, cache_dir=None, always=True):
     names = [*(backbone.name for backbone in config.backbones), "descriptor"]
     extractors = build_extractors(config, names, cache_dir=cache_dir)
-    return measure_costs(config, seen, extractors, cache_dir=cache_dir, cluster=cluster, always=always)
+    runtime = Runtime(1, cache_dir, cluster=cluster)
+    return measure_costs(config, seen, extractors, runtime, always=always)
 
 
 # -- estimates ----------------------------------------------------------------------------------------------
@@ -78,13 +78,13 @@ def measured(config, seen, cluster=HERE, cache_dir=None, always=True):
 
 def test_sources_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(seen, tmp_path, monkeypatch):
     looked_at = []
-    real = cost_measurement.extract_features
+    real = cost_model.extract_features
 
     def spy(paths, ids, extractors, **settings):
         looked_at.append((len(paths), [extractor.name for extractor in extractors]))
         return real(paths, ids, extractors, **settings)
 
-    monkeypatch.setattr(cost_measurement, "extract_features", spy)
+    monkeypatch.setattr(cost_model, "extract_features", spy)
     config = configured()
     tmp_path.joinpath("cache").mkdir()
     costs = measured(config, seen, cache_dir=tmp_path / "cache")
@@ -107,7 +107,7 @@ def test_sources_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(seen
 
 
 def test_a_cluster_shares_the_work(seen, monkeypatch):
-    monkeypatch.setattr(cost_measurement, "multiplication_rate", lambda: 1e9)
+    monkeypatch.setattr(cost_model, "multiplication_rate", lambda: 1e9)
     config = configured(
         members=[
             {"features": ["descriptor"], "strategy": "flat"},
@@ -125,7 +125,7 @@ def test_a_cluster_shares_the_work(seen, monkeypatch):
 
 
 def test_copies_of_a_row_cost_nothing_and_made_rows_do():
-    shape = cost_measurement.FoldShape(n_rows=100, n_held_out=25, n_classes=4, largest=70.0)
+    shape = FoldShape(n_rows=100, n_held_out=25, n_classes=4, largest=70.0)
 
     def seconds(sampler):
         config = configured(
@@ -145,7 +145,7 @@ def test_networks_cost_what_their_phases_and_folds_do(seen):
             ],
             members=[{"network": "net", "strategy": strategy, "specialists": specialists}],
         )
-        (cost,) = cost_measurement._member_seconds(config, seen, {}, HERE).values()
+        (cost,) = member_seconds(config, seen, {}, 1).values()
         return cost
 
     short, long = seconds(phases=[{"epochs": 2}]), seconds(phases=[{"epochs": 200}])
@@ -154,12 +154,13 @@ def test_networks_cost_what_their_phases_and_folds_do(seen):
     assert apart > 1.5 * long
 
 
-def test_an_estimate_is_told_where_it_is_worth_it(tiny, seen, monkeypatch):
-    def heard(**changes):
+def test_an_estimate_is_told_where_it_is_worth_it(tiny, seen, monkeypatch, tmp_path):
+    def heard(limit=None):
         progress = Heard()
-        settings = {"limit": None, "spent": 0.0, "cache_dir": None, "cluster": HERE, **changes}
-        trial = plan_fit(tiny.config(), seen, progress=progress, **settings)
-        assert trial.notes == ()
+        planned = plan_fit(
+            tiny.config(), seen, Clock(time.time(), limit), Runtime(progress=progress), work=tmp_path
+        )
+        assert planned.notes == ()
         return progress.notes
 
     assert heard() == []  # done in no time
@@ -169,13 +170,24 @@ def test_an_estimate_is_told_where_it_is_worth_it(tiny, seen, monkeypatch):
     assert len(heard()) == 1
 
 
-def test_sources_that_were_opened_are_used_again(seen):
-    trial = plan_fit(
-        configured(), seen, limit=None, spent=0.0, cache_dir=None, cluster=HERE, progress=Silent()
-    )
-    assert set(trial.scan.extractors) == {"one", "two", "descriptor"}
-    assert trial.scan.manifest is seen.manifest
-    assert trial.scan.trial_seconds > 0
+def test_extractors_that_were_opened_are_used_again_where_their_views_are_the_same(
+    seen, tmp_path, monkeypatch
+):
+    opened = {}
+
+    def costs(config, manifest, extractors, runtime, **settings):
+        opened.update(extractors)
+        times = {name: ExtractorTime(1.0, 36) for name in extractors}
+        return Costs(36, times, {str(member.name): 1.0 for member in config.expanded_members()})
+
+    monkeypatch.setattr(plan, "measure_costs", costs)
+    whole = plan_fit(configured(), seen, Clock(0.0), Runtime(), work=tmp_path)
+    assert whole.extractors == opened
+    assert list(opened) == ["one", "two", "descriptor"]
+    trimmed = plan_fit(configured(), seen, Clock(time.time(), 150.0), Runtime(), work=tmp_path)
+    assert trimmed.notes == ("time limit: left out views of two: center",)
+    assert trimmed.extractors["one"] is opened["one"]
+    assert trimmed.extractors["two"].views == ("squash",)
 
 
 # -- fits ---------------------------------------------------------------------------------------------------
@@ -228,7 +240,7 @@ def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_pa
 def slow_second_view(monkeypatch):
     """Costs that leave room for one view of each backbone."""
 
-    def costs(config, scan, extractors, **settings):
+    def costs(config, manifest, extractors, runtime, **settings):
         times = {name: ExtractorTime(1.0, 36) for name in extractors}
         members = {str(member.name): 1.0 for member in config.expanded_members()}
         return Costs(36, times, members, 1.0, 0.0)
@@ -281,8 +293,8 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
     asked = json.loads((tmp_path / "kept" / "plan.json").read_text())
     assert asked["limit"] == 118
     for other, limit in ((config, 119.0), (configured(seed=1), 118.0)):
-        assert plan._kept_plan(tmp_path / "kept", other, limit, None) is None
-    assert plan._kept_plan(tmp_path, config, 118.0, None) is None
+        assert plan._kept_plan(other, Clock(0.0, limit), Runtime(), tmp_path / "kept") is None
+    assert plan._kept_plan(config, Clock(0.0, 118.0), Runtime(), tmp_path) is None
 
 
 def test_a_fit_that_could_not_begin_leaves_nothing_to_take_up(tiny, tmp_path):

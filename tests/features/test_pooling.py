@@ -8,7 +8,7 @@ import pytest
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.extractor import EmbeddingExtractor
-from ensemble_minerals.features.pooling import gather
+from ensemble_minerals.features.pooling import gather, pool_views
 from ensemble_minerals.system import memmap
 
 
@@ -109,3 +109,15 @@ def test_taking_all_rows_copies_nothing():
     matrix = np.arange(12.0).reshape(4, 3)
     assert memmap.take(matrix, np.arange(4)) is matrix
     np.testing.assert_array_equal(memmap.take(matrix, np.array([3, 0])), matrix[[3, 0]])
+
+
+def test_views_are_averaged_or_laid_side_by_side():
+    features = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    mean = pool_views(features, "mean")
+    np.testing.assert_array_equal(mean, features.mean(axis=1))
+    assert mean.dtype == np.float32
+    beside = pool_views(features, "concat")
+    np.testing.assert_array_equal(beside, [np.concatenate(views) for views in features])
+    for pooling in ("mean", "concat"):
+        assert pool_views(features[:0], pooling).shape[0] == 0
+        np.testing.assert_array_equal(pool_views(features[1:], pooling)[0], pool_views(features, pooling)[1])

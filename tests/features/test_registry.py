@@ -1,10 +1,9 @@
-"""The sources a configuration names, and how their views become one row."""
+"""The feature extractors that a configuration names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from ensemble_minerals.config.loading import build_config
@@ -12,7 +11,8 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
-from ensemble_minerals.features.registry import build_extractors, pool_views, pooling_of
+from ensemble_minerals.features.pooling import pooling_of
+from ensemble_minerals.features.registry import build_extractors
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def config() -> Config:
     )  # fmt: skip
 
 
-def test_only_the_named_sources_are_made_in_the_order_of_the_configuration(config):
+def test_only_the_named_extractors_are_made_in_the_order_of_the_configuration(config):
     made = build_extractors(config, ["descriptor", "first", "second", "first"], cache_dir=None)
     assert list(made) == ["second", "first", "descriptor"]
     assert [type(extractor) for extractor in made.values()] == [
@@ -67,19 +67,7 @@ def test_every_setting_arrives(config, tmp_path):
     assert [path.name for path in Path(tmp_path).iterdir()] == ["networks"]
 
 
-def test_views_are_averaged_or_laid_side_by_side():
-    features = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    mean = pool_views(features, "mean")
-    np.testing.assert_array_equal(mean, features.mean(axis=1))
-    assert mean.dtype == np.float32
-    beside = pool_views(features, "concat")
-    np.testing.assert_array_equal(beside, [np.concatenate(views) for views in features])
-    for pooling in ("mean", "concat"):
-        assert pool_views(features[:0], pooling).shape[0] == 0
-        np.testing.assert_array_equal(pool_views(features[1:], pooling)[0], pool_views(features, pooling)[1])
-
-
-def test_each_source_has_its_own_pooling(config):
+def test_each_extractor_has_its_own_pooling(config):
     assert [pooling_of(config, name) for name in ("first", "second", "descriptor")] == [
         "mean",
         "concat",

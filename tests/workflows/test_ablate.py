@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,7 +154,7 @@ def test_overwriting(run, tmp_path):
     ],
 )
 def test_mistakes_are_found_before_any_photo_is_read(run, monkeypatch, options, message):
-    monkeypatch.setattr(module, "prepare", None)
+    monkeypatch.setattr(module, "scan_photos", None)
     with pytest.raises(UserError, match=message):
         run(**options)
 
@@ -174,14 +175,13 @@ def test_long_work_asks_first(run, tmp_path, monkeypatch):
 
 
 def test_without_look_alikes_there_is_no_leak_to_show(tiny, run, monkeypatch):
-    prepare = module.prepare
+    group = module.group
 
-    def apart(*arguments, **options):
-        prepared = prepare(*arguments, **options)
-        object.__setattr__(prepared, "groups", np.arange(len(prepared.rows)))
-        return prepared
+    def apart(*arguments):
+        grouped = group(*arguments)
+        return replace(grouped, manifest=grouped.manifest.replace(row_group=np.arange(len(grouped.manifest))))
 
-    monkeypatch.setattr(module, "prepare", apart)
+    monkeypatch.setattr(module, "group", apart)
     result = run(arms=["uniform", "protocol"])
     assert [arm["name"] for arm in result.ablation["arms"]] == ["full", "uniform"]
     assert (

@@ -13,7 +13,6 @@ from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, FitError, WeightsError
-from ensemble_minerals.experiment import setup
 from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.networks.training import estimator
@@ -187,7 +186,9 @@ IMPOSSIBLE = [
 def test_a_network_that_cannot_be_had_is_told_before_anything_is_made(
     photos, tmp_path, monkeypatch, network, error, message
 ):
-    monkeypatch.setattr(setup, "load_dataset", lambda *_, **__: pytest.fail("features were computed"))
+    monkeypatch.setattr(
+        "ensemble_minerals.workflows.fit.extract", lambda *_, **__: pytest.fail("features were computed")
+    )
     with pytest.raises(error, match=message):
         fit(photos, tmp_path / "b", config(network=network), n_jobs=1)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings
 from ensemble_minerals.errors import DataError, UserError
-from ensemble_minerals.experiment.dataset import split
+from ensemble_minerals.workflows.fit import fit
 from ensemble_minerals.workflows.inspect import inspect_data
 
 
@@ -165,13 +165,11 @@ def test_a_folder_without_one_readable_photo_is_still_inspected(config, tmp_path
 
 
 def test_a_fit_on_it_says_where_to_look(config, tmp_path):
-    from ensemble_minerals.experiment.dataset import load_dataset
-
     for name in ("quartz/a.jpg", "pyrite/b.jpg"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_text("no photo")
     with pytest.raises(DataError, match="`ensemble-minerals inspect` lists the reasons"):
-        split(load_dataset(tmp_path, config, ["descriptor"]), config)
+        fit(tmp_path, tmp_path / "bundle", config)
 
 
 def test_no_folder_is_the_users_mistake(config, tmp_path):

@@ -1,0 +1,51 @@
+"""Where an interrupted fit, ablation or distillation keeps what it has finished."""
+
+from __future__ import annotations
+
+import shutil
+from hashlib import blake2b
+from pathlib import Path
+
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.errors import BundleError
+from ensemble_minerals.experiment.dataset import Dataset
+
+
+def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> Path:
+    """Folder of interrupted work beside `out`, emptied unless the work is to be resumed.
+
+    Args:
+        out: Where the finished work will stand.
+        resume: Take up what was interrupted.
+        overwrite: Replace what stands at `out`, and forget interrupted work unless it is to be resumed.
+        work: What it is, for messages, such as "a fit".
+
+    Raises:
+        BundleError: If `out` exists, or interrupted work does, and neither flag is given; or `out` has no name.
+    """
+    if not out.name or out.name == "..":
+        raise BundleError(f"{str(out)!r} is no name for something new; name a folder, such as artifacts/mine")
+    root = out.with_name(f".{out.name}.checkpoint")
+    if out.exists() and not overwrite:
+        raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    if root.exists() and overwrite and not resume:
+        shutil.rmtree(root)
+    if root.exists() and not resume:
+        raise BundleError(
+            f"{work} into {out} was interrupted; take it up with --resume, or start anew with --overwrite"
+        )
+    return root
+
+
+def inputs_digest(config: Config, dataset: Dataset, *others: object) -> str:
+    """Names everything that a finished task depends on: configuration, photos, features, folds and `others`."""
+    manifest = dataset.manifest
+    inputs = [
+        config.to_yaml(),
+        manifest.digest,
+        *(extractor.fingerprint for extractor in dataset.extractors.values()),
+        manifest.fold.tobytes().hex(),
+        manifest.row_group.tobytes().hex(),
+        *(repr(other) for other in others),
+    ]
+    return blake2b("\n".join(inputs).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,138 @@
+"""The stage that saves: a trained ensemble becomes a bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ensemble_minerals.bundle.bundle import BundleContents, write_bundle
+from ensemble_minerals.bundle.model_card import write_model_card
+from ensemble_minerals.bundle.network_files import save_networks
+from ensemble_minerals.experiment.dataset import Dataset, counts
+from ensemble_minerals.experiment.plan import Plan
+from ensemble_minerals.experiment.training import Trained
+from ensemble_minerals.features.backbone import BackboneExtractor
+from ensemble_minerals.features.costs import measure_extractors
+from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.features.trained_network import TrainedNetworkExtractor, pack_start
+from ensemble_minerals.system.runtime import Runtime
+
+_TIMED_PHOTOS = 4
+"""Photos on which the extractors are timed."""
+
+
+def save(
+    out: Path,
+    trained: Trained,
+    plan: Plan,
+    dataset: Dataset,
+    metrics: Mapping[str, Any],
+    runtime: Runtime,
+    *,
+    overwrite: bool,
+    pack: bool,
+) -> dict[str, Any]:
+    """Save a trained ensemble as a bundle.
+
+    Args:
+        out: Where the bundle shall stand.
+        trained: The ensemble.
+        plan: What was trained.
+        dataset: The photos.
+        metrics: As `score` returned them.
+        runtime: Measured times are kept in its cache folder.
+        overwrite: Replace a bundle that stands at `out`.
+        pack: Copy the backbones' weights into the bundle, so that it stands alone.
+
+    Returns:
+        The metrics with ``source_costs``: milliseconds a photo and megabytes of each extractor.
+
+    Raises:
+        BundleError: If something stands at `out` that may not be replaced.
+    """
+    ensemble = trained.ensemble
+    answered = ensemble.answered_
+    with tempfile.TemporaryDirectory() as folder:
+        networks = save_networks(
+            ensemble.fitted_ensemble_, Path(folder) / "networks", n_threads=runtime.n_jobs
+        )
+        used = {**dataset.extractors, **networks.extractors}
+        complete = {**metrics, "source_costs": _extractor_costs(used, dataset, plan, runtime)}
+        extractors = {
+            name: {"facts": dict(extractor.metadata), "fingerprint": extractor.fingerprint}
+            for name, extractor in used.items()
+        }
+        metadata = _metadata(trained, plan, dataset)
+        manifest_csv = Path(folder) / "manifest.csv"
+        dataset.manifest.write_csv(manifest_csv)
+        contents = BundleContents(
+            config=plan.config,
+            taxonomy=trained.setup.taxonomy,
+            fitted_ensemble=networks.fitted_ensemble,
+            extractors=extractors,
+            out_of_fold=ensemble.out_of_fold_.take(answered).in_manifest(dataset.rows[answered]),
+            metrics=complete,
+            manifest_csv=manifest_csv,
+            metadata=metadata,
+            model_card=write_model_card(complete, metadata, plan.config, extractors),
+            weights=_pack(used, Path(folder) / "weights") if pack else {},
+            networks={name: extractor.states for name, extractor in networks.extractors.items()},
+            logs=ensemble.logs_,
+        )
+        write_bundle(out, contents, overwrite=overwrite)
+    return complete
+
+
+def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
+    """What ``bundle.json`` says of the data and of what the user should know."""
+    manifest = dataset.manifest
+    metadata: dict[str, Any] = {
+        "data": {
+            "digest": manifest.digest,
+            "root": manifest.root.name,
+            "root_path": str(manifest.root.resolve()),
+            **counts(manifest),
+        },
+        "notes": [*plan.notes, *trained.notes],
+        "failures": [vars(failure) for failure in trained.ensemble.failures_],
+        "demonstration": (manifest.root / ".synthetic").is_file(),
+    }
+    if plan.limit is not None:
+        metadata["time_limit"] = {
+            "seconds": plan.limit,
+            "estimated": round(plan.trimmed.estimate.total, 3),
+            "left_out": [*plan.trimmed.left_out, *trained.late],
+        }
+    return metadata
+
+
+def _extractor_costs(
+    extractors: Mapping[str, FeatureExtractor], dataset: Dataset, plan: Plan, runtime: Runtime
+) -> dict[str, dict[str, float | None]]:
+    """Milliseconds a photo and megabytes of each extractor, measured on a few photos."""
+    costs = measure_extractors(
+        extractors,
+        [dataset.manifest.file(int(row)) for row in dataset.rows[:_TIMED_PHOTOS]],
+        limits=plan.config.data.limits,
+        rounds=1,
+        memory=None if runtime.cache_dir is None else runtime.cache_dir / "costs.json",
+    )
+    return {name: {"predict_ms": c.predict_ms, "megabytes": c.megabytes} for name, c in costs.items()}
+
+
+def _pack(extractors: Mapping[str, FeatureExtractor], folder: Path) -> dict[str, Path]:
+    """Copies of the backbones' weights, by extractor, and of those where networks started, by network."""
+    folder.mkdir()
+    packed = {}
+    for name, extractor in extractors.items():
+        if isinstance(extractor, BackboneExtractor) and (file := extractor.pack(folder)) is not None:
+            packed[name] = file
+    networks = {
+        e.network.name: e.network for e in extractors.values() if isinstance(e, TrainedNetworkExtractor)
+    }
+    for network in networks.values():
+        if (file := pack_start(network, folder)) is not None:
+            packed[network.name] = file
+    return packed

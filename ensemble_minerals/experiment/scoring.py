@@ -1,0 +1,89 @@
+"""The figures of a fit, ``metrics.json``: each on rows that what is scored never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ensemble_minerals.evaluation.learning_curve import learning_curve
+from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.experiment.dataset import Dataset, counts
+from ensemble_minerals.experiment.plan import Plan
+from ensemble_minerals.experiment.training import Trained
+from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.system.parallel import at_home
+from ensemble_minerals.system.runtime import Runtime
+
+
+def score(
+    trained: Trained, plan: Plan, dataset: Dataset, seconds: Mapping[str, float], runtime: Runtime
+) -> dict[str, Any]:
+    """Score a trained ensemble and its members.
+
+    Args:
+        trained: The ensemble.
+        plan: What was trained, and whether a learning curve is wanted.
+        dataset: The photos.
+        seconds: Time of each stage so far.
+        runtime: The learning curve takes its ``n_jobs`` on this machine.
+
+    Returns:
+        JSON values. ``oof`` is the figure of the whole ensemble on rows it never saw, never the one on its training
+        rows.
+    """
+    ensemble, classes = trained.ensemble, dataset.classes
+    answered = ensemble.answered_
+    y = np.searchsorted(np.array(classes), dataset.labels[answered])
+    metrics: dict[str, Any] = {
+        "protocol": "cross_validation" if len(answered) == len(dataset.rows) else "holdout",
+        "oof": summary(y, ensemble.oof_proba_[answered], classes),
+        "members": {
+            name: summary(y, ensemble.out_of_fold_.member_proba[n, answered], classes)
+            for n, name in enumerate(ensemble.out_of_fold_.members)
+        },
+        "meta": {
+            "chosen": ensemble.meta_.chosen_,
+            "candidates": ensemble.meta_.scores_,
+            "temperature": ensemble.fitted_ensemble_.temperature,
+            "fold_temperatures": {str(fold): t for fold, t in ensemble.fold_temperatures_.items()},
+        },
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "member_seconds": {name: round(value, 3) for name, value in ensemble.seconds_.items()},
+        "counts": counts(dataset.manifest),
+    }
+    if dataset.test_rows.size:
+        proba = ensemble.predict_proba(trained.setup.blocks(dataset, dataset.test_rows))
+        truth = np.searchsorted(np.array(classes), dataset.manifest.label[dataset.test_rows])
+        metrics["test"] = summary(truth, proba, classes)
+    if plan.trimmed.learning_curve:
+        with at_home():
+            curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
+        if curve is not None:
+            metrics["learning_curve"] = curve
+    return metrics
+
+
+def _learning_curve(
+    trained: Trained, dataset: Dataset, metrics: Mapping[str, Any], *, n_jobs: int, seed: int
+) -> dict[str, Any] | None:
+    """Of the best member on features, on growing parts of the training rows; training networks takes too long."""
+    answers = trained.ensemble.out_of_fold_
+    on_features = {m.name: m for m in trained.setup.members if not isinstance(m.strategy, NetworkStrategy)}
+    candidates = [place for place, name in enumerate(answers.members) if name in on_features]
+    if not candidates:
+        return None
+    best = min(candidates, key=lambda m: float(metrics["members"][answers.members[m]]["log_loss"]))
+    classes = np.array(dataset.classes)
+    return learning_curve(
+        [on_features[answers.members[best]]],
+        trained.setup.blocks(dataset, dataset.rows),
+        np.searchsorted(classes, dataset.labels),
+        dataset.groups,
+        dataset.folds,
+        classes,
+        answers.member_proba[[best]],
+        n_jobs=n_jobs,
+        seed=seed,
+    )
