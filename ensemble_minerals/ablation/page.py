@@ -16,7 +16,7 @@ from ensemble_minerals.reports import page
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
 from ensemble_minerals.reports.wording import capitalized, show, span
-from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.atomic import atomic_folder, user_errors
 
 PAGE, DATA, TABLE, PAPER = "ablation.html", "ablation.json", "ablation.csv", "ablation.md"
 
@@ -55,7 +55,7 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    with replacing(folder) as unfinished:
+    with user_errors(folder), atomic_folder(folder) as unfinished:
         text = json.dumps(ablation, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
         (unfinished / PAPER).write_text(markdown(ablation), encoding="utf-8", errors="replace")

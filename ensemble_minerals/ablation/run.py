@@ -29,7 +29,7 @@ from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -248,10 +248,9 @@ class Ablation:
         file = self._file(place)
         if file is None:
             return
-        file.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
         metadata = json.dumps(asdict(replace(found, proba={})))
-        with drafted(file) as draft:
+        with atomic_file(file) as draft:
             save_file(arrays, draft, metadata={"facts": metadata})
 
     def _load(self, place: _Place) -> FoldAnswers | None:

@@ -28,6 +28,7 @@ from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
 from ensemble_minerals.ensemble.oof import OutOfFold, load_members
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
+from ensemble_minerals.system.atomic import atomic_folder, recover
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
@@ -169,17 +170,18 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
         BundleError: If something stands at `path` that may not be replaced, or a member cannot be saved.
     """
     check_replaceable(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    if unfinished.exists():
-        shutil.rmtree(unfinished)
-    unfinished.mkdir()
-    _write_files(unfinished, contents)
-    fitted_ensemble = contents.fitted_ensemble
-    index = {
+    with atomic_folder(path) as folder:
+        _write_files(folder, contents)
+        _write_json(folder / _INDEX, _index(contents, folder))
+    return path
+
+
+def _index(contents: BundleContents, folder: Path) -> dict[str, Any]:
+    """What ``bundle.json`` says, with digests of the files that are in the folder."""
+    return {
         "format": FORMAT,
         "classes": list(contents.taxonomy.classes),
-        "members": [member.name for member in fitted_ensemble.members],
+        "members": [member.name for member in contents.fitted_ensemble.members],
         "seed": contents.config.seed,
         "packages": installed_versions(),
         "sources": contents.extractors,
@@ -188,25 +190,11 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
         },
         **contents.metadata,
         "files": {
-            file.relative_to(unfinished).as_posix(): file_digest(file)
-            for file in sorted(unfinished.rglob("*"))
+            file.relative_to(folder).as_posix(): file_digest(file)
+            for file in sorted(folder.rglob("*"))
             if file.is_file()
         },
     }
-    _write_json(unfinished / _INDEX, index)
-    aside = path.with_name(f".{path.name}.replaced")
-    if path.exists():
-        if aside.exists():
-            shutil.rmtree(aside)
-        path.rename(aside)
-    try:
-        unfinished.rename(path)
-    except BaseException:
-        if aside.exists():
-            aside.rename(path)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-    return path
 
 
 def check_replaceable(path: Path, *, overwrite: bool) -> None:
@@ -271,6 +259,7 @@ def read_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: If it is missing, damaged, or of a format this version does not know.
     """
+    recover(path)
     index = _read_index(path)
     for name, digest in index["files"].items():
         file = path / name

@@ -22,7 +22,7 @@ from PIL import Image
 
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError, UserError
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 REDUCING_GAP = 1.2
@@ -128,9 +128,11 @@ class ImageCache:
             self._pixels = np.frombuffer(kept.getbuffer(), np.uint8)
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             # The index comes last: where it is, the pictures are whole.
-            with drafted(self._file(".npy")) as index, drafted(self._file(".bin")) as images:
+            with (
+                atomic_file(self._file(".npy"), durable=False) as index,
+                atomic_file(self._file(".bin"), durable=False) as images,
+            ):
                 with images.open("wb") as stream:
                     places = self._write(stream, n_threads, progress)
                 with index.open("wb") as stream:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.listing import Listing, check_classes, list_photos
 from ensemble_minerals.errors import DataError
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 __all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
@@ -163,14 +162,12 @@ class Manifest:
         try:
             # A file name that is no UTF-8 has stray bytes, which pass through as they are.
             with (
-                drafted(path) as draft,
+                atomic_file(path) as draft,
                 draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
             ):
                 writer = csv.writer(file)
                 writer.writerow(_COLUMNS)
                 writer.writerows(zip(*columns, strict=True))
-                file.flush()
-                os.fsync(file.fileno())
         except OSError as error:
             raise DataError(f"the manifest {path} cannot be written: {error.strerror}") from error
 

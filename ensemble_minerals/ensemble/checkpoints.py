@@ -16,7 +16,7 @@ from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 
 
 def task_path(checkpoint: Path, member: str, fold: int) -> Path:
@@ -46,7 +46,7 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
         "states": n_states,
         "logs": list(fitted.logs),
     }
-    with drafted(path) as draft:
+    with atomic_file(path) as draft:
         save_file(
             {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
             draft,

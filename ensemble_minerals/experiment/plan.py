@@ -15,6 +15,7 @@ from ensemble_minerals.experiment.cost_model import Estimate, describe, estimate
 from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import Runtime
 
 WORTH_TELLING = 10.0
@@ -120,7 +121,8 @@ def keep_plan(plan: Plan, work: Path) -> None:
         "fits": plan.trimmed.fits,
         "notes": plan.notes,
     }
-    (work / _PLAN).write_text(json.dumps(content), encoding="utf-8")
+    with atomic_file(work / _PLAN) as draft:
+        draft.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _new_plan(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 _ROUNDS = 3
@@ -111,7 +111,5 @@ def _noted(memory: Path) -> dict[str, float]:
 
 def _note(memory: Path, times: Mapping[str, float]) -> None:
     newest = dict(list(times.items())[-_NOTED:])
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    draft = memory.with_name(f"{memory.name}.{os.getpid()}")
-    draft.write_text(json.dumps(newest, indent=1), encoding="utf-8")
-    draft.replace(memory)
+    with atomic_file(memory, durable=False) as draft:
+        draft.write_text(json.dumps(newest, indent=1), encoding="utf-8")

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
 from ensemble_minerals.system import cpu
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
@@ -136,7 +136,10 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
         with suppress(RuntimeError, OSError):  # OpenVINO refuses what it cannot use
             return _core().import_model(kept.read_bytes(), "CPU", options)
     compiled = _core().compile_model(str(model), "CPU", options)
-    with suppress(OSError), drafted(kept) as draft:  # a cache that cannot be written to is none
+    with (
+        suppress(OSError),
+        atomic_file(kept, durable=False) as draft,
+    ):  # a cache that cannot be written to is none
         draft.write_bytes(compiled.export_model().getvalue())
     return compiled
 

@@ -6,14 +6,13 @@ With the card there, facts and shapes cost a small JSON file, and features need 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 from ensemble_minerals.features.extractor import JSON
+from ensemble_minerals.system.atomic import atomic_file, atomic_folder
 from ensemble_minerals.system.digest import file_digest
 
 CARD = "card.json"
@@ -63,30 +62,22 @@ def read_metadata(folder: Path) -> BackboneMetadata | None:
 
 
 def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], None] | None) -> None:
-    """Write a card and its network; they appear whole or not at all.
+    """Write a card and its network; they appear whole or not at all, unless another process was quicker.
 
     Args:
-        folder: Where; another process that was quicker is left alone.
+        folder: Where.
         known: What is known.
         save: Writes the converted network to the path it is given; None where there is none.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    try:
+    if read_metadata(folder) is not None:
+        return
+    with atomic_folder(folder, durable=False) as draft:
         if save is not None:
             save(draft / NETWORK)
         files = {path.name: path.stat().st_size for path in draft.iterdir()}
         stored = asdict(known)
         stored |= {"facts": stored.pop("metadata"), "files": files}
         (draft / CARD).write_text(json.dumps(stored, indent=1), encoding="utf-8")
-        try:
-            draft.rename(folder)
-        except OSError:
-            if read_metadata(folder) is None:  # it is not another's: it is damaged
-                shutil.rmtree(folder, ignore_errors=True)
-                draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def cached_digest(file: Path, cache_dir: Path | None) -> str:
@@ -103,6 +94,6 @@ def cached_digest(file: Path, cache_dir: Path | None) -> str:
     if len(noted) == 32:
         return noted
     digest = file_digest(file)
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(digest, encoding="ascii")
+    with atomic_file(note, durable=False) as draft:
+        draft.write_text(digest, encoding="ascii")
     return digest

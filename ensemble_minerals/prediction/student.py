@@ -25,7 +25,7 @@ from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.prediction.predictor import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
-from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.atomic import atomic_folder, recover, user_errors
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.system.versions import installed_versions
@@ -239,7 +239,7 @@ def write_student(
         UserError: If something stands at `path` that may not be replaced, or it cannot be written.
     """
     check_student_place(path, overwrite=overwrite)
-    with replacing(path) as folder:
+    with user_errors(path), atomic_folder(path) as folder:
         state.save(folder / _TENSORS)
         save_file(
             {
@@ -267,6 +267,7 @@ def read_student(path: Path) -> Student:
     Raises:
         BundleError: If it is missing, damaged, or of a format this version does not know.
     """
+    recover(path)
     if not is_student(path):
         raise BundleError(
             f"there is no student at {path}: it has no {INDEX}; `ensemble-minerals distill` makes one"

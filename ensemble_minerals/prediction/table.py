@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.taxonomy import Taxonomy
 
 _GUESS: dict[str, type] = {"label": str, "confidence": float}
@@ -131,8 +131,7 @@ class Predictions:
             UserError: For another ending, or a Parquet file without pyarrow.
         """
         check_ending(file)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with drafted(file) as draft:
+        with atomic_file(file) as draft:
             _WRITERS[file.suffix.lower()](draft, list(self.records(top_k)), self.columns(top_k))
         return file
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError, UserError
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 if TYPE_CHECKING:
@@ -38,16 +38,13 @@ def write_page(file: Path, template: str, **context: Any) -> Path:
     """
     stream = _environment().get_template(template).stream(**context)
     stream.enable_buffering(50)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # A file name that is no UTF-8 has stray bytes, which no page can hold.
-        with (
-            drafted(file) as draft,
-            draft.open("w", encoding="utf-8", errors="replace", newline="\n") as handle,
-        ):
-            handle.writelines(stream)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    # A file name that is no UTF-8 has stray bytes, which no page can hold.
+    with (
+        user_errors(file),
+        atomic_file(file) as draft,
+        draft.open("w", encoding="utf-8", errors="replace", newline="\n") as handle,
+    ):
+        handle.writelines(stream)
     return file
 
 

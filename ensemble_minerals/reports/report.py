@@ -20,7 +20,7 @@ from ensemble_minerals.reports.heatmaps import as_address, overlay, shrink
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.reports.tables import write_tables
 from ensemble_minerals.reports.wording import SCORES, show, span
-from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.atomic import atomic_folder, user_errors
 
 PAGE, DATA = "report.html", "report.json"
 
@@ -89,7 +89,7 @@ def draw_report(
         UserError: If the folder holds something else, or cannot be written.
     """
     check_place(folder)
-    with replacing(folder) as unfinished:
+    with user_errors(folder), atomic_folder(folder) as unfinished:
         (unfinished / "tables").mkdir()
         (unfinished / "figures").mkdir()
         text = json.dumps(analysis, indent=1, allow_nan=False)

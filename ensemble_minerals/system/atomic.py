@@ -1,52 +1,251 @@
-"""Files and folders that appear under their names whole, or not at all."""
+"""The only way to write a file or a folder: it appears under its name whole, or not at all.
+
+A draft is written in a work folder beside the target, and takes its place in one step. The work folder holds a lock
+as long as its process lives, so that the next write of the same target can tell remains from work in progress.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
+import re
 import shutil
+import stat
+import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ensemble_minerals.errors import UserError
 
+if sys.platform != "win32":
+    import fcntl
+
+_LOCK, _NEW, _OLD = "lock", "new-", "old"  # what a work folder holds
+_ABANDONED = 86_400.0  # seconds after which a work folder counts as abandoned where files cannot be locked
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that do not sync folders
+
+# For each system the call that exchanges two names, the flag for it, and whether paths are relative to a folder.
+_EXCHANGES = {"linux": ("renameat2", 2, True), "darwin": ("renamex_np", 2, False)}
+_AT_CWD = -100
+
 
 @contextmanager
-def drafted(path: Path) -> Iterator[Path]:
-    """A draft beside a file, which takes its place when all went well and is removed if not.
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Write a file: the block writes a draft, which takes the place of `path` at its end.
 
-    The draft's name is its own: of several processes that write the same file at once the last one's stays.
+    After an error in the block there is no trace of the draft, and an older file stays. Of several processes that
+    write the same file at once, the last one's stays. A symbolic link stays a link, and the file that it points to
+    is replaced. The file gets the usual permissions (the umask decides), whatever those of the draft.
 
     Args:
-        path: The file; its folder exists.
+        path: The file; its folder is made if need be.
+        durable: Whether the file is on the disk at the end, and survives a loss of power. Not worth its time for
+            what can be computed again.
+
+    Yields:
+        Path of the draft, with the suffix of `path`; the block must create it.
 
     Raises:
-        OSError: If the draft was not written, or cannot take the place.
+        OSError: If the block did not write the draft, or it cannot take the place.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp()) / "answers.csv"
+        >>> with atomic_file(file) as draft:
+        ...     _ = draft.write_text("path,label")
+        ...     file.exists()
+        False
+        >>> file.read_text()
+        'path,label'
     """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.unfinished")
-    try:
+    target = _target(path)
+    with _work_folder(target) as work:
+        draft = work / f"{_NEW}{target.name}"
         yield draft
-        draft.replace(path)
-    finally:
-        with suppress(OSError):
-            draft.unlink()
+        _finish(draft, work, durable=durable)
+        draft.replace(target)
+        if durable:
+            _sync(target.parent)
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `folder` when all went well, or is gone.
+def atomic_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Write a folder: the block fills a draft, which takes the place of `path` at its end.
+
+    An older folder is replaced as a whole. Where the system can exchange two folders in one step, `path` is never
+    without one. Elsewhere the old folder goes aside before the new one comes; `recover` puts right what a killed
+    process leaves in between. For links, permissions and errors see `atomic_file`.
+
+    Args:
+        path: The folder; those above it are made if need be.
+        durable: Whether all files are on the disk at the end, see `atomic_file`.
+
+    Yields:
+        Path of the draft, an empty folder.
 
     Raises:
-        UserError: If it cannot be written.
+        OSError: If the draft cannot take the place; `path` is as it was.
     """
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    target = _target(path)
+    with _work_folder(target) as work:
+        draft = work / f"{_NEW}{target.name}"
+        draft.mkdir()
+        yield draft
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+        _finish(draft, work, durable=durable)
+        if not _exchange(draft, target):
+            with suppress(FileNotFoundError):
+                target.rename(work / _OLD)
+            draft.rename(target)
+        if durable:
+            _sync(target.parent)
+
+
+def recover(path: Path) -> None:
+    """Put right what killed processes left of writing `path`.
+
+    A folder that went aside comes back, and drafts are removed. Every write of `path` begins with this; call it
+    before a folder is read. It raises no error where it may not change anything.
+    """
+    target = _target(path)
+    remains = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.unfinished")
+    with suppress(OSError):
+        for work in [entry for entry in target.parent.iterdir() if remains.fullmatch(entry.name)]:
+            with suppress(OSError):
+                _recover(work, target)
+
+
+@contextmanager
+def user_errors(path: Path) -> Iterator[None]:
+    """Say in the user's words that `path` cannot be written.
+
+    Raises:
+        UserError: For any `OSError` of the block.
+    """
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        shutil.rmtree(folder, ignore_errors=True)
-        unfinished.rename(folder)
+        yield
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _target(path: Path) -> Path:
+    """What is replaced: where a link points to."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def _work_folder(target: Path) -> Iterator[Path]:
+    """A locked folder beside the target for a draft, and for an old folder that goes aside."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    recover(target)
+    work, lock = _locked_folder(target)
+    try:
+        yield work
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            _put_back(work, target)
+        finally:
+            os.close(lock)
+        shutil.rmtree(
+            work, ignore_errors=True
+        )  # not reached while the only copy of the old folder is in there
+
+
+def _locked_folder(target: Path) -> tuple[Path, int]:
+    while True:
+        work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
+        work.mkdir()
+        lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
+        if _locked(lock) is not False and (work / _LOCK).exists():
+            return work, lock
+        os.close(lock)  # another process took it for remains just now
+
+
+def _recover(work: Path, target: Path) -> None:
+    try:
+        lock = os.open(work / _LOCK, os.O_RDWR)
+    except FileNotFoundError:  # made or removed just now, or killed before there was one
+        remains = _is_old(work)
+    else:
+        try:
+            locked = _locked(lock)
+            if locked is not False:
+                _put_back(work, target)
+            remains = _is_old(work) if locked is None else locked
+        finally:
+            os.close(lock)
+    if remains:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _is_old(work: Path) -> bool:
+    return time.time() - work.stat().st_mtime > _ABANDONED
+
+
+def _locked(handle: int) -> bool | None:
+    """Lock an open file; False if another holds it, None where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _put_back(work: Path, target: Path) -> None:
+    """Bring back a folder that went aside and was not replaced."""
+    if (work / _OLD).exists() and not target.exists():
+        (work / _OLD).rename(target)
+
+
+def _finish(draft: Path, work: Path, *, durable: bool) -> None:
+    """Give a draft and all in it the usual permissions, and bring it to the disk."""
+    usual = stat.S_IMODE(work.stat().st_mode) & 0o777  # of a new folder; asking for the umask would change it
+    for path in (*draft.rglob("*"), draft):
+        if path.is_symlink():
+            continue
+        mode = path.stat().st_mode
+        wanted = usual if stat.S_ISDIR(mode) else usual & 0o666
+        if mode & 0o777 != wanted:
+            with suppress(PermissionError):  # file systems without permissions
+                path.chmod(stat.S_IMODE(mode) & ~0o777 | wanted)
+        if durable:
+            _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or the names in a folder to the disk."""
+    if os.name == "nt" and path.is_dir():
+        return
+    try:
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    except PermissionError:  # a folder that may be written to, but not read
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False if one is missing, or system or file system cannot."""
+    name, flag, relative = _EXCHANGES.get(sys.platform, ("", 0, False))
+    function = getattr(ctypes.CDLL(None), name, None) if name else None
+    if function is None:
+        return False
+    first, second = os.fsencode(one), os.fsencode(other)
+    here = ctypes.c_int(_AT_CWD)
+    arguments: tuple[Any, ...] = (here, first, here, second) if relative else (first, second)
+    return bool(function(*arguments, ctypes.c_uint(flag)) == 0)

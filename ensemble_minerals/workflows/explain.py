@@ -21,7 +21,7 @@ from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports import page
 from ensemble_minerals.reports.page import write_page
-from ensemble_minerals.system.atomic import replacing
+from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.progress import Progress, Silent
 
@@ -97,7 +97,7 @@ def explain(
         progress.note("No member looks through a network: there are votes, but no heat-maps.")
     found = predictor.predict(inputs, progress.stage("Answering"))
     weights, meaning = member_weights(explainer.fitted_ensemble.combination, len(found.members))
-    with replacing(folder) as unfinished:
+    with user_errors(folder), atomic_folder(folder) as unfinished:
         (unfinished / PANELS).mkdir()
         (unfinished / FEATURES).mkdir()
         writer = Illustrator(

@@ -19,11 +19,11 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import apply_groups, counts, extract, find_groups, scan_photos
 from ensemble_minerals.experiment.setup import confirming
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.reports.page import thumbnails, write_page
+from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.stopwatch import Stopwatch
@@ -203,14 +203,12 @@ class Inspection:
         Raises:
             UserError: If it cannot be written.
         """
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
+        with user_errors(folder):
             text = json.dumps(self.to_json(), indent=1, allow_nan=False)
-            (folder / "inspection.json").write_text(text + "\n", encoding="utf-8")
+            with atomic_file(folder / "inspection.json") as draft:
+                draft.write_text(text + "\n", encoding="utf-8")
             self.manifest.write_csv(folder / "manifest.csv")
             self._write_duplicates(folder / "duplicates.csv")
-        except OSError as error:
-            raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
         self._write_page(folder / "inspection.html", n_threads)
         return folder
 
@@ -232,7 +230,10 @@ class Inspection:
 
     def _write_duplicates(self, file: Path) -> None:
         columns = ["group", "path", "label", "status", "like", "kind", "hash_distance", "cosine"]
-        with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+        with (
+            atomic_file(file) as draft,
+            draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
+        ):
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
             for group in self.duplicate_groups:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ensemble_minerals.bundle.bundle import (
     write_bundle,
 )
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
+from ensemble_minerals.system import atomic
 from ensemble_minerals.system.digest import file_digest
 
 FILES = {
@@ -330,9 +332,8 @@ def test_a_killed_write_leaves_nothing_new_and_everything_old(killed, contents, 
             write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
         assert tree(old) == before
     disarm()
-    (tmp_path / ".new.unfinished" / "of another fit").touch()
     assert tree(write_bundle(out, contents)) == before
-    assert not list(tmp_path.glob(".new*"))  # the remains are gone, too
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_failed_exchange_puts_the_old_bundle_back(contents, tmp_path, monkeypatch):
@@ -340,10 +341,11 @@ def test_a_failed_exchange_puts_the_old_bundle_back(contents, tmp_path, monkeypa
     before, rename = tree(old), Path.rename
 
     def failing(self: Path, target: Path) -> Path:
-        if self.name.endswith(".unfinished"):
+        if self.name.startswith("new-"):
             raise OSError("the disk is gone")
         return rename(self, target)
 
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
@@ -352,6 +354,16 @@ def test_a_failed_exchange_puts_the_old_bundle_back(contents, tmp_path, monkeypa
     write_bundle(old, replace(contents, model_card="# Another\n"), overwrite=True)
     assert (old / "README.md").read_text(encoding="utf-8") == "# Another\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["from elsewhere.safetensors", "old"]
+
+
+def test_another_user_can_read_all_files(contents, tmp_path):
+    before = os.umask(0o022)
+    try:
+        written = write_bundle(tmp_path / "new", contents)
+    finally:
+        os.umask(before)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (written, *written.rglob("*"))}
+    assert modes == {path: 0o755 if path.is_dir() else 0o644 for path in modes}
 
 
 def test_only_a_bundle_is_overwritten_and_only_on_request(contents, tmp_path):

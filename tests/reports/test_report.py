@@ -317,6 +317,19 @@ def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch, wi
     assert [path.name for path in Path(tmp_path).iterdir()] == ["report"]
 
 
+def test_a_report_goes_where_a_link_points_to(drawn, tmp_path, without_figures):
+    answers = drawn.answers([10, 10])
+    analysis = analyze(answers, drawn.circumstances(answers))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "report").symlink_to(tmp_path / "disk")
+    for _ in range(2):
+        html, data = draw_report(analysis, answers, tmp_path / "report", files={})
+    assert (tmp_path / "report").is_symlink()
+    assert html.is_file()
+    assert data.is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "report"]
+
+
 def test_the_page_says_what_is_missing(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
     known = drawn.circumstances(answers, measures={}, unmeasured="The photos are no longer at photos.")

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from ensemble_minerals.data.synthetic.scenes import photograph
 from ensemble_minerals.data.synthetic.specimens import SPECIMENS
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.atomic import atomic_folder
 
 DEMONSTRATION_COUNTS: Mapping[str, int] = {
     "biotite": 22,
@@ -125,20 +126,8 @@ def draw_demonstration_set(
         raise DataError(f"{root} is not an empty folder; name a new one for the demonstration set.")
     if seed < 0 or not scale > 0:
         raise DataError(f"The seed must not be negative and the scale above 0; found {seed} and {scale}.")
-    target = root.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    try:
-        drawn = _draw_into(partial, root, seed=seed, scale=scale, side=side)
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return drawn
+    with atomic_folder(root, durable=False) as draft:
+        return _draw_into(draft, root, seed=seed, scale=scale, side=side)
 
 
 def _draw_into(folder: Path, root: Path, *, seed: int, scale: float, side: int) -> DemonstrationSet:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ensemble_minerals.errors import EnsembleMineralsError, UserError
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 
 if TYPE_CHECKING:
     import onnx
@@ -86,8 +86,7 @@ def export_onnx(
         ExportError: If the network cannot be exported, or answers otherwise in the runtime.
     """
     require_packages()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with drafted(out) as draft:
+    with atomic_file(out) as draft:
         _write(network, draft, metadata, min_side)
         difference = compare(network, draft, n_classes)
         if not difference <= TOLERANCE:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ensemble_minerals.system.atomic import drafted
+from ensemble_minerals.system.atomic import atomic_file
 
 _FACTS = "facts"
 
@@ -28,7 +28,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     # Two entries of metadata would come in an order that changes from run to run.
     header = {_FACTS: json.dumps(metadata, sort_keys=True)}
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
-    write_whole(path, save(plain, metadata=header))
+    with atomic_file(path) as draft:
+        draft.write_bytes(save(plain, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -45,12 +46,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, KeyError) as error:
         raise ValueError(str(error)) from error
     return tensors, metadata
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    with drafted(path) as draft:
-        draft.write_bytes(content)
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.networks.models.tensor_file import write_whole
+from ensemble_minerals.system.atomic import atomic_file
 
 Record: TypeAlias = dict[str, float | int | None]
 
@@ -89,8 +89,10 @@ class TrainingLog:
         writer = csv.DictWriter(table, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.records)
-        write_whole(self.folder / "epochs.csv", table.getvalue().encode())
-        write_whole(self.folder / "epochs.json", (json.dumps(self.records, indent=1) + "\n").encode())
+        files = {"epochs.csv": table.getvalue(), "epochs.json": json.dumps(self.records, indent=1) + "\n"}
+        for name, text in files.items():
+            with atomic_file(self.folder / name, durable=False) as draft:
+                draft.write_bytes(text.encode())
 
     def _show(self, record: Record) -> None:
         if self._writer is None:
