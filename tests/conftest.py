@@ -25,6 +25,18 @@ MEMBERS = (
     {"features": ["descriptor"], "strategy": "hierarchical", "sampler": "smote"},
 )
 
+NETWORK_BACKBONES = [
+    {"name": "one", "model": "test_resnet", "weights": "random", "size": 32, "views": ["squash", "center_flip"]},
+    {"name": "two", "model": "test_efficientnet", "weights": "random", "size": 32, "pooling": "concat",
+     "views": ["detail", "squash"]},
+]  # fmt: skip
+NETWORK_MEMBERS = [
+    {"features": ["one"], "strategy": "flat"},
+    {"features": ["two"], "strategy": "one_vs_rest", "sampler": "random"},
+    {"features": ["one", "two"], "strategy": "hierarchical",
+     "head": {"kind": "mlp", "hidden": [8], "max_epochs": 5}},
+]  # fmt: skip
+
 
 @pytest.fixture(scope="session")
 def shared_dir() -> Path:
@@ -94,6 +106,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
             made.draw_photo(made.new / f"{name} {seed}.png", color, seed)
     made.fit(made.photos, made.bundle)
     return made
+
+
+@pytest.fixture(scope="session")
+def network_bundle(tiny, tmp_path_factory):
+    """A bundle whose members all use features of networks; read only."""
+    out = tmp_path_factory.mktemp("networks") / "bundle"
+    config = tiny.config(
+        backbones=NETWORK_BACKBONES,
+        members=NETWORK_MEMBERS,
+        engine="torch",
+        precision="float32",
+        taxonomy={"g": ["azurite", "pyrite"]},
+        duplicates={"near": False},
+    )
+    tiny.fit(tiny.photos, out, config)
+    return out
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
-from ensemble_minerals.exporting.plan import plan_graph
+from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.features.pooling import pool_views, pooling_of
 from ensemble_minerals.networks.threads import torch_threads
@@ -195,7 +195,7 @@ class Explainer:
         from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
         return FittedEnsembleGraph(
-            plan_graph(self.fitted_ensemble, self._predictor.bundle.classes), exact=True
+            ensemble_spec(self.fitted_ensemble, self._predictor.bundle.classes), exact=True
         )
 
     def _row(self, name: str, views: Floats) -> Floats:

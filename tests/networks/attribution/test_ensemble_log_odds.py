@@ -11,7 +11,7 @@ import torch
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
-from ensemble_minerals.exporting.plan import plan_graph
+from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
 from ensemble_minerals.members.serialization import predictor_to_arrays
 from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds, log_odds
@@ -91,7 +91,7 @@ def drawn_committee(rng, kind):
 
 
 def torch_committee(fitted_ensemble, rows, floor=0.0, **options):
-    plan = replace(plan_graph(fitted_ensemble, CLASSES), floor=floor)
+    plan = replace(ensemble_spec(fitted_ensemble, CLASSES), floor=floor)
     return EnsembleLogOdds(FittedEnsembleGraph(plan, exact=True), extractor="net", rows=rows, **options)
 
 

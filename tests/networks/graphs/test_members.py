@@ -8,7 +8,7 @@ import torch
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
-from ensemble_minerals.exporting.plan import plan_graph
+from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.log_space import LOG_FLOOR
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
@@ -65,15 +65,17 @@ def test_torch_answers_what_the_fitted_ensemble_answers(combination):
     # Wide rows: some members are so sure that the floor counts.
     blocks = {name: (RNG.normal(size=(20, width)) * 3).astype(np.float32) for name, width in WIDTHS.items()}
     expected = np.exp(fitted_ensemble.combine(fitted_ensemble.member_log_proba(blocks)))
-    graph = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES))
+    graph = FittedEnsembleGraph(ensemble_spec(fitted_ensemble, CLASSES))
     rows = {name: torch.from_numpy(block) for name, block in blocks.items()}
     np.testing.assert_allclose(graph(rows).numpy(), expected, atol=2e-5)
-    exact = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES), exact=True)
+    exact = FittedEnsembleGraph(ensemble_spec(fitted_ensemble, CLASSES), exact=True)
     double = exact({name: row.double() for name, row in rows.items()})
     np.testing.assert_allclose(double.numpy(), expected, atol=1e-6)
 
 
 def test_the_floor_keeps_one_member_from_forbidding_a_class():
     fitted_ensemble = FittedEnsemble(MEMBERS[:1], Combination("product", np.ones(1), np.zeros(5)), 1.0)
-    answer = FittedEnsembleGraph(plan_graph(fitted_ensemble, CLASSES))({"first": torch.full((1, 6), 500.0)})
+    answer = FittedEnsembleGraph(ensemble_spec(fitted_ensemble, CLASSES))(
+        {"first": torch.full((1, 6), 500.0)}
+    )
     assert answer.min() > LOG_FLOOR / 2

@@ -1,4 +1,4 @@
-"""A saved fitted ensemble taken apart, so that it can be put together again in torch."""
+"""A fitted ensemble as plain arrays, from which torch builds the same ensemble."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.members import EnsembleSpec
 
 
-def plan_graph(
+def ensemble_spec(
     fitted_ensemble: FittedEnsemble, classes: tuple[str, ...], kept: Sequence[int] | None = None
 ) -> EnsembleSpec:
-    """Members and their combination as plain arrays.
+    """Members, their combination and the temperature as plain arrays.
 
     Args:
-        fitted_ensemble: Of a bundle: every member stands on feature extractors.
+        fitted_ensemble: Of a bundle: every member is trained on features.
         classes: Names of the classes.
-        kept: Positions of the members that are wanted, those without weight left out; all if None.
+        kept: Positions of the members to take; all if None.
 
     Raises:
-        TypeError: If a member stands on networks that have not been saved yet.
+        TypeError: If a member is a network that has not been saved yet.
     """
     from ensemble_minerals.networks.graphs.members import EnsembleSpec, MemberSpec
 
@@ -35,15 +35,15 @@ def plan_graph(
     rows = np.array(chosen, dtype=np.intp)
     if fitted_ensemble.combination.kind == "linear":  # a matrix of weights for each member
         rows = (rows[:, None] * len(classes) + np.arange(len(classes))).reshape(-1)
-    planned = []
+    members = []
     for number in chosen:
         member = fitted_ensemble.members[number]
         if not isinstance(member.predictor, AveragedPredictor):
-            raise TypeError(f"member {member.name!r} of a saved bundle stands on no source of features")
-        planned.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
+            raise TypeError(f"member {member.name!r} of a saved bundle has no features")
+        members.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
     return EnsembleSpec(
         classes=classes,
-        members=tuple(planned),
+        members=tuple(members),
         kind=fitted_ensemble.combination.kind,
         weight=fitted_ensemble.combination.weight[rows],
         bias=fitted_ensemble.combination.bias,

@@ -1,0 +1,117 @@
+"""The whole ensemble of a bundle as one torch network."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.config.extractors import BackboneConfig
+from ensemble_minerals.config.names import DESCRIPTOR
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
+from ensemble_minerals.networks.models.weights import Preprocessing, load_network
+from ensemble_minerals.prediction.predictor import check_extractor
+from ensemble_minerals.system.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph, ExtractorGraph, LogitsGraph
+
+
+def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> EnsembleGraph:
+    """The whole ensemble of a bundle as one network, members without weight left out.
+
+    Raises:
+        UserError: If a member with a weight uses features that no network computes.
+        BundleError: If weights are not those of the fit.
+        WeightsError: If weights cannot be loaded.
+    """
+    from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph
+    from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
+
+    progress = Silent() if progress is None else progress
+    kept = list(weighted_members(bundle))
+    members = [bundle.fitted_ensemble.members[number] for number in kept]
+    left_out = len(bundle.fitted_ensemble.members) - len(members)
+    if left_out:
+        progress.note(
+            f"{left_out} of {left_out + len(members)} members have no weight and are left out of the graph"
+        )
+    needed = {name for member in members for name in member.features}
+    backbones = {backbone.name: backbone for backbone in bundle.config.backbones}
+    stage = progress.stage("Loading networks")
+    extractors: dict[str, ExtractorGraph | LogitsGraph] = {}
+    for name in sorted(needed):
+        extractors[name] = _backbone(bundle, backbones[name]) if name in backbones else _trained(bundle, name)
+        stage(len(extractors), len(needed))
+    return EnsembleGraph(
+        extractors, FittedEnsembleGraph(ensemble_spec(bundle.fitted_ensemble, bundle.classes, kept))
+    )
+
+
+def weighted_members(bundle: Bundle) -> dict[int, float]:
+    """Positions of the members whose weight in the combination is not 0, and their weights.
+
+    Raises:
+        UserError: If one of them uses features that no network computes.
+    """
+    fitted_ensemble = bundle.fitted_ensemble
+    weight = np.abs(fitted_ensemble.combination.weight)
+    if fitted_ensemble.combination.kind == "linear":  # a matrix of weights for each member
+        weight = weight.reshape(len(fitted_ensemble.members), -1).max(axis=1)
+    weighted = {number: float(each) for number, each in enumerate(weight) if each > 0}
+    without_network = {DESCRIPTOR, *(extractor.name for extractor in bundle.config.extractors)}
+    refused = [
+        f"{fitted_ensemble.members[number].name} (weight {each:.3g})"
+        for number, each in weighted.items()
+        if without_network.intersection(fitted_ensemble.members[number].features)
+    ]
+    if refused:
+        raise UserError(
+            f"{bundle.path} cannot be exported as one graph: color and texture, which code computes and no network, "
+            f"count in it through {', '.join(refused)}. Train one small network on the answers of all with "
+            f"`ensemble-minerals distill {bundle.path}` and export that, or fit again with members on networks only, "
+            "such as --set 'members=[{features: each, strategy: flat}, {features: each, strategy: one_vs_rest}]'"
+        )
+    return weighted
+
+
+def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
+    """A backbone of the fit with its views, checked to be the one the members were fitted on."""
+    from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph
+    from ensemble_minerals.networks.models.taps import TappedNetwork
+
+    name = backbone.name
+    packed, metadata = bundle.weights.get(name), bundle.extractors[name]["facts"]
+    stated = backbone.preprocessing
+    loaded = load_network(
+        backbone.model,
+        str(packed or backbone.weights),
+        size=backbone.size,
+        preprocessing=None if stated is None else Preprocessing.from_mapping(stated.model_dump()),
+    )
+    network = TappedNetwork(loaded, backbone.layers)
+    now = {
+        "weights": metadata["weights"]
+        if packed
+        else loaded.digest,  # the bundle's own check vouches for packed ones
+        "layers": list(network.layers),
+        "size": network.size,
+        "preprocessing": loaded.preprocessing.as_mapping(),
+    }
+    check_extractor(name, now, {fact: metadata[fact] for fact in now})
+    return ExtractorGraph(network, backbone.views, backbone.pooling)
+
+
+def _trained(bundle: Bundle, name: str) -> LogitsGraph:
+    """The networks of a member that was trained on the photos."""
+    from ensemble_minerals.networks.graphs.ensemble import LogitsGraph
+    from ensemble_minerals.networks.inference import NetworkPredictor
+    from ensemble_minerals.networks.models.state import NetworkState
+
+    own = bundle.extractors[name]["facts"]["network"]
+    network = next(network for network in bundle.config.networks if network.name == own)
+    weights = str(bundle.weights.get(network.name, network.weights))
+    states = [NetworkState.load(file) for file in bundle.networks[name]]
+    return LogitsGraph(NetworkPredictor(states, weights))

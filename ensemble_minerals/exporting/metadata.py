@@ -1,0 +1,72 @@
+"""The metadata in an exported file: class names, temperature, and where the file came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.exporting.ensemble_graph import weighted_members
+from ensemble_minerals.prediction.student import INDEX, Student
+from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.versions import installed_versions
+
+_OF_EXTRACTORS = ("model", "weights", "size", "views", "preprocessing", "states")
+"""What is kept of the metadata of a feature extractor."""
+
+
+def bundle_metadata(bundle: Bundle) -> dict[str, str]:
+    """What stands in the metadata of an exported bundle."""
+    members = [bundle.fitted_ensemble.members[number] for number in weighted_members(bundle)]
+    used = {extractor for member in members for extractor in member.features}
+    return _metadata(
+        "bundle",
+        bundle.classes,
+        bundle.fitted_ensemble.temperature,
+        file_digest(bundle.path / "bundle.json"),
+        {
+            "combination": bundle.fitted_ensemble.combination.kind,
+            "groups": json.dumps(bundle.taxonomy.to_tree(), ensure_ascii=False),
+            "members": json.dumps([member.name for member in members], ensure_ascii=False),
+            "sources": json.dumps(
+                {
+                    name: {key: value for key, value in stated["facts"].items() if key in _OF_EXTRACTORS}
+                    for name, stated in bundle.extractors.items()
+                    if name in used
+                },
+                ensure_ascii=False,
+                sort_keys=True,
+            ),
+        },
+    )
+
+
+def student_metadata(student: Student) -> dict[str, str]:
+    """What stands in the metadata of an exported student."""
+    info = student.info
+    return _metadata(
+        "student",
+        student.classes,
+        student.temperature,
+        file_digest(student.path / INDEX),
+        {
+            "groups": json.dumps(info["taxonomy"], ensure_ascii=False),
+            "network": json.dumps(info["network"], ensure_ascii=False, sort_keys=True),
+            "teacher": json.dumps(info["teacher"], ensure_ascii=False, sort_keys=True),
+        },
+    )
+
+
+def _metadata(
+    kind: str, classes: Sequence[str], temperature: float, digest: str, more: Mapping[str, str]
+) -> dict[str, str]:
+    return {
+        "kind": kind,
+        "classes": json.dumps(list(classes), ensure_ascii=False),
+        "temperature": repr(temperature),
+        "source_digest": digest,
+        "version": installed_versions().get("ensemble-minerals", ""),
+        "input": "photos: uint8 RGB, upright, shape (n, height, width, 3), any height and width",
+        "output": "probabilities: float32, shape (n, n_classes), calibrated; columns in the order of `classes`",
+        **more,
+    }
