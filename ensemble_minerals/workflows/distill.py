@@ -118,7 +118,7 @@ def distill(
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     distillation_data = read_distillation_data(teacher, None if photos is None else Path(photos))
-    from ensemble_minerals.networks.training.setting import check_network  # brings torch along
+    from ensemble_minerals.networks.training.check import check_network  # brings torch along
 
     check_network(network)
     taught = _Teaching(teacher, distillation_data, network, label_share, root)

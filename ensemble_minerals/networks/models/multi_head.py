@@ -19,6 +19,7 @@ from ensemble_minerals.config.networks import (
     NetworkHeadConfig,
     OwnHeadConfig,
 )
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models import timm_models
 from ensemble_minerals.networks.models.blocks import Blocks, blocks_of, cut
@@ -26,7 +27,6 @@ from ensemble_minerals.networks.models.splitting import NetworkPrefix, TappedSuf
 from ensemble_minerals.networks.models.taps import Tap, TappedNetwork, pool_taps
 from ensemble_minerals.networks.models.transforms import Normalize
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing, load_network
-from ensemble_minerals.networks.training.losses import n_logits
 
 
 class PartlyFrozenModule(nn.Module):

@@ -14,11 +14,11 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load
 from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
-from ensemble_minerals.networks.training.losses import n_logits
 
 FORMAT = 1
 

@@ -1,7 +1,7 @@
-"""Which rows make up each step of an epoch, and how they are turned into tensors.
+"""Which rows make up each batch of an epoch, and how they become tensors.
 
-Every draw carries its epoch and its number, and random numbers come from these: workers, their number, and an
-interruption change nothing.
+Every sample carries its epoch and its number within it, and all random numbers come from these. So the result depends
+neither on worker processes nor on an interruption.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.networks.models.transforms import EvalTransform, TrainTransform
 
 NO_TARGET = -1
-"""Target of a row that takes no part in a decision."""
+"""Target of a row that does not belong to a subproblem."""
 
 
 class Sample(NamedTuple):
-    """One row of a batch.
+    """One training row of a batch.
 
     Attributes:
-        row: Row of the picture table.
-        targets: Its branch in each decision, -1 where it does not count.
+        row: Row of the image cache.
+        targets: Its outcome in each subproblem, -1 where it does not belong to it.
         epoch: Counted from 1 over all phases.
-        number: Of the draw in its epoch.
+        number: Position in the epoch, counted from 0.
     """
 
     row: int
@@ -40,48 +40,48 @@ class Sample(NamedTuple):
 
 
 class Inputs(Protocol):
-    """What goes into the module that is trained, for each row."""
+    """What the trained module gets as the input of a row."""
 
-    def training_input(self, draw: Sample) -> Tensor:
-        """For one draw, at random."""
+    def training_input(self, sample: Sample) -> Tensor:
+        """Random input for training; it depends on the sample alone."""
         ...
 
     def validation_input(self, row: int) -> Tensor:
-        """For a row that is only looked at, always the same."""
+        """Fixed input for validation."""
         ...
 
 
 class ImageInputs:
-    """Photos: random views to train on, the first of the fixed ones to look at.
+    """Images as inputs: random views for training, the first fixed view for validation.
 
     Args:
-        images: The photos.
+        images: The images by row.
         train: Draws random views.
-        watch: Draws fixed ones.
+        evaluate: Draws fixed views.
     """
 
-    def __init__(self, images: ImageCache, train: TrainTransform, watch: EvalTransform) -> None:
+    def __init__(self, images: ImageCache, train: TrainTransform, evaluate: EvalTransform) -> None:
         self.images = images
         self.train = train
-        self.watch = watch
+        self.evaluate = evaluate
 
-    def training_input(self, draw: Sample) -> Tensor:
+    def training_input(self, sample: Sample) -> Tensor:
         """A random view, floats in [0, 1] of shape (3, height, width)."""
-        image = self.images.image(draw.row)
-        return self.train(image, epoch=draw.epoch, row=draw.row, draw=draw.number)
+        image = self.images.image(sample.row)
+        return self.train(image, epoch=sample.epoch, row=sample.row, draw=sample.number)
 
     def validation_input(self, row: int) -> Tensor:
-        """The first fixed view."""
-        return self.watch(self.images.image(row))[0]
+        """The first fixed view, floats in [0, 1] of shape (3, height, width)."""
+        return self.evaluate(self.images.image(row))[0]
 
 
 class SoftTargets:
-    """What rows are taken for where they are not wholly one branch.
+    """Probabilities that rows have as targets, in place of a single outcome.
 
     Args:
-        n_outcomes: Of each decision.
-        tables: For each decision, by row of the picture table, how much of each branch; a row without an entry
-            is its branch alone.
+        n_outcomes: Number of outcomes of each subproblem.
+        tables: For each subproblem the probabilities of the outcomes, shape (n_outcomes,), by row of the image
+            cache. A row without an entry has its outcome with probability 1.
     """
 
     def __init__(
@@ -91,7 +91,11 @@ class SoftTargets:
         self.tables = tuple(tables)
 
     def __call__(self, row: int, targets: Sequence[int]) -> Tensor:
-        """Targets of a row, see `losses.expand_targets`: floats (sum of branches,), zeros where it takes no part."""
+        """Targets of a row: floats of shape (sum of `n_outcomes`,), zeros where it has no target.
+
+        >>> SoftTargets([3, 2], [{7: np.array([0.5, 0.25, 0.25])}, {}])(7, (0, 1))
+        tensor([0.5000, 0.2500, 0.2500, 0.0000, 1.0000])
+        """
         parts = []
         for target, count, table in zip(targets, self.n_outcomes, self.tables, strict=True):
             part = np.zeros(count, dtype=np.float32)
@@ -104,31 +108,32 @@ class SoftTargets:
 
 
 class TrainingDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Draws as tensors.
+    """Samples as tensors.
 
     Args:
-        inputs: Where they come from.
-        shares: Of rows that are not wholly one branch, if there are any.
+        inputs: Gives the input of a sample.
+        soft_targets: Probabilities of the outcomes, if rows have them.
     """
 
-    def __init__(self, inputs: Inputs, shares: SoftTargets | None = None) -> None:
+    def __init__(self, inputs: Inputs, soft_targets: SoftTargets | None = None) -> None:
         self.inputs = inputs
-        self.shares = shares
+        self.soft_targets = soft_targets
 
-    def __getitem__(self, draw: Sample) -> tuple[Tensor, Tensor]:
-        """Input and targets of a draw: (n_decisions,), or with shares (sum of branches,)."""
-        targets = torch.tensor(draw.targets) if self.shares is None else self.shares(draw.row, draw.targets)
-        return self.inputs.training_input(draw), targets
+    def __getitem__(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Input and targets of a sample: (n_subproblems,), or with soft targets (sum of outcomes,)."""
+        soft = self.soft_targets
+        targets = torch.tensor(sample.targets) if soft is None else soft(sample.row, sample.targets)
+        return self.inputs.training_input(sample), targets
 
 
 class ValidationDataset(Dataset[tuple[Tensor, Tensor]]):
     """The rows of the inner validation part as tensors.
 
     Args:
-        inputs: Where they come from.
-        rows: Rows of the picture table (n,).
-        targets: Branch of each in each decision (n, n_decisions), -1 where it takes no part.
-        shares: Of rows that are not wholly one branch, if there are any.
+        inputs: Gives the input of a row.
+        rows: Rows of the image cache (n,).
+        targets: Outcome of each in each subproblem (n, n_subproblems), -1 where it does not belong to it.
+        soft_targets: Probabilities of the outcomes, if rows have them.
     """
 
     def __init__(
@@ -136,30 +141,32 @@ class ValidationDataset(Dataset[tuple[Tensor, Tensor]]):
         inputs: Inputs,
         rows: NDArray[np.intp],
         targets: NDArray[np.intp],
-        shares: SoftTargets | None = None,
+        soft_targets: SoftTargets | None = None,
     ) -> None:
         self.inputs = inputs
         self.rows = rows
         self.targets = targets
-        self.shares = shares
+        self.soft_targets = soft_targets
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        """Input and targets of a row, see `TrainingDataset`."""
-        row, targets = int(self.rows[position]), self.targets[position]
-        soft = None if self.shares is None else self.shares(row, targets.tolist())
-        return self.inputs.validation_input(row), torch.from_numpy(targets) if soft is None else soft
+        """Input and targets of a row, as in `TrainingDataset`."""
+        row, targets, soft = int(self.rows[position]), self.targets[position], self.soft_targets
+        return (
+            self.inputs.validation_input(row),
+            torch.from_numpy(targets) if soft is None else soft(row, targets.tolist()),
+        )
 
 
 @dataclass(frozen=True)
 class SubproblemRows:
-    """The rows that one decision draws from.
+    """The training rows of one subproblem.
 
     Attributes:
-        rows: Rows of the picture table (m,), oversampled ones as often as they are to be drawn.
-        targets: Branch of each (m,).
+        rows: Rows of the image cache (m,); oversampled ones stand there several times.
+        targets: Outcome of each (m,).
     """
 
     rows: NDArray[np.intp]
@@ -169,31 +176,31 @@ class SubproblemRows:
 class EpochBatches(Sampler[list[Sample]]):
     """The batches of an epoch, from (seed, epoch) alone.
 
-    With one decision its rows, each as often as its over-sampler says, are the epoch, in a new order. With several
-    an epoch has as many draws as there are different rows; every batch is made of near-equal slices, one
-    a decision, and each decision goes through its own rows in a new order whenever it is through. A row drawn
-    for a decision counts in that decision alone.
+    With one subproblem an epoch is all its rows in a new order, as often as its over-sampler copied them. With
+    several subproblems an epoch has as many samples as there are different rows. Each batch then consists of
+    near-equal slices, one a subproblem. Each subproblem goes through its own rows and starts again in a new order
+    when it is through. A sample counts in the subproblem it was drawn for, and in no other.
 
     Args:
-        streams: One a decision.
-        batch_size: Rows of a batch, about: batches are made equal, none of a single row.
-        seed: Of the order.
+        subproblems: The rows of each subproblem.
+        batch_size: Rows of a batch, about: batches are equally large, and none has a single row.
+        seed: Seed of the order.
 
     Attributes:
         epoch: The epoch, counted from 1, that iteration goes through.
     """
 
-    def __init__(self, streams: Sequence[SubproblemRows], batch_size: int, seed: int) -> None:
-        self.streams = tuple(streams)
+    def __init__(self, subproblems: Sequence[SubproblemRows], batch_size: int, seed: int) -> None:
+        self.subproblems = tuple(subproblems)
         self.seed = seed
         self.epoch = 1
-        if len(self.streams) == 1:
-            self.n_draws = [len(self.streams[0].rows)]
+        if len(self.subproblems) == 1:
+            self.n_samples = [len(self.subproblems[0].rows)]
         else:
-            n_rows = len(np.unique(np.concatenate([stream.rows for stream in self.streams])))
-            shares = np.array_split(np.arange(n_rows), len(self.streams))
-            self.n_draws = [max(1, len(share)) for share in shares]
-        n = sum(self.n_draws)
+            n_rows = len(np.unique(np.concatenate([each.rows for each in self.subproblems])))
+            slices = np.array_split(np.arange(n_rows), len(self.subproblems))
+            self.n_samples = [max(1, len(part)) for part in slices]
+        n = sum(self.n_samples)
         self.n_batches = max(1, min(-(-n // batch_size), n // 2))
 
     def __len__(self) -> int:
@@ -202,30 +209,27 @@ class EpochBatches(Sampler[list[Sample]]):
     def __iter__(self) -> Iterator[list[Sample]]:
         """The batches of `epoch`."""
         slices = [
-            np.array_split(self._drawn(subproblem), self.n_batches)[:: 1 if subproblem % 2 == 0 else -1]
-            for subproblem in range(len(self.streams))
+            np.array_split(self._positions(column), self.n_batches)[:: 1 if column % 2 == 0 else -1]
+            for column in range(len(self.subproblems))
         ]
         number = 0
         for batch in range(self.n_batches):
-            draws = []
-            for subproblem, stream in enumerate(self.streams):
-                for position in slices[subproblem][batch]:
-                    targets = [NO_TARGET] * len(self.streams)
-                    targets[subproblem] = int(stream.targets[position])
-                    draws.append(Sample(int(stream.rows[position]), tuple(targets), self.epoch, number))
+            samples = []
+            for column, subproblem in enumerate(self.subproblems):
+                for position in slices[column][batch]:
+                    targets = [NO_TARGET] * len(self.subproblems)
+                    targets[column] = int(subproblem.targets[position])
+                    samples.append(Sample(int(subproblem.rows[position]), tuple(targets), self.epoch, number))
                     number += 1
-            yield draws
+            yield samples
 
-    def _drawn(self, subproblem: int) -> NDArray[np.intp]:
-        """Positions in the stream of a decision that this epoch draws."""
-        n_stream, n_drawn = len(self.streams[subproblem].rows), self.n_draws[subproblem]
-        start = (self.epoch - 1) * n_drawn
-        rounds = range(start // n_stream, (start + n_drawn - 1) // n_stream + 1)
+    def _positions(self, column: int) -> NDArray[np.intp]:
+        """Positions among the rows of a subproblem that this epoch draws."""
+        n_rows, n_samples = len(self.subproblems[column].rows), self.n_samples[column]
+        start = (self.epoch - 1) * n_samples
+        rounds = range(start // n_rows, (start + n_samples - 1) // n_rows + 1)
         order = np.concatenate(
-            [
-                np.random.default_rng((self.seed, subproblem, round_)).permutation(n_stream)
-                for round_ in rounds
-            ]
+            [np.random.default_rng((self.seed, column, round_)).permutation(n_rows) for round_ in rounds]
         )
-        skipped = start - rounds[0] * n_stream
-        return order[skipped : skipped + n_drawn]
+        skipped = start - rounds[0] * n_rows
+        return order[skipped : skipped + n_samples]

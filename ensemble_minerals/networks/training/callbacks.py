@@ -1,4 +1,4 @@
-"""What happens around the epochs of a phase, as skorch's callbacks or small additions to them."""
+"""Callbacks of a phase: early stopping, checkpoints, weight averages, divergence and the log."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from ensemble_minerals.networks.training.epoch_log import TrainingLog
 Tensors = dict[str, Tensor]
 
 DIVERGED = 100.0
-"""A loss this many times that of the first step, or that of guessing if this is larger, will not come back."""
+"""Training diverged if the loss is this many times its value in the first step, or at chance if that is larger."""
 
 
 class PhaseEnded(Exception):  # noqa: N818  # no error
-    """A phase ends before its last epoch.
+    """Raised to end a phase before its last epoch.
 
-    skorch says so by KeyboardInterrupt, which it swallows: Ctrl-C would pass for early stopping.
+    skorch raises KeyboardInterrupt for this and catches it itself, so Ctrl-C would count as early stopping.
     """
 
 
 def copy_tensors(module: nn.Module, names: Iterable[str]) -> Tensors:
-    """Copies of some tensors in the state of a module."""
+    """Copies of the named tensors of a module's state."""
     state = module.state_dict()
     return {name: state[name].detach().clone() for name in sorted(names)}
 
 
 class Patience(EarlyStopping):  # type: ignore[misc]  # skorch ships no types
-    """skorch's early stopping, which leaves the other callbacks time to note the last epoch.
+    """skorch's early stopping, but the other callbacks still see the last epoch before training ends.
 
     Attributes:
-        over_: Whether patience is at an end.
+        over_: Whether patience has run out.
     """
 
     over_ = False
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look at the epoch."""
+        """Count epochs without improvement."""
         try:
             super().on_epoch_end(net, **kwargs)
         except KeyboardInterrupt:
@@ -52,39 +52,39 @@ class Patience(EarlyStopping):  # type: ignore[misc]  # skorch ships no types
 
 
 class EpochEnd(Callback):  # type: ignore[misc]  # skorch ships no types
-    """The last callback of an epoch: notes how far training has come, then ends the phase if patience has ended.
+    """The last callback of an epoch: writes progress, then ends the phase if patience has run out.
 
     Args:
         patience: Early stopping, if there is any.
-        note: Called with the net and whether the phase is over.
+        write: Called with the net and whether the phase is over, if given.
     """
 
-    def __init__(self, patience: Patience | None, note: Callable[[Any, bool], None] | None) -> None:
+    def __init__(self, patience: Patience | None, write: Callable[[Any, bool], None] | None) -> None:
         self.patience = patience
-        self.note = note
+        self.write = write
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Note and perhaps end."""
+        """Write progress, and end the phase if patience has run out."""
         over = self.patience is not None and self.patience.over_
-        if self.note is not None:
-            self.note(net, over)
+        if self.write is not None:
+            self.write(net, over)
         if over:
             raise PhaseEnded
 
 
 class BestEpoch(Checkpoint):  # type: ignore[misc]  # skorch ships no types
-    """skorch's checkpoint of the best epoch, of the tensors that this phase moves.
+    """skorch's checkpoint of the best epoch, but only of the tensors that the phase changes.
 
-    skorch would write all tensors, half a file if interrupted, and pass over a full disk in silence.
+    skorch would write all tensors, leave half a file after an interruption, and ignore a full disk.
 
     Args:
-        monitor: Name in the history of whether an epoch is the best.
-        names: Tensors to keep.
-        keep: Whether they are kept in memory to go on from.
+        monitor: Name of the history's column that says whether an epoch is the best so far.
+        names: Names of the tensors.
+        keep: Whether the tensors are kept in memory.
         write: Called with the tensors and the epoch's scores, if given.
 
     Attributes:
-        tensors: Those of the best epoch, if `keep`.
+        tensors: Tensors of the best epoch, if `keep`.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class BestEpoch(Checkpoint):  # type: ignore[misc]  # skorch ships no types
 
     def save_model(self, net: Any) -> None:
         """Keep the tensors of this epoch."""
-        best = copy_tensors(net.answering(), self.names)
+        best = copy_tensors(net.evaluated_module(), self.names)
         if self.keep:
             self.tensors = best
         if self.write is not None:
@@ -117,10 +117,10 @@ class BestEpoch(Checkpoint):  # type: ignore[misc]  # skorch ships no types
 
 
 class MovingAverage(Callback):  # type: ignore[misc]  # skorch ships no types
-    """Exponential moving average of the weights and of the statistics of batch normalization; it is what answers.
+    """Exponential moving average of the weights and of batch normalization's statistics. It replaces the weights.
 
     Args:
-        decay: Share of the old average in the new one, each step.
+        decay: Share of the old average in the new one, at each step.
 
     Attributes:
         average_: torch's averaged model.
@@ -130,26 +130,26 @@ class MovingAverage(Callback):  # type: ignore[misc]  # skorch ships no types
         self.decay = decay
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Start at the present weights."""
-        follow: Any = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]  # torch's
-        self.average_ = AveragedModel(net.module_, multi_avg_fn=follow, use_buffers=True)
+        """Start at the current weights."""
+        update: Any = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]  # torch's
+        self.average_ = AveragedModel(net.module_, multi_avg_fn=update, use_buffers=True)
         self.average_.update_parameters(net.module_)
 
     def on_batch_end(self, net: Any, training: bool, **kwargs: Any) -> None:
-        """Follow the weights."""
+        """Update the average after each step."""
         if training and net.stepped:
             self.average_.update_parameters(net.module_)
 
 
 class LastEpochs(Callback):  # type: ignore[misc]  # skorch ships no types
-    """Keeps the answering weights of the last epochs, of which nobody knows in advance which they are.
+    """Keeps the weights of the last epochs, to average them. Early stopping decides which epochs are the last.
 
     Args:
-        n_epochs: How many.
-        names: Which tensors.
+        n_epochs: Number of epochs.
+        names: Names of the tensors.
 
     Attributes:
-        tensors: One entry an epoch.
+        tensors: Tensors of the last epochs, one entry an epoch.
     """
 
     def __init__(self, n_epochs: int, names: Iterable[str]) -> None:
@@ -158,13 +158,13 @@ class LastEpochs(Callback):  # type: ignore[misc]  # skorch ships no types
         self.tensors: deque[Tensors] = deque(maxlen=n_epochs)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Keep this epoch."""
-        self.tensors.append(copy_tensors(net.answering(), self.names))
+        """Keep the weights of this epoch."""
+        self.tensors.append(copy_tensors(net.evaluated_module(), self.names))
 
     def average_into(self, module: nn.Module) -> None:
-        """Give a module the mean of the kept weights, and of the kept statistics of batch normalization.
+        """Load the mean of the kept weights and batch normalization statistics into a module.
 
-        (Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization".)
+        Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization", UAI.
         """
         average = AveragedModel(module, use_buffers=True)
         for tensors in self.tensors:
@@ -174,24 +174,27 @@ class LastEpochs(Callback):  # type: ignore[misc]  # skorch ships no types
 
 
 class DivergenceCheck(Callback):  # type: ignore[misc]  # skorch ships no types
-    """Ends a training whose loss is not a number any more, or explodes.
+    """Ends a training whose loss explodes or is no number.
 
     Args:
-        name: Of the network.
+        name: Name of the network.
         phase: Number of the phase, counted from 1.
-        rate: Its learning rate.
-        guessing: Loss of an even guess.
+        rate: Learning rate of the phase.
+        chance_loss: Loss of equal probabilities for all outcomes.
+
+    Attributes:
+        first: Loss of the first step; None before it.
     """
 
-    def __init__(self, name: str, phase: int, rate: float, guessing: float) -> None:
+    def __init__(self, name: str, phase: int, rate: float, chance_loss: float) -> None:
         self.name = name
         self.phase = phase
         self.rate = rate
-        self.guessing = guessing
+        self.chance_loss = chance_loss
         self.first: float | None = None
 
     def on_batch_end(self, net: Any, training: bool, loss: Tensor, **kwargs: Any) -> None:
-        """Look at the loss of a step."""
+        """Check the loss of a step."""
         if not training:
             return
         value = float(loss)
@@ -200,9 +203,9 @@ class DivergenceCheck(Callback):  # type: ignore[misc]  # skorch ships no types
             self._fail(net, value)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look at the losses of an epoch."""
+        """Check the losses of an epoch."""
         last = net.history[-1]
-        limit = DIVERGED * max(self.guessing, self.first or 0.0)
+        limit = DIVERGED * max(self.chance_loss, self.first or 0.0)
         if not last["train_loss"] < limit:
             self._fail(net, last["train_loss"])
         if not math.isfinite(last.get("valid_loss", 0.0)):
@@ -216,10 +219,10 @@ class DivergenceCheck(Callback):  # type: ignore[misc]  # skorch ships no types
 
 
 class Logging(Callback):  # type: ignore[misc]  # skorch ships no types
-    """Hands each epoch to the log.
+    """Adds each epoch to the log.
 
     Args:
-        log: Where to.
+        log: The log.
         phase: Number of the phase, counted from 1.
     """
 
@@ -232,14 +235,14 @@ class Logging(Callback):  # type: ignore[misc]  # skorch ships no types
         "valid_macro_f1": "validation_macro_f1",
         "dur": "seconds",
     }
-    """What skorch's history calls the fields of a record."""
+    """Fields of a record by the names that skorch's history has for them."""
 
     def __init__(self, log: TrainingLog, phase: int) -> None:
         self.log = log
         self.phase = phase
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Note the rate of the head."""
+        """Remember the learning rate of the head."""
         self.rate_ = float(net.optimizer_.param_groups[-1]["lr"])
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -249,6 +252,6 @@ class Logging(Callback):  # type: ignore[misc]  # skorch ships no types
         self.log.add({"phase": self.phase, "epoch": net.epoch, "lr": self.rate_, **values})
 
 
-def copied_like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """The values of a tensor on the device and in the memory order of another."""
-    return torch.empty_like(pattern, dtype=tensor.dtype).copy_(tensor)
+def copy_like(tensor: Tensor, template: Tensor) -> Tensor:
+    """Copy of a tensor on the device and in the memory format of another one."""
+    return torch.empty_like(template, dtype=tensor.dtype).copy_(tensor)

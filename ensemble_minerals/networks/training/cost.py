@@ -1,4 +1,4 @@
-"""What training a network costs, from one step of it on random pictures."""
+"""Time that training a network takes, estimated from single steps on random images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ _BATCH = 4
 
 
 def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "cpu") -> tuple[float, float]:
-    """Seconds that a photo takes, once forward and once for a training step of all layers, on one core or a GPU.
+    """Measure the seconds a photo takes in a forward pass and in a training step of all layers.
 
-    Neither the weights nor photos are needed: numbers do not decide the time. Of two rounds the second counts.
+    Weights and photos do not influence the time, so random ones are used. The second of two rounds counts.
 
     Args:
-        network: What would be trained.
-        n_classes: Outputs.
-        device: Where.
+        network: The network that would be trained.
+        n_classes: Number of classes.
+        device: Where it runs; on the CPU it runs on one thread.
+
+    Returns:
+        Seconds of the forward pass and of the training step.
     """
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
@@ -34,29 +37,34 @@ def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "c
 
 
 def epoch_seconds(network: NetworkConfig, forward: float, step: float) -> float:
-    """Seconds for each training photo over all phases, at most: early stopping may end them sooner.
+    """Estimate the seconds of each training photo over all phases, at most: early stopping may end them sooner.
 
-    A phase that trains the head alone takes a forward pass a photo, one that trains the last layers half of a whole
-    step besides; where views of the resting layers are kept, the passes through those are paid once for each view.
+    In an epoch, training the head alone takes a forward pass a photo. Training the last layers takes half of a
+    backward pass more. With `prefix_views`, the forward pass of the frozen layers is paid once for each view.
 
     Args:
         network: Its phases.
         forward: Seconds of a forward pass of a photo.
         step: Seconds of a training step of all layers for a photo.
+
+    Example:
+        >>> network = NetworkConfig(name="a", model="b", phases=[{"train": "head", "epochs": 5}, {"epochs": 2}])
+        >>> epoch_seconds(network, forward=1.0, step=3.0)
+        11.0
     """
-    kept = network.prefix_views > 0
+    cached = network.prefix_views > 0
     total = forward * network.prefix_views
     for phase in network.phases:
-        total += phase.epochs * _photo_seconds(phase, forward, step, kept=kept)
+        total += phase.epochs * _photo_seconds(phase, forward, step, cached=cached)
     return total
 
 
-def _photo_seconds(phase: PhaseConfig, forward: float, step: float, *, kept: bool) -> float:
+def _photo_seconds(phase: PhaseConfig, forward: float, step: float, *, cached: bool) -> float:
     if phase.train == "all":
         return step
     if phase.train == "head":
-        return 0.1 * forward if kept else forward
-    return 0.5 * (step - forward) + (0.0 if kept else forward)
+        return 0.1 * forward if cached else forward
+    return 0.5 * (step - forward) + (0.0 if cached else forward)
 
 
 def _seconds(network: torch.nn.Module, images: torch.Tensor, *, step: bool) -> float:

@@ -1,4 +1,4 @@
-"""What happened in each epoch: as CSV and JSON for everybody, for TensorBoard on request."""
+"""Log of the epochs of a training, as CSV and JSON, and on request for TensorBoard."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ FIELDS = (
     "lr",
     "seconds",
 )
-"""Of a record: phase and epoch count from 1, epochs over all phases; the loss of training is the one that is made
-small, that of validation plain log-loss; validation is None where no rows are watched; the learning rate is that
-of the head when the epoch began."""
+"""Fields of a record. `phase` and `epoch` count from 1, epochs over all phases. `train_loss` is the loss that is
+minimized, `validation_loss` plain log-loss. Validation scores are None without validation rows. `lr` is the learning
+rate of the head at the beginning of the epoch."""
 
 
 class TrainingLog:
-    """Records of epochs, written as they come.
+    """Records of epochs; each is written at once.
 
     Args:
-        folder: Where ``epochs.csv`` and ``epochs.json`` are kept; None keeps no files.
+        folder: Folder for ``epochs.csv`` and ``epochs.json``; None writes no files.
         tensorboard: Folder for TensorBoard's event files; None writes none.
 
     Attributes:
-        records: One an epoch, see `FIELDS`.
+        records: One record an epoch, see `FIELDS`.
 
     Raises:
         UserError: TensorBoard is asked for and not installed.
@@ -65,20 +65,20 @@ class TrainingLog:
         """Add an epoch.
 
         Args:
-            values: By the names of `FIELDS`; what is missing or not a number is None in the record.
+            values: By the names of `FIELDS`; values that are missing or not finite are None in the record.
         """
-        record = {name: _plain(values.get(name)) for name in FIELDS}
+        record = {name: _finite(values.get(name)) for name in FIELDS}
         self.records.append(record)
         self._write()
-        self._show(record)
+        self._write_events(record)
 
     def restore(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Start from the records of an interrupted training instead of none."""
+        """Continue the records of an interrupted training."""
         self.records = [{name: record.get(name) for name in FIELDS} for record in records]
         self._write()
 
     def close(self) -> None:
-        """Finish the files."""
+        """Close TensorBoard's files."""
         if self._writer is not None:
             self._writer.close()
 
@@ -94,7 +94,7 @@ class TrainingLog:
             with atomic_file(self.folder / name, durable=False) as draft:
                 draft.write_bytes(text.encode())
 
-    def _show(self, record: Record) -> None:
+    def _write_events(self, record: Record) -> None:
         if self._writer is None:
             return
         for name in FIELDS[2:]:
@@ -102,5 +102,5 @@ class TrainingLog:
                 self._writer.add_scalar(name, record[name], record["epoch"])
 
 
-def _plain(value: float | None) -> float | int | None:
+def _finite(value: float | None) -> float | int | None:
     return value if isinstance(value, int) or (value is not None and math.isfinite(value)) else None

@@ -1,4 +1,4 @@
-"""A network that is trained on photos, as a scikit-learn estimator over rows."""
+"""A network that is fine-tuned on photos, as a scikit-learn estimator over rows."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-_TOGETHER = 64
-"""Pictures in memory at once when predicting."""
+_BATCH = 64
+"""Images in memory at once when predicting."""
 
 
 class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """A network trained in phases, with early stopping on an inner part of the rows it is given.
 
-    Rows are numbers of a picture table, so `X` is (n,) or (n, 1) of those. The inner validation part is split off by
-    row groups; early stopping, plateaus and checkpoints look at it and at nothing else, it is never trained on,
-    and random views, mixing and oversampling never touch it. With `average_last` the last phase ends with the mean
-    of its last epochs, whatever it says of `keep`.
+    `X` holds row numbers of an image cache, shape (n,) or (n, 1). The inner validation part is split off by row
+    groups. Early stopping, plateaus and checkpoints use it and nothing else. It is never trained on, never augmented,
+    mixed or oversampled. With `average_last` the last phase ends with the mean weights of its last epochs, whatever
+    its `keep` is.
 
-    One seed gives one result, given the same number of threads and precision; torch's global random numbers and
-    its number of threads are afterwards what they were before.
+    The result depends on the seed, the number of threads and the precision alone. torch's global random numbers and
+    number of threads are restored after a fit.
 
     Args:
         network: What is loaded and how it is trained.
         images: The photos by row.
-        sampler: Copies rows of rare branches (`none` or `random`) inside the training part; None copies nothing.
-        prior_correction: Whether what the sampler, class weights, and logit adjustment do to the prior is taken
-            back in the answers.
+        sampler: Copies rows of rare outcomes (`none` or `random`) inside the training part; None copies nothing.
+        prior_correction: Whether the answers undo what over-sampling, class weights and logit adjustment did to
+            the prior.
         random_state: Seed.
         n_threads: Threads of torch; one less are the processes that prepare batches.
-        device: Of torch: ``cpu``, ``cuda``, ``cuda:1``.
-        work: Folder for epochs, checkpoints and progress; a fit that was interrupted goes on from there. None
-            keeps nothing.
-        name: For messages.
+        device: Device of torch: ``cpu``, ``cuda``, ``cuda:1``.
+        work: Folder for the log, checkpoints and progress; an interrupted fit continues from there. None writes
+            nothing.
+        name: Name of the network in messages.
         tensorboard: Folder for TensorBoard's event files, if any.
 
     Attributes:
-        classes_: Labels (K,), sorted; of `fit` only.
-        n_features_in_: 1: a row number; of `fit` only.
+        classes_: Labels (K,), sorted; set by `fit` only.
+        n_features_in_: 1, the row number; set by `fit` only.
         state_: The trained network as plain data.
-        history_: One record an epoch, see `training_log.FIELDS`.
+        history_: One record an epoch, see `epoch_log.FIELDS`.
         validation_rows_: Positions, among the rows given, of the inner validation part.
         notes_: What the user should know.
     """
@@ -89,12 +89,12 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.tensorboard = tensorboard
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FineTunedNetwork:
-        """Train the network to tell classes apart.
+        """Train the network as a classifier.
 
         Args:
-            X: Rows of the picture table, (n,) or (n, 1).
+            X: Rows of the image cache, (n,) or (n, 1).
             y: Labels (n,).
-            groups: Row group of each row (n,); by default every row is one of its own.
+            groups: Row group of each row (n,); by default every row is a group of its own.
 
         Returns:
             Itself.
@@ -122,16 +122,12 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     def fit_subproblems(
         self, rows: ArrayLike, subproblems: Sequence[Subproblem], groups: ArrayLike | None = None
     ) -> FineTunedNetwork:
-        """Train one body with a branch for each decision.
-
-        With one decision an epoch goes once through its rows, copies of the over-sampler included. With several an
-        epoch has as many draws as there are rows that train; each batch is made of near-equal slices, one
-        a decision, drawn from that decision's own rows.
+        """Train one body with a head for each subproblem; `EpochBatches` says what an epoch is.
 
         Args:
-            rows: Rows of the picture table, (n,) or (n, 1).
+            rows: Rows of the image cache, (n,) or (n, 1).
             subproblems: What is learned; their rows are positions among `rows`.
-            groups: Row group of each row (n,); by default every row is one of its own.
+            groups: Row group of each row (n,); by default every row is a group of its own.
 
         Returns:
             Itself.
@@ -142,63 +138,61 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             WeightsError: The weights cannot be had.
             FitError: The loss diverged.
         """
-        table_rows = self._rows(rows)
-        row_groups = np.arange(len(table_rows)) if groups is None else np.asarray(groups)
-        if row_groups.shape != table_rows.shape:
-            raise ValueError(f"groups has shape {row_groups.shape}; expected ({len(table_rows)},)")
+        cache_rows = self._rows(rows)
+        row_groups = np.arange(len(cache_rows)) if groups is None else np.asarray(groups)
+        if row_groups.shape != cache_rows.shape:
+            raise ValueError(f"groups has shape {row_groups.shape}; expected ({len(cache_rows)},)")
         sampler = self.sampler or OverSampler("none")
         if sampler.kind not in ("none", "random"):
             raise ValueError(
-                f"sampler {sampler.kind!r} makes new rows between others, and photos have no between; "
+                f"sampler {sampler.kind!r} interpolates between rows, which photos do not allow; "
                 "choose random or none"
             )
         if self.work is not None:
             self.work.mkdir(parents=True, exist_ok=True)
         import torch
 
-        from ensemble_minerals.networks.training.train import Task, train
+        from ensemble_minerals.networks.training.job import RunOptions, TrainingJob
+        from ensemble_minerals.networks.training.train import train
 
-        task = Task(
-            config=self.network,
-            images=self.images,
-            rows=table_rows,
-            subproblems=subproblems,
+        job = TrainingJob(
+            self.network,
+            self.images,
+            cache_rows,
+            subproblems,
             groups=np.unique(row_groups, return_inverse=True)[1],
             sampler=sampler,
             prior_correction=self.prior_correction,
             seed=self.random_state,
-            n_threads=self.n_threads,
-            device=torch.device(self.device),
-            work=self.work,
-            name=self.name,
-            tensorboard=self.tensorboard,
         )
-        with _untouched(self.n_threads, task.device):
-            trained = train(task)
-        self.state_ = trained.state
-        self.history_ = trained.history
-        self.validation_rows_ = trained.watched
-        self.notes_ = trained.notes
+        device = torch.device(self.device)
+        options = RunOptions(self.name, device, self.n_threads, self.work, self.tensorboard)
+        with _torch_state_restored(self.n_threads, device):
+            result = train(job, options)
+        self.state_ = result.state
+        self.history_ = result.history
+        self.validation_rows_ = result.validation
+        self.notes_ = result.notes
         return self
 
     def subproblem_logits(self, rows: ArrayLike) -> FloatArray:
-        """Logits of all decisions, averaged over the views, under the natural prior if `prior_correction`.
+        """Logits of all subproblems, averaged over the views, under the natural prior if `prior_correction`.
 
         Args:
-            rows: Rows of the picture table, (n,) or (n, 1).
+            rows: Rows of the image cache, (n,) or (n, 1).
 
         Returns:
-            Shape (n, n_outputs): for each decision of two branches the log-odds of the second, for one of K > 2
-            branches K columns.
+            Shape (n, n_outputs). A subproblem of two outcomes has one column, the log-odds of the second; one of
+            K > 2 outcomes has K columns.
         """
         check_is_fitted(self, "state_")
         from ensemble_minerals.networks.inference import NetworkPredictor
 
-        table_rows = self._rows(rows)
+        cache_rows = self._rows(rows)
         predictor = NetworkPredictor([self.state_], self.network.weights, self.device, self.n_threads)
-        logits = np.empty((len(table_rows), self.state_.n_outputs))
-        for start in range(0, len(table_rows), _TOGETHER):
-            part = table_rows[start : start + _TOGETHER]
+        logits = np.empty((len(cache_rows), self.state_.n_outputs))
+        for start in range(0, len(cache_rows), _BATCH):
+            part = cache_rows[start : start + _BATCH]
             views = predictor.logits([self.images.image(int(row)) for row in part])
             logits[start : start + len(part)] = views.mean(axis=1)
         return logits
@@ -222,18 +216,16 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         flat = given[:, 0] if given.ndim == 2 and given.shape[1] == 1 else given
         if flat.ndim != 1 or flat.size == 0:
             raise ValueError(
-                f"X has shape {given.shape}; expected (n,) or (n, 1) rows of the picture table, 1 feature"
+                f"X has shape {given.shape}; expected (n,) or (n, 1) rows of the image cache, 1 feature"
             )
         if flat.dtype.kind not in "iu" or flat.min() < 0 or flat.max() >= len(self.images):
-            raise ValueError(
-                f"X must be rows of the picture table: integers from 0 to {len(self.images) - 1}"
-            )
+            raise ValueError(f"X must be rows of the image cache: integers from 0 to {len(self.images) - 1}")
         return flat.astype(np.intp)
 
 
 @contextmanager
-def _untouched(n_threads: int, device: torch.device) -> Iterator[None]:
-    """Leave torch's random numbers and its number of threads as they were."""
+def _torch_state_restored(n_threads: int, device: torch.device) -> Iterator[None]:
+    """Use so many threads, and restore torch's random numbers and number of threads at the end."""
     import torch
 
     devices = [device] if device.type == "cuda" else []

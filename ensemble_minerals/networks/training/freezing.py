@@ -1,7 +1,8 @@
-"""Which layers a phase trains, and how fast each of them.
+"""Which layers a phase trains, and with which learning rate.
 
-skorch's Freezer turns gradients off at the first epoch, when the optimizer has long taken all parameters, and
-knows nothing of the statistics of batch normalization; so layers are put to rest here, before a phase begins.
+skorch's Freezer comes too late: it turns gradients off in the first epoch, when the optimizer already has all
+parameters. It also leaves the statistics of batch normalization moving. So layers are frozen here, before a phase
+begins.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, Partl
 
 
 def freeze(network: MultiHeadNetwork, train: Layers) -> None:
-    """Let some layers learn and put all others to rest; the head always learns.
+    """Freeze all layers but the trained ones; the head is always trained.
 
-    A resting layer has no gradients and stays in evaluation mode: no dropout, no stochastic depth, and the
-    statistics of its batch normalization do not move.
+    A frozen layer has no gradients and stays in evaluation mode: no dropout, no stochastic depth, and its batch
+    normalization keeps its statistics.
 
     Args:
         network: Changed in place.
-        train: As in `PhaseConfig.train`.
+        train: Trained layers, as in `PhaseConfig.train`.
 
     Raises:
-        ConfigError: Names of layers it does not have, or more blocks than it has.
+        ConfigError: Names of layers that the network does not have, or more blocks than it has.
     """
-    chosen = trained_names(network, train)
+    trained = trained_names(network, train)
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name in chosen)
-        parameter.grad = None  # of an earlier phase: clipping would count it
+        parameter.requires_grad_(name in trained)
+        parameter.grad = None  # gradient clipping would count one that an earlier phase left
     network.frozen = tuple(_frozen_parts(network))
     network.train(network.training)
 
 
 def trained_names(network: MultiHeadNetwork, train: Layers) -> frozenset[str]:
-    """Names of the parameters that learn, see `freeze`."""
+    """Names of the trained parameters, see `freeze`."""
     head = network.head_names()
     body = [name for name, _ in network.named_parameters() if name not in head]
     if train == "all":
@@ -60,10 +61,10 @@ def trained_names(network: MultiHeadNetwork, train: Layers) -> frozenset[str]:
 
 
 def parameter_groups(network: MultiHeadNetwork, phase: PhaseConfig) -> list[dict[str, Any]]:
-    """Groups of the learning parameters for an optimizer, the head's last.
+    """Parameter groups of the trained parameters for an optimizer, those of the head last.
 
-    Biases and the scales of normalizations are left out of weight decay. The last block has the body's rate,
-    each one further from the head the `layer_decay`-fold of the next.
+    Biases and scales of normalization layers have no weight decay. The last block has the body's learning rate; each
+    block before it has `layer_decay` times the rate of the next.
     """
     head = network.head_names()
     groups: dict[tuple[bool, int, bool], dict[str, Any]] = {}
@@ -83,25 +84,26 @@ def parameter_groups(network: MultiHeadNetwork, phase: PhaseConfig) -> list[dict
     return [groups[key] for key in sorted(groups)]
 
 
-def moving_names(module: PartlyFrozenModule) -> frozenset[str]:
+def changing_names(module: PartlyFrozenModule) -> frozenset[str]:
     """Names of the tensors in the state of a module that training may change."""
-    still = {id(tensor) for part in module.frozen for tensor in part.buffers()}
-    learning = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
-    states = {name for name, buffer in module.named_buffers() if id(buffer) not in still}
-    return frozenset(learning | states) & frozenset(module.state_dict())
+    frozen = {id(tensor) for part in module.frozen for tensor in part.buffers()}
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    buffers = {name for name, buffer in module.named_buffers() if id(buffer) not in frozen}
+    return frozenset(trained | buffers) & frozenset(module.state_dict())
 
 
 def _frozen_parts(module: nn.Module) -> Iterator[nn.Module]:
-    """The largest parts that have parameters, none of which learns."""
+    """The largest parts that have parameters, none of which is trained."""
     for child in module.children():
-        learning = [parameter.requires_grad for parameter in child.parameters()]
-        if learning and not any(learning):
+        trained = [parameter.requires_grad for parameter in child.parameters()]
+        if trained and not any(trained):
             yield child
-        elif learning:
+        elif trained:
             yield from _frozen_parts(child)
 
 
 def _inside(network: MultiHeadNetwork, layer: str, body: list[str]) -> list[str]:
+    """Names of the body's parameters inside a layer."""
     path = f"body.{layer.removeprefix('body.')}"
     inside = [name for name in body if name == path or name.startswith(f"{path}.")]
     if not inside:

@@ -1,4 +1,4 @@
-"""The rows of a fit: which ones train, oversampled decision by decision, and which ones are only looked at."""
+"""The rows of a fit: which ones train, oversampled for each subproblem, and which ones validate."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class InnerSplit:
-    """Positions among the rows of a fit.
+    """Training and validation part of the rows of a fit.
 
     Attributes:
-        targets: Branch of each row in each decision (n, n_decisions), -1 where it takes no part.
-        trained: Positions that train.
-        watched: Positions of the inner validation part; no row group has rows on both sides.
+        targets: Outcome of each row in each subproblem (n, n_subproblems), -1 where it does not belong to it.
+        training: Positions of the rows that train.
+        validation: Positions of the inner validation part. No row group has rows in both parts.
         note: Why there is no inner validation part; empty if there is one.
     """
 
     targets: NDArray[np.intp]
-    trained: NDArray[np.intp]
-    watched: NDArray[np.intp]
+    training: NDArray[np.intp]
+    validation: NDArray[np.intp]
     note: str
 
 
 @dataclass(frozen=True)
 class ResampledRows:
-    """What one decision draws from.
+    """The training rows of one subproblem after over-sampling.
 
     Attributes:
-        stream: Rows with their branches, copies of the over-sampler included.
-        counts: Rows of each branch in it.
-        shift: What takes the over-sampler's change of the prior back, one number a branch.
-        note: Of the over-sampler.
+        rows: Rows with their outcomes, copies included.
+        counts: Rows of each outcome (n_outcomes,), copies included.
+        shift: What undoes the over-sampler's change of the prior when added to the log-probabilities (n_outcomes,).
+        note: Note of the over-sampler for the user, or empty.
     """
 
-    stream: SubproblemRows
+    rows: SubproblemRows
     counts: NDArray[np.intp]
     shift: FloatArray
     note: str
@@ -55,13 +55,15 @@ class ResampledRows:
 def split_rows(
     subproblems: Sequence[Subproblem], groups: NDArray[np.intp], *, fraction: float, seed: int
 ) -> InnerSplit:
-    """Divide the rows of a fit by their groups, as evenly as can be in all decisions.
+    """Split the rows of a fit by row groups, with the outcomes of all subproblems as evenly divided as possible.
+
+    Rows that belong to no subproblem are in neither part.
 
     Args:
         subproblems: Their rows are positions among those of the fit.
         groups: Row group of each row of the fit (n,).
         fraction: Share of the inner validation part.
-        seed: Of the division.
+        seed: Seed of the split.
     """
     targets = np.full((len(groups), len(subproblems)), NO_TARGET, dtype=np.intp)
     for column, subproblem in enumerate(subproblems):
@@ -72,35 +74,30 @@ def split_rows(
     if not fraction:
         return InnerSplit(targets, used, nothing, "validation_fraction is 0")
     try:
-        kept, held = inner_split(codes, groups[used], fraction=fraction, seed=seed)
+        training, validation = inner_split(codes, groups[used], fraction=fraction, seed=seed)
     except DataError as error:
         return InnerSplit(targets, used, nothing, str(error))
-    return InnerSplit(targets, used[kept], used[held], "")
+    return InnerSplit(targets, used[training], used[validation], "")
 
 
 def resample(
-    subproblem: int,
-    n_outcomes: int,
-    rows: NDArray[np.intp],
-    partition: InnerSplit,
-    sampler: OverSampler,
-    seed: int,
+    column: int, n_outcomes: int, rows: NDArray[np.intp], split: InnerSplit, sampler: OverSampler, seed: int
 ) -> ResampledRows:
-    """Oversample what a decision trains on.
+    """Oversample the training rows of one subproblem.
 
     Args:
-        subproblem: Its number.
-        n_outcomes: Its branches.
-        rows: Rows of the picture table, for all rows of the fit.
-        partition: Of the fit.
-        sampler: Copies rows of rare branches; never sees a watched row.
-        seed: Of the sampler.
+        column: Number of the subproblem.
+        n_outcomes: Its number of outcomes.
+        rows: Rows of the image cache, for all rows of the fit.
+        split: Split of the fit.
+        sampler: Copies rows of rare outcomes; it never sees a validation row.
+        seed: Seed of the sampler.
     """
-    column = partition.targets[partition.trained, subproblem]
-    own = partition.trained[column != NO_TARGET]
-    branches = column[column != NO_TARGET]
-    resampled = clone(sampler).set_params(random_state=seed).resample(own, branches)
-    positions, drawn = resampled.X.astype(np.intp), resampled.y.astype(np.intp)
-    shift = prior_shift(class_prior(drawn, n_outcomes), class_prior(branches, n_outcomes))
-    counts = np.bincount(drawn, minlength=n_outcomes)
-    return ResampledRows(SubproblemRows(rows[positions], drawn), counts, shift, resampled.note)
+    targets = split.targets[split.training, column]
+    own = split.training[targets != NO_TARGET]
+    outcomes = targets[targets != NO_TARGET]
+    resampled = clone(sampler).set_params(random_state=seed).resample(own, outcomes)
+    positions, copied_outcomes = resampled.X.astype(np.intp), resampled.y.astype(np.intp)
+    shift = prior_shift(class_prior(copied_outcomes, n_outcomes), class_prior(outcomes, n_outcomes))
+    counts = np.bincount(copied_outcomes, minlength=n_outcomes)
+    return ResampledRows(SubproblemRows(rows[positions], copied_outcomes), counts, shift, resampled.note)

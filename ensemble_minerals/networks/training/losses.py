@@ -1,7 +1,7 @@
-"""What training makes small: losses of decisions over soft targets, and the mixing of photos.
+"""Losses: cross-entropy, focal and logit-adjusted, over soft targets; mixup and CutMix.
 
-A decision of two branches is one column of logits, the log-odds of its second branch; one of K > 2 branches is K
-columns. A row that takes no part in a decision has a target row of zeros there.
+A subproblem of two outcomes has one logit, the log-odds of its second outcome; one of K > 2 outcomes has K logits.
+The target row of a subproblem is all zeros for a row that does not belong to it.
 """
 
 from __future__ import annotations
@@ -15,35 +15,46 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss, LossConfig
-
-
-def n_logits(n_outcomes: int) -> int:
-    """Columns of logits of a decision."""
-    return 1 if n_outcomes == 2 else n_outcomes
+from ensemble_minerals.data.subproblem import n_logits
 
 
 def expand_targets(targets: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
-    """Spread branch numbers into one column a branch.
+    """Targets of each subproblem with one column an outcome.
 
     Args:
-        targets: Branch of each row in each decision, shape (b, n_decisions); -1 where it takes no part. Floats of
-            shape (b, sum of `n_outcomes`) are spread already and only divided.
-        n_outcomes: Branches of each decision.
+        targets: Outcome of each row in each subproblem, integers of shape (b, n_subproblems), -1 where it does not
+            belong to it; or soft targets, floats of shape (b, sum of `n_outcomes`), which are only split.
+        n_outcomes: Number of outcomes of each subproblem.
 
     Returns:
-        For each decision (b, n_branches): ones and zeros, all zeros for rows that take no part.
+        For each subproblem floats of shape (b, n_outcomes), all zeros for rows that do not belong to it.
+
+    Example:
+        >>> expand_targets(torch.tensor([[2, 0], [1, -1]]), [3, 2])
+        [tensor([[0., 0., 1.],
+                [0., 1., 0.]]), tensor([[1., 0.],
+                [0., 0.]])]
     """
     if targets.is_floating_point():
         return list(torch.split(targets, list(n_outcomes), dim=1))
-    spread = []
+    expanded = []
     for column, count in zip(targets.unbind(1), n_outcomes, strict=True):
-        # The additional column at the end takes up the rows without a part.
-        spread.append(F.one_hot(column.where(column >= 0, count), count + 1)[:, :count].float())
-    return spread
+        # Rows that do not belong to the subproblem go to an additional last column, which is cut off.
+        expanded.append(F.one_hot(column.where(column >= 0, count), count + 1)[:, :count].float())
+    return expanded
 
 
 def hard_targets(targets: Tensor, n_outcomes: Sequence[int]) -> Tensor:
-    """The largest branch of each row in each decision, shape (b, n_decisions), of what `expand_targets` takes."""
+    """Most probable outcome of each row in each subproblem, shape (b, n_subproblems).
+
+    Args:
+        targets: As for `expand_targets`.
+        n_outcomes: Number of outcomes of each subproblem.
+
+    Example:
+        >>> hard_targets(torch.tensor([[0.1, 0.7, 0.2, 0.0, 0.0]]), [3, 2])
+        tensor([[ 1, -1]])
+    """
     if not targets.is_floating_point():
         return targets
     parts = expand_targets(targets, n_outcomes)
@@ -51,47 +62,54 @@ def hard_targets(targets: Tensor, n_outcomes: Sequence[int]) -> Tensor:
 
 
 def split_logits(logits: Tensor, n_outcomes: Sequence[int]) -> list[Tensor]:
-    """Logits of each decision with one column a branch: log-odds z of two branches become (0, z).
+    """Logits of each subproblem with one column an outcome: log-odds z of two outcomes become (0, z).
 
     Args:
         logits: Shape (b, n_outputs).
-        n_outcomes: Branches of each decision.
+        n_outcomes: Number of outcomes of each subproblem.
 
     Returns:
-        For each decision (b, n_branches).
+        For each subproblem shape (b, n_outcomes).
+
+    Example:
+        >>> split_logits(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), [3, 2])
+        [tensor([[1., 2., 3.]]), tensor([[0., 4.]])]
     """
     parts = torch.split(logits, [n_logits(count) for count in n_outcomes], dim=1)
     return [part if part.shape[1] > 1 else F.pad(part, (1, 0)) for part in parts]
 
 
 class SubproblemLoss(nn.Module):
-    """Sum over the decisions of the configured loss.
+    """The configured loss, summed over the subproblems.
 
-    In each decision the loss is averaged over the rows of the batch that take part; a row that is partly in it,
-    after mixing, counts as that part.
+    In each subproblem the loss is averaged over the rows of the batch that belong to it. After mixing, a row may
+    belong to a subproblem in part; then it counts with that part.
+
+    Args:
+        config: Which loss.
+        counts: For each subproblem the number of training rows of each outcome.
+
+    Example:
+        >>> loss = SubproblemLoss(CrossEntropyLoss(), [np.array([5, 5])])
+        >>> loss(torch.tensor([[0.0]]), [torch.tensor([[0.0, 1.0]])])  # log(2)
+        tensor(0.6931)
     """
 
-    def __init__(self, config: LossConfig, branch_counts: Sequence[NDArray[np.integer]]) -> None:
-        """Prepare weights and priors.
-
-        Args:
-            config: Which loss.
-            branch_counts: For each decision the rows of each branch in the training part.
-        """
+    def __init__(self, config: LossConfig, counts: Sequence[NDArray[np.integer]]) -> None:
         super().__init__()
         self.config = config
-        self.n_outcomes = tuple(len(counts) for counts in branch_counts)
-        # A branch that lost its last row to the inner validation part must not become infinitely heavy.
-        counts = [np.maximum(np.asarray(branch, np.float64), 1.0) for branch in branch_counts]
+        self.n_outcomes = tuple(len(each) for each in counts)
+        # An outcome may lose its last row to the inner validation part; its weight must stay finite.
+        positive = [np.maximum(np.asarray(each, np.float64), 1.0) for each in counts]
         balanced = not isinstance(config, LogitAdjustedLoss) and config.class_weight == "balanced"
         tau = config.tau if isinstance(config, LogitAdjustedLoss) else 0.0
-        for number, branch in enumerate(counts):
-            share = branch / branch.sum()
-            weight = 1.0 / (len(branch) * share) if balanced else np.ones_like(share)
-            # Derived from the configuration: no part of the state of a network.
+        for number, each in enumerate(positive):
+            prior = each / each.sum()
+            weight = 1.0 / (len(each) * prior) if balanced else np.ones_like(prior)
+            # Not persistent: they follow from the configuration and the rows.
             self.register_buffer(f"weight_{number}", torch.tensor(weight).float(), persistent=False)
             self.register_buffer(
-                f"offset_{number}", torch.tensor(tau * np.log(share)).float(), persistent=False
+                f"offset_{number}", torch.tensor(tau * np.log(prior)).float(), persistent=False
             )
 
     def forward(self, logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
@@ -99,10 +117,10 @@ class SubproblemLoss(nn.Module):
 
         Args:
             logits: Shape (b, n_outputs).
-            targets: For each decision (b, n_branches), see `expand_targets`.
+            targets: For each subproblem shape (b, n_outcomes), see `expand_targets`.
 
         Returns:
-            A number; 0 for a decision in which no row of the batch takes part.
+            A scalar. A subproblem that no row of the batch belongs to adds 0.
         """
         total = logits.new_zeros((), dtype=torch.float32)
         for number, (part, target) in enumerate(
@@ -111,7 +129,7 @@ class SubproblemLoss(nn.Module):
             log_p = F.log_softmax(part + self._buffer("offset", number), dim=1)
             costs = -log_p * self._buffer("weight", number)
             if isinstance(self.config, FocalLoss):
-                # The bound keeps the slope finite where a branch is certain and gamma is below 1.
+                # The bound keeps the gradient finite where an outcome is certain and gamma is below 1.
                 costs = costs * (1.0 - log_p.exp()).clamp_min(1e-6) ** self.config.gamma
             if isinstance(self.config, CrossEntropyLoss):
                 smoothing = self.config.label_smoothing
@@ -120,10 +138,10 @@ class SubproblemLoss(nn.Module):
         return total
 
     def prior_shift(self) -> Tensor:
-        """What added to the logits makes them speak of the training rows' own frequencies again.
+        """Shift of the logits that undoes the change of the prior by class weights and logit adjustment.
 
-        Class weights and logit adjustment teach a network to answer as if other frequencies held: by `-log(weight)`
-        and `tau * log(prior)`.
+        With either of them, a network learns logits for other outcome frequencies than those of the training rows.
+        The shift is `-log(weight)` and `tau * log(prior)`.
 
         Returns:
             Shape (n_outputs,), zeros for a loss without either.
@@ -139,55 +157,50 @@ class SubproblemLoss(nn.Module):
 
 
 class Mixer:
-    """Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) of a batch with its neighbors, linear in the targets.
+    """Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019) of the images and targets of a batch.
 
-    As torchvision's: one share of Beta(strength, strength) a batch, each row mixed with the one before it. With
-    both strengths positive each batch draws one of the two.
+    As in torchvision, one share from Beta(strength, strength) is drawn for the batch, and each row is mixed with the
+    one before it. If both strengths are positive, each batch draws one of the two methods.
+
+    Args:
+        mixup: Strength of mixup, 0 for none.
+        cutmix: Strength of CutMix, 0 for none.
     """
 
-    def __init__(self, mixup: float, cutmix: float, seed: int = 0) -> None:
-        """Set strengths.
-
-        Args:
-            mixup: Strength of mixup, 0 for none.
-            cutmix: Strength of CutMix, 0 for none.
-            seed: Of the mixer's own random numbers, where none are given.
-        """
+    def __init__(self, mixup: float, cutmix: float) -> None:
         self.mixup = mixup
         self.cutmix = cutmix
-        self._generator = torch.Generator().manual_seed(seed)
 
     def __call__(
-        self, images: Tensor, targets: Sequence[Tensor], generator: torch.Generator | None = None
+        self, images: Tensor, targets: Sequence[Tensor], generator: torch.Generator
     ) -> tuple[Tensor, list[Tensor]]:
         """Mix a batch.
 
         Args:
             images: Shape (b, channels, h, w).
-            targets: For each decision (b, n_branches).
-            generator: Where random numbers come from; the mixer's own if None.
+            targets: For each subproblem shape (b, n_outcomes).
+            generator: Source of random numbers.
 
         Returns:
-            Mixed images and targets; the given ones stay as they are.
+            Mixed images and targets; the given ones are not changed.
         """
-        strengths = [strength for strength in (self.mixup, self.cutmix) if strength > 0]
-        if not strengths:
+        if self.mixup == 0 and self.cutmix == 0:
             return images, list(targets)
-        seed = int(torch.randint(1 << 62, (), generator=generator or self._generator))
-        rng = np.random.default_rng(seed)  # Beta numbers of a generator of one's own are only had from numpy
-        by_cutting = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
-        strength = self.cutmix if by_cutting else self.mixup
+        seed = int(torch.randint(1 << 62, (), generator=generator))
+        rng = np.random.default_rng(seed)  # torch's Beta distribution takes no generator
+        use_cutmix = self.cutmix > 0 and (self.mixup == 0 or rng.random() < 0.5)
+        strength = self.cutmix if use_cutmix else self.mixup
         share = float(rng.beta(strength, strength))
         others = images.roll(1, 0)
-        if by_cutting:
-            images, share = _cut(images, others, share, rng)
+        if use_cutmix:
+            images, share = _cutmix(images, others, share, rng)
         else:
             images = images * share + others * (1.0 - share)
         return images, [target * share + target.roll(1, 0) * (1.0 - share) for target in targets]
 
 
-def _cut(images: Tensor, others: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
-    """Replace a rectangle of about `1 - share` of the area; the images and the share that is left."""
+def _cutmix(images: Tensor, others: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """Replace a rectangle of about `1 - share` of the area; returns the images and the share that is left."""
     height, width = images.shape[-2:]
     half = 0.5 * (1.0 - share) ** 0.5
     x, y = int(rng.integers(width)), int(rng.integers(height))

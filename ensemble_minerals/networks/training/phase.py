@@ -1,4 +1,4 @@
-"""One phase of a training."""
+"""Training one phase, with its callbacks, checkpoints and progress."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 from skorch.callbacks import GradientNormClipping
 from torch import Tensor
 
-from ensemble_minerals.config.networks import PhaseConfig
-from ensemble_minerals.networks.training.batches import TrainingDataset, ValidationDataset
+from ensemble_minerals.networks.training.batches import TrainingDataset
 from ensemble_minerals.networks.training.callbacks import (
     BestEpoch,
     DivergenceCheck,
@@ -23,15 +22,14 @@ from ensemble_minerals.networks.training.callbacks import (
     MovingAverage,
     Patience,
     Tensors,
-    copied_like,
+    copy_like,
     copy_tensors,
 )
 from ensemble_minerals.networks.training.epoch_scores import EpochScores, score_callbacks
-from ensemble_minerals.networks.training.freezing import freeze, moving_names, parameter_groups
-from ensemble_minerals.networks.training.losses import Mixer
+from ensemble_minerals.networks.training.freezing import changing_names, freeze
 from ensemble_minerals.networks.training.resume import TrainingProgress
-from ensemble_minerals.networks.training.schedules import optimizer_of, schedulers
-from ensemble_minerals.networks.training.setting import Setting
+from ensemble_minerals.networks.training.schedules import schedulers
+from ensemble_minerals.networks.training.session import TrainingSession
 from ensemble_minerals.networks.training.skorch_net import FineTuningNet
 
 _MONITORS = {
@@ -39,132 +37,116 @@ _MONITORS = {
     "accuracy": ("valid_accuracy", False),
     "macro_f1": ("valid_macro_f1", False),
 }
+"""Name in skorch's history, and whether lower is better."""
 
 
-class PhaseRun:
-    """One phase: a net with its callbacks, whose state can be taken and given back.
+class PhaseTrainer:
+    """Trains one phase. After each epoch its state can be written, and later restored in a new process.
 
     Args:
-        setting: What all phases share.
-        number: Of the phase, counted from 1.
-        phase: How it is trained.
+        session: What all phases share.
+        number: Number of the phase, counted from 1.
 
     Raises:
         ConfigError: A phase that does not fit the network.
     """
 
-    def __init__(self, setting: Setting, number: int, phase: PhaseConfig) -> None:
-        self.setting, self.number, self.phase = setting, number, phase
-        config = setting.config
-        freeze(setting.network, phase.train)
-        self.module, inputs = setting.route(phase)
-        names = moving_names(self.module)
-        self.rows = TrainingDataset(inputs, setting.shares)
-        watched = setting.watched
-        self.watched = (
-            None
-            if watched is None
-            else ValidationDataset(inputs, watched.rows, watched.targets, setting.shares)
-        )
-        last = number == len(config.phases)
-        self.recent = LastEpochs(config.average_last, names) if last and config.average_last else None
+    def __init__(self, session: TrainingSession, number: int) -> None:
+        config = session.job.config
+        self.session, self.number, self.phase = session, number, config.phases[number - 1]
+        freeze(session.network, self.phase.train)
+        self.module, inputs = session.module_and_inputs(self.phase)
+        self.names = changing_names(self.module)
+        self.dataset = TrainingDataset(inputs, session.soft_targets)
         self.average = None if config.ema is None else MovingAverage(config.ema)
-        monitor, lower = _MONITORS[phase.monitor] if watched is not None else ("train_loss", True)
-        steps = -(-len(setting.batches) // config.accumulate) * phase.epochs
-        self.schedulers = schedulers(phase, steps, monitor, lower_is_better=lower)
-        self.best = list(self._best(names)) if watched is not None else []
+        averages_last = number == len(config.phases) and config.average_last > 0
+        self.recent = LastEpochs(config.average_last, self.names) if averages_last else None
+        validates = session.has_validation
+        monitor, lower = _MONITORS[self.phase.monitor] if validates else ("train_loss", True)
+        n_steps = -(-len(session.batches) // config.accumulate) * self.phase.epochs
+        self.schedulers = schedulers(self.phase, n_steps, monitor, lower_is_better=lower)
+        self.best = list(self._checkpoints()) if validates else []
         self.patience = None
-        if phase.patience is not None and watched is not None:
+        if validates and self.phase.patience is not None:
             self.patience = Patience(
-                monitor, patience=phase.patience, lower_is_better=lower, threshold=0.0, threshold_mode="abs"
+                monitor,
+                patience=self.phase.patience,
+                lower_is_better=lower,
+                threshold=0.0,
+                threshold_mode="abs",
             )
-        guessing = sum(math.log(count) for count in setting.network.n_outcomes)
-        self.divergence = DivergenceCheck(setting.name, number, phase.lr, guessing)
-        self.net = self._net(self._callbacks())
+        chance_loss = sum(math.log(count) for count in session.network.n_outcomes)
+        self.divergence = DivergenceCheck(session.options.name, number, self.phase.lr, chance_loss)
+        self.net = FineTuningNet(
+            session,
+            self.phase,
+            self.module,
+            validation=session.validation_dataset(inputs),
+            average=self.average,
+            callbacks=self._callbacks(),
+        )
 
-    def _best(self, names: frozenset[str]) -> Iterator[BestEpoch]:
-        """The lowest loss and the highest score; of these the one that training goes on from is kept in memory."""
+    def run(self) -> None:
+        """Train the phase, or what is left of it, and leave its final weights in the network."""
+        session, progress = self.session, self.session.progress
+        if progress is not None and progress.metadata["phase"] != self.number:
+            progress = None  # of an earlier phase
+        net = self.net.initialize()
+        if progress is not None:
+            net.history.extend(dict(row) for row in progress.metadata["history"])
+        net.n_earlier = len(session.log.records) - len(net.history)
+        net.notify("on_train_begin", X=self.dataset, y=None)
+        if progress is not None:
+            self._restore(progress)
+        if progress is None or not progress.metadata["over"]:
+            net.train_epochs(self.dataset)
+        if self.recent is not None:
+            self.recent.average_into(self.module)
+            return
+        kept = [best.tensors for best in self.best if best.keep]
+        final = kept[0] if kept else copy_tensors(net.evaluated_module(), self.names)
+        self.module.load_state_dict(final, strict=False)
+
+    def _checkpoints(self) -> Iterator[BestEpoch]:
+        """Checkpoints of the lowest loss and of the best score; the one that training continues from is in memory."""
         score = "accuracy" if self.phase.monitor == "loss" else self.phase.monitor
-        for watch, file in (("loss", "best_loss"), (score, "best_score")):
-            kept = watch == self.phase.monitor and self.phase.keep == "best" and self.recent is None
-            work = self.setting.work
-            write = None if work is None else partial(self._write_best, watch, work / f"{file}.safetensors")
-            if kept or write is not None:
-                yield BestEpoch(f"{_MONITORS[watch][0]}_best", names, kept, write)
+        for metric, file in (("loss", "best_loss"), (score, "best_score")):
+            keep = metric == self.phase.monitor and self.phase.keep == "best" and self.recent is None
+            work = self.session.options.work
+            write = None if work is None else partial(self._write_best, metric, work / f"{file}.safetensors")
+            if keep or write is not None:
+                yield BestEpoch(f"{_MONITORS[metric][0]}_best", self.names, keep, write)
 
-    def _write_best(self, watch: str, path: Path, tensors: Tensors, row: Mapping[str, Any]) -> None:
-        """Write the best epoch of a phase, if none of an earlier phase was better."""
-        name, lower = _MONITORS[watch]
-        earlier = [record[Logging.NAMES[name]] for record in self.setting.log.records]
+    def _write_best(self, metric: str, path: Path, tensors: Tensors, row: Mapping[str, Any]) -> None:
+        """Write the best epoch of this phase, unless an earlier phase had a better one."""
+        name, lower = _MONITORS[metric]
+        earlier = [record[Logging.NAMES[name]] for record in self.session.log.records]
         sign = 1 if lower else -1
         if all(value is None or sign * float(row[name]) < sign * value for value in earlier):
-            state = dict(self.setting.network.state_dict()) | tensors
-            self.setting.state(state).save(path)
+            self.session.state(dict(self.session.network.state_dict()) | tensors).save(path)
 
     def _callbacks(self) -> list[Any]:
-        setting = self.setting
-        plain = np.zeros_like(setting.shift)
-        n_outcomes = setting.network.n_outcomes
-        watched = None if setting.watched is None else EpochScores(n_outcomes, setting.shift)
-        chosen: list[Any] = [
-            *score_callbacks(watched, EpochScores(n_outcomes, plain)),
+        session = self.session
+        n_outcomes, clip = session.network.n_outcomes, session.job.config.clip
+        validation = EpochScores(n_outcomes, session.shift) if session.has_validation else None
+        callbacks: list[Any] = [
+            *score_callbacks(validation, EpochScores(n_outcomes, np.zeros_like(session.shift))),
             self.divergence,
-            GradientNormClipping(setting.config.clip) if setting.config.clip is not None else None,
+            None if clip is None else GradientNormClipping(clip),
             self.average,
             *self.schedulers,
             *self.best,
             self.recent,
             self.patience,
-            Logging(setting.log, self.number),
-            EpochEnd(self.patience, None if setting.restart is None else self._note),
+            Logging(session.log, self.number),
+            EpochEnd(self.patience, None if session.progress_file is None else self._write_progress),
         ]
-        return [callback for callback in chosen if callback is not None]
+        return [callback for callback in callbacks if callback is not None]
 
-    def _net(self, callbacks: list[Any]) -> FineTuningNet:
-        setting, config = self.setting, self.setting.config
-        optimizer, settings = optimizer_of(self.phase)
-        return FineTuningNet(
-            self.module,
-            setting.loss,
-            groups=parameter_groups(setting.network, self.phase),
-            batches=setting.batches,
-            watched=self.watched,
-            mixer=Mixer(config.mixup, config.cutmix),
-            accumulate=config.accumulate,
-            precision=setting.precision,
-            average=self.average,
-            seed=setting.seed,
-            n_workers=setting.n_workers,
-            optimizer=optimizer,
-            max_epochs=self.phase.epochs,
-            batch_size=config.batch_size,
-            callbacks=callbacks,
-            device=str(setting.device),
-            **{f"optimizer__{name}": value for name, value in settings.items()},
-        )
-
-    def run(self, progress: TrainingProgress | None) -> None:
-        """Train the phase, or the rest of it, and settle on its weights."""
-        net = self.net.initialize()
-        if progress is not None:
-            net.history.extend(dict(row) for row in progress.metadata["history"])
-        net.n_before = len(self.setting.log.records) - len(net.history)
-        net.notify("on_train_begin", X=self.rows, y=None)
-        if progress is not None:
-            self._restore(progress)
-        if progress is None or not progress.metadata["over"]:
-            net.train_epochs(self.rows)
-        if self.recent is not None:
-            self.recent.average_into(self.module)
-            return
-        kept = [best.tensors for best in self.best if best.keep]
-        settled = kept[0] if kept else copy_tensors(net.answering(), moving_names(self.module))
-        self.module.load_state_dict(settled, strict=False)
-
-    def _note(self, net: FineTuningNet, over: bool) -> None:
-        """Write down all that a training in a new process needs to go on from here."""
-        assert self.setting.restart is not None
-        parts: dict[str, dict[str, Tensor]] = {"network": dict(self.setting.network.state_dict())}
+    def _write_progress(self, net: FineTuningNet, over: bool) -> None:
+        """Write all that a training in a new process needs to continue from here."""
+        assert self.session.progress_file is not None
+        parts: dict[str, dict[str, Tensor]] = {"network": dict(self.session.network.state_dict())}
         if self.average is not None:
             parts["average"] = dict(self.average.average_.state_dict())
         for best in self.best:
@@ -183,26 +165,26 @@ class PhaseRun:
             "phase": self.number,
             "over": over,
             "history": [_scores(row) for row in net.history],
-            "records": self.setting.log.records,
+            "records": self.session.log.records,
             "rates": [group["lr"] for group in net.optimizer_.param_groups],
-            "schedulers": [_plain(scheduler.lr_scheduler_.state_dict()) for scheduler in self.schedulers],
+            "schedulers": [_json_values(each.lr_scheduler_.state_dict()) for each in self.schedulers],
             "first_loss": self.divergence.first,
-            "precision": self.setting.precision,
+            "precision": self.session.precision,
         }
         if self.patience is not None:
             metadata["patience"] = [self.patience.misses_, float(self.patience.dynamic_threshold_)]
         flat = {(part, name): tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-        self.setting.restart.write(TrainingProgress(flat, metadata))
+        self.session.progress_file.write(TrainingProgress(flat, metadata))
 
     def _restore(self, progress: TrainingProgress) -> None:
-        """Take up what `_note` wrote down."""
+        """Restore what `_write_progress` wrote."""
         metadata, optimizer = progress.metadata, self.net.optimizer_
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for key, value in progress.part("optimizer").items():
             number, _, name = key.partition("/")
             parameter = parameters[int(number)]
             like = parameter if value.shape == parameter.shape else value
-            optimizer.state[parameter][name] = copied_like(value, like)
+            optimizer.state[parameter][name] = copy_like(value, like)
         for group, rate in zip(optimizer.param_groups, metadata["rates"], strict=True):
             group["lr"] = rate
         for scheduler, state in zip(self.schedulers, metadata["schedulers"], strict=True):
@@ -231,6 +213,6 @@ def _scores(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """What of a scheduler's state changes and is plain JSON; the rest its maker set."""
+def _json_values(state: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a scheduler's state that are plain JSON: all that change while it runs."""
     return {name: value for name, value in state.items() if isinstance(value, bool | int | float | list)}

@@ -1,8 +1,8 @@
-"""Training the last layers alone: what the resting ones make of a view is constant, and computed once.
+"""Training the last blocks alone, on cached activations of the frozen first blocks.
 
-Of each photo k random views are taken through the resting front of the network; training draws from them and
-goes through the rest alone. A view is computed when it is drawn for the first time, so that a fit never pays for
-more views than it looks at, and is kept as float16 in a file that worker processes share.
+The first blocks of a network are frozen, so the activations of a view never change. Each photo has k random views;
+training draws among them and computes the last blocks alone. A view is computed when it is first drawn, so a fit
+never pays for views that it does not use. The activations are kept as float16 in a file that worker processes share.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.training.batches import Inputs, Sample
 from ensemble_minerals.networks.training.freezing import trained_names
 
-_STORED_EPOCH = 0
-"""Epochs count from 1: random views of this one are nobody else's."""
+_CACHED_EPOCH = 0
+"""Epoch in the key of the cached random views. Training counts epochs from 1, so no other view has this key."""
 
 
 class ActivationCache:
-    """What a resting module makes of pictures, by number: computed at the first look, kept within a limit.
+    """Activations of a frozen module by number, computed on first use and cached on disk up to a limit.
 
-    Values are those of float16 whether they were kept or are computed just now: the limit changes how long a fit
-    takes and nothing else. Picklable: another process opens the same file.
+    Values are rounded to float16 whether they come from the cache or not, so the limit changes the time of a fit and
+    nothing else. The cache can be pickled; another process then opens the same file.
 
     Attributes:
-        shape: Of one entry.
-        n_places: Entries that can be kept; those with higher numbers are computed every time.
+        shape: Shape of one entry.
+        capacity: Number of entries that can be cached; those with higher numbers are computed every time.
     """
 
     def __init__(
@@ -54,32 +54,34 @@ class ActivationCache:
         folder: Path | None = None,
         precision: str = "float32",
     ) -> None:
-        """Make room.
+        """Reserve room on the disk.
 
         Args:
-            prefix: Pictures in [0, 1], (b, 3, h, w), to an inner layer (b, ...). Nothing in it may learn.
-            size: Height and width of the pictures.
-            n_wanted: Entries there may be.
-            limit_mb: Megabytes that may be kept; never more than half of what is free on the disk.
-            folder: Where the file lies as long as the store is there; None takes the system's for such files.
-            precision: In which `prefix` is computed, `float32` or `bfloat16`.
+            prefix: From images in [0, 1], (b, 3, h, w), to activations (b, ...). All of it is frozen.
+            size: Height and width of the images.
+            n_wanted: Number of entries that may be needed.
+            limit_mb: Megabytes on disk, at most; never more than half of what is free there.
+            folder: Folder of the file, which exists as long as the cache does; None takes the system's folder for
+                temporary files.
+            precision: Precision in which `prefix` is computed, `float32` or `bfloat16`.
         """
         self.prefix = prefix
         self.precision = precision
         self.device = next((tensor.device for tensor in prefix.parameters()), torch.device("cpu"))
-        self.shape = self._computed(torch.zeros(3, *size)).shape
+        self.shape = self._compute(torch.zeros(3, *size)).shape
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="views-", dir=folder))
-        # Maps take their room page by page, and a full disk in the midst of it ends the process without a word.
+        # A memory map takes room page by page, and a disk that fills up meanwhile kills the process without a
+        # message.
         limit = min(limit_mb << 20, shutil.disk_usage(self._folder).free // 2)
-        self.n_places = min(n_wanted, limit // (int(np.prod(self.shape)) * 2 + 1))
+        self.capacity = min(n_wanted, limit // (int(np.prod(self.shape)) * 2 + 1))
         self._remove = weakref.finalize(self, _remove, self._folder, os.getpid())
         self._open("w+")
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            name: value for name, value in vars(self).items() if name not in ("_values", "_kept", "_remove")
+            name: value for name, value in vars(self).items() if name not in ("_values", "_filled", "_remove")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -87,55 +89,56 @@ class ActivationCache:
         self._open("r+")
 
     @property
-    def n_kept(self) -> int:
-        """Entries that are kept by now."""
-        return int(self._kept.sum())
+    def n_cached(self) -> int:
+        """Number of entries that are cached by now."""
+        return int(self._filled.sum())
 
-    def entry(self, number: int, image: Callable[[], Tensor]) -> Tensor:
+    def get(self, number: int, image: Callable[[], Tensor]) -> Tensor:
         """One entry.
 
         Args:
-            number: Its number.
-            image: Gives (3, h, w), should it have to be computed.
+            number: Number of the entry.
+            image: Returns its image (3, h, w); called only if the entry must be computed.
 
         Returns:
             float32 of `shape`.
 
         Raises:
-            FitError: If the inner layer holds values beyond float16.
+            FitError: If an activation is too large for float16.
         """
-        if number >= self.n_places:
-            return torch.from_numpy(self._computed(image())).float()
-        if not self._kept[number]:
-            self._values[number] = self._computed(image())
-            self._kept[number] = True  # last: who reads it in another process finds the values in place
+        if number >= self.capacity:
+            return torch.from_numpy(self._compute(image())).float()
+        if not self._filled[number]:
+            self._values[number] = self._compute(image())
+            self._filled[number] = True  # after the values, for other processes that read them
         return torch.from_numpy(self._values[number].astype(np.float32))
 
-    def _computed(self, image: Tensor) -> NDArray[np.float16]:
+    def _compute(self, image: Tensor) -> NDArray[np.float16]:
         with torch.no_grad(), evaluating(self.prefix), computing_in(self.precision, self.device):
-            inner: Tensor = self.prefix(image[None].to(self.device))[0]
-        values = inner.to("cpu", torch.float16).numpy()
+            activations: Tensor = self.prefix(image[None].to(self.device))[0]
+        values = activations.to("cpu", torch.float16).numpy()
         if not np.isfinite(values).all():
-            largest = float(inner.abs().max())
+            largest = float(activations.abs().max())
             raise FitError(
-                f"the resting layers give values up to {largest:.3g}, too large to be kept; set prefix_views to 0"
+                f"the frozen layers give values up to {largest:.3g}, too large to be cached; "
+                "set prefix_views to 0"
             )
         return values
 
     def _open(self, mode: Literal["w+", "r+"]) -> None:
-        n = max(self.n_places, 1)  # there are no empty maps
-        values, kept = self._folder / "values", self._folder / "kept"
+        n = max(self.capacity, 1)  # a memory map cannot be empty
+        values, filled = self._folder / "values", self._folder / "kept"
         self._values: NDArray[np.float16] = np.memmap(values, np.float16, mode, shape=(n, *self.shape))
-        self._kept: NDArray[np.bool_] = np.memmap(kept, np.bool_, mode, shape=(n,))
+        self._filled: NDArray[np.bool_] = np.memmap(filled, np.bool_, mode, shape=(n,))
 
 
 class PrefixInputs:
-    """Inner layers in place of photos, as inputs of the layers behind them.
+    """Cached activations of the first blocks, as inputs of the last ones.
 
     Attributes:
-        store: Where they are kept.
-        n_views: Random views of each training row: as many as wanted, or as fit into the limit, at least 1.
-        note: What did not fit, for the user; empty if everything does.
+        cache: The activations.
+        n_views: Random views of each training row: as many as wanted or as fit into the limit, at least 1.
+        note: For the user: how many views did not fit; empty if all did.
     """
 
     def __init__(
@@ -145,61 +148,66 @@ class PrefixInputs:
         size: tuple[int, int],
         *,
         rows: Sequence[int] | NDArray[np.intp],
-        watched_rows: Sequence[int] | NDArray[np.intp],
+        validation_rows: Sequence[int] | NDArray[np.intp],
         n_views: int,
         seed: int,
         limit_mb: int,
         folder: Path | None = None,
         precision: str = "float32",
     ) -> None:
-        """Make room.
+        """Reserve room for the activations.
 
         Args:
-            inputs: The photos.
-            prefix: The front of the network, see `ActivationCache`.
-            size: Height and width of the photos.
-            rows: That are trained on, each once or oftener.
-            watched_rows: That are only looked at.
+            inputs: Inputs of the whole network.
+            prefix: The first blocks of the network, see `ActivationCache`.
+            size: Height and width of the images.
+            rows: Training rows; rows may occur several times.
+            validation_rows: Validation rows.
             n_views: Random views of each training row.
-            seed: Of the choice among them.
-            limit_mb: Megabytes that may be kept.
-            folder: Of the file that keeps them.
-            precision: In which the front is computed.
+            seed: Seed of the choice among them.
+            limit_mb: Megabytes on disk, at most.
+            folder: Folder of the cache's file.
+            precision: Precision in which the first blocks are computed.
         """
         self.inputs = inputs
         self.seed = seed
-        self._watched = {int(row): place for place, row in enumerate(np.unique(watched_rows))}
-        self._rows = {int(row): place for place, row in enumerate(np.unique(rows))}
-        n_watched, n_rows = len(self._watched), len(self._rows)
-        self.store = ActivationCache(
-            prefix, size, n_watched + n_rows * n_views, limit_mb=limit_mb, folder=folder, precision=precision
+        self._validation = {int(row): number for number, row in enumerate(np.unique(validation_rows))}
+        self._training = {int(row): number for number, row in enumerate(np.unique(rows))}
+        n_validation, n_training = len(self._validation), len(self._training)
+        self.cache = ActivationCache(
+            prefix,
+            size,
+            n_validation + n_training * n_views,
+            limit_mb=limit_mb,
+            folder=folder,
+            precision=precision,
         )
-        fitting = (self.store.n_places - n_watched) // max(n_rows, 1)
+        fitting = (self.cache.capacity - n_validation) // max(n_training, 1)
         self.n_views = max(1, min(n_views, fitting))
         self.note = ""
         if fitting < n_views:
             room = f"{limit_mb} MB (memory), or half of the free disk"
             self.note = f"{max(fitting, 0)} of {n_views} kept views of each photo fit into {room}"
 
-    def training_input(self, draw: Sample) -> Tensor:
-        """The inner layer of one of the row's views; which one comes from (seed, epoch, row, number) alone."""
-        view = key_seed(self.seed, draw.epoch, draw.row, draw.number) % self.n_views
-        # View by view, so that where not even one of each photo fits, some photos' are kept all the same.
-        place = len(self._watched) + view * len(self._rows) + self._rows[draw.row]
-        kept = Sample(draw.row, draw.targets, _STORED_EPOCH, view)
-        return self.store.entry(place, lambda: self.inputs.training_input(kept))
+    def training_input(self, sample: Sample) -> Tensor:
+        """Activations of one of the row's views, chosen by (seed, epoch, row, number) alone."""
+        view = key_seed(self.seed, sample.epoch, sample.row, sample.number) % self.n_views
+        # Numbered view by view: if not even one view of each photo fits, those of some photos are cached.
+        entry = len(self._validation) + view * len(self._training) + self._training[sample.row]
+        cached = Sample(sample.row, sample.targets, _CACHED_EPOCH, view)
+        return self.cache.get(entry, lambda: self.inputs.training_input(cached))
 
     def validation_input(self, row: int) -> Tensor:
-        """The inner layer of a row's fixed view."""
-        return self.store.entry(self._watched[row], lambda: self.inputs.validation_input(row))
+        """Activations of a row's fixed view."""
+        return self.cache.get(self._validation[row], lambda: self.inputs.validation_input(row))
 
 
 def n_last_blocks(network: MultiHeadNetwork, train: Layers) -> int | None:
-    """Blocks at the end of a network that hold all that learns; 0 if the head alone does, None if the stem does too.
+    """Number of last blocks that contain all trained parameters: 0 for the head alone, None if the stem is trained.
 
     Args:
         network: The network.
-        train: As in `PhaseConfig.train`.
+        train: Trained layers, as in `PhaseConfig.train`.
     """
     depths = [network.depth(name) for name in trained_names(network, train) - network.head_names()]
     if not depths:
@@ -208,6 +216,6 @@ def n_last_blocks(network: MultiHeadNetwork, train: Layers) -> int | None:
 
 
 def _remove(folder: Path, process: int) -> None:
-    """Remove a folder, but not at the end of a worker that was forked off."""
+    """Remove a folder, unless this is a forked worker process that ends."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How far a training has come, in one file, so that an interrupted one goes on as if nothing had happened."""
+"""The progress of a training in one file, so that an interrupted training continues as if nothing had happened."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """The state after an epoch.
+    """State of a training after an epoch.
 
     Attributes:
         tensors: By part and name: ``("network", "body.conv.weight")``.
-        metadata: Plain JSON; `phase`, counted from 1, and whether it is `over` among it.
+        metadata: Plain JSON. It holds the number of the `phase`, counted from 1, and whether that is `over`.
     """
 
     tensors: Mapping[tuple[str, str], Tensor]
@@ -32,24 +32,24 @@ class TrainingProgress:
 
 
 class ProgressFile:
-    """The file of a training's progress.
+    """The file that holds the progress of a training.
 
     Args:
         path: The file.
-        task: Digest of all that decides the result; a file of another task is not taken up.
+        job: Digest of all that decides the result. The file of another job is ignored.
     """
 
-    def __init__(self, path: Path, task: str) -> None:
+    def __init__(self, path: Path, job: str) -> None:
         self.path = path
-        self.task = task
+        self.job = job
 
     def read(self) -> TrainingProgress | None:
-        """The progress so far; None if there is none, or that of another task, or what is no such file."""
+        """The progress so far; None if there is none, it belongs to another job, or the file is damaged."""
         try:
             tensors, metadata = read_tensors(self.path)
         except (FileNotFoundError, ValueError):
             return None
-        if (metadata.get("format"), metadata.get("task")) != (FORMAT, self.task):
+        if (metadata.get("format"), metadata.get("task")) != (FORMAT, self.job):
             return None
         split = {(name.partition("/")[0], name.partition("/")[2]): tensor for name, tensor in tensors.items()}
         return TrainingProgress(split, metadata)
@@ -57,4 +57,4 @@ class ProgressFile:
     def write(self, progress: TrainingProgress) -> None:
         """Replace the file."""
         tensors = {f"{part}/{name}": tensor for (part, name), tensor in progress.tensors.items()}
-        write_tensors(self.path, tensors, {**progress.metadata, "format": FORMAT, "task": self.task})
+        write_tensors(self.path, tensors, {**progress.metadata, "format": FORMAT, "task": self.job})

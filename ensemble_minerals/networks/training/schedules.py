@@ -1,4 +1,4 @@
-"""Optimizers and the course of their learning rate."""
+"""Optimizers and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from torch.optim.lr_scheduler import LambdaLR, MultiplicativeLR, ReduceLROnPlate
 
 from ensemble_minerals.config.networks import PhaseConfig
 
-_START, _END = 25.0, 1e4  # as torch's OneCycleLR: the first rate of the cycle, and the last below the first
-_PLATEAU = 3  # epochs without progress until the rate is halved, where the phase has no patience of its own
+_START, _END = 25.0, 1e4  # of torch's OneCycleLR: peak rate / first rate, and first rate / last rate
+_PLATEAU = 3  # epochs without progress until the rate is halved, if the phase has no patience
 
 Factor = Callable[[int], float]
 
 
 def optimizer_of(phase: PhaseConfig) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-    """The optimizer of a phase and what it is called with besides its groups of parameters."""
+    """Class of a phase's optimizer, and its arguments besides the parameter groups.
+
+    >>> optimizer_of(PhaseConfig(optimizer="sgd", momentum=0.9))
+    (<class 'torch.optim.sgd.SGD'>, {'momentum': 0.9})
+    """
     if phase.optimizer == "adamw":
         return torch.optim.AdamW, {}
     if phase.optimizer == "adam":
@@ -30,18 +34,22 @@ def optimizer_of(phase: PhaseConfig) -> tuple[type[torch.optim.Optimizer], dict[
 
 
 def rate_factor(phase: PhaseConfig, n_steps: int) -> Factor:
-    """What the rates are multiplied by before each step.
+    """Factor on the learning rates before each step, as a function of the step.
 
-    `one_cycle` is Smith's (2018, arXiv:1803.09820) as in torch's OneCycleLR, of the rate alone: the momentum
-    stays as configured.
+    `one_cycle` is that of Smith (2018, arXiv:1803.09820) as in torch's OneCycleLR, but the momentum stays constant.
 
     Args:
-        phase: Its schedule; a plateau is another matter, see `schedulers`.
-        n_steps: Steps of the whole phase.
+        phase: Its schedule. For a plateau the factor is `lr_decay` alone, see `schedulers`.
+        n_steps: Number of steps of the whole phase.
+
+    Example:
+        >>> factor = rate_factor(PhaseConfig(schedule="cosine", warmup=0.5), 4)
+        >>> [round(factor(step), 2) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
     """
     rise = phase.warmup * n_steps
 
-    def course(step: int) -> float:
+    def scheduled(step: int) -> float:
         if phase.schedule == "cosine":
             if step < rise:
                 return min(1.0, (step + 1) / rise)
@@ -53,21 +61,21 @@ def rate_factor(phase: PhaseConfig, n_steps: int) -> Factor:
             return _between(1.0, 1 / (_START * _END), (step - top) / max(n_steps - 1 - top, 1.0))
         return 1.0
 
-    return lambda step: course(step) / (1.0 + phase.lr_decay * step)
+    return lambda step: scheduled(step) / (1.0 + phase.lr_decay * step)
 
 
 def schedulers(
     phase: PhaseConfig, n_steps: int, monitor: str, *, lower_is_better: bool
 ) -> list[StepScheduler]:
-    """The callbacks that set the rates of a phase.
+    """Callbacks that set the learning rates of a phase.
 
-    A plateau is half of the phase's patience, or three epochs, without a better `monitor`.
+    A plateau is reached after half of the phase's patience, or three epochs, without a better `monitor`.
 
     Args:
         phase: Its schedule.
-        n_steps: Steps of the whole phase.
-        monitor: What a plateau is one of, in skorch's history.
-        lower_is_better: Which way `monitor` should go.
+        n_steps: Number of steps of the whole phase.
+        monitor: Name in skorch's history of the value that a plateau is measured by.
+        lower_is_better: Whether lower values of `monitor` are better.
     """
     if phase.schedule != "plateau":
         return [
@@ -86,10 +94,10 @@ def schedulers(
     )
     if not phase.lr_decay:
         return [halving]
-    whole = rate_factor(phase, n_steps)
+    factor = rate_factor(phase, n_steps)
     decay = StepScheduler(
         MultiplicativeLR,
-        lr_lambda=lambda step: whole(step) / whole(step - 1),
+        lr_lambda=lambda step: factor(step) / factor(step - 1),
         step_every="batch",
         event_name=None,
     )
@@ -97,14 +105,14 @@ def schedulers(
 
 
 class StepScheduler(LRScheduler):  # type: ignore[misc]  # skorch ships no types
-    """skorch's scheduler, but where gradients are summed over batches it waits for the optimizer's step."""
+    """skorch's scheduler, but it counts steps of the optimizer, not batches, where gradients are accumulated."""
 
     def on_batch_end(self, net: Any, training: bool, **kwargs: Any) -> None:
-        """Set the rate for the next step."""
+        """Set the learning rate for the next step."""
         if net.stepped:
             super().on_batch_end(net, training=training, **kwargs)
 
 
 def _between(start: float, end: float, share: float) -> float:
-    """Along half a cosine."""
+    """Cosine interpolation from `start` at share 0 to `end` at share 1."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * min(share, 1.0)))

@@ -1,8 +1,7 @@
-"""One phase of training as skorch's neural net."""
+"""skorch's neural net, adapted to one phase of fine-tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,67 +14,71 @@ from skorch.utils import TeeGenerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ensemble_minerals.config.networks import PhaseConfig
 from ensemble_minerals.networks.precision import computing_in
-from ensemble_minerals.networks.training.batches import EpochBatches, TrainingDataset, ValidationDataset
+from ensemble_minerals.networks.training.batches import TrainingDataset, ValidationDataset
 from ensemble_minerals.networks.training.callbacks import MovingAverage, PhaseEnded
-from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, expand_targets
+from ensemble_minerals.networks.training.freezing import parameter_groups
+from ensemble_minerals.networks.training.losses import Mixer, expand_targets
+from ensemble_minerals.networks.training.schedules import optimizer_of
+from ensemble_minerals.networks.training.session import TrainingSession
 
 
 class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
-    """skorch's loop over epochs and batches, with what it leaves to subclasses.
+    """skorch's loop over epochs and batches, and what it lacks.
 
-    Targets of several decisions, mixing, gradients summed over batches, bfloat16, an averaged network that is
-    validated in place of the trained one, and random numbers that each epoch seeds anew, so that a training which is
-    taken up again needs to know no more than its epoch.
+    These are: targets of several subproblems, mixing, gradient accumulation, bfloat16, and validation of a weight
+    average in place of the trained weights. Every epoch seeds the random numbers anew, so an interrupted training
+    needs to know no more than its epoch.
 
     Args:
-        module: What is trained; it is changed in place.
-        loss: What is made small.
-        groups: Parameters for the optimizer.
-        batches: The batches of each epoch.
-        watched: Rows of the inner validation part, if any.
-        mixer: Mixes the rows of a batch.
-        accumulate: Batches whose gradients are averaged before the weights move.
-        precision: ``float32`` or ``bfloat16``.
-        average: What answers instead of the module, if anything.
-        seed: Of dropout and mixing.
-        n_workers: Processes that prepare batches; 0 prepares them in this one.
-        **settings: Of `skorch.NeuralNet`.
+        session: What all phases share.
+        phase: How this phase trains.
+        module: The module that is trained in place: the network of the session, or its last blocks.
+        validation: Rows of the inner validation part, if any.
+        average: Moving average that is validated instead of the module, if any.
+        callbacks: skorch's callbacks, in the order in which they run.
 
     Attributes:
-        n_before: Epochs of earlier phases.
+        n_earlier: Epochs of earlier phases.
         stepped: Whether the optimizer made a step after the last batch.
     """
 
     def __init__(
         self,
+        session: TrainingSession,
+        phase: PhaseConfig,
         module: nn.Module,
-        loss: SubproblemLoss,
         *,
-        groups: Sequence[dict[str, Any]],
-        batches: EpochBatches,
-        watched: ValidationDataset | None,
-        mixer: Mixer,
-        accumulate: int,
-        precision: str,
+        validation: ValidationDataset | None,
         average: MovingAverage | None,
-        seed: int,
-        n_workers: int,
-        **settings: Any,
+        callbacks: list[Any],
     ) -> None:
-        split = None if watched is None else predefined_split(watched)
-        super().__init__(module, loss, train_split=split, verbose=0, **settings)
-        self.groups = groups
-        self.batches = batches
-        self.mixer = mixer
-        self.accumulate = accumulate
-        self.precision = precision
+        config = session.job.config
+        optimizer, settings = optimizer_of(phase)
+        super().__init__(
+            module,
+            session.loss,
+            optimizer=optimizer,
+            max_epochs=phase.epochs,
+            batch_size=config.batch_size,
+            train_split=None if validation is None else predefined_split(validation),
+            callbacks=callbacks,
+            device=str(session.options.device),
+            verbose=0,
+            **{f"optimizer__{name}": value for name, value in settings.items()},
+        )
+        self.groups = parameter_groups(session.network, phase)
+        self.batches = session.batches
+        self.mixer = Mixer(config.mixup, config.cutmix)
+        self.accumulate = config.accumulate
+        self.precision = session.precision
         self.average = average
-        self.n_before = 0
-        self.seed = seed
-        self.n_workers = n_workers
+        self.seed = session.seed
+        self.n_workers = max(0, session.options.n_threads - 1)
+        self.n_earlier = 0
+        self.n_batches_done = 0
         self.stepped = False
-        self.n_seen = 0
         self.random = torch.Generator()
 
     @property
@@ -87,32 +90,32 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
 
     @property
     def epoch(self) -> int:
-        """The present epoch, counted from 1 over all phases."""
-        return self.n_before + len(self.history)
+        """The current epoch, counted from 1 over all phases."""
+        return self.n_earlier + len(self.history)
 
-    def answering(self) -> nn.Module:
-        """What predictions would be made with: the averaged network if there is one."""
-        answering: nn.Module = self.module_ if self.average is None else self.average.average_.module
-        return answering
+    def evaluated_module(self) -> nn.Module:
+        """The module that is validated and kept: the averaged one if there is one, else the trained one."""
+        module: nn.Module = self.module_ if self.average is None else self.average.average_.module
+        return module
 
-    def train_epochs(self, rows: TrainingDataset) -> None:
-        """Go through the epochs that the history does not yet have.
+    def train_epochs(self, dataset: TrainingDataset) -> None:
+        """Train the epochs that the history does not have yet.
 
-        In place of `partial_fit`, which takes Ctrl-C for the end of training.
+        `partial_fit` would take Ctrl-C for the end of training.
         """
         with suppress(PhaseEnded):
-            self.fit_loop(rows, None, epochs=self.max_epochs - len(self.history))
-        self.notify("on_train_end", X=rows, y=None)
+            self.fit_loop(dataset, None, epochs=self.max_epochs - len(self.history))
+        self.notify("on_train_end", X=dataset, y=None)
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> FineTuningNet:
-        """Make the optimizer of the groups, whose rates differ."""
+        """Make the optimizer with one learning rate for each parameter group."""
         self.optimizer_ = self.optimizer(self.groups, **self.get_params_for("optimizer"))
         return self
 
     def get_iterator(self, dataset: Any, training: bool = False) -> DataLoader[Any]:
-        """Batches of training draws or of watched rows."""
+        """Batches of training samples or of validation rows."""
         common: dict[str, Any] = {
-            # The loader would take a seed from the global random numbers.
+            # Without a generator of its own the loader would draw a seed from the global random numbers.
             "generator": torch.Generator(),
             "num_workers": self.n_workers,
             "pin_memory": torch.device(self.device).type == "cuda",
@@ -126,25 +129,25 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
     def on_epoch_begin(
         self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any
     ) -> None:
-        """Seed everything by the number of the epoch."""
+        """Seed everything random with the number of the epoch."""
         super().on_epoch_begin(net, dataset_train=dataset_train, dataset_valid=dataset_valid, **kwargs)
         self.batches.epoch = self.epoch
-        self.n_seen = 0
+        self.n_batches_done = 0
         state = np.random.SeedSequence((self.seed, self.epoch)).generate_state(2).tolist()
         torch.manual_seed(state[0])
         self.random.manual_seed(state[1])
 
     def infer(self, x: Tensor, **fit_params: Any) -> Tensor:
-        """Logits of a batch, by the module in its present mode."""
+        """Logits of a batch, by the module in its current mode."""
         return self._logits(self.module_, x)
 
     def train_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Add up gradients and, every so many batches, make a step.
+        """Add the gradients of a batch; after `accumulate` batches, and after the last one, make a step.
 
-        skorch's own sets the gradients to zero in every batch.
+        skorch's own method sets the gradients to zero in every batch.
         """
-        first = self.n_seen - self.n_seen % self.accumulate
-        if self.n_seen == first:
+        first = self.n_batches_done - self.n_batches_done % self.accumulate
+        if self.n_batches_done == first:
             self._zero_grad_optimizer()
         self._set_training(True)
         images, codes = (tensor.to(self.device, non_blocking=True) for tensor in batch)
@@ -153,8 +156,9 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         logits = self.infer(images)
         loss = self.criterion_(logits, targets)
         (loss / min(self.accumulate, len(self.batches) - first)).backward()
-        self.n_seen += 1
-        self.stepped = self.n_seen - first == self.accumulate or self.n_seen == len(self.batches)
+        self.n_batches_done += 1
+        last = self.n_batches_done == len(self.batches)
+        self.stepped = last or self.n_batches_done - first == self.accumulate
         if self.stepped:
             parameters = TeeGenerator(self.get_all_learnable_params())
             self.notify("on_grad_computed", named_parameters=parameters, batch=batch, training=True)
@@ -162,10 +166,10 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         return {"loss": loss.detach(), "y_pred": logits.detach()}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Tensor]:
-        """Answer for a batch of watched rows."""
+        """Loss and logits of a batch of validation rows."""
         images, codes = batch
         with torch.no_grad():
-            logits = self._logits(self.answering().eval(), images)
+            logits = self._logits(self.evaluated_module().eval(), images)
             targets = expand_targets(codes.to(self.device), self.criterion_.n_outcomes)
             return {"loss": self.criterion_(logits, targets), "y_pred": logits}
 

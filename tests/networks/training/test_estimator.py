@@ -178,7 +178,7 @@ def test_an_interrupted_fit_goes_on_to_the_same_weights(
 
     def killing(epoch):
         def killed(self, batch, **params):
-            if self.epoch == epoch and self.n_seen == 1:
+            if self.epoch == epoch and self.n_batches_done == 1:
                 raise RuntimeError("killed")
             return step(self, batch, **params)
 
@@ -436,10 +436,10 @@ def test_every_epoch_is_logged(photos, network_config, tmp_path):
     assert TrainingLog().records == []
 
 
-def test_soft_shares_are_learned_in_place_of_branches(photos, network_config):
-    shares = np.full((36, 2), 0.5)
+def test_soft_targets_are_learned_in_place_of_outcomes(photos, network_config):
+    soft = np.full((36, 2), 0.5)
     config = network_config({"lr": 0.05, "epochs": 8, "train": "head"}, validation_fraction=0.0)
-    even = Subproblem("even", ROWS, ROWS % 2, 2, shares)
+    even = Subproblem("even", ROWS, ROWS % 2, 2, soft)
     network = FineTunedNetwork(config, photos).fit_subproblems(ROWS, [even])
     assert np.abs(network.subproblem_logits(ROWS)).max() < 1.0
     assert network.history_[-1]["train_loss"] >= np.log(2) - 1e-6

@@ -6,7 +6,12 @@ import torch
 from ensemble_minerals.config.networks import PhaseConfig
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models.multi_head import build_network
-from ensemble_minerals.networks.training.freezing import freeze, moving_names, parameter_groups, trained_names
+from ensemble_minerals.networks.training.freezing import (
+    changing_names,
+    freeze,
+    parameter_groups,
+    trained_names,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -35,7 +40,7 @@ def test_only_what_a_phase_trains_moves_statistics_included(network, train):
     moved = step(network)
     frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
     assert all(network.get_parameter(name).grad is None for name in frozen)
-    assert moved <= moving_names(network)
+    assert moved <= changing_names(network)
     expected = {
         "head": set(),
         "last:2": {"blocks.4.0.bn1.running_mean", "blocks.3.0.bn1.running_var", "conv_head.weight"},

@@ -21,45 +21,45 @@ def subproblems():
 
 
 def test_rows_are_divided_by_groups_and_no_branch_is_lost():
-    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
-    assert partition.note == ""
-    assert sorted([*partition.trained, *partition.watched]) == list(range(N))
-    assert not np.intersect1d(GROUPS[partition.trained], GROUPS[partition.watched]).size
-    for column in partition.targets.T:
-        for part in (partition.trained, partition.watched):
+    split = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
+    assert split.note == ""
+    assert sorted([*split.training, *split.validation]) == list(range(N))
+    assert not np.intersect1d(GROUPS[split.training], GROUPS[split.validation]).size
+    for column in split.targets.T:
+        for part in (split.training, split.validation):
             assert set(column[part]) >= {0, 1}
-    assert (partition.targets[Y == 0, 1] == -1).all()
+    assert (split.targets[Y == 0, 1] == -1).all()
 
 
 def test_rows_without_a_decision_are_left_out():
-    partition = split_rows(subproblems()[1:], GROUPS, fraction=0.25, seed=0)
-    assert sorted([*partition.trained, *partition.watched]) == list(range(36, N))
+    split = split_rows(subproblems()[1:], GROUPS, fraction=0.25, seed=0)
+    assert sorted([*split.training, *split.validation]) == list(range(36, N))
 
 
 @pytest.mark.parametrize(
     ("groups", "fraction", "words"), [(GROUPS, 0.0, "is 0"), (Y, 0.2, "at least 2 row groups")]
 )
 def test_without_a_division_everything_trains(groups, fraction, words):
-    partition = split_rows(subproblems(), groups, fraction=fraction, seed=0)
-    assert partition.trained.tolist() == list(range(N))
-    assert not partition.watched.size
-    assert words in partition.note
+    split = split_rows(subproblems(), groups, fraction=fraction, seed=0)
+    assert split.training.tolist() == list(range(N))
+    assert not split.validation.size
+    assert words in split.note
 
 
 def test_only_training_rows_are_copied_and_the_shift_takes_it_back():
     rows = np.arange(100, 100 + N)
-    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
-    drawn = resample(1, 2, rows, partition, OverSampler("random"), seed=3)
-    own = partition.trained[partition.targets[partition.trained, 1] >= 0]
-    assert set(drawn.stream.rows) == set(rows[own])
-    assert drawn.counts[0] == drawn.counts[1] == np.sum(Y[own] == 1)
-    assert (Y[drawn.stream.rows - 100] - 1 == drawn.stream.targets).all()
+    split = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
+    resampled = resample(1, 2, rows, split, OverSampler("random"), seed=3)
+    own = split.training[split.targets[split.training, 1] >= 0]
+    assert set(resampled.rows.rows) == set(rows[own])
+    assert resampled.counts[0] == resampled.counts[1] == np.sum(Y[own] == 1)
+    assert (Y[resampled.rows.rows - 100] - 1 == resampled.rows.targets).all()
     natural = np.bincount(Y[own] - 1) / len(own)
-    np.testing.assert_allclose(drawn.shift, np.log(natural) - np.log(0.5))
+    np.testing.assert_allclose(resampled.shift, np.log(natural) - np.log(0.5))
 
 
 def test_without_copies_there_is_no_shift():
-    partition = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
-    drawn = resample(0, 2, np.arange(N), partition, OverSampler("none"), seed=0)
-    assert drawn.stream.rows.tolist() == partition.trained.tolist()
-    np.testing.assert_array_equal(drawn.shift, 0.0)
+    split = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
+    resampled = resample(0, 2, np.arange(N), split, OverSampler("none"), seed=0)
+    assert resampled.rows.rows.tolist() == split.training.tolist()
+    np.testing.assert_array_equal(resampled.shift, 0.0)

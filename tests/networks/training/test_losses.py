@@ -206,7 +206,7 @@ def test_mixing_depends_on_the_generator_alone_and_leaves_the_batch_as_it_is(bat
     assert torch.equal(first[0], again[0])
     assert torch.equal(images, before)
     assert torch.equal(torch.get_rng_state(), state)
-    same, own = Mixer(0.0, 0.0)(images, targets)
+    same, own = Mixer(0.0, 0.0)(images, targets, torch.Generator())
     assert same is images
     assert all(torch.equal(one, other) for one, other in zip(own, targets, strict=True))
 

@@ -41,7 +41,7 @@ class DrawnInputs:
         return self.draw_photo(draw.row, draw.number + 1)
 
     def validation_input(self, row):
-        self.asked.append((row, "watched"))
+        self.asked.append((row, "validation"))
         return self.draw_photo(row, 0)
 
     @staticmethod
@@ -49,13 +49,15 @@ class DrawnInputs:
         return torch.rand(3, *SIZE, generator=torch.Generator().manual_seed(1000 * row + view))
 
 
-def prefixed(inputs=None, prefix=None, *, rows=(3, 5, 7), watched=(2, 9), n_views=4, limit_mb=1, **options):
+def prefixed(
+    inputs=None, prefix=None, *, rows=(3, 5, 7), validation=(2, 9), n_views=4, limit_mb=1, **options
+):
     return PrefixInputs(
         inputs or DrawnInputs(),
         prefix or front(),
         SIZE,
         rows=rows,
-        watched_rows=watched,
+        validation_rows=validation,
         n_views=n_views,
         seed=0,
         limit_mb=limit_mb,
@@ -83,7 +85,7 @@ def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
             ]
             seen.add((row, view))
     assert len(seen) == 12
-    assert inputs.store.n_kept == 13
+    assert inputs.cache.n_cached == 13
 
 
 def test_every_view_is_computed_once_and_only_when_it_is_drawn():
@@ -95,7 +97,7 @@ def test_every_view_is_computed_once_and_only_when_it_is_drawn():
             inputs.training_input(Sample(row, (0,), epoch, row))
         inputs.validation_input(2)
     assert sorted(map(str, drawn.asked)) == sorted(
-        [str((row, 0, view)) for row in (3, 5) for view in range(4)] + ["(2, 'watched')"]
+        [str((row, 0, view)) for row in (3, 5) for view in range(4)] + ["(2, 'validation')"]
     )
 
 
@@ -133,14 +135,14 @@ def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per
 def test_a_nearly_full_disk_is_not_filled(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10 * (ENTRY + 1) + 7))
     inputs = prefixed(folder=tmp_path)
-    assert inputs.store.n_places == 5
+    assert inputs.cache.capacity == 5
     assert inputs.n_views == 1
     assert "half of the free disk" in inputs.note
 
 
 def test_the_limit_changes_no_numbers():
     kept, computed = prefixed(), prefixed(limit_mb=0, n_views=1)
-    assert computed.store.n_places == 0
+    assert computed.cache.capacity == 0
     assert torch.equal(kept.validation_input(2), computed.validation_input(2))
     one = prefixed(n_views=1)
     for draw in draws(7, 5):
@@ -175,15 +177,15 @@ def test_values_beyond_16_bits_are_an_error():
 def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
     store = ActivationCache(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
     image = DrawnInputs.draw_photo(0, 0)
-    expected = store.entry(1, lambda: image)
+    expected = store.get(1, lambda: image)
 
     def never():
         raise AssertionError("it is kept")
 
     copy = pickle.loads(pickle.dumps(store))
-    assert torch.equal(copy.entry(1, never), expected)
-    copy.entry(2, lambda: image)
-    assert torch.equal(store.entry(2, never), expected)
+    assert torch.equal(copy.get(1, never), expected)
+    copy.get(2, lambda: image)
+    assert torch.equal(store.get(2, never), expected)
     del copy
     assert list(tmp_path.iterdir())
     del store
@@ -198,12 +200,12 @@ def test_what_workers_compute_is_kept_for_all(tmp_path):
         TrainingDataset(inputs), batch_sampler=batches, num_workers=2, multiprocessing_context="fork"
     )
     first = torch.cat([entries for entries, _ in loader])
-    kept = inputs.store.n_kept
+    kept = inputs.cache.n_cached
     assert kept > 6
     inputs.inputs = None  # nothing is computed any more
     again = torch.stack([inputs.training_input(draw) for batch in batches for draw in batch])
     assert torch.equal(first, again)
-    assert inputs.store.n_kept == kept
+    assert inputs.cache.n_cached == kept
     assert np.isfinite(first.numpy()).all()
 
 

@@ -37,7 +37,7 @@ class Still:
         return torch.zeros(1)
 
 
-def test_a_row_with_shares_is_taken_for_them_and_others_for_their_branch():
+def test_soft_targets_replace_the_outcome_of_rows_that_have_them():
     rows = TrainingDataset(Still(), SOFT_TARGETS)
     first = rows[Sample(7, (2, 1), 1, 0)][1]
     torch.testing.assert_close(first, torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0]))
@@ -70,7 +70,7 @@ def test_scores_count_the_largest_share():
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shares")
+    folder = tmp_path_factory.mktemp("soft_targets")
     rng = np.random.default_rng(0)
     for number in range(12):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / f"{number:02}.png")
@@ -89,10 +89,10 @@ def trained(images, subproblem, work=None):
     return FineTunedNetwork(config, images, work=work).fit_subproblems(np.arange(12), [subproblem])
 
 
-def test_sure_shares_teach_what_labels_teach(images):
+def test_certain_soft_targets_teach_what_labels_teach(images):
     hard = Subproblem("classes", np.arange(12), np.arange(12) % 3, 3)
-    sure = dataclasses.replace(hard, shares=np.eye(3)[hard.targets])
-    soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
+    sure = dataclasses.replace(hard, soft_targets=np.eye(3)[hard.targets])
+    soft = dataclasses.replace(hard, soft_targets=np.full((12, 3), 1 / 3))
     states = [trained(images, subproblem).state_ for subproblem in (hard, sure, soft)]
     assert all(torch.equal(states[0].tensors[name], states[1].tensors[name]) for name in states[0].tensors)
     assert any(
@@ -100,9 +100,9 @@ def test_sure_shares_teach_what_labels_teach(images):
     )
 
 
-def test_an_interrupted_training_with_other_shares_is_another_one(images, tmp_path):
+def test_an_interrupted_training_with_other_soft_targets_is_another_one(images, tmp_path):
     hard = Subproblem("classes", np.arange(12), np.arange(12) % 3, 3)
-    soft = dataclasses.replace(hard, shares=np.full((12, 3), 1 / 3))
+    soft = dataclasses.replace(hard, soft_targets=np.full((12, 3), 1 / 3))
     trained(images, hard, tmp_path)
     resumed = trained(images, soft, tmp_path).state_
     alone = trained(images, soft).state_

@@ -1,0 +1,45 @@
+"""Checks of a network before its training, so that nothing fails after an hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.errors import ConfigError
+from ensemble_minerals.networks.models.multi_head import build_network
+from ensemble_minerals.networks.training.prefix import n_last_blocks
+
+
+def check_network(config: NetworkConfig) -> None:
+    """Build a network once and check that each of its phases can be trained.
+
+    Raises:
+        WeightsError: Unknown model, or weights that cannot be had or do not fit.
+        ConfigError: A head whose settings contradict each other, layers that the network does not have, or a block
+            before which it cannot be split although `prefix_views` wants that.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network, _ = build_network(config, (2,))
+    for phase in config.phases:
+        n_last = n_last_blocks(network, phase.train)
+        if config.prefix_views and n_last is not None:
+            with torch.no_grad():
+                activations = network.eval().split(n_last)[0](torch.rand(1, 3, *network.size))
+            check_mixing(config, activations.shape[1:])
+
+
+def check_mixing(config: NetworkConfig, shape: Sequence[int]) -> None:
+    """Check that cached activations of this shape can be mixed as configured.
+
+    Raises:
+        ConfigError: CutMix needs maps (channels, height, width), and these are vectors.
+    """
+    if config.cutmix and len(shape) != 3:
+        raise ConfigError(
+            [
+                f"network {config.name!r}: cutmix cuts rectangles out of maps, but what prefix_views keeps for its "
+                "head are vectors; set cutmix or prefix_views to 0"
+            ]
+        )
