@@ -65,7 +65,7 @@ def test_a_student_never_sees_the_rows_it_is_scored_on(spied, tiny):
         outside = np.flatnonzero(distillation_data.fold != fold)
         np.testing.assert_array_equal(rows, outside)
         assert seen == set(outside.tolist())
-        assert len(subproblems[0].shares) == len(subproblems[0].targets) == len(outside)
+        assert len(subproblems[0].soft_targets) == len(subproblems[0].targets) == len(outside)
         np.testing.assert_array_equal(groups, distillation_data.groups[outside])
 
 
