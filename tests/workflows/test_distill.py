@@ -75,7 +75,7 @@ def test_what_is_learned_is_a_mixture_of_label_and_out_of_fold_answer(spied, tin
     _, calls, _ = spied
     rows, (subproblem,), _ = calls[0]
     expected = 0.25 * np.eye(3)[distillation_data.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
-    np.testing.assert_allclose(subproblem.shares, expected)
+    np.testing.assert_allclose(subproblem.soft_targets, expected)
     np.testing.assert_array_equal(subproblem.targets, distillation_data.y[rows])
 
 
