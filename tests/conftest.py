@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that tests of several packages share."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Tiny:
     Attributes:
         photos: Folder with three classes of twelve photos.
         new: Six photos that took no part in the fit.
-        cache: Of scans and features; photos drawn with the same color and seed are looked at once a session.
+        cache: Of scans and features; features of a photo are computed once a session.
         bundle: Fitted on `photos` with `config()`.
     """
 
@@ -88,7 +88,7 @@ class Tiny:
         return root
 
     def fit(self, data: Path, out: Path, config: Config | None = None, **options: Any) -> Any:
-        """`pipeline.fit` with the session's cache."""
+        """`fit` with the session's cache."""
         from ensemble_minerals.workflows.fit import fit
 
         settings = {"n_jobs": 1, "cache_dir": self.cache, **options}

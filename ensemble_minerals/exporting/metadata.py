@@ -16,7 +16,7 @@ _OF_EXTRACTORS = ("model", "weights", "size", "views", "preprocessing", "states"
 
 
 def bundle_metadata(bundle: Bundle) -> dict[str, str]:
-    """What stands in the metadata of an exported bundle."""
+    """Metadata of an exported bundle, each value as text."""
     members = [bundle.fitted_ensemble.members[number] for number in weighted_members(bundle)]
     used = {extractor for member in members for extractor in member.features}
     return _metadata(
@@ -42,7 +42,7 @@ def bundle_metadata(bundle: Bundle) -> dict[str, str]:
 
 
 def student_metadata(student: Student) -> dict[str, str]:
-    """What stands in the metadata of an exported student."""
+    """Metadata of an exported student, each value as text."""
     info = student.info
     return _metadata(
         "student",

@@ -24,13 +24,13 @@ ENDING = ".onnx"
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What an export made.
+    """Outcome of an export.
 
     Attributes:
-        file: The graph.
+        file: The ONNX file.
         megabytes: Its size.
-        difference: Largest difference of a probability from PyTorch.
-        runtime: Where that was measured.
+        difference: Largest absolute difference between its probabilities and those of PyTorch.
+        runtime: Runtime in which the file was compared, with its version.
         metadata: The metadata in the file.
     """
 
@@ -47,16 +47,16 @@ def export(
     """Write a bundle or a student as ONNX.
 
     The graph takes ``photos``, uint8 RGB of shape (n, height, width, 3) with any height and width, upright, and
-    gives ``probabilities`` of shape (n, n_classes): views, normalization, networks, members, their combination and
-    the temperature are all inside, and the class names are in the file's metadata. It is compared with PyTorch in
-    onnxruntime before it appears. In place of Pillow's rounding to whole gray levels it resizes in floating point,
-    which moves probabilities by about a hundredth at most.
+    gives ``probabilities`` of shape (n, n_classes). It contains views, normalization, networks, members, their
+    combination and the temperature; class names are in the file's metadata. The file is compared with PyTorch in
+    onnxruntime before it appears at `out`. It resizes photos in floating point, where Pillow rounds to whole gray
+    levels; this changes probabilities by about 0.01 at most.
 
     Args:
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx``.
         overwrite: Replace a file that stands there.
-        progress: Told of progress.
+        progress: Told about progress; nobody if None.
 
     Raises:
         BundleError: If the folder is no bundle or student, or is damaged.
