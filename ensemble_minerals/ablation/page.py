@@ -12,13 +12,15 @@ from markupsafe import Markup
 from ensemble_minerals.ablation import plots
 from ensemble_minerals.ablation.tables import flat_rows, markdown
 from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, outcome, p_value
-from ensemble_minerals.reports import page
+from ensemble_minerals.errors import BundleError
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
 from ensemble_minerals.reports.wording import capitalized, show, span
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
+from ensemble_minerals.system.paths import FolderKind, check_output
 
 PAGE, DATA, TABLE, PAPER = "ablation.html", "ablation.json", "ablation.csv", "ablation.md"
+ABLATION = FolderKind("ablation", DATA, BundleError)
 
 _KINDS = {
     "full": "The ensemble",
@@ -30,15 +32,6 @@ _KINDS = {
     "source": "Without a source",
     "protocol": "Not a model: what a leaky protocol would have claimed",
 }
-
-
-def check_place(folder: Path) -> None:
-    """Refuse a folder that holds something else than an ablation.
-
-    Raises:
-        UserError: If it does, or is a file.
-    """
-    page.check_place(folder, "ablation", DATA)
 
 
 def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
@@ -54,7 +47,7 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
     Raises:
         UserError: If the folder holds something else, or cannot be written.
     """
-    check_place(folder)
+    check_output(folder, kind=ABLATION)
     with user_errors(folder), atomic_folder(folder) as unfinished:
         text = json.dumps(ablation, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")

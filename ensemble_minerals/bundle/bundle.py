@@ -30,6 +30,7 @@ from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.system.atomic import atomic_folder, recover
 from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.paths import FolderKind, check_output
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -40,6 +41,7 @@ UPGRADES: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """For each older format the step that turns its ``bundle.json`` into the next one's. Format 1 is the first."""
 
 _INDEX = "bundle.json"
+BUNDLE = FolderKind("bundle", _INDEX, BundleError)
 _STATED: Mapping[str, type] = {"classes": list, "members": list, "sources": dict, "files": dict}
 _FILES = frozenset(
     {"committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
@@ -169,7 +171,7 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
     Raises:
         BundleError: If something stands at `path` that may not be replaced, or a member cannot be saved.
     """
-    check_replaceable(path, overwrite=overwrite)
+    check_output(path, kind=BUNDLE, overwrite=overwrite)
     with atomic_folder(path) as folder:
         _write_files(folder, contents)
         _write_json(folder / _INDEX, _index(contents, folder))
@@ -195,18 +197,6 @@ def _index(contents: BundleContents, folder: Path) -> dict[str, Any]:
             if file.is_file()
         },
     }
-
-
-def check_replaceable(path: Path, *, overwrite: bool) -> None:
-    """Make sure that nothing but a bundle is ever replaced by one.
-
-    Raises:
-        BundleError: If `path` exists and `overwrite` is not set, or what stands there is no bundle.
-    """
-    if path.exists() and not overwrite:
-        raise BundleError(f"{path} exists; choose another --out, or replace it with --overwrite")
-    if path.exists() and not (path / _INDEX).is_file() and (path.is_file() or any(path.iterdir())):
-        raise BundleError(f"{path} is no bundle, and --overwrite replaces nothing else; choose another --out")
 
 
 def _write_files(folder: Path, contents: BundleContents) -> None:

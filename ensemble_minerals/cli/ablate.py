@@ -93,7 +93,6 @@ def command(
         extra = [] if seed is None else [f"seed={seed}"]
         resolved = load_config(config, [*(settings or []), *extra])
         folder = paths.default_ablation(data) if out is None else out
-        paths.check_place(folder, "--out")
         wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
         with reporter() as progress:
             result = ablate(

@@ -38,7 +38,7 @@ def command(
         from ensemble_minerals.workflows.demo import demonstrate
 
         resolved = load_config(config)
-        paths.check_place(out / "photos", "--out")
+        paths.check_output(out / "photos")
         terminal = console.stdout()
         with reporter() as progress:
             made = demonstrate(

@@ -88,12 +88,10 @@ def command(
         from ensemble_minerals.cli.progress import reporter
         from ensemble_minerals.cli.results.student import show_student
         from ensemble_minerals.config.students import student_config
-        from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.distill import distill
 
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
         folder = bundle.with_name(f"{bundle.name}-student") if out is None else out
-        paths.check_place(folder, "--out")
         with reporter() as progress:
             result = distill(
                 bundle,

@@ -69,7 +69,6 @@ def command(
         from ensemble_minerals.workflows.explain import explain
 
         folder = bundle.with_name(f"{bundle.name}-explained") if out is None else out
-        paths.check_place(folder, "--out")
         with reporter() as progress:
             result = explain(
                 bundle,

@@ -92,7 +92,7 @@ def command(
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
     with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
-        from ensemble_minerals.bundle.bundle import check_replaceable
+        from ensemble_minerals.bundle.bundle import BUNDLE
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import reporter
         from ensemble_minerals.cli.results.fit import show_fit
@@ -105,8 +105,7 @@ def command(
         extra += [] if seed is None else [f"seed={seed}"]
         resolved = load_config(config, [*(settings or []), *extra])
         bundle = paths.default_bundle(data) if out is None else out
-        paths.check_place(bundle, "--out")
-        check_replaceable(bundle, overwrite=overwrite)
+        paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite)
         if not no_report:
             from ensemble_minerals.workflows.report import (  # brings matplotlib along
                 report_folder,

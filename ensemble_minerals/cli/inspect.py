@@ -43,7 +43,7 @@ def command(
 
         resolved = load_config(config, settings or [])
         if out is not None:
-            paths.check_place(out / "inspection.html", "--out")
+            paths.check_output(out / "inspection.html")
         threads = jobs(n_jobs)
         with reporter(notes=False) as progress:
             found = inspect_data(

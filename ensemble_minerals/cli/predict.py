@@ -72,9 +72,9 @@ def command(
 
         if out is not None:
             check_ending(out)
-            paths.check_place(out, "--out")
+            paths.check_output(out)
         if gallery is not None:
-            paths.check_place(gallery, "--gallery", endings=(".html", ".htm"))
+            paths.check_output(gallery, "--gallery", suffixes=(".html", ".htm"))
         threads = jobs(n_jobs)
         ask: Predictor | StudentPredictor
         if is_student(bundle):

@@ -62,8 +62,6 @@ def command(
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.report import write_report
 
-        if out is not None:
-            paths.check_place(out, "--out")
         threads = jobs(n_jobs)
         with reporter() as progress:
             result = write_report(

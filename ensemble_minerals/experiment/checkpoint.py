@@ -15,19 +15,15 @@ def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> P
     """Folder of interrupted work beside `out`, emptied unless the work is to be resumed.
 
     Args:
-        out: Where the finished work will stand.
+        out: Where the finished work will stand, checked by `check_output`.
         resume: Take up what was interrupted.
         overwrite: Replace what stands at `out`, and forget interrupted work unless it is to be resumed.
         work: What it is, for messages, such as "a fit".
 
     Raises:
-        BundleError: If `out` exists, or interrupted work does, and neither flag is given; or `out` has no name.
+        BundleError: If there is interrupted work, and neither flag is given.
     """
-    if not out.name or out.name == "..":
-        raise BundleError(f"{str(out)!r} is no name for something new; name a folder, such as artifacts/mine")
     root = out.with_name(f".{out.name}.checkpoint")
-    if out.exists() and not overwrite:
-        raise BundleError(f"{out} exists; choose another --out, or replace it with --overwrite")
     if root.exists() and overwrite and not resume:
         shutil.rmtree(root)
     if root.exists() and not resume:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.ensemble.conformal import ConformalSets
-from ensemble_minerals.errors import BundleError, TaxonomyError, UserError
+from ensemble_minerals.errors import BundleError, TaxonomyError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.log_space import log_normalize
@@ -27,6 +27,7 @@ from ensemble_minerals.prediction.predictor import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.atomic import atomic_folder, recover, user_errors
 from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.paths import FolderKind, check_output
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
@@ -39,6 +40,7 @@ FORMAT = 1
 """Number of the format that `write_student` writes."""
 
 INDEX = "student.json"
+STUDENT = FolderKind("student", INDEX)
 _TENSORS = "student.safetensors"
 _ANSWERS = "out_of_fold.safetensors"
 _STATED: Mapping[str, type] = {
@@ -194,7 +196,7 @@ class StudentPredictor:
 
 def is_student(path: Path) -> bool:
     """Whether a folder holds a student, and not a bundle or something else."""
-    return (path / INDEX).is_file()
+    return STUDENT.matches(path)
 
 
 def load_student(path: str | Path, n_threads: int = 2) -> StudentPredictor:
@@ -204,18 +206,6 @@ def load_student(path: str | Path, n_threads: int = 2) -> StudentPredictor:
         BundleError: If it is missing, damaged or of an unknown format.
     """
     return StudentPredictor(read_student(Path(path)), n_threads)
-
-
-def check_student_place(path: Path, *, overwrite: bool) -> None:
-    """Make sure that nothing but a student is ever replaced by one.
-
-    Raises:
-        UserError: If `path` exists and `overwrite` is not set, or what stands there is no student.
-    """
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} exists; choose another --out, or replace it with --overwrite")
-    if path.exists() and not is_student(path) and (path.is_file() or any(path.iterdir())):
-        raise UserError(f"{path} is no student, and --overwrite replaces nothing else; choose another --out")
 
 
 def write_student(
@@ -238,7 +228,7 @@ def write_student(
     Raises:
         UserError: If something stands at `path` that may not be replaced, or it cannot be written.
     """
-    check_student_place(path, overwrite=overwrite)
+    check_output(path, kind=STUDENT, overwrite=overwrite)
     with user_errors(path), atomic_folder(path) as folder:
         state.save(folder / _TENSORS)
         save_file(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ensemble_minerals.data.decoding import decode
-from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.errors import ImageError
 from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
@@ -46,23 +46,6 @@ def write_page(file: Path, template: str, **context: Any) -> Path:
     ):
         handle.writelines(stream)
     return file
-
-
-def check_place(folder: Path, kind: str, marker: str) -> None:
-    """Refuse a folder that holds something else than an earlier output of the same kind.
-
-    Args:
-        folder: Where it shall go.
-        kind: What it is, for the message: "report".
-        marker: A file that every output of the kind holds.
-
-    Raises:
-        UserError: If it does, or is a file.
-    """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / marker).is_file()):
-        return
-    if folder.exists():
-        raise UserError(f"--out {folder} is there and is no {kind}; choose another folder, or remove it")
 
 
 def thumbnails(

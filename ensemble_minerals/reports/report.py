@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.reports import page, plots
+from ensemble_minerals.reports import plots
 from ensemble_minerals.reports.heatmaps import as_address, overlay, shrink
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.reports.tables import write_tables
 from ensemble_minerals.reports.wording import SCORES, show, span
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
+from ensemble_minerals.system.paths import FolderKind, check_output
 
 PAGE, DATA = "report.html", "report.json"
+REPORT = FolderKind("report", DATA)
 
 SUSPECTS, CLUSTERS, OF_A_CLUSTER = 18, 12, 6
 """Suspected labels, clusters of files, and files of a cluster that the page shows; the CSV files hold all."""
@@ -48,15 +50,6 @@ TITLES = {
     "training": "Training",
 }
 """Sections of the page, in order."""
-
-
-def check_place(folder: Path) -> None:
-    """Refuse a folder that holds something else than a report.
-
-    Raises:
-        UserError: If it does, or is a file.
-    """
-    page.check_place(folder, "report", DATA)
 
 
 def draw_report(
@@ -88,7 +81,7 @@ def draw_report(
     Raises:
         UserError: If the folder holds something else, or cannot be written.
     """
-    check_place(folder)
+    check_output(folder, kind=REPORT)
     with user_errors(folder), atomic_folder(folder) as unfinished:
         (unfinished / "tables").mkdir()
         (unfinished / "figures").mkdir()

@@ -1,14 +1,17 @@
-"""Where results may be saved and features kept, found out before hours of work and not after."""
+"""Where results and caches go: default places, and the one check whether a place may be written to."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.system.atomic import recover
 
 
 def cache_folder(chosen: Path | None, *, none: bool = False) -> Path | None:
@@ -35,28 +38,68 @@ def cache_folder(chosen: Path | None, *, none: bool = False) -> Path | None:
     return folder
 
 
-def check_place(place: Path, option: str, endings: tuple[str, ...] = ()) -> None:
-    """Make sure that something can be saved at a place that need not exist yet.
+@dataclass(frozen=True)
+class FolderKind:
+    """A kind of output folder.
+
+    Attributes:
+        name: What the user calls it, such as "report".
+        marker: Name of a file that every folder of the kind holds, and no other folder.
+        error: What is raised where such a folder may not be written.
+    """
+
+    name: str
+    marker: str
+    error: type[UserError] = UserError
+
+    def matches(self, folder: Path) -> bool:
+        """Whether a folder is of the kind."""
+        return (folder / self.marker).is_file()
+
+
+def check_output(
+    path: Path,
+    option: str = "--out",
+    *,
+    suffixes: Sequence[str] = (),
+    kind: FolderKind | None = None,
+    overwrite: bool | None = None,
+) -> None:
+    """Make sure that an output may be written to a path. Every output is checked here, before the work for it.
 
     Args:
-        place: File or folder to be.
-        option: What the user calls it, for the message.
-        endings: Endings that the name may have; any, if empty.
+        path: The file or folder, which need not exist yet. An empty folder counts as free.
+        option: What the user calls the path, for messages.
+        suffixes: Suffixes that the name of a file may have; any, if empty.
+        kind: What kind of folder will be written, which replaces nothing but one of its kind.
+        overwrite: Whether the user wants to replace what is there; None where the user is not asked.
 
     Raises:
-        UserError: If nothing can be saved there.
+        UserError: If nothing can be saved there, or what is there may not be replaced; for a folder the error of
+            its kind.
     """
-    if endings and place.suffix.lower() not in endings:
-        raise UserError(f"{option} {place}: the name must end in {endings[0]}")
-    if endings and place.is_dir():
-        raise UserError(f"{option} {place} is a folder; name a file")
-    above = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise UserError(f"{option} {path}: the name must end in {suffixes[0]}")
+    if suffixes and path.is_dir():
+        raise UserError(f"{option} {path} is a folder; name a file")
+    error = UserError if kind is None else kind.error
+    if kind is not None and path.name in ("", ".."):
+        raise error(f"{str(path)!r} is no name for something new; name a folder, such as artifacts/mine")
+    recover(path)
+    if not _is_free(path):
+        if overwrite is False:
+            raise error(f"{path} exists; choose another {option}, or replace it with --overwrite")
+        if kind is not None and not kind.matches(path):
+            rest = ", or remove it" if overwrite is None else ""
+            only = "" if overwrite is None else ", and --overwrite replaces nothing else"
+            raise error(f"{path} is there and is no {kind.name}{only}; choose another {option}{rest}")
+    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
     try:
         _probe(above)
-    except OSError as error:
+    except OSError as failure:
         raise UserError(
-            f"{option} {place}: nothing can be saved in {above} ({error.strerror or error}); choose another place"
-        ) from error
+            f"{option} {path}: nothing can be saved in {above} ({failure.strerror or failure}); choose another place"
+        ) from failure
 
 
 def default_bundle(data: Path) -> Path:
@@ -72,6 +115,10 @@ def default_ablation(data: Path) -> Path:
 def _name(data: Path) -> str:
     whole = data.resolve()
     return whole.stem if whole.is_file() else whole.name
+
+
+def _is_free(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _probe(folder: Path) -> None:

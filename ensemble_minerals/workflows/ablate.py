@@ -14,7 +14,7 @@ import numpy as np
 
 from ensemble_minerals.ablation.arms import LEAKY, AblationPlan, Arm, list_arms
 from ensemble_minerals.ablation.comparison import compare_arms
-from ensemble_minerals.ablation.page import DATA, check_place, write_ablation
+from ensemble_minerals.ablation.page import ABLATION, DATA, write_ablation
 from ensemble_minerals.ablation.run import Ablation, AblationRun
 from ensemble_minerals.ablation.wording import findings
 from ensemble_minerals.config.loading import load_config
@@ -27,6 +27,7 @@ from ensemble_minerals.experiment.setup import Setup, build_members, check_netwo
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.parallel import cluster
+from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.versions import installed_versions
@@ -105,7 +106,7 @@ def ablate(
     out = Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = _choose_arms(build_members(config), arms, config)
-    check_place(out)
+    check_output(out, kind=ABLATION, overwrite=overwrite)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
     with cluster(backend, scheduler, n_jobs=n_jobs) as workers:
         return _ablate(

@@ -15,16 +15,17 @@ from ensemble_minerals.data.synthetic.photo_set import (
     draw_demonstration_set,
     draw_photo,
 )
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.gallery import write_gallery
+from ensemble_minerals.system.paths import FolderKind, check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.workflows import fit as pipeline
 from ensemble_minerals.workflows.fit import FitResult
 from ensemble_minerals.workflows.report import write_report
 
 MARKER = ".synthetic"
+DEMONSTRATION = FolderKind("demonstration", MARKER)
 """Empty file in a folder of drawn photos; whatever is trained on them says that it is synthetic."""
 
 NEW_OF_CLASS = 2
@@ -115,12 +116,11 @@ def demonstrate(
 
 def _clear(folder: Path) -> None:
     """Remove the photos of an earlier demonstration, and nothing else."""
-    places = [folder / "photos", folder / "new"]
-    for place in places:
-        if place.exists() and not (place / MARKER).is_file():
-            raise UserError(f"{place} holds something that is no demonstration; choose another --out")
-    for place in places:
-        shutil.rmtree(place, ignore_errors=True)
+    drawn = [folder / "photos", folder / "new"]
+    for path in drawn:
+        check_output(path, kind=DEMONSTRATION)
+    for path in drawn:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _draw_new(folder: Path, seed: int, broken: Path) -> int:

@@ -27,14 +27,14 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.prediction.student import (
+    STUDENT,
     OutOfFoldAnswers,
     StudentExtractor,
-    check_student_place,
     write_student,
 )
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.digest import file_digest
-from ensemble_minerals.system.paths import check_place
+from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ def distill(
     if not 0 <= label_share <= 1:
         raise UserError(f"label_share={label_share}: give a share between 0 and 1")
     n_jobs = count_jobs(n_jobs)
-    check_student_place(out, overwrite=overwrite)
-    check_place(out, "out")
+    check_output(out, kind=STUDENT, overwrite=overwrite)
     root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     distillation_data = read_distillation_data(teacher, None if photos is None else Path(photos))

@@ -19,16 +19,17 @@ from ensemble_minerals.explanation.explainer import Explainer
 from ensemble_minerals.explanation.page import FEATURES, PANELS, Card, Illustrator, write_votes
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
-from ensemble_minerals.reports import page
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.paths import FolderKind, check_output
 from ensemble_minerals.system.progress import Progress, Silent
 
 FORMAT = 1
 """Of ``explain.json``."""
 
 PAGE, DATA, VOTES = "index.html", "explain.json", "votes.csv"
+EXPLANATION = FolderKind("explanation", DATA)
 _DEFAULT_LAYERS = 3  # of each network: the first, the last, and one in the middle
 
 
@@ -87,7 +88,7 @@ def explain(
     started = time.perf_counter()
     progress = Silent() if progress is None else progress
     folder, n_threads = Path(out), count_jobs(n_jobs)
-    check_place(folder, overwrite=overwrite)
+    check_output(folder, kind=EXPLANATION, overwrite=overwrite)
     predictor = load(bundle_path, cache_dir, n_threads)
     explainer = Explainer(predictor)
     asked = _members(explainer, members or ())
@@ -140,17 +141,6 @@ def explain(
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
     seconds = time.perf_counter() - started
     return ExplainResult(folder / PAGE, folder / DATA, folder / VOTES, found, seconds)
-
-
-def check_place(folder: Path, *, overwrite: bool = False) -> None:
-    """Make sure that an explanation may be written.
-
-    Raises:
-        UserError: If something stands there that may not be replaced.
-    """
-    page.check_place(folder, "explanation", DATA)
-    if (folder / DATA).is_file() and not overwrite:
-        raise UserError(f"--out {folder} exists; choose another folder, or replace it with --overwrite")
 
 
 def _members(explainer: Explainer, names: Sequence[str]) -> list[int]:

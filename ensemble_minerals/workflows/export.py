@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
 from ensemble_minerals.prediction.student import is_student, read_student
-from ensemble_minerals.system.paths import check_place
+from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -65,9 +64,7 @@ def export(
     """
     model, out = Path(model), Path(out)
     progress = Silent() if progress is None else progress
-    check_place(out, "--out", endings=(ENDING,))
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or replace it with --overwrite")
+    check_output(out, suffixes=(ENDING,), overwrite=overwrite)
     from ensemble_minerals.networks.graphs.onnx_file import export_onnx, require_packages
 
     require_packages()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ensemble_minerals.bundle.bundle import check_replaceable
+from ensemble_minerals.bundle.bundle import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import MemberFailure
@@ -21,7 +21,7 @@ from ensemble_minerals.experiment.scoring import score
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.parallel import cluster
-from ensemble_minerals.system.paths import check_place
+from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.stopwatch import Stopwatch
@@ -89,8 +89,7 @@ def fit(
     config = load_config(None) if config is None else config
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
-    check_replaceable(out, overwrite=overwrite)
-    check_place(out, "out")
+    check_output(out, kind=BUNDLE, overwrite=overwrite)
     clock = Clock(began, None if time_limit is None else parse_seconds(str(time_limit)))
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     runtime = Runtime(

@@ -23,9 +23,10 @@ from ensemble_minerals.explanation.explainer import Explainer, heat_maps
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.reports.error_analysis import Circumstances, analyze
-from ensemble_minerals.reports.report import check_place, draw_report, worst_photos
+from ensemble_minerals.reports.report import REPORT, draw_report, worst_photos
 from ensemble_minerals.reports.scoring import Scored, out_of_fold, score_folder
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent, StageProgress
 
 HEATMAPS = 18
@@ -54,7 +55,7 @@ def report_folder(bundle: Path) -> Path:
         UserError: If something else than a report stands there.
     """
     folder = bundle.with_name(f"{bundle.name}-report")
-    check_place(folder)
+    check_output(folder, kind=REPORT)
     return folder
 
 
@@ -93,7 +94,7 @@ def write_report(
     n_threads = count_jobs(n_jobs)
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
-    check_place(folder)
+    check_output(folder, kind=REPORT)
     loaded = read_bundle(path)
     own = out_of_fold(loaded, _root(loaded, photos))
     scored = own

@@ -15,11 +15,12 @@ from PIL import Image
 from ensemble_minerals.ablation import page as module
 from ensemble_minerals.ablation.arms import BUDGET, FULL, HINDSIGHT, LEAKY, Arm
 from ensemble_minerals.ablation.comparison import compare_arms
-from ensemble_minerals.ablation.page import check_place, write_ablation
+from ensemble_minerals.ablation.page import ABLATION, write_ablation
 from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.ablation.wording import findings, p_value
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.reports.wording import show
+from ensemble_minerals.system.paths import check_output
 
 N = 120
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -264,7 +265,7 @@ def test_an_ablation_replaces_an_ablation_and_nothing_else(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     foreign = tmp_path / "photos"
     foreign.mkdir()
-    check_place(foreign)
+    check_output(foreign, kind=ABLATION)
     (foreign / "a.jpg").write_bytes(b"")
     for place in (foreign, foreign / "a.jpg"):
         with pytest.raises(UserError, match="is there and is no ablation"):

@@ -16,15 +16,16 @@ import pytest
 
 from ensemble_minerals.bundle import bundle as bundle_module
 from ensemble_minerals.bundle.bundle import (
+    BUNDLE,
     FORMAT,
     BundleContents,
-    check_replaceable,
     read_bundle,
     write_bundle,
 )
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
 from ensemble_minerals.system import atomic
 from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.paths import check_output
 
 FILES = {
     "README.md", "bundle.json", "committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv",
@@ -381,7 +382,7 @@ def test_only_a_bundle_is_overwritten_and_only_on_request(contents, tmp_path):
     for place in (precious, file):
         with pytest.raises(BundleError, match="is no bundle, and --overwrite replaces nothing else"):
             write_bundle(place, contents, overwrite=True)
-        check_replaceable(tmp_path / "free", overwrite=False)
+        check_output(tmp_path / "free", kind=BUNDLE, overwrite=False)
     assert (precious / "photo.jpg").exists()
 
     (tmp_path / "empty").mkdir()

@@ -485,7 +485,7 @@ def test_an_interrupted_process_ends_at_once_though_threads_still_work():
         "def interrupted(*args, **kwargs):\n"
         "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "    raise KeyboardInterrupt\n"
-        "paths.check_place = interrupted\n"
+        "paths.check_output = interrupted\n"
         "sys.argv = ['ensemble-minerals', 'demo']\n"
         "app.main()"
     )
