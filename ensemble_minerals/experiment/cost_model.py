@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.members import MemberConfig
-from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.network_tasks import devices
@@ -55,10 +54,12 @@ class ExtractorTime:
     Attributes:
         per_view: Seconds for one view of a photo.
         missing: Photos whose features, with the views as configured, are not stored yet.
+        n_views: Views of a photo, as configured.
     """
 
     per_view: float
     missing: int
+    n_views: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Costs:
 
     Attributes:
         n_photos: All of them.
-        extractors: By name of the backbone, or ``descriptor``.
+        extractors: By name.
         members: Seconds of each member in all folds.
         learning_curve: Seconds.
         rest: Seconds of what cannot be left out, such as what has been spent already.
@@ -162,8 +163,11 @@ def estimate_parts(
             # Stored features are of all views together: other views are computed anew.
             photos = extractor.missing if n_views == configured[backbone.name] else costs.n_photos
             features += photos * n_views * extractor.per_view
-    if DESCRIPTOR in used and DESCRIPTOR in costs.extractors:
-        features += costs.extractors[DESCRIPTOR].missing * costs.extractors[DESCRIPTOR].per_view
+    features += sum(
+        extractor.missing * extractor.n_views * extractor.per_view
+        for name, extractor in costs.extractors.items()
+        if name in used and name not in configured
+    )
     seconds = {member.name: costs.members.get(str(member.name), 0.0) for member in members}
     networks = sum(seconds[member.name] for member in members if member.network)
     curve = costs.learning_curve if learning_curve else 0.0
@@ -226,7 +230,9 @@ def measure_costs(
             timed = rows[first[lacking[spread]]]
             seconds = _time_extractors(manifest, timed, needed, store, config, runtime)
     times = {
-        name: ExtractorTime(seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()))
+        name: ExtractorTime(
+            seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()), extractor.n_views
+        )
         for name, extractor in extractors.items()
     }
     members = member_seconds(config, manifest, extractors, runtime.n_tasks)

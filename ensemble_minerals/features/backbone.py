@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
 FORMAT = 1
-"""Raised when this code comes to compute other numbers from the same facts."""
+"""Raised with any change of this code after which the same metadata give other numbers."""
 
 
 class BackboneExtractor(EmbeddingExtractor):
     """Features of a frozen network; see `FeatureExtractor`.
 
-    Nothing is loaded before it is needed. Facts and shapes of a network that was used before come from the
-    cache, and then its features do too, through OpenVINO, without PyTorch being imported.
+    Nothing is loaded before it is needed. Metadata and shapes of a network that was used before come from the cache,
+    and its features are then computed by OpenVINO without importing PyTorch.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BackboneExtractor(EmbeddingExtractor):
         base_dir: Path | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        """Describe a source.
+        """Describe a backbone.
 
         Args:
             name: What the configuration calls it.
@@ -97,7 +97,7 @@ class BackboneExtractor(EmbeddingExtractor):
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process, which may be another machine, finds out by itself what its processor is quick at."""
+        """Another process, maybe on another machine, chooses the engine that its own processor is quick at."""
         return self.__dict__ | {"_known": None, "_engine": None, "_network": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -136,7 +136,7 @@ class BackboneExtractor(EmbeddingExtractor):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the facts."""
+        """Digest of the metadata."""
         return fingerprint_of(self.metadata)
 
     @property
@@ -146,7 +146,7 @@ class BackboneExtractor(EmbeddingExtractor):
 
     @property
     def embedding(self) -> slice:
-        """Columns of the mean of the last layer: what is compared when duplicates are sought."""
+        """Columns of the mean of the last layer: what is compared to find near-duplicates."""
         return slice(*self._known_metadata().embedding)
 
     @property
@@ -203,13 +203,13 @@ class BackboneExtractor(EmbeddingExtractor):
         return self._known_metadata().megabytes
 
     def pack(self, folder: Path) -> Path | None:
-        """Copy the weights, so that a bundle stands alone.
+        """Copy the weights, so that a bundle needs nothing else.
 
         Args:
             folder: Where to.
 
         Returns:
-            The file, named after the source; None for random weights, which need none.
+            The file, named after the extractor; None for random weights, which need none.
         """
         if self._weights_source.kind == "random":
             return None
@@ -288,7 +288,7 @@ class BackboneExtractor(EmbeddingExtractor):
         }
 
     def _folder(self, cache_dir: Path) -> Path:
-        """Where card and network of exactly this request, these weights, versions and this machine lie."""
+        """Folder of metadata and network for exactly this request, these weights and versions, and this machine."""
         file = self._weights_source.local_file(self._base_dir)
         request: dict[str, JSON] = {
             "format": FORMAT,

@@ -1,4 +1,4 @@
-"""What a photo costs in each source: milliseconds and megabytes, measured on photos at hand."""
+"""What a photo costs in each feature extractor: milliseconds and megabytes, measured on a few photos."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 _ROUNDS = 3
-"""Rounds that count, by default."""
+"""Rounds that are timed, by default."""
 
 _NOTED = 1000
 """Times that are kept between runs."""
@@ -25,7 +25,7 @@ _NOTED = 1000
 
 @runtime_checkable
 class Weighty(Protocol):
-    """A source with weights."""
+    """A feature extractor with weights."""
 
     def megabytes(self) -> float:
         """Size of the weights in float32."""
@@ -34,7 +34,7 @@ class Weighty(Protocol):
 
 @dataclass(frozen=True)
 class ExtractorCost:
-    """What a source costs.
+    """What a feature extractor costs.
 
     Attributes:
         predict_ms: Milliseconds a photo, decoding not counted; None where no photo could be read.
@@ -53,17 +53,17 @@ def measure_extractors(
     rounds: int = _ROUNDS,
     memory: Path | None = None,
 ) -> dict[str, ExtractorCost]:
-    """Time every source on some photos.
+    """Time feature extractors on some photos.
 
-    Each photo goes through every source several times and the quickest round counts, so that other work on the
+    Each photo goes through every extractor several times and the quickest round counts, so that other work on the
     machine disturbs little.
 
     Args:
         extractors: By name.
-        photos: A handful is enough; all are looked at in every round.
+        photos: A handful is enough; all of them are computed in every round.
         limits: Sizes of the photos that are decoded.
         rounds: Rounds that count; one more goes before them, to load the networks.
-        memory: File of times that were measured before; sources whose time this machine has noted there are not
+        memory: File of times that were measured before; extractors whose time this machine has noted there are not
             timed again.
     """
     known = {} if memory is None else _noted(memory)

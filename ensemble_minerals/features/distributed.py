@@ -1,7 +1,7 @@
 """Photos to features on a cluster: shards of photos go out, their features come back and into the store.
 
 Workers open the photos themselves, by the same paths: photos, weights files and, if there is one, the cache folder
-are on a file system that all of them see. A shard that a worker took with it when it died goes to another.
+are on a file system that all of them see. A shard whose worker died goes to another worker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ensemble_minerals.errors import ImageError, ImageReason, UserError
 from ensemble_minerals.features.extraction import (
     CHUNK,
     ExtractionResult,
-    Task,
+    ExtractionTask,
     allocate,
     extract_features,
     find_tasks,
@@ -32,13 +32,13 @@ from ensemble_minerals.system.parallel import own_cores, unordered
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 LARGEST = 16 * CHUNK
-"""Photos of a shard, at most: what is lost when a worker dies, and done twice."""
+"""Photos of a shard, at most: what is lost, and computed again, when a worker dies."""
 
 _PER_CORE = 4
-"""Shards for each core, if there are photos enough: so that all are busy to the end."""
+"""Shards for each core, if there are enough photos, so that all cores are busy to the end."""
 
 _opened: dict[tuple[str, str], FeatureExtractor] = {}
-"""Sources of this process's last shard, by name and fingerprint: their networks are loaded."""
+"""Extractors of this process's last shard, by name and fingerprint: their networks are loaded."""
 
 _busy = Lock()
 
@@ -54,22 +54,22 @@ def extract_on_cluster(
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
-    """Give the features of every photo from every source, computed by the workers of an open cluster.
+    """Compute or fetch the features of every photo by every extractor, on the workers of an open cluster.
 
-    The answer is that of `extract_features`, whose arguments these are; ``seconds`` are summed over workers.
+    The result is that of `extract_features`, with the same arguments; ``seconds`` are summed over workers.
 
     Args:
         paths: The photos, as every worker sees them.
         image_ids: Digests of their contents.
         extractors: What computes the features; they go to the workers by pickle.
         n_jobs: Cores of the cluster.
-        store: On this machine: where features are looked up, and kept shard by shard.
-        progress: Called with (photos done, photos to look at).
+        store: On this machine: where features are looked up, and stored shard by shard.
+        progress: Called with (photos done, photos to compute).
         limits: Sizes of the photos that are decoded.
-        check_contents: Whether a file whose digest is no more its image id is an error.
+        check_contents: Whether a file whose digest is not its image id any more is an error.
 
     Raises:
-        FitError: If a source gives other than finite numbers, or workers keep dying.
+        FitError: If an extractor gives numbers that are not finite, or workers keep dying.
         UserError: If a worker does not see the photos, or computes other numbers than this machine would.
     """
     features = {extractor.name: allocate(len(paths), extractor) for extractor in extractors}
@@ -92,10 +92,10 @@ def extract_on_cluster(
     errors: dict[int, ImageError] = {}
     decode_seconds, done = 0.0, 0
     with closing(unordered(calls, n_jobs=n_jobs)) as results:
-        for number, found in results:
+        for number, computed in results:
             shard = shards[number]
-            errors |= _take(whole, shard, found, store)
-            decode_seconds += found.decode_seconds
+            errors |= _take(whole, shard, computed, store)
+            decode_seconds += computed.decode_seconds
             done += len(shard)
             if progress is not None:
                 progress(done, len(tasks))
@@ -104,13 +104,13 @@ def extract_on_cluster(
     )
 
 
-def _cut(tasks: Sequence[Task], n_jobs: int) -> Iterator[list[Task]]:
-    """Tasks of the same sources, in shards."""
+def _cut(tasks: Sequence[ExtractionTask], n_jobs: int) -> Iterator[list[ExtractionTask]]:
+    """Shards of tasks that lack features of the same extractors."""
     size = min(LARGEST, max(CHUNK, -(-len(tasks) // (_PER_CORE * n_jobs))))
-    alike: dict[tuple[str, ...], list[Task]] = defaultdict(list)
+    by_lacking: dict[tuple[str, ...], list[ExtractionTask]] = defaultdict(list)
     for task in tasks:
-        alike[tuple(extractor.name for extractor in task.lacking)].append(task)
-    for same in alike.values():
+        by_lacking[tuple(extractor.name for extractor in task.lacking)].append(task)
+    for same in by_lacking.values():
         for start in range(0, len(same), size):
             yield same[start : start + size]
 
@@ -124,7 +124,7 @@ def compute_shard(
     limits: DecodeLimits,
     check_contents: bool,
 ) -> tuple[int, ExtractionResult]:
-    """What a worker does: one shard at a time, with all the cores it has; networks stay open for the next one."""
+    """Compute one shard on a worker, with all the cores it has; networks stay open for the next shard."""
     with _busy:
         cores = own_cores()
         if cores is not None:
@@ -141,7 +141,7 @@ def compute_shard(
 
 
 def _open(extractors: Sequence[tuple[FeatureExtractor, str]]) -> list[FeatureExtractor]:
-    """Sources of the last shard where they are the same, else these, if they compute here what they are to."""
+    """The last shard's extractors where they are the same, else these, which must give the same numbers here."""
     ready: dict[tuple[str, str], FeatureExtractor] = {}
     for extractor, fingerprint in extractors:
         key = extractor.name, fingerprint
@@ -159,12 +159,15 @@ def _open(extractors: Sequence[tuple[FeatureExtractor, str]]) -> list[FeatureExt
 
 
 def _take(
-    whole: ExtractionResult, shard: Sequence[Task], found: ExtractionResult, store: FeatureStore | None
+    whole: ExtractionResult,
+    shard: Sequence[ExtractionTask],
+    computed: ExtractionResult,
+    store: FeatureStore | None,
 ) -> dict[int, ImageError]:
-    """Put a shard's features where they belong; give the errors of photos."""
+    """Put a shard's features where they belong, and return the errors of its photos."""
     errors: dict[int, ImageError] = {}
-    for place, error in found.errors.items():
-        task = shard[place]
+    for position, error in computed.errors.items():
+        task = shard[position]
         if error.reason == ImageReason.MISSING and task.path.exists():
             raise UserError(
                 f"a worker does not see {task.path}, which is there; photos must lie on a file system that this "
@@ -173,15 +176,15 @@ def _take(
         errors |= dict.fromkeys(task.positions, error)
         for array in whole.features.values():
             array[task.positions] = np.nan
-    good = [place for place in range(len(shard)) if place not in found.errors]
+    readable = [position for position in range(len(shard)) if position not in computed.errors]
     for extractor in shard[0].lacking:
-        values: NDArray[np.float32] = found.features[extractor.name]
-        for place in good:
-            whole.features[extractor.name][shard[place].positions] = values[place]
-        whole.seconds[extractor.name] += found.seconds[extractor.name]
-        whole.n_computed[extractor.name] += len(good)
-        kept = [place for place in good if shard[place].image_id]
-        if store is not None and kept:
-            ids = [shard[place].image_id for place in kept]
-            store.put(ids, extractor.fingerprint, values[kept], extractor.metadata)
+        values: NDArray[np.float32] = computed.features[extractor.name]
+        for position in readable:
+            whole.features[extractor.name][shard[position].positions] = values[position]
+        whole.seconds[extractor.name] += computed.seconds[extractor.name]
+        whole.n_computed[extractor.name] += len(readable)
+        known = [position for position in readable if shard[position].image_id]
+        if store is not None and known:
+            ids = [shard[position].image_id for position in known]
+            store.put(ids, extractor.fingerprint, values[known], extractor.metadata)
     return errors

@@ -1,9 +1,8 @@
 """What runs a frozen network: PyTorch anywhere, OpenVINO on processors, behind one small interface.
 
-A network is converted once: traced with its pooled statistics inside and a fixed batch of one picture, so that
-several requests can be in flight and a picture's numbers never depend on its neighbours. An engine is
-accepted only if it agrees with PyTorch in float32 on a few pictures drawn by code; else the next best one is
-taken and the reason noted.
+A network is converted once: traced with its pooled statistics inside and a fixed batch of one image, so that several
+requests can run at once and an image's numbers never depend on other images. An engine is accepted only if it agrees
+with PyTorch in float32 on a few images drawn by code; otherwise the next best one is taken and the reason is noted.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ class Engine(Protocol):
     """Runs one network."""
 
     def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
-        """Turn pictures into vectors.
+        """Turn images into vectors.
 
         Args:
-            views: Pictures of shape (size, size, 3), drawn while earlier ones are computed.
-            count: How many they are.
+            views: Images of shape (size, size, 3), drawn while earlier ones are computed.
+            count: Number of images.
 
         Returns:
             Matrix of shape (count, n_features).
@@ -55,9 +54,9 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """PyTorch in inference mode, channels last, on a graphics card where there is one.
+    """PyTorch in inference mode, channels last, on a GPU where there is one.
 
-    On a processor pictures go one at a time, so that their numbers do not depend on their neighbours.
+    On a CPU images are computed one at a time, so that their numbers do not depend on other images.
     """
 
     def __init__(self, network: TappedNetwork, precision: Precision, device: str = "cpu") -> None:
@@ -87,7 +86,7 @@ class TorchEngine:
 
 
 class OpenVINOEngine:
-    """OpenVINO on the processor, one picture a request, as many requests in flight as are quickest."""
+    """OpenVINO on the CPU, one image a request, as many requests at once as are quickest."""
 
     def __init__(self, model: Any, precision: Precision, n_features: int) -> None:
         """Compile a model.
@@ -125,7 +124,7 @@ class OpenVINOEngine:
 
 
 def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
-    """Compile a saved model, or take up what an earlier run compiled, in half the time and to the same numbers.
+    """Compile a saved model, or load what an earlier run compiled, in half the time and with the same numbers.
 
     Args:
         model: What `save` wrote.
@@ -158,7 +157,7 @@ class Choice:
         name: What it is.
         precision: Of the computation.
         device: `cpu`, `cuda` or `mps`.
-        note: Why it is not the one that was asked for or is usual; empty where it is.
+        note: Why it is not the one that was configured or is usual; empty where it is.
         agreement: Agreement with PyTorch in float32 by layer; empty where it is that.
         model: The converted model, to be saved; None for PyTorch.
     """
@@ -181,8 +180,8 @@ def choose(
 
     Args:
         network: The tapped network, on the processor.
-        engine: `auto` takes a graphics card if PyTorch finds one, else OpenVINO where it is installed.
-        precision: `auto` takes bfloat16 where the processor or the card is quick at it.
+        engine: `auto` takes a GPU if PyTorch finds one, else OpenVINO where it is installed.
+        precision: `auto` takes bfloat16 where the CPU or the GPU is quick at it.
 
     Raises:
         ConfigError: OpenVINO is asked for and not installed.
@@ -238,7 +237,7 @@ def installed() -> bool:
 
 
 def convert(network: TappedNetwork, notes: list[str]) -> Any | None:
-    """Trace a network into an OpenVINO model for one picture; None, and a note why, where that fails."""
+    """Trace a network into an OpenVINO model for one image; None, and a note that says why, where that fails."""
     import torch
     from torch.jit._trace import TracerWarning
 
@@ -282,7 +281,7 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 def _core() -> Any:
-    """The only one of this process, whichever thread asks first."""
+    """The only OpenVINO core of this process, whichever thread needs it first."""
     with _ONE_AT_A_TIME:
         return _made_core()
 

@@ -1,4 +1,4 @@
-"""Whether two engines compute the same: pictures drawn by code, and how alike their vectors are."""
+"""Whether two engines compute the same features: compared on images drawn by code."""
 
 from __future__ import annotations
 
@@ -22,16 +22,21 @@ PROBES = 8
 def agreement(
     expected: NDArray[np.float32], found: NDArray[np.float32], layers: Mapping[str, slice]
 ) -> dict[str, float]:
-    """Cosine between two engines' vectors of the same pictures, layer by layer.
+    """Cosine between two engines' features of the same images, layer by layer.
 
-    Features are centered and divided by their spread over the pictures first, since that is how a classifier
-    will look at them; without it a constant common to all pictures would hide any drift. Features that
-    hardly vary over the few pictures count as if they did by a tenth of the layer's usual spread.
+    Features are first centered and divided by their standard deviation over the images, as a classifier will do;
+    otherwise a constant that all images have in common would hide any difference. Features that hardly vary over
+    the few images are divided by a tenth of the layer's usual deviation instead.
 
     Args:
-        expected: Reference of shape (n, n_features).
-        found: The same of another engine.
+        expected: Features by the reference engine, shape (n, n_features).
+        found: Features by the other engine, same shape.
         layers: Columns of each layer.
+
+    Example:
+        >>> features = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]], dtype=np.float32)
+        >>> agreement(features, features, {"last": slice(0, 2)})
+        {'last': 1.0}
     """
     agreed = {}
     for name, columns in layers.items():
@@ -48,7 +53,7 @@ def agreement(
 
 
 def probes(size: int) -> list[NDArray[np.uint8]]:
-    """Draw pictures that resemble photos enough to compare engines: shading, grain of all scales, an outline.
+    """Draw images that resemble photos enough to compare engines: shading, grain of all scales, an outline.
 
     Args:
         size: Side of each in pixels.

@@ -1,4 +1,4 @@
-"""Sources that can show which places of a photo their features come from."""
+"""Feature extractors that can show which parts of a photo their features come from."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Explainable(FeatureExtractor, Protocol):
-    """A feature extractor with a network inside that can be looked into."""
+    """A feature extractor whose network can be inspected, layer by layer."""
 
     @property
     def map_names(self) -> tuple[str, ...]:
-        """Names of the layers whose maps can be looked at, from the first to the last."""
+        """Names of the layers whose feature maps are available, from the first to the last."""
         ...
 
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
@@ -42,14 +42,14 @@ class Explainable(FeatureExtractor, Protocol):
 def view_places(
     views: Sequence[str], photo: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Where views lie in a photo.
+    """Where in a photo its views are cut out.
 
     Args:
         views: Names of the views, see `data.views`.
         photo: Pixels of shape (height, width, 3).
 
     Returns:
-        Left, top, right and bottom of each view in shares of width and height, shape (n_views, 4), and which
+        Left, top, right and bottom of each view as fractions of width and height, shape (n_views, 4), and which
         views are mirror images, shape (n_views,).
     """
     height, width = photo.shape[:2]

@@ -1,8 +1,8 @@
-"""Photos to features: each photo decoded once for all sources, and only what the store lacks.
+"""Photos to features: each photo is decoded once for all extractors, and only what the store lacks is computed.
 
-Threads decode ahead of the caller's thread, in which the sources run; a source that keeps to one core, such as
-the descriptor, runs beside the decoders, and networks are opened beside them. What is decoded and waits is bounded,
-and so is memory.
+Threads decode ahead of the caller's thread, in which the extractors run. An extractor that uses one core, such as
+the descriptor, runs in the decoding threads, and networks are opened beside them. The number of decoded photos that
+wait is bounded, and so is memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 CHUNK = 16
-"""Photos of one call of a source, and of one transaction of the store."""
+"""Photos of one call of an extractor, and of one transaction of the store."""
 
 AHEAD = 2 * CHUNK
 """Photos that are decoded, or being decoded, before their chunk."""
@@ -39,17 +39,17 @@ AHEAD = 2 * CHUNK
 
 @runtime_checkable
 class SingleThreaded(Protocol):
-    """Marks a source that keeps to one core, so that several photos may go through it at once."""
+    """Marks an extractor that uses one core, so that several photos may go through it at once."""
 
     single_threaded: Literal[True]
 
 
 @runtime_checkable
 class Openable(Protocol):
-    """Marks a source that takes a while to get ready, which it may do in another thread before its first photo."""
+    """Marks an extractor that takes a while to get ready, and may do so in another thread before its first photo."""
 
     def open(self) -> object:
-        """Get ready; `extract` does it, too, and waits for whoever is at it."""
+        """Get ready. `extract` does it as well, and waits where another thread is doing it."""
         ...
 
 
@@ -58,11 +58,11 @@ class ExtractionResult:
     """Features of photos.
 
     Attributes:
-        features: For each source's name (n, n_views, n_features), NaN for photos that could not be read.
+        features: For each extractor's name (n, n_views, n_features), NaN for photos that could not be read.
         errors: Position of each photo that could not be read, with the reason.
-        seconds: Time spent in each source, summed over threads.
+        seconds: Time spent in each extractor, summed over threads.
         decode_seconds: Time spent decoding, summed over threads.
-        n_computed: Photos that each source looked at; other photos' features were in the store.
+        n_computed: Photos that each extractor computed; features of the others were in the store.
     """
 
     features: dict[str, NDArray[np.float32]]
@@ -84,37 +84,37 @@ def extract_features(
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
-    """Give the features of every photo from every source.
+    """Compute or fetch the features of every photo by every extractor.
 
-    A photo's features depend on the photo and the source alone: not on other photos or sources, the number of
+    A photo's features depend on the photo and the extractor alone: not on other photos or extractors, the number of
     threads, or what was in the store. A photo whose features are all in the store is not opened.
 
     Args:
         paths: The photos, n of them.
-        image_ids: Digests of their contents. Photos of one id are looked at once; those of the id "" are
-            neither shared, nor looked up, nor kept.
+        image_ids: Digests of their contents. Photos of one id are computed once; those of the id "" are
+            neither shared, nor looked up, nor stored.
         extractors: What computes the features; their names must differ.
-        store: Where features are looked up, and kept chunk by chunk.
+        store: Where features are looked up, and stored chunk by chunk.
         n_threads: Threads that decode.
-        progress: Called in the caller's thread with (photos done, photos to look at).
+        progress: Called in the caller's thread with (photos done, photos to compute).
         out: Folder for the features as memory maps, for more than fit in memory; in memory if None.
         limits: Sizes of the photos that are decoded.
-        check_contents: Whether a file whose digest is no more its image id is an error: it was replaced since,
-            and the features of the new picture must not be kept under the old one's name.
+        check_contents: Whether a file whose digest is not its image id any more is an error: it was replaced since,
+            and features of the new image must not be stored under the old one's id.
 
     Returns:
         The features; photos that cannot be read keep their rows.
 
     Raises:
-        FitError: If a source gives other than finite numbers.
+        FitError: If an extractor gives numbers that are not finite.
         UserError: If the store cannot be read or written.
-        ValueError: If arguments do not fit each other. Errors of a source are raised as they are.
+        ValueError: If arguments do not fit each other. Errors of an extractor are raised as they are.
     """
     names = [extractor.name for extractor in extractors]
     if len(paths) != len(image_ids):
         raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
     if len(set(names)) < len(names):
-        raise ValueError(f"sources are named {names}, their names should differ")
+        raise ValueError(f"extractors are named {names}, their names should differ")
     features = {extractor.name: allocate(len(paths), extractor, out) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
     collector = _Collector(extractors, features, store)
@@ -143,14 +143,14 @@ def extract_features(
 
 
 @dataclass(frozen=True)
-class Task:
-    """One content that some sources have not seen, and where its features go.
+class ExtractionTask:
+    """An image whose features some extractors have not computed, and where they go.
 
     Attributes:
         path: A file that holds it.
         image_id: Its digest, or "".
-        positions: Of all photos that hold it.
-        lacking: The sources.
+        positions: Positions of all photos that hold it.
+        lacking: The extractors that have not computed its features.
     """
 
     path: Path
@@ -161,18 +161,18 @@ class Task:
 
 @dataclass
 class _Prepared:
-    """A task's photo, decoded, and seen by the sources that run beside the decoders."""
+    """A decoded image, with the features of the extractors that run in the decoding threads."""
 
-    task: Task
+    task: ExtractionTask
     images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    seen: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: ImageError | None = None
     decode_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
 class _Collector:
-    """Runs the sources on chunks of prepared photos, and puts features where they belong."""
+    """Runs the extractors on chunks of prepared photos, and puts features where they belong."""
 
     def __init__(
         self,
@@ -203,17 +203,21 @@ class _Collector:
     def _values(self, extractor: FeatureExtractor, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
         if isinstance(extractor, SingleThreaded):
             self.seconds[extractor.name] += sum(photo.seconds[extractor.name] for photo in photos)
-            return np.concatenate([photo.seen[extractor.name] for photo in photos])
+            return np.concatenate([photo.features[extractor.name] for photo in photos])
         side = decode_side(extractor.side)
         started = time.perf_counter()
         values = extractor.extract([photo.images[side] for photo in photos])
         self.seconds[extractor.name] += time.perf_counter() - started
         return values
 
-    def _keep(self, extractor: FeatureExtractor, tasks: Sequence[Task], values: NDArray[np.float32]) -> None:
+    def _keep(
+        self, extractor: FeatureExtractor, tasks: Sequence[ExtractionTask], values: NDArray[np.float32]
+    ) -> None:
         expected = (len(tasks), extractor.n_views, extractor.n_features)
         if values.shape != expected:
-            raise ValueError(f"source {extractor.name} gave features of shape {values.shape}, not {expected}")
+            raise ValueError(
+                f"extractor {extractor.name} gave features of shape {values.shape}, not {expected}"
+            )
         for task, value in zip(tasks, values, strict=True):
             if not np.isfinite(value).all():
                 raise FitError(
@@ -223,13 +227,13 @@ class _Collector:
             self.features[extractor.name][task.positions] = value
         self.n_computed[extractor.name] += len(tasks)
         if self.store is not None:
-            kept = [place for place, task in enumerate(tasks) if task.image_id]
-            ids = [tasks[place].image_id for place in kept]
-            self.store.put(ids, extractor.fingerprint, values[kept], extractor.metadata)
+            known = [position for position, task in enumerate(tasks) if task.image_id]
+            ids = [tasks[position].image_id for position in known]
+            self.store.put(ids, extractor.fingerprint, values[known], extractor.metadata)
 
 
 def allocate(n_photos: int, extractor: FeatureExtractor, out: Path | None = None) -> NDArray[np.float32]:
-    """Room for the features of photos, in memory or as a memory map in a folder."""
+    """An array for the features of photos, in memory or as a memory map in a folder."""
     shape = (n_photos, extractor.n_views, extractor.n_features)
     if out is None or not n_photos:
         return np.empty(shape, dtype=np.float32)
@@ -244,15 +248,15 @@ def find_tasks(
     extractors: Sequence[FeatureExtractor],
     features: Mapping[str, NDArray[np.float32]],
     store: FeatureStore | None,
-) -> list[Task]:
-    """Fetch what the store has; what it lacks becomes tasks, in the order of the photos."""
+) -> list[ExtractionTask]:
+    """Fetch stored features; what the store lacks becomes tasks, in the order of the photos."""
     found = {
         extractor.name: np.zeros(len(paths), dtype=bool)
         if store is None
         else store.get_into(features[extractor.name], image_ids, extractor.fingerprint)
         for extractor in extractors
     }
-    tasks: dict[str | int, Task] = {}
+    tasks: dict[str | int, ExtractionTask] = {}
     for position, (path, image_id) in enumerate(zip(paths, image_ids, strict=True)):
         key = image_id or position
         if key in tasks:
@@ -260,14 +264,14 @@ def find_tasks(
             continue
         lacking = [extractor for extractor in extractors if not found[extractor.name][position]]
         if lacking:
-            tasks[key] = Task(path, image_id, [position], lacking)
+            tasks[key] = ExtractionTask(path, image_id, [position], lacking)
     return list(tasks.values())
 
 
 def _prefetch(
-    prepare: Callable[[Task], _Prepared], tasks: Sequence[Task], n_threads: int
+    prepare: Callable[[ExtractionTask], _Prepared], tasks: Sequence[ExtractionTask], n_threads: int
 ) -> Generator[_Prepared, None, None]:
-    """Prepare tasks in threads, in order, never more than `AHEAD` before they are asked for."""
+    """Prepare tasks in threads, in order, never more than `AHEAD` of them beforehand."""
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
@@ -279,8 +283,8 @@ def _prefetch(
             yield prepared
 
 
-def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Task) -> _Prepared:
-    """Decode a photo at the sizes its sources need, and show it to those of one thread."""
+def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: ExtractionTask) -> _Prepared:
+    """Decode a photo at the sizes its extractors need, and run those that use one thread."""
     prepared = _Prepared(task)
     started = time.perf_counter()
     try:
@@ -295,23 +299,25 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Tas
     for extractor in task.lacking:
         if isinstance(extractor, SingleThreaded):
             started = time.perf_counter()
-            prepared.seen[extractor.name] = extractor.extract([prepared.images[decode_side(extractor.side)]])
+            prepared.features[extractor.name] = extractor.extract(
+                [prepared.images[decode_side(extractor.side)]]
+            )
             prepared.seconds[extractor.name] = time.perf_counter() - started
     return prepared
 
 
-def _images(decode_photo: Callable[..., Photo], task: Task) -> dict[int, NDArray[np.uint8]]:
+def _images(decode_photo: Callable[..., Photo], task: ExtractionTask) -> dict[int, NDArray[np.uint8]]:
     """The photo's pixels by decode side.
 
-    A large photo is decoded once for each side that is asked for: were the smaller picture made from the
-    larger, a source's features would depend on which other sources are there.
+    A large photo is decoded once for each side that is needed: were the smaller image made from the larger one, an
+    extractor's features would depend on which other extractors there are.
     """
     images: dict[int, NDArray[np.uint8]] = {}
     pixels: NDArray[np.uint8] | None = None
     for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = decode_photo(task.path, at_least=side).pixels
-            # What the decoder could not make smaller is reduced here, lest a chunk of it fill the memory.
+            # What the decoder could not make smaller is reduced here: a chunk of such photos would fill the memory.
             factor = min(pixels.shape[:2]) // side
             if factor > 1:
                 pixels = np.array(Image.fromarray(pixels).reduce(factor))

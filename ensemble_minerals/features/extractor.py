@@ -1,7 +1,7 @@
-"""What everything that turns photos into numbers has in common.
+"""The protocol of feature extractors: they turn a photo into a fixed number of features.
 
-A feature extractor is a frozen backbone or a descriptor. It states its facts; their digest, the fingerprint,
-keys the stored features, so that a change of anything that could move a number is a change of key.
+An extractor states everything that decides its features in its metadata. The digest of the metadata, the fingerprint,
+is the key of stored features: whatever could change a number changes the key.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class FeatureExtractor(Protocol):
 
 @runtime_checkable
 class EmbeddingExtractor(FeatureExtractor, Protocol):
-    """A source that also tells whether two photos are alike."""
+    """A feature extractor some of whose features tell whether two photos show the same object."""
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -76,12 +76,19 @@ class EmbeddingExtractor(FeatureExtractor, Protocol):
 
     @property
     def embedding(self) -> slice:
-        """Columns that are compared when duplicates are sought."""
+        """Columns of the features that are compared to find near-duplicates."""
         ...
 
 
 def fingerprint_of(metadata: Mapping[str, JSON]) -> str:
-    """Digest of the facts of a source: blake2b of their canonical JSON, 32 hexadecimal digits."""
+    """Digest of an extractor's metadata: blake2b of their canonical JSON, 32 hexadecimal digits.
+
+    Example:
+        >>> fingerprint_of({"kind": "toy", "bins": 16})
+        '07a36344d337ff7187b65ad3eea0ab59'
+        >>> fingerprint_of({"bins": 16, "kind": "toy"}) == fingerprint_of({"kind": "toy", "bins": 16})
+        True
+    """
     canonical = json.dumps(
         metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )

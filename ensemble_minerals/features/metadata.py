@@ -1,6 +1,6 @@
-"""What is known of a frozen network without loading it, kept on disk beside its converted form.
+"""What is known of a frozen network without loading it: a small JSON file beside its converted form.
 
-With the card there, facts and shapes cost a small JSON file, and features need no PyTorch.
+Where that file is there, metadata and shapes are read from it, and computing features needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.system.atomic import atomic_file, atomic_folder
 from ensemble_minerals.system.digest import file_digest
 
-CARD = "card.json"
+METADATA = "card.json"
 NETWORK = "network.xml"
 
 
@@ -49,9 +49,9 @@ class BackboneMetadata:
 
 
 def read_metadata(folder: Path) -> BackboneMetadata | None:
-    """The card in a folder; None if there is none, or it or the network beside it is damaged."""
+    """The metadata in a folder; None if there are none, or they or the network beside them are damaged."""
     try:
-        stored = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        stored = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         if any((folder / name).stat().st_size != size for name, size in stored.pop("files").items()):
             return None
         layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
@@ -62,7 +62,7 @@ def read_metadata(folder: Path) -> BackboneMetadata | None:
 
 
 def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], None] | None) -> None:
-    """Write a card and its network; they appear whole or not at all, unless another process was quicker.
+    """Write metadata and their network; the folder appears whole or not at all, unless another process was quicker.
 
     Args:
         folder: Where.
@@ -77,7 +77,7 @@ def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], 
         files = {path.name: path.stat().st_size for path in draft.iterdir()}
         stored = asdict(known)
         stored |= {"facts": stored.pop("metadata"), "files": files}
-        (draft / CARD).write_text(json.dumps(stored, indent=1), encoding="utf-8")
+        (draft / METADATA).write_text(json.dumps(stored, indent=1), encoding="utf-8")
 
 
 def cached_digest(file: Path, cache_dir: Path | None) -> str:

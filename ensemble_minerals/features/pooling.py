@@ -1,7 +1,7 @@
-"""Features of all photos of a data set, one row a photo and source, pooled as they are computed.
+"""Features of all photos of a data set: one row for each photo and extractor, views pooled as they are computed.
 
-The views of a photo are several times as large as what members see of them; they are held for some thousand
-photos at a time. The rows lie in memory, or in a mapped file where they are many.
+The features of all views are several times as large as the pooled ones; they are held in memory for a few thousand
+photos at a time. The rows are kept in memory, or in a mapped file where they are many.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ensemble_minerals.features.extractor import EmbeddingExtractor, FeatureExtr
 from ensemble_minerals.system.memmap import allocate, release
 
 AT_ONCE = 4096
-"""Photos whose views are held at once."""
+"""Photos whose views are held in memory at once."""
 
 
 class Extract(Protocol):
@@ -44,8 +44,8 @@ class Gathered:
     """Features of n photos.
 
     Attributes:
-        features: For each source's name (n, n_features), float32; NaN for photos that could not be read.
-        embeddings: Shape (n, d), what tells whether two photos are alike; None where no source has it.
+        features: For each extractor's name (n, n_features), float32; NaN for photos that could not be read.
+        embeddings: Shape (n, d), what near-duplicates are compared by; None where no extractor gives it.
         errors: Position of each photo that could not be read, with the reason.
     """
 
@@ -71,35 +71,35 @@ def gather(
         paths: The photos, n of them.
         image_ids: Digests of their contents.
         extractors: What is computed.
-        pooling: For each source's name how its views are pooled, see `pool_views`.
-        progress: Called with (photos done, of all that must be looked at); of all photos where they are many.
-        at_once: Photos whose views are held at once.
+        pooling: How the views of each extractor are pooled, by its name; see `pool_views`.
+        progress: Called with (photos done, photos to compute); where photos are many, with (photos done, all photos).
+        at_once: Photos whose views are held in memory at once.
     """
-    found = Gathered({})
-    told = progress
+    gathered = Gathered({})
+    report = progress
     for start in range(0, max(len(paths), 1), at_once):
         part = slice(start, start + at_once)
         if progress is not None and len(paths) > at_once:
-            told = _shifted(progress, start, len(paths))
-        extracted = extract(paths[part], image_ids[part], extractors, progress=told)
-        found.errors |= {start + position: error for position, error in extracted.errors.items()}
+            report = _shifted(progress, start, len(paths))
+        extracted = extract(paths[part], image_ids[part], extractors, progress=report)
+        gathered.errors |= {start + position: error for position, error in extracted.errors.items()}
         for extractor in extractors:
             views = extracted.features[extractor.name]
             pooled = pool_views(views, pooling[extractor.name])
             if start == 0:
-                found.features[extractor.name] = _room(pooled, len(paths))
-            found.features[extractor.name][part] = pooled
-            release(found.features[extractor.name])
-        alike = _embeddings(extracted.features, extractors)
-        if alike is not None:
-            if found.embeddings is None:
-                found.embeddings = _room(alike, len(paths))
-            found.embeddings[part] = alike
-    return found
+                gathered.features[extractor.name] = _rows_like(pooled, len(paths))
+            gathered.features[extractor.name][part] = pooled
+            release(gathered.features[extractor.name])
+        embeddings = _embeddings(extracted.features, extractors)
+        if embeddings is not None:
+            if gathered.embeddings is None:
+                gathered.embeddings = _rows_like(embeddings, len(paths))
+            gathered.embeddings[part] = embeddings
+    return gathered
 
 
 def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.floating[Any]]:
-    """One row a photo.
+    """Turn the features of all views into one row for each photo.
 
     Args:
         features: Shape (n, n_views, n_features).
@@ -107,6 +107,11 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
 
     Returns:
         Shape (n, n_features) or (n, n_views * n_features).
+
+    Example:
+        >>> views = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+        >>> pool_views(views, "mean"), pool_views(views, "concat")
+        (array([[2., 3.]]), array([[1., 2., 3., 4.]]))
     """
     if pooling == "concat":
         n, n_views, n_features = features.shape
@@ -116,21 +121,21 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
 
 
 def pooling_of(config: Config, extractor: str) -> str:
-    """How the configuration pools the views of a source."""
+    """How the configuration pools the views of an extractor."""
     return next((b.pooling for b in config.backbones if b.name == extractor), "mean")
 
 
-def _room(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
-    """Where rows like the first ones go."""
+def _rows_like(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
+    """An array for rows that are as long as the first ones."""
     return allocate((n_rows, first.shape[1]))
 
 
 def _embeddings(
     features: Mapping[str, NDArray[np.float32]], extractors: Sequence[FeatureExtractor]
 ) -> NDArray[np.float32] | None:
-    """What confirms near-duplicates: the first such source's of the whole photo and its mirror image, averaged.
+    """What near-duplicates are compared by: the first embedding there is, of the whole photo and its mirror image.
 
-    A source that does not look at the whole photo is asked for what it sees first.
+    The two are averaged. Where an extractor has no view of the whole photo, its first view is taken.
     """
     for extractor in extractors:
         if isinstance(extractor, EmbeddingExtractor):

@@ -1,53 +1,75 @@
-"""The feature extractors that a configuration names, and how the views of a photo become one row."""
+"""The feature extractors that a configuration names.
+
+A kind of extractor is a section in `config.extractors`, a file in this package and a line in `BUILDERS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from ensemble_minerals.config.names import DESCRIPTOR
+from ensemble_minerals.config.extractors import BackboneConfig, DescriptorConfig, ExtractorSection
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.extractor import FeatureExtractor
+
+Builder: TypeAlias = Callable[[Any, Config, Path | None], FeatureExtractor]
+"""Makes an extractor of its section, the whole configuration, and the cache folder, if there is one."""
+
+
+def _backbone(section: BackboneConfig, config: Config, cache_dir: Path | None) -> FeatureExtractor:
+    from ensemble_minerals.features.backbone import BackboneExtractor
+
+    return BackboneExtractor(
+        section.name,
+        section.model,
+        section.weights,
+        size=section.size,
+        views=section.views,
+        layers=section.layers,
+        preprocessing=None if section.preprocessing is None else section.preprocessing.model_dump(),
+        engine=config.engine,
+        precision=config.precision,
+        cache_dir=cache_dir,
+    )
+
+
+def _descriptor(section: DescriptorConfig, config: Config, cache_dir: Path | None) -> FeatureExtractor:
+    from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
+
+    return ColorTextureExtractor(section.name)
+
+
+BUILDERS: dict[type[ExtractorSection], Builder] = {BackboneConfig: _backbone, DescriptorConfig: _descriptor}
+"""How the extractor of each kind of section is made. They import what they need when they are called."""
 
 
 def build_extractors(
     config: Config, names: Iterable[str], *, cache_dir: Path | None
 ) -> dict[str, FeatureExtractor]:
-    """Make the named sources, in the configuration's order, the descriptor last.
+    """Make the named extractors: backbones, then others, in the configuration's order; the descriptor last.
 
     Args:
-        config: Names the backbones.
-        names: Sources that are needed.
+        config: Describes the extractors.
+        names: The extractors that are needed; names of others are ignored.
         cache_dir: Where converted networks are kept between runs; nowhere if None.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
+
+    Example:
+        >>> from ensemble_minerals.config.loading import build_config
+        >>> config = build_config({"members": [{"features": ["descriptor"], "strategy": "flat"}]})
+        >>> list(build_extractors(config, ["descriptor"], cache_dir=None))
+        ['descriptor']
     """
     wanted = set(names)
-    extractors: dict[str, FeatureExtractor] = {}
-    for backbone in config.backbones:
-        if backbone.name not in wanted:
-            continue
-        from ensemble_minerals.features.backbone import BackboneExtractor
-
-        extractors[backbone.name] = BackboneExtractor(
-            backbone.name,
-            backbone.model,
-            backbone.weights,
-            size=backbone.size,
-            views=backbone.views,
-            layers=backbone.layers,
-            preprocessing=None if backbone.preprocessing is None else backbone.preprocessing.model_dump(),
-            engine=config.engine,
-            precision=config.precision,
-            cache_dir=cache_dir,
-        )
-    if DESCRIPTOR in wanted:
-        from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
-
-        extractors[DESCRIPTOR] = ColorTextureExtractor()
-    return extractors
+    sections: list[ExtractorSection] = [*config.backbones, *config.extractors, DescriptorConfig()]
+    return {
+        section.name: BUILDERS[type(section)](section, config, cache_dir)
+        for section in sections
+        if section.name in wanted
+    }
 
 
 def build_network_extractors(
@@ -57,12 +79,12 @@ def build_network_extractors(
     *,
     n_threads: int,
 ) -> dict[str, FeatureExtractor]:
-    """Sources of the logits of trained networks.
+    """Extractors of the logits of trained networks.
 
     Args:
-        config: Says how they were trained.
-        networks: Their files, by source name.
-        metadata: What each source stated of itself.
+        config: Says how the networks were trained.
+        networks: Files of each extractor's networks, by its name.
+        metadata: The extractors' metadata when they were saved, by name.
         n_threads: Threads that they may use.
     """
     extractors: dict[str, FeatureExtractor] = {}

@@ -1,8 +1,8 @@
-"""Features that were computed once and are never computed again.
+"""Stored features: what was computed once is not computed again.
 
-One SQLite file on a local disk. A photo's features are found by the digest of its content and the fingerprint
-of their source, so neither a renamed file nor a changed configuration can fetch the wrong ones. A write is
-there whole or not at all, whenever the program is killed, and several threads and processes may use one file.
+One SQLite file on a local disk. The key of a photo's features is the digest of its content and the fingerprint of the
+extractor, so neither a renamed file nor a changed configuration can fetch the wrong ones. A write is complete or
+absent whenever the program is killed, and several threads and processes may use one file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.system.database import Database
 
-# Change the number with the tables; stores of another number are refused, their features computed anew.
+# Change the number with the tables: a store of another number is refused, and features are computed anew.
 SCHEMA = 1
 _APPLICATION = 0x656D6673  # "emfs", marks the file as a feature store of ours
 _TABLES = """
@@ -49,10 +49,10 @@ _BYTES_A_WRITE = 32_000_000
 
 @dataclass(frozen=True)
 class StoredExtractor:
-    """What a store holds of one source.
+    """What a store holds of one extractor.
 
     Attributes:
-        fingerprint: Digest of the facts.
+        fingerprint: Digest of the metadata.
         metadata: What the features are.
         shape: (n_views, n_features) of each photo.
         n_entries: Number of photos.
@@ -67,7 +67,7 @@ class StoredExtractor:
 
 
 class FeatureStore:
-    """Features by (image id, source fingerprint), kept in one file.
+    """Features by image id and fingerprint of the extractor, kept in one file.
 
     An object may be shared by threads, and goes to other processes by pickle or fork.
 
@@ -98,13 +98,13 @@ class FeatureStore:
         self._database.close()
 
     def contains(self, image_ids: Sequence[str], fingerprint: str) -> NDArray[np.bool_]:
-        """Which photos' features are here, shape (n,)."""
+        """Which photos' features are stored, shape (n,)."""
         found = np.zeros(len(image_ids), dtype=bool)
-        places = _places(image_ids)
+        positions = _positions(image_ids)
         with self._database.connected() as connection:
             extractor, _ = _extractor(connection, fingerprint)
-            for (image_id,) in _entries(connection, "image_id", extractor, places):
-                found[places[image_id]] = True
+            for (image_id,) in _entries(connection, "image_id", extractor, positions):
+                found[positions[image_id]] = True
         return found
 
     def get(
@@ -114,11 +114,11 @@ class FeatureStore:
 
         Args:
             image_ids: Digests of the photos' contents, n of them; repeats are allowed.
-            fingerprint: Of the source.
+            fingerprint: Of the extractor.
 
         Returns:
-            Which were found, shape (n,), and their features, (n_found, n_views, n_features), in order. Of a
-            source that the store has never seen the latter has shape (0, 0, 0).
+            Which were found, shape (n,), and their features, (n_found, n_views, n_features), in order. Of an
+            extractor that the store does not know, the latter have shape (0, 0, 0).
         """
         with self._database.connected() as connection:
             _, shape = _extractor(connection, fingerprint)
@@ -134,7 +134,7 @@ class FeatureStore:
         Args:
             out: Shape (n, n_views, n_features), float32.
             image_ids: Digests of the photos' contents, n of them; repeats are allowed.
-            fingerprint: Of the source.
+            fingerprint: Of the extractor.
 
         Returns:
             Which rows were found and written, shape (n,).
@@ -144,7 +144,7 @@ class FeatureStore:
             UserError: If the file is damaged.
         """
         found = np.zeros(len(image_ids), dtype=bool)
-        places = _places(image_ids)
+        positions = _positions(image_ids)
         with self._database.connected() as connection:
             extractor, shape = _extractor(connection, fingerprint)
             if extractor is None:
@@ -152,11 +152,11 @@ class FeatureStore:
             expected = (len(image_ids), *shape)
             if out.shape != expected or out.dtype != np.float32:
                 raise ValueError(f"out is {out.dtype} {out.shape}, it should be float32 {expected}")
-            for image_id, vector in _entries(connection, "image_id, vector", extractor, places):
+            for image_id, vector in _entries(connection, "image_id, vector", extractor, positions):
                 if len(vector) != math.prod(shape) * _DTYPE.itemsize:
                     raise self._database.damaged(f"the features of {image_id} have the wrong length")
-                out[places[image_id]] = np.frombuffer(vector, _DTYPE).reshape(shape)
-                found[places[image_id]] = True
+                out[positions[image_id]] = np.frombuffer(vector, _DTYPE).reshape(shape)
+                found[positions[image_id]] = True
         return found
 
     def put(
@@ -166,13 +166,13 @@ class FeatureStore:
         features: NDArray[np.float32],
         metadata: Mapping[str, JSON] | None = None,
     ) -> None:
-        """Keep features, in transactions of some megabytes. What is already here stays as it is.
+        """Store features, in transactions of some megabytes. What is already stored stays as it is.
 
         Args:
             image_ids: Digests of the photos' contents, n of them.
-            fingerprint: Of the source.
+            fingerprint: Of the extractor.
             features: Shape (n, n_views, n_features), float32, finite.
-            metadata: Of the source, kept beside its first features.
+            metadata: Of the extractor, stored with its first features.
 
         Raises:
             ValueError: If shapes, the type or the numbers are wrong.
@@ -196,17 +196,19 @@ class FeatureStore:
                 )
                 extractor, stored_shape = _extractor(connection, fingerprint)
                 if stored_shape != shape:
-                    raise ValueError(f"features are {shape} a photo, those of this source are {stored_shape}")
+                    raise ValueError(
+                        f"features are {shape} a photo, those of this extractor are {stored_shape}"
+                    )
                 connection.executemany(
                     "INSERT INTO features (source, image_id, vector) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                     ((extractor, image_id, vector) for image_id, vector in zip(ids, vectors, strict=True)),
                 )
 
     def remove(self, fingerprint: str) -> int:
-        """Forget a source and its features, and give their space back.
+        """Remove an extractor and its features, and give their space back.
 
         Returns:
-            Number of photos whose features went.
+            Number of photos whose features were removed.
         """
         with self._database.transaction() as connection:
             extractor, _ = _extractor(connection, fingerprint)
@@ -217,7 +219,7 @@ class FeatureStore:
         return int(count)
 
     def statistics(self) -> list[StoredExtractor]:
-        """What is here, by source, in the order of their first features."""
+        """What is stored of each extractor, in the order of their first features."""
         query = (
             "SELECT fingerprint, facts, n_views, n_features,"
             " (SELECT COUNT(*) FROM features WHERE features.source = sources.source)"
@@ -232,7 +234,7 @@ class FeatureStore:
 
 
 def _extractor(connection: sqlite3.Connection, fingerprint: str) -> tuple[int | None, tuple[int, int]]:
-    """Number of a source, None if unknown, and the shape of its features."""
+    """Number of an extractor, None if unknown, and the shape of its features."""
     query = "SELECT source, n_views, n_features FROM sources WHERE fingerprint = ?"
     row = connection.execute(query, (fingerprint,)).fetchone()
     return (None, (0, 0)) if row is None else (row[0], (row[1], row[2]))
@@ -241,7 +243,7 @@ def _extractor(connection: sqlite3.Connection, fingerprint: str) -> tuple[int | 
 def _entries(
     connection: sqlite3.Connection, columns: str, extractor: int | None, image_ids: Iterable[str]
 ) -> Iterator[tuple[Any, ...]]:
-    """Columns of the entries of a source, asked for in batches."""
+    """Columns of the entries of an extractor, fetched in batches."""
     wanted = sorted(image_ids)
     for start in range(0, len(wanted), _IDS_A_QUERY):
         batch = wanted[start : start + _IDS_A_QUERY]
@@ -250,9 +252,9 @@ def _entries(
         yield from connection.execute(query, (extractor, *batch))
 
 
-def _places(image_ids: Sequence[str]) -> dict[str, list[int]]:
+def _positions(image_ids: Sequence[str]) -> dict[str, list[int]]:
     """Positions of each id."""
-    places: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for position, image_id in enumerate(image_ids):
-        places.setdefault(image_id, []).append(position)
-    return places
+        positions.setdefault(image_id, []).append(position)
+    return positions

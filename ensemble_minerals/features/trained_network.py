@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.inference import NetworkPredictor
 
 PREFIX = "network:"
-"""Before a member's name: the source of its networks' logits. No backbone can be called that."""
+"""A member's name after this is the name of the extractor of its networks' logits. No backbone can be called so."""
 
 _LEAST, _MOST = 1.15, 1.6
-"""Shorter side of the kept pictures over the longer side of the input, at least and at most."""
+"""Shorter side of the shrunken photos over the longer side of the network's input, at least and at most."""
 
 
 def image_side(network: NetworkConfig) -> int:
-    """Pixels of the shorter side at which photos are kept for a network.
+    """Pixels of the shorter side of the shrunken photos that a network learns from.
 
-    The smallest random crop and the detail view are not to be enlarged: photos to predict are as sharp as they are,
+    They are large enough that neither the smallest random crop nor the detail view is enlarged: new photos are sharp,
     and what is learned from blurred ones does not fit them.
 
     Raises:
@@ -58,8 +58,8 @@ class TrainedNetworkExtractor:
         name: What members call it.
         network: The configuration that they were trained by; its weights are where training started.
         states: Their files, in the order of the logits.
-        side: Pixels of the shorter side of pictures in training.
-        device: Where they answer.
+        side: Pixels of the shorter side of the photos in training.
+        device: Where they compute.
         n_threads: Threads that they may use.
     """
 
@@ -117,7 +117,7 @@ class TrainedNetworkExtractor:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the facts."""
+        """Digest of the metadata."""
         return fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
@@ -140,14 +140,14 @@ class TrainedNetworkExtractor:
         return self.open_pass(np.zeros((self._side, self._side, 3), np.uint8)).names
 
     def open_pass(self, photo: NDArray[np.uint8]) -> ForwardPass:
-        """See `Explainable`: the networks in float32, stopped at the maps that their heads look at."""
+        """See `Explainable`: the networks in float32, stopped at the maps that their heads read."""
         from ensemble_minerals.data.image_cache import shrink
         from ensemble_minerals.networks.attribution.trained_networks import trained_forward_pass
 
         return trained_forward_pass(self.open(), self.network.weights, shrink(photo, self._side))
 
     def open(self) -> NetworkPredictor:
-        """Make the networks ready to answer; `extract` does it at its first call."""
+        """Get the networks ready; `extract` does it at its first call."""
         from ensemble_minerals.networks.inference import NetworkPredictor
         from ensemble_minerals.networks.models.state import NetworkState
 
@@ -167,7 +167,7 @@ class TrainedNetworkExtractor:
 
 
 def pack_start(network: NetworkConfig, folder: Path) -> Path | None:
-    """Copy the weights where training started, so that a bundle stands alone.
+    """Copy the weights from which training started, so that a bundle needs nothing else.
 
     Args:
         network: Names them.
@@ -176,10 +176,10 @@ def pack_start(network: NetworkConfig, folder: Path) -> Path | None:
     Returns:
         The file, named after the network; None for random weights, which need none.
     """
-    extractor = parse(network.weights)
-    if extractor.kind == "random":
+    start = parse(network.weights)
+    if start.kind == "random":
         return None
-    file = extractor.local_file()
+    file = start.local_file()
     if file is not None and file.suffix == ".safetensors":
         return Path(shutil.copyfile(file, folder / f"{network.name}{file.suffix}"))
     from safetensors.torch import save_file

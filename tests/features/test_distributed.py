@@ -97,9 +97,9 @@ def test_only_what_the_store_lacks_is_sent(photos, tmp_path):
 @pytest.mark.parametrize(
     ("n_tasks", "n_jobs", "sizes"), [(40, 2, {CHUNK, 8}), (4096, 2, {distributed.LARGEST}), (4096, 32, {32})]
 )
-def test_shards_are_neither_crumbs_nor_lumps(n_tasks, n_jobs, sizes):
+def test_shards_are_neither_too_small_nor_too_large(n_tasks, n_jobs, sizes):
     extractor = Mean()
-    tasks = [distributed.Task(None, str(n), [n], [extractor]) for n in range(n_tasks)]
+    tasks = [distributed.ExtractionTask(None, str(n), [n], [extractor]) for n in range(n_tasks)]
     cut = list(distributed._cut(tasks, n_jobs))
     assert {len(shard) for shard in cut} == sizes
     assert [task for shard in cut for task in shard] == tasks

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from ensemble_minerals.config.extractors import EXTRACTORS, ExtractorSection
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.pooling import pooling_of
-from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.features.registry import BUILDERS, build_extractors
 
 
 @pytest.fixture
@@ -73,3 +75,23 @@ def test_each_extractor_has_its_own_pooling(config):
         "concat",
         "mean",
     ]
+
+
+def test_a_further_kind_is_a_section_and_a_line(monkeypatch):
+    class MeanColorConfig(ExtractorSection):
+        kind: Literal["mean_color"] = "mean_color"
+
+    class MeanColorExtractor(ColorTextureExtractor):
+        pass
+
+    monkeypatch.setattr(EXTRACTORS, "sections", [*EXTRACTORS.sections, MeanColorConfig])
+    monkeypatch.setitem(BUILDERS, MeanColorConfig, lambda section, *_: MeanColorExtractor(section.name))
+    config = build_config(
+        {
+            "extractors": [{"kind": "mean_color", "name": "colors"}],
+            "members": [{"features": ["colors"], "strategy": "flat"}],
+        }
+    )
+    made = build_extractors(config, ["colors", "descriptor"], cache_dir=None)
+    assert list(made) == ["colors", "descriptor"]
+    assert isinstance(made["colors"], MeanColorExtractor)

@@ -2,7 +2,7 @@
 
 Minerals are told apart by color, luster and grain. The descriptor measures those directly, so its mistakes
 differ from a network's. Everything is taken twice: weighted towards the center of the photo, and weighted
-towards what differs in color from the borders, a rough foreground. Nothing is taken over the whole frame,
+towards what differs in color from the borders, an approximate foreground. Nothing is taken over the whole frame,
 because backgrounds and banners follow the collector of a photo, not its mineral.
 """
 
@@ -88,7 +88,7 @@ class ColorTextureExtractor:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of the facts."""
+        """Digest of the metadata."""
         return fingerprint_of(self.metadata)
 
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> _Floats:
@@ -151,9 +151,9 @@ def _weights(lab: _Floats) -> _Floats:
     rim = max(2, round(0.04 * min(height, width)))
     borders = (lab[:, :rim], lab[:, -rim:], lab[:, :, :rim], lab[:, :, -rim:])
     colors = np.stack([np.median(border.reshape(3, -1), axis=1) for border in borders])
-    share = np.array([0.36, 1, 1], np.float32)  # shadows on a background change its lightness most
+    weight = np.array([0.36, 1, 1], np.float32)  # shadows on a background change its lightness most
     squared = [
-        sum(share[c] * np.square(lab[c] - color[c]) for c in range(3)) for color in colors.astype(np.float32)
+        sum(weight[c] * np.square(lab[c] - color[c]) for c in range(3)) for color in colors.astype(np.float32)
     ]
     distance = box_mean(np.sqrt(np.min(squared, axis=0)))
     foreground = (np.clip((distance - 6) / 12, 0, 1) + np.float32(0.05)) * (center + np.float32(0.1))
@@ -166,17 +166,17 @@ def _color_histograms(lab: _Floats, hsv: _Floats, weights: _Floats) -> list[_Dou
     lightness, a, b = lab.reshape(3, -1)
     hue, saturation, value = hsv.reshape(3, -1)
     # Most surfaces are nearly grey: the inverse hyperbolic sine gives small chroma the finer bins.
-    a_bent, b_bent = np.arcsinh(a / 10), np.arcsinh(b / 10)
-    bent = (-2.6, 2.6)
+    a_scaled, b_scaled = np.arcsinh(a / 10), np.arcsinh(b / 10)
+    limits = (-2.6, 2.6)
     return [
         histogram(lightness, (0, 100), 16, flat),
-        histogram(a_bent, bent, 20, flat),
-        histogram(b_bent, bent, 20, flat),
+        histogram(a_scaled, limits, 20, flat),
+        histogram(b_scaled, limits, 20, flat),
         histogram(np.sqrt(a * a + b * b), (0, 90), 16, flat),
         histogram(saturation, (0, 1), 12, flat),
         histogram(value, (0, 1), 12, flat),
         histogram(hue, (0, 1), 24, flat * (saturation * value), circular=True),
-        joint_histogram((lightness, a_bent, b_bent), ((0, 100), bent, bent), (4, 6, 6), flat),
+        joint_histogram((lightness, a_scaled, b_scaled), ((0, 100), limits, limits), (4, 6, 6), flat),
     ]
 
 
@@ -214,9 +214,9 @@ def _gloss(hsv: _Floats, weights: _Floats) -> list[_Doubles]:
 
 def _covariance(planes: _Floats, weights: _Floats) -> list[_Doubles]:
     """Logarithm of the covariance of color and its derivatives (Tuzel et al. 2006; Arsigny et al. 2006)."""
-    steepness = [np.sqrt(down * down + across * across) for down, across in map(slopes, planes)]
+    gradient = [np.sqrt(down * down + across * across) for down, across in map(slopes, planes)]
     blurred = blur(planes[0])
-    values = np.stack([*planes, *steepness, np.abs(planes[0] - blurred), blur(blurred)]).reshape(8, -1)
+    values = np.stack([*planes, *gradient, np.abs(planes[0] - blurred), blur(blurred)]).reshape(8, -1)
     upper = np.triu_indices(8)
     logarithms = []
     for weight in weights.reshape(2, -1):

@@ -1,8 +1,8 @@
 """Soft histograms of pixel values under weights.
 
-A value counts for its two nearest bins in the shares of a straight line between their centers, so that a
-small change of light moves a histogram a little instead of moving whole counts across a border. The counts'
-square roots are returned: straight distances between them are Hellinger distances.
+A value counts for its two nearest bins, interpolated linearly between their centers, so that a small change of light
+changes a histogram a little instead of moving whole counts across a border. The square roots of the counts are
+returned: Euclidean distances between them are Hellinger distances.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def histogram(
     n_fine = _FINE * n_bins
     index = _fine_bins(values, limits, n_fine)
     counts = np.stack([np.bincount(index, weight, n_fine) for weight in weights])
-    return np.sqrt(counts @ _shares(n_bins, _FINE, circular))
+    return np.sqrt(counts @ _interpolation(n_bins, _FINE, circular))
 
 
 def joint_histogram(
@@ -67,7 +67,7 @@ def joint_histogram(
     counts = [np.bincount(index, weight, int(np.prod(shape))).reshape(shape) for weight in weights]
     table: NDArray[np.float64] = np.stack(counts)
     for n in n_bins:  # each turn softens the first axis of the values and moves it behind the others
-        table = np.tensordot(table, _shares(n, _FINE_JOINT, False), (1, 0))
+        table = np.tensordot(table, _interpolation(n, _FINE_JOINT, False), (1, 0))
     return np.sqrt(table).reshape(len(weights), -1)
 
 
@@ -78,13 +78,13 @@ def _fine_bins(values: NDArray[np.float32], limits: tuple[float, float], n_bins:
 
 
 @cache
-def _shares(n_bins: int, n_fine: int, circular: bool) -> NDArray[np.float64]:
-    """Shares of the bins in the fine bins, shape (n_bins * n_fine, n_bins); every row sums to 1."""
+def _interpolation(n_bins: int, n_fine: int, circular: bool) -> NDArray[np.float64]:
+    """How much of each fine bin each bin gets, shape (n_bins * n_fine, n_bins); every row sums to 1."""
     position = (np.arange(n_bins * n_fine) + 0.5) / n_fine - 0.5
     if not circular:
         position = np.clip(position, 0, n_bins - 1)
     distance = np.abs(position[:, None] - np.arange(n_bins))
     if circular:
         distance = np.minimum(distance, n_bins - distance)
-    shares: NDArray[np.float64] = np.maximum(1 - distance, 0)
-    return shares
+    parts: NDArray[np.float64] = np.maximum(1 - distance, 0)
+    return parts

@@ -94,11 +94,11 @@ def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]
     """Histograms of uniform patterns of the eight neighbors at three scales (Ojala et al. 2002).
 
     Args:
-        grey: 8-bit grey picture.
+        grey: 8-bit grey image.
         weights: Shape (2, height, width).
 
     Returns:
-        For each scale the square roots of the shares of 59 patterns, (2, 59).
+        For each scale the square roots of the frequencies of 59 patterns, (2, 59).
     """
     histograms: list[_Doubles] = []
     for reduction in (1, 2, 4):
@@ -161,12 +161,12 @@ def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubl
     products = (across * across, down * down, across * down)
     xx, yy, xy = (product.ravel() for product in products)
     energy = xx + yy
-    steepness = np.sqrt(energy)
-    total = weighted_mean(flat, steepness) + float(_FLAT)
+    gradient = np.sqrt(energy)
+    total = weighted_mean(flat, gradient) + float(_FLAT)
     doubled = np.empty(energy.shape, dtype=np.complex64)  # direction at twice its angle: both ways are one
     doubled.real, doubled.imag = xx - yy, 2 * xy
     doubled /= energy + np.float32(1e-9)
-    turned = steepness * doubled
+    turned = gradient * doubled
     blocks: list[_Doubles] = []
     for harmonic in range(3):
         real, imaginary = (weighted_mean(flat, part) / total for part in (turned.real, turned.imag))
@@ -178,8 +178,8 @@ def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubl
     energy = xx + yy
     coherence = np.sqrt((xx - yy) ** 2 + 4 * xy * xy) / (energy + np.float32(1e-5))
     window = weights[:, ::4, ::4].reshape(2, -1) * np.sqrt(energy)
-    shares = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
-    blocks.append(histogram(coherence, (0, 1), 8, window) / shares)
+    total_weight = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
+    blocks.append(histogram(coherence, (0, 1), 8, window) / total_weight)
     return blocks
 
 
