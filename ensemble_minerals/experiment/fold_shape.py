@@ -46,7 +46,9 @@ class FoldShape:
 
         Example:
             >>> from ensemble_minerals.config.loading import build_config
-            >>> FoldShape.of(["a"] * 30 + ["b"] * 20, build_config({"folds": {"n_splits": 5}}))
+            >>> members = [{"features": ["descriptor"], "strategy": "flat"}]
+            >>> config = build_config({"members": members, "folds": {"n_splits": 5}})
+            >>> FoldShape.of(["a"] * 30 + ["b"] * 20, config)
             FoldShape(n_rows=40, n_held_out=10, n_classes=2, largest=24.0)
         """
         share = 1 - config.folds.holdout if config.folds.n_splits == 1 else 1 - 1 / config.folds.n_splits
