@@ -1,1 +1,1 @@
-"""The command line: a command parses, calls one workflow, prints."""
+"""The command line: each command reads its options, calls one workflow and prints the result."""

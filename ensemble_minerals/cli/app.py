@@ -1,7 +1,7 @@
-"""The command line: each command parses, calls one function, prints, and exits.
+"""The command line, put together from its commands.
 
-Exit codes: 0 all went well, 1 the job failed, 2 the user's mistake, 3 some photos could not be read (all others were
-answered), 130 interrupted. Nothing heavy is imported before a command runs, so ``--help`` answers at once.
+Exit codes: 0 success, 1 the job failed, 2 a mistake of the user, 3 some photos could not be read (all others were
+answered), 130 interrupted. A command imports what it needs when it runs, so ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as ending:
-        if ending.code == INTERRUPTED:  # threads may still compute; Python's own way out aborts under them
+        if ending.code == INTERRUPTED:  # Python would wait for threads that still compute
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(INTERRUPTED)

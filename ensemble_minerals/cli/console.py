@@ -10,7 +10,11 @@ from rich.text import Text
 
 
 def literal(value: object, style: str = "") -> Text:
-    """A text from outside, fit for a terminal: what cannot be printed shows as a replacement character."""
+    r"""Text from outside, made safe for a terminal: what cannot be printed becomes a replacement character.
+
+    >>> literal("pyrite\x1b[31m").plain
+    'pyrite�[31m'
+    """
     plain = str(value).replace("\N{NO-BREAK SPACE}", " ")
     shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in plain)
     return Text(shown, style=style)
@@ -31,7 +35,7 @@ def _console(*, stderr: bool) -> Console:
 
 
 def say(where: Console, text: object = "", style: str = "") -> None:
-    """Print a line, wrapped by the terminal itself, so that paths and commands can be copied."""
+    """Print a line. The terminal wraps it, so that paths and commands can be copied."""
     where.print(literal(text, style), soft_wrap=True)
 
 

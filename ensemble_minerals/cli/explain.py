@@ -1,4 +1,4 @@
-"""`explain` shows what in a photo speaks for an answer."""
+"""`explain` shows which parts of a photo an answer is based on."""
 
 from __future__ import annotations
 

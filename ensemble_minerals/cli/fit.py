@@ -107,12 +107,12 @@ def command(
         bundle = paths.default_bundle(data) if out is None else out
         paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite)
         if not no_report:
-            from ensemble_minerals.workflows.report import (  # brings matplotlib along
+            from ensemble_minerals.workflows.report import (  # loads matplotlib
                 report_folder,
                 write_report,
             )
 
-            report_folder(bundle)  # what stands in its way is told before the work, not after
+            report_folder(bundle)  # whatever prevents the report is reported before the work, not after it
         with reporter() as progress:
             result = fit(
                 data,

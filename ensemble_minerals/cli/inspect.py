@@ -1,4 +1,4 @@
-"""`inspect` looks through photos before training."""
+"""`inspect` checks photos before training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(
             paths.check_output(out / "inspection.html")
         threads = jobs(n_jobs)
         with reporter(notes=False) as progress:
-            found = inspect_data(
+            inspection = inspect_data(
                 data,
                 resolved,
                 cache_dir=paths.cache_folder(cache, none=no_cache),
@@ -54,9 +54,9 @@ def command(
                 progress=progress,
             )
         terminal = console.stdout()
-        show_inspection(terminal, found)
+        show_inspection(terminal, inspection)
         console.say(terminal)
         if out is None:
             console.say(terminal, "With --out DIR this is saved, with the duplicates side by side on a page.")
         else:
-            console.say(terminal, f"Saved: {found.write(out, n_threads=threads) / 'inspection.html'}")
+            console.say(terminal, f"Saved: {inspection.write(out, n_threads=threads) / 'inspection.html'}")

@@ -76,15 +76,15 @@ def command(
         if gallery is not None:
             paths.check_output(gallery, "--gallery", suffixes=(".html", ".htm"))
         threads = jobs(n_jobs)
-        ask: Predictor | StudentPredictor
+        predictor: Predictor | StudentPredictor
         if is_student(bundle):
-            ask = load_student(bundle, threads)
-            synthetic = bool(ask.student.info.get("demonstration"))
+            predictor = load_student(bundle, threads)
+            synthetic = bool(predictor.student.info.get("demonstration"))
         else:
-            ask = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
-            synthetic = bool(ask.bundle.info.get("demonstration"))
+            predictor = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
+            synthetic = bool(predictor.bundle.info.get("demonstration"))
         with reporter() as progress:
-            predictions = ask.predict(inputs, progress.stage("Answering"), sets=sets)
+            predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets)
         terminal = console.stdout()
         show_predictions(terminal, predictions, top_k=top_k, synthetic=synthetic)
         if out is not None:

@@ -24,25 +24,25 @@ from ensemble_minerals.system.progress import Progress, StageProgress
 
 
 class Reporter(Progress, Protocol):
-    """Progress that is told when work begins and ends."""
+    """Progress with a beginning and an end."""
 
     def __enter__(self) -> Self:
-        """Work begins."""
+        """Start to show progress."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Work ends, well or not."""
+        """Stop, whether the work succeeded or failed."""
         ...
 
 
 def reporter(where: Console | None = None, *, notes: bool = True) -> Reporter:
-    """Bars with the time left on a terminal, else one line a finished stage.
+    """Choose bars with the time left on a terminal, and one line for each finished stage elsewhere.
 
     Args:
         where: Standard error if None.
-        notes: Whether to print notes as they come; not for those who print them at the end.
+        notes: Whether to print notes at once; false for a command that prints them at its end.
     """
     where = stderr() if where is None else where
     return (Bars if where.is_terminal and not where.is_dumb_terminal else Lines)(where, notes=notes)
@@ -64,7 +64,7 @@ class Lines:
         return None
 
     def stage(self, name: str) -> StageProgress:
-        """A stage begins."""
+        """Begin a stage."""
         started = time.monotonic()
 
         def proceed(done: int, total: int) -> None:
@@ -107,7 +107,7 @@ class Bars:
         self._progress.stop()
 
     def stage(self, name: str) -> StageProgress:
-        """A stage begins, and with it the one before has ended."""
+        """Begin a stage, which ends the one before."""
         self._finish()
         task = self._progress.add_task(name, total=None)
         self._current = task
@@ -119,7 +119,7 @@ class Bars:
             self._where.print(Text("note: ", style="yellow") + literal(text))
 
     def _finish(self) -> None:
-        """End the current stage; one that had nothing to do never called back, and would pulse for ever."""
+        """End the current stage. One without work never reported a total; its bar would pulse for ever."""
         for task in self._progress.tasks:
             if task.id == self._current and task.total is None:
                 self._progress.remove_task(task.id)
@@ -129,7 +129,7 @@ class Bars:
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left in words, once it can be told."""
+    """Time left, as soon as it can be estimated."""
 
     max_refresh = 0.5
 

@@ -1,4 +1,4 @@
-"""How a command runs: what goes wrong becomes a sentence and an exit code."""
+"""How a command runs and fails: errors become a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ SOME_UNREADABLE = 3
 
 @contextmanager
 def reporting(debug: bool, if_interrupted: str) -> Iterator[None]:
-    """Turn what goes wrong into a sentence on standard error and an exit code."""
+    """Turn an error into a sentence on standard error and an exit code.
+
+    Args:
+        debug: Whether to print the traceback as well.
+        if_interrupted: What to do after an interruption, for the user.
+
+    Raises:
+        typer.Exit: With the exit code, if the body fails.
+    """
     try:
         yield
     except typer.Exit:
@@ -43,7 +51,14 @@ def reporting(debug: bool, if_interrupted: str) -> Iterator[None]:
 
 
 def jobs(n_jobs: int) -> int:
-    """How many tasks or threads at once."""
+    """Number of concurrent tasks or threads.
+
+    Args:
+        n_jobs: As given by the user; -1 takes every core.
+
+    Raises:
+        UserError: If it is neither -1 nor at least 1.
+    """
     from ensemble_minerals.errors import UserError
     from ensemble_minerals.system.cpu import count_jobs
 
@@ -53,5 +68,5 @@ def jobs(n_jobs: int) -> int:
 
 
 def is_synthetic(data: Path) -> bool:
-    """Whether photos are of the demonstration set."""
+    """Whether photos are those of the demonstration set, which is drawn by code."""
     return ((data if data.is_dir() else data.parent) / ".synthetic").is_file()

@@ -37,10 +37,10 @@ def table(
 
     Args:
         where: Terminal or file.
-        title: Line above it; none if empty.
-        columns: Headings.
-        rows: Cells, shown literally; None is left empty.
-        last_apart: Whether the last row is a total or the like.
+        title: Line above the table; none if empty.
+        columns: One for each cell of a row.
+        rows: Cells, shown literally; None gives an empty cell.
+        last_apart: Whether to set the last row apart, such as a total.
     """
     cells = [[literal("" if cell is None else cell) for cell in row] for row in rows]
     if title:

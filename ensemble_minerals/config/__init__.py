@@ -1,1 +1,1 @@
-"""The configuration: YAML becomes one closed, frozen object, or one error that lists every problem."""
+"""The configuration: YAML becomes one closed, frozen object, or an error that lists every problem."""

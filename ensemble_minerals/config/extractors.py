@@ -1,4 +1,4 @@
-"""Feature extractors: what turns an image into numbers, once, before members are trained."""
+"""Feature extractors: they turn an image into numbers, once, before members are trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ensemble_minerals.config.names import DESCRIPTOR
 
 
 class PreprocessingConfig(Section):
-    """What a network expects where its weights do not say: ``(pixel / 255 * scale - mean) / std``.
+    """What a network expects, if its weights do not say so: ``(pixel / 255 * scale - mean) / std``.
 
     Attributes:
         order: Order of the channels; mean and std follow it.
@@ -53,12 +53,12 @@ class BackboneConfig(ExtractorSection):
         name: What members call it.
         model: Any timm model name.
         weights: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
-        size: Side of the square input in pixels; None takes the weights' own.
+        size: Side of the square input in pixels; None takes that of the weights.
         views: Deterministic crops of each photo.
         layers: Stages (CNN) or blocks (ViT) whose output is taken, counted from 0, negative from the end; None
             chooses.
-        pooling: Views averaged, or laid side by side.
-        preprocessing: Only for weights that do not carry theirs.
+        pooling: Features of the views are averaged, or concatenated.
+        preprocessing: Only for weights that do not state theirs.
     """
 
     model: Text
@@ -78,6 +78,6 @@ class DescriptorConfig(ExtractorSection):
 
 
 EXTRACTORS = Kinds(DescriptorConfig)
-"""Sections that may stand under ``extractors``."""
+"""Kinds of ``extractors``. To add one, write its section and list it here."""
 
 ExtractorConfig: TypeAlias = Annotated[SerializeAsAny[ExtractorSection], EXTRACTORS]

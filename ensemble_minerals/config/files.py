@@ -1,4 +1,4 @@
-"""Where configuration files are: shipped inside the package, in a checkout, or at a path."""
+"""Finds configuration files: in the installed package, in a checkout, or at a path."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ RECIPES = (
     "efficientnetv2-two-phase",
     "efficientnetv2-l-two-phase",
 )
-"""Published systems, as configurations that `load_config` knows by these names, too, or as ``recipes/NAME``."""
+"""Published systems; `load_config` knows them by these names, or as ``recipes/NAME``."""
 
 
 def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
     """Locate a configuration.
 
     Args:
-        path_or_name: A file, or a name in `SHIPPED` or `RECIPES`, which wins over such a file; None is ``default``.
+        path_or_name: A file, or a name in `SHIPPED` or `RECIPES`, which wins over a file of that name; None is
+            ``default``.
 
     Returns:
-        The file, and what messages call it.
+        The file, and its name in messages.
 
     Raises:
         ConfigError: If there is none.
@@ -64,6 +65,6 @@ def recipes() -> list[tuple[str, str]]:
 
 
 def _shipped(name: str) -> Traversable:
-    """A file of an installed package, else of a checkout."""
+    """A file of the installed package, else of a checkout."""
     installed = resources.files("ensemble_minerals") / "configs" / f"{name}.yaml"
     return installed if installed.is_file() else Path(__file__).parents[2] / "configs" / f"{name}.yaml"

@@ -13,10 +13,12 @@ from ensemble_minerals.config.names import not_known, shown
 
 
 class Kinds:
-    """A table of sections, chosen by the key ``kind``; in the annotation of a field it reads the field's value.
+    """A table of sections, one of which the key ``kind`` selects.
 
-    The value is a mapping with the key ``kind``, or the bare name of a kind. The table is looked up when a value is
-    read, so a kind that is added later counts.
+    In the annotation of a field it validates the value of that field.
+
+    A value is a mapping with the key ``kind``, or the bare name of a kind. The table is looked up when a value is
+    validated, so a kind may be added later.
 
     Args:
         sections: Each has a field ``kind``, a literal of one name or several.

@@ -1,4 +1,4 @@
-"""Reads a configuration: YAML, then single values from the command line, then every check at once."""
+"""Reads a configuration: YAML first, then single values from the command line, then every check at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str]
     """Read a configuration file.
 
     Args:
-        path_or_name: A YAML file, or a name in `SHIPPED`; None is ``default``.
+        path_or_name: A YAML file, or the name of a configuration or recipe in the package; None is ``default``.
         overrides: Values to set before validation, ``path=value`` with YAML values, such as
             ``members.0.head=mlp`` or ``members.+={features: each, strategy: flat}``; later ones win.
 
@@ -31,7 +31,10 @@ def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str]
         folder, those of an override from the working directory.
 
     Raises:
-        ConfigError: With every problem found.
+        ConfigError: If it does not fit; lists every problem.
+
+    >>> load_config("fast", ["folds.n_splits=3"]).folds.n_splits
+    3
     """
     file, source = find_config(path_or_name)
     try:
@@ -54,12 +57,12 @@ def build_config(data: object, source: str = "the configuration", problems: Sequ
     """Validate plain values.
 
     Args:
-        data: What a YAML file holds.
-        source: Where it came from, for the message.
-        problems: What is known to be wrong already; reported together with the rest.
+        data: The content of a YAML file.
+        source: Where they come from, for the message.
+        problems: Problems that are known already; reported together with the others.
 
     Raises:
-        ConfigError: With every problem found.
+        ConfigError: If they do not fit; lists every problem.
     """
     problems = list(problems)
     try:

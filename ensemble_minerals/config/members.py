@@ -35,7 +35,7 @@ class LogisticHeadConfig(HeadSection):
 
 
 class MlpHeadConfig(HeadSection):
-    """A small network over the features, stopped early on an inner split of the training rows."""
+    """A small network on the features, with early stopping on an inner split of the training rows."""
 
     kind: Literal["mlp"] = "mlp"
     hidden: Many[Count] = (128,)
@@ -51,7 +51,7 @@ class MlpHeadConfig(HeadSection):
 
 
 HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig)
-"""Sections that may stand under a member's ``head``."""
+"""Kinds of a member's ``head``. To add one, write its section and list it here."""
 
 HeadConfig: TypeAlias = Annotated[SerializeAsAny[HeadSection], HEADS]
 
@@ -68,7 +68,7 @@ class SamplerSection(Section):
 
 
 class NoSamplerConfig(SamplerSection):
-    """The training rows as they are."""
+    """Leaves the training rows as they are."""
 
     makes_rows = False
 
@@ -76,7 +76,7 @@ class NoSamplerConfig(SamplerSection):
 
 
 class RandomSamplerConfig(SamplerSection):
-    """Copies of rows until every class has ``ratio`` times the rows of the largest."""
+    """Copies rows until every class has ``ratio`` times the rows of the largest."""
 
     makes_rows = False
 
@@ -85,7 +85,7 @@ class RandomSamplerConfig(SamplerSection):
 
 
 class NeighborSamplerConfig(SamplerSection):
-    """New rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name."""
+    """Makes rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name does."""
 
     kind: Literal["smote", "borderline_smote", "svm_smote", "adasyn"]
     k_neighbors: Count = 5
@@ -93,7 +93,7 @@ class NeighborSamplerConfig(SamplerSection):
 
 
 SAMPLERS = Kinds(NoSamplerConfig, RandomSamplerConfig, NeighborSamplerConfig)
-"""Sections that may stand under a member's ``sampler``."""
+"""Kinds of a member's ``sampler``. To add one, write its section and list it here."""
 
 SamplerConfig: TypeAlias = Annotated[SerializeAsAny[SamplerSection], SAMPLERS]
 
@@ -103,15 +103,15 @@ class MemberConfig(Section):
 
     Attributes:
         name: Its name in every table; made from the other settings when None.
-        features: Names of sources, laid side by side; ``each`` is one member for each backbone; ``all`` is
-            every backbone and the descriptor side by side.
-        network: Name of a network that is trained on the photos, instead of features.
-        specialists: Of a network that is one_vs_rest or hierarchical: one body with a branch for each
-            (``joint``), or a whole network for each (``separate``).
-        strategy: One classifier, one against the rest for each class, or one for each group of the taxonomy.
+        features: Names of feature extractors, whose features are concatenated; ``each`` makes one member for each
+            backbone; ``all`` concatenates every feature extractor.
+        network: Name of a network that is trained on the photos; replaces `features`.
+        specialists: For a network that is one_vs_rest or hierarchical: one body with a head for each specialist
+            (``joint``), or a network for each (``separate``).
+        strategy: One classifier; one for each class against the rest; or one for each group of the taxonomy.
         head: The classifier.
         sampler: The over-sampler, applied inside the training rows.
-        prior_correction: Undo the shift of the class shares that the over-sampler caused.
+        prior_correction: Undo the change of the class prior that the over-sampler caused.
     """
 
     name: Name | None = None

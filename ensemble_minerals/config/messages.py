@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with a configuration, in plain words: path, value found, what is allowed."""
+"""Errors of pydantic in plain words: the path, the value, what is allowed, and the nearest name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXPECTED = {
     "less_than": "less than {lt:g}",
     "less_than_equal": "at most {le:g}",
 }
-"""What pydantic's error types ask for, completed from the error's context."""
+"""What is expected for each of pydantic's error types; filled in from the error's context."""
 
 
 def schema_problems(error: ValidationError, schema: type[BaseModel], data: object) -> list[str]:

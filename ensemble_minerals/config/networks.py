@@ -1,4 +1,4 @@
-"""Configuration of fine-tuned networks: what is loaded, how it is trained in phases, and how it answers."""
+"""Networks that are trained on the photos: what is loaded, how it is trained in phases, and how it predicts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Range: TypeAlias = Annotated[tuple[float, float], BeforeValidator(as_tuple)]
 
 
 class OwnHeadConfig(Section):
-    """The network's own classifier, with as many outputs as the member needs."""
+    """The classifier of the network itself, with as many outputs as the member needs."""
 
     kind: Literal["own"] = "own"
 
@@ -75,11 +75,12 @@ class LayersHeadConfig(Section):
 
 
 class PhaseConfig(Section):
-    """One stretch of training.
+    """One phase of training.
 
     Attributes:
         train: Which layers learn: ``head``, ``all``, ``last:N`` (the last N blocks and what follows them), or
-            names of layers (and all inside them); the head always learns. Batch norm statistics of all others rest.
+            names of layers (and all inside them); the head always learns. Batch norm statistics of frozen layers
+            do not change.
         optimizer: As in torch.
         lr: Learning rate of the head, and of the body unless `body_lr` says otherwise.
         body_lr: Learning rate of the body.
@@ -87,14 +88,14 @@ class PhaseConfig(Section):
         weight_decay: As in torch.
         lr_decay: Rate is divided by ``1 + lr_decay * step`` (Keras' decay).
         momentum: Of SGD and RMSprop.
-        alpha: Of RMSprop, how slowly its mean of squared gradients moves. torch's 0.99 makes the first steps ten
+        alpha: Of RMSprop, how slowly its mean of squared gradients changes. torch's 0.99 makes the first steps ten
             times as large as the rate, Keras' 0.9 three times.
-        schedule: Course of the rate: constant, cosine to 0, one cycle up and down, or halved on a plateau.
-        warmup: Share of the phase in which the rate rises from 0 (cosine), or the cycle goes up (one_cycle).
+        schedule: How the rate changes: constant, cosine to 0, one cycle up and down, or halved on a plateau.
+        warmup: Share of the phase in which the rate rises: from 0 (cosine), or up the cycle (one_cycle).
         epochs: At most.
         patience: Epochs without a better `monitor` until the phase ends; null never ends it early.
-        monitor: What `patience`, the plateau and the kept checkpoint look at, on the inner validation rows.
-        keep: The epoch whose weights go on: the best by `monitor`, or the last.
+        monitor: Score on the inner validation rows that `patience`, the plateau and `keep` use.
+        keep: Which epoch's weights are kept: the best by `monitor`, or the last.
     """
 
     train: Layers = "all"
@@ -151,23 +152,23 @@ NetworkHeadConfig: TypeAlias = Annotated[
 
 
 class RandAugmentConfig(Section):
-    """RandAugment (Cubuk et al. 2020): so many random operations of such a magnitude (of 30)."""
+    """RandAugment (Cubuk et al. 2020): number of random operations, and their magnitude from 0 to 30."""
 
     operations: Count = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9
 
 
 class AugmentConfig(Section):
-    """Random changes of training photos; rows that are predicted or watched never see them.
+    """Random changes of training photos. Rows that are predicted or used for validation are never changed.
 
     Attributes:
         crop: Random resized crop: smallest and largest share of the area; null takes the whole photo.
         horizontal_flip: Mirror half of the photos.
         vertical_flip: Turn half of them upside down.
-        rotation: Up to so many degrees to either side.
-        shift: Up to this share of the side.
-        shear: Up to so many degrees.
-        zoom: Up to this share in or out.
+        rotation: At most this many degrees to either side.
+        shift: At most this share of the side.
+        shear: At most this many degrees.
+        zoom: At most this share in or out.
         brightness: Color jitter, as in torchvision.
         contrast: Color jitter.
         saturation: Color jitter.
@@ -200,26 +201,26 @@ class NetworkConfig(Section):
         name: What members call it.
         model: Any timm model name, or one of this package's own (see ``ensemble-minerals recipes``).
         weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
-        size: Side of the square input in pixels; None takes the weights' own. Or height and width.
-        resize: The whole photo squeezed to the input, or padded to its shape.
-        preprocessing: Only for weights that do not carry theirs.
-        head: What stands on the network.
-        phases: Stretches of training, one after the other.
-        loss: What is made small.
+        size: Side of the square input in pixels, or height and width; None takes that of the weights.
+        resize: The whole photo is squeezed to the input, or padded to its shape.
+        preprocessing: Only for weights that do not state theirs.
+        head: The layers that follow the body.
+        phases: Phases of training, one after the other.
+        loss: The loss that is minimized.
         mixup: Strength of mixup (Zhang et al. 2018); 0 leaves it out.
         cutmix: Strength of CutMix (Yun et al. 2019); 0 leaves it out. With both, each batch draws one.
-        ema: Decay of an exponential moving average of the weights, which then is what answers; null leaves it out.
-        average_last: Average the weights of so many last epochs of the last phase; 0 leaves it out.
+        ema: Decay of an exponential moving average of the weights, which is then used to predict; null leaves it out.
+        average_last: Number of last epochs of the last phase whose weights are averaged; 0 leaves it out.
         augment: Random changes of training photos.
         batch_size: Rows of one step.
-        accumulate: Steps whose gradients are averaged before the weights move.
+        accumulate: Steps whose gradients are averaged before the weights change.
         clip: Largest norm of a gradient; null leaves it as it is.
-        validation_fraction: Share of the training rows, by row groups, that early stopping looks at.
+        validation_fraction: Share of the training rows, by row groups, that early stopping uses.
         views: Crops whose log-odds are averaged when predicting.
-        prefix_views: Where only the last layers learn, so many random views a photo are taken through the resting
-            ones once and kept, and training draws from them; 0 takes every photo through the whole network.
-        precision: Of training and of predictions; auto is bfloat16 on GPUs and processors with matrix units for it.
-        memory: Megabytes of shrunken photos, and of kept views, at most.
+        prefix_views: Where only the last layers learn, this many random views of each photo pass the frozen layers
+            once and are kept, and training draws from them; 0 passes every photo through the whole network.
+        precision: Of training and prediction; auto is bfloat16 on GPUs and processors with matrix units for it.
+        memory: Most megabytes for shrunken photos, and for kept views.
     """
 
     name: Name

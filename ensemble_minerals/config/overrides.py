@@ -1,4 +1,4 @@
-"""Single values set from the command line, such as `members.0.head=mlp`, written into a parsed YAML file."""
+"""Sets single values of a parsed YAML file, such as `members.0.head=mlp`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,21 @@ _EMPTY_LISTS = ("backbones", "extractors", "networks", "members")
 
 
 def apply_override(data: dict[str, Any], override: str) -> None:
-    """Set one value in place; whether the path is a known one is left to the validation that follows.
+    """Set one value in place. Validation, which follows, checks whether the path is known.
 
     Args:
-        data: A parsed configuration; mappings on the way that it lacks are created.
+        data: A parsed configuration; missing mappings along the path are created.
         override: `path=value`. The path names keys and list positions joined by dots, ``+`` as a last step
             appends to a list; the value is YAML.
 
     Raises:
         ValueError: If it is not of that form or a list position does not exist, in plain words.
+
+    >>> data = {"folds": {"n_splits": 5}}
+    >>> apply_override(data, "folds.n_splits=3")
+    >>> apply_override(data, "members.+={features: each, strategy: flat}")
+    >>> data
+    {'folds': {'n_splits': 3}, 'members': [{'features': 'each', 'strategy': 'flat'}]}
     """
     path, equals, text = override.partition("=")
     steps = [step.strip() for step in path.split(".")]
@@ -54,7 +60,7 @@ def apply_override(data: dict[str, Any], override: str) -> None:
 
 
 def _child(here: Any, steps: list[str], depth: int, step: str) -> Any:
-    """The value below ``here``, created or written out in its long form where it has to hold keys itself."""
+    """The value below ``here``; created, or written out in its long form, if keys have to be set in it."""
     parent = ".".join(steps[:depth])
     if isinstance(here, list):
         return here[_position(here, step, parent)]
@@ -81,7 +87,7 @@ def _child(here: Any, steps: list[str], depth: int, step: str) -> Any:
 
 
 def _position(items: list[Any], step: str, path: str) -> int:
-    """A list position given as text."""
+    """The list position that a step names."""
     if step.isdecimal() and int(step) < len(items):
         return int(step)
     there = f"positions 0 to {len(items) - 1} exist" if items else "the list is empty"

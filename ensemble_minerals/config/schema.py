@@ -32,7 +32,7 @@ from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 
 class DataConfig(Section):
-    """Which files are read as photos: pixels at most, and shorter side in pixels at least."""
+    """Which files are read as photos: most pixels, and least shorter side in pixels."""
 
     max_pixels: Count = DEFAULT_LIMITS.max_pixels
     min_side: Count = DEFAULT_LIMITS.min_side
@@ -44,7 +44,7 @@ class DataConfig(Section):
 
 
 class DuplicatesConfig(Section):
-    """When two photos count as the same, see `ensemble_minerals.data.same_object.groups.find_duplicates`."""
+    """When two photos count as the same object, see `ensemble_minerals.data.same_object.groups`."""
 
     exact: Literal["drop", "keep"] = "drop"
     near: bool = True
@@ -56,9 +56,9 @@ class DuplicatesConfig(Section):
 
 
 class FoldsConfig(Section):
-    """Cross-validation folds, and the share of row groups put aside as an untouched test part.
+    """Cross-validation folds, and the share of row groups that is held out as an untouched test part.
 
-    One fold is a plain hold-out: members are trained once on the rest, and scored once on what was put aside.
+    One fold is a plain hold-out: members are trained once on the other rows, and scored once on those held out.
     """
 
     n_splits: Count = 5
@@ -90,20 +90,20 @@ class Config(Section):
 
     Attributes:
         seed: Seed of folds, samplers and networks.
-        classes: Only these classes; None takes all.
+        classes: Use only these classes; None takes all.
         taxonomy: ``default`` (the built-in mineral groups where they fit, else as auto), ``auto`` (learned
             inside each fold), or nested groups of class names.
-        data: Limits of what is read.
-        duplicates: When two photos are the same.
+        data: Which files are read.
+        duplicates: When two photos count as the same object.
         folds: Cross-validation, or a plain hold-out.
-        engine: What runs the frozen backbones.
+        engine: Library that runs the frozen backbones.
         precision: Of the frozen backbones.
         backbones: Frozen networks; the color and texture descriptor, ``descriptor``, is always there.
         extractors: Further feature extractors.
-        networks: Networks that are trained on the photos, in every fold anew.
+        networks: Networks that are trained on the photos, anew in every fold.
         members: Base learners.
-        meta: Their combination.
-        calibration: The last step.
+        meta: How their probabilities are combined.
+        calibration: How the combined probabilities are calibrated.
         refit: Predict with members trained once on all rows instead of the average of the fold models.
         allow_failures: Leave out a member that fails instead of stopping.
     """

@@ -1,4 +1,4 @@
-"""How a student is trained, unless the user says otherwise."""
+"""Default configuration of a student network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 224
 """Side of a student's input in pixels."""
 
 RECIPE: Mapping[str, Any] = {
-    # Minerals are color and texture, which the maps of all stages keep and the last one alone forgets.
+    # Minerals differ in color and texture, which the maps of all stages keep and that of the last one loses.
     "head": {"pooling": "taps", "batch_norm": True, "dropout": 0.3, "init": "zero"},
     "phases": [
         {
@@ -33,9 +33,9 @@ RECIPE: Mapping[str, Any] = {
     ],
     "mixup": 0.2,
     "average_last": 3,
-    # Only where the first layers rest: each photo goes through them in so many views, once.
+    # Only where the first layers are frozen: this many views of each photo pass them, once.
     "prefix_views": 12,
-    # Epochs under one cycle leave nothing to stop early: all rows are trained on.
+    # One cycle runs for a fixed number of epochs and needs no early stopping: all rows are trained on.
     "validation_fraction": 0.0,
     "augment": {
         "crop": [0.4, 1.0],
@@ -46,7 +46,7 @@ RECIPE: Mapping[str, Any] = {
         "saturation": 0.2,
         "hue": 0.03,
     },
-    # Half of what an answer rests on is the photo's middle at its full sharpness: fine texture.
+    # Half of an answer comes from the middle of the photo at full sharpness: fine texture.
     "views": ["squash", "detail"],
 }
 """Settings of `NetworkConfig`."""
@@ -60,17 +60,20 @@ def student_config(
     epochs: int | None = None,
     overrides: Sequence[str] = (),
 ) -> NetworkConfig:
-    """Say how a student is trained.
+    """Make the configuration of a student.
 
     Args:
         model: Any timm model name.
         weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
-        size: Side of the square input in pixels; None takes the weights' own.
-        epochs: Of the last phase; None leaves the recipe's.
+        size: Side of the square input in pixels; None takes that of the weights.
+        epochs: Of the last phase; None takes those of `RECIPE`.
         overrides: Values to set, ``path=value`` with YAML values, such as ``phases.0.train=last:4``; later ones win.
 
     Raises:
-        ConfigError: With every problem found.
+        ConfigError: If a value does not fit; lists every problem.
+
+    >>> student_config("mobilenetv3_small_100", overrides=["mixup=0"]).mixup
+    0.0
     """
     data: dict[str, Any] = copy.deepcopy(dict(RECIPE))
     data |= {"name": "student", "model": model, "weights": weights, "size": size}

@@ -1,4 +1,4 @@
-"""YAML text to plain values and back, without YAML's surprises.
+"""Reads and writes YAML without its surprises.
 
 Only mappings, lists, text, numbers, true, false and null are read; no file can name a Python object. `no`,
 `on` and `12:30` are text, `1e-3` is a number, keys are always text, a repeated key is a problem.
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            # Aliases would let ten lines stand for a billion values, or for a value that contains itself.
+            # With aliases, ten lines could mean a billion values, or a value that contains itself.
             mark = self.current_event.start_mark
             raise yaml.composer.ComposerError(
                 None, None, "aliases (*name) are not read; write the value out", mark
@@ -106,7 +106,7 @@ class _Dumper(yaml.SafeDumper):
         return self.represent_mapping(_TAG + "map", data, flow_style=True)
 
 
-# The dumper's own table is kept, so that other YAML readers, too, see text where text is meant.
+# The dumper keeps its own table, so that other YAML readers see text where text is meant, too.
 _Dumper.add_implicit_resolver(_TAG + "float", _SCALARS[-1][1], _SCALARS[-1][2])
 _Dumper.add_representer(OneLine, _Dumper.one_line)
 
@@ -122,6 +122,9 @@ def parse_yaml(text: str) -> tuple[Any, list[str]]:
 
     Raises:
         ValueError: If the text is no YAML, with the line and the reason in plain words.
+
+    >>> parse_yaml("{a: no, b: 1e-3, c: [1, null]}")
+    ({'a': 'no', 'b': 0.001, 'c': [1, None]}, [])
     """
     try:
         loader = _Loader(text)
@@ -138,7 +141,7 @@ def parse_yaml(text: str) -> tuple[Any, list[str]]:
 
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
-    """Write YAML that `parse_yaml` reads back as the same values; lists stay short, keys stay in order."""
+    """Write YAML that `parse_yaml` reads back as the same values; lists take one line, keys keep their order."""
     return yaml.dump(
         dict(data),
         Dumper=_Dumper,
