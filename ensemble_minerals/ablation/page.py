@@ -13,9 +13,10 @@ from ensemble_minerals.ablation import plots
 from ensemble_minerals.ablation.tables import flat_rows, markdown
 from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, outcome, p_value
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
-from ensemble_minerals.reports.wording import capitalized, show, span
+from ensemble_minerals.reports.wording import capitalized
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.paths import FolderKind, check_output
 
@@ -48,6 +49,8 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
         UserError: If the folder holds something else, or cannot be written.
     """
     check_output(folder, kind=ABLATION)
+    plain = {arm["name"]: arm for arm in ablation["arms"]}
+    arms = [_with_intervals(arm) for arm in ablation["arms"]]
     with user_errors(folder), atomic_folder(folder) as unfinished:
         text = json.dumps(ablation, indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
@@ -59,17 +62,20 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
             "ablation.html.j2",
             title=ablation["findings"]["title"],
             synthetic=ablation["header"]["demonstration"],
-            ablation=ablation,
-            arms={arm["name"]: arm for arm in ablation["arms"]},
+            ablation={**ablation, "arms": arms},
+            arms={arm["name"]: arm for arm in arms},
             kinds=_KINDS,
             effects=EFFECTS,
             combined=COMBINED,
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
             pictures={},
-            show=show,
-            span=span,
             p_value=p_value,
-            outcome=outcome,
+            outcome=lambda arm, score, alpha: outcome(plain[arm["name"]], score, alpha),
             capitalized=capitalized,
         )
     return folder / PAGE
+
+
+def _with_intervals(arm: Mapping[str, Any]) -> dict[str, Any]:
+    difference = arm.get("difference", {})
+    return {**arm, "difference": {name: Interval.read(values) for name, values in difference.items()}}

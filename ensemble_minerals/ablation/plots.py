@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ensemble_minerals.ablation.arms import FULL, HINDSIGHT
 from ensemble_minerals.ablation.wording import outcome
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.drawing import (
     FIRST,
     PERCENT,
@@ -87,7 +88,7 @@ def _forest(arms: Arms, score: str) -> Figure:
             significant = outcome(arm, score) in ("better", "worse")
             forest(
                 axes,
-                [(arm["title"], arm["difference"][score])],
+                [(arm["title"], Interval.read(arm["difference"][score]))],
                 scale=100 if score == "accuracy" else 1,
                 color=FIRST if significant else SOFT,
                 marker="o" if significant else "s",

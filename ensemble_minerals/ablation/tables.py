@@ -7,6 +7,7 @@ from typing import Any
 
 from ensemble_minerals.ablation.arms import FULL
 from ensemble_minerals.ablation.wording import outcome, p_value
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.wording import show, span
 
 Row = Mapping[str, Any]
@@ -105,7 +106,7 @@ def _difference(arm: Row, score: str, kind: str) -> list[str]:
     interval, found = arm["difference"][score], outcome(arm, score)
     words = {"better": "significant", "worse": "significant", "same": "the same answers"}
     return [
-        f"{show(interval['estimate'], kind)} ({span(interval, kind)})",
+        f"{show(interval['estimate'], kind)} ({span(Interval.read(interval), kind)})",
         p_value(arm["p_holm"][score], short=True),
         words.get(found, found),
     ]

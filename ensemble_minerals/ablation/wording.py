@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.wording import capitalized, listed, show, span
 
 CLOSE = 0.01
@@ -305,7 +306,7 @@ def _significance(arm: Row, score: str) -> str:
 
 def _chance(arm: Row, score: str, family: int) -> str:
     kind = "points" if score == "accuracy" else "signed"
-    text = f"95 % interval {span(arm['difference'][score], kind)}; {p_value(arm['p'][score])}"
+    text = f"95 % interval {span(Interval.read(arm['difference'][score]), kind)}; {p_value(arm['p'][score])}"
     if family > 1:
         text += f", corrected {p_value(arm['p_holm'][score], short=True)}"
     return text

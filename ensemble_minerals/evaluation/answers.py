@@ -4,13 +4,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.evaluation.metrics import Floats, Ints, check_rows, confusion_counts, row_log_loss
 from ensemble_minerals.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class MemberVote:
+    """The class that one member finds most probable for a photo.
+
+    Attributes:
+        member: Name of the member.
+        answer: Name of the class.
+        probability: What the member gives that class.
+    """
+
+    member: str
+    answer: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class AnsweredPhoto:
+    """One photo with its label and what was answered.
+
+    Attributes:
+        path: Of the photo.
+        given: Its label.
+        answer: The class that the ensemble finds most probable.
+        right: Whether the answer is the label.
+        p_given: Probability of the label.
+        p_answer: Probability of the answer.
+        fold: The fold that the photo was held out in; None for a photo from outside the cross-validation.
+        votes: Of every member.
+    """
+
+    path: str
+    given: str
+    answer: str
+    right: bool
+    p_given: float
+    p_answer: float
+    fold: int | None
+    votes: tuple[MemberVote, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,22 +130,21 @@ class Answers:
         loss = [float(row_log_loss(self.y, proba).mean()) for proba in self.member_proba]
         return int(np.lexsort((loss, -accuracy))[0])
 
-    def photo(self, row: int) -> dict[str, Any]:
-        """One row as plain values: path, given label, answer, both probabilities, fold and every vote."""
-        votes = self.member_proba[:, row]
-        return {
-            "path": self.paths[row],
-            "given": self.classes[self.y[row]],
-            "answer": self.classes[self.answer[row]],
-            "right": bool(self.right[row]),
-            "p_given": float(self.given_proba[row]),
-            "p_answer": float(self.proba[row, self.answer[row]]),
-            "fold": int(self.folds[row]) if self.folds[row] >= 0 else None,
-            "votes": [
-                {"member": name, "answer": self.classes[vote.argmax()], "probability": float(vote.max())}
-                for name, vote in zip(self.members, votes, strict=True)
-            ],
-        }
+    def photo(self, row: int) -> AnsweredPhoto:
+        """One row by names instead of positions, with every member's vote."""
+        return AnsweredPhoto(
+            path=self.paths[row],
+            given=self.classes[self.y[row]],
+            answer=self.classes[self.answer[row]],
+            right=bool(self.right[row]),
+            p_given=float(self.given_proba[row]),
+            p_answer=float(self.proba[row, self.answer[row]]),
+            fold=int(self.folds[row]) if self.folds[row] >= 0 else None,
+            votes=tuple(
+                MemberVote(name, self.classes[proba.argmax()], float(proba.max()))
+                for name, proba in zip(self.members, self.member_proba[:, row], strict=True)
+            ),
+        )
 
     def one_a_group(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
         """Of `rows`, in their order, the first of each row group: near-duplicates say nothing twice."""

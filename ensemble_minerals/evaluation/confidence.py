@@ -1,114 +1,255 @@
-"""What a stated probability is worth: reliability, abstaining, and conformal prediction sets."""
+"""What a stated probability is worth: reliability, abstention, and conformal prediction sets."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from ensemble_minerals.ensemble.conformal import ConformalSets, cross_fitted_sets, set_coverage
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.curves import ReliabilityBins, reliability, risk_coverage
-from ensemble_minerals.evaluation.intervals import wilson
+from ensemble_minerals.evaluation.intervals import Interval, wilson
+from ensemble_minerals.evaluation.metrics import Floats
 
 ERROR_LIMITS = (0.01, 0.02, 0.05)
+"""Shares of wrong answers that one may accept."""
+
 LEVELS = (0.90, 0.95)
+"""How often a prediction set shall hold the true class."""
+
 MOST_POINTS = 400
-"""Points of the risk-coverage curve that are kept; the eye cannot tell more apart."""
+"""Points of the risk-coverage curve that are kept; more look the same."""
 
 
-def reliability_section(answers: Answers, temperature: float | None) -> dict[str, Any]:
-    """Stated against observed frequency, of the answer and of each class.
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Photos whose stated probability lies between two edges.
+
+    Attributes:
+        start: Lower edge.
+        end: Upper edge, which belongs to the bin.
+        count: Photos; at least one.
+        stated: Mean stated probability.
+        observed: How often it came true, with Wilson's interval.
+    """
+
+    start: float
+    end: float
+    count: int
+    stated: float
+    observed: Interval
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """Stated against observed frequency.
+
+    Attributes:
+        error: Expected calibration error.
+        bins: Those that hold photos.
+    """
+
+    error: float
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What the stated probabilities of all answers, and of each class, are worth.
+
+    Attributes:
+        temperature: Of the final ensemble; None if not known.
+        confidence: Mean probability of the answers.
+        accuracy: Share of right answers.
+        after: Of the answers, with the temperature.
+        before: The same without the temperature; None where that is not known.
+        by_class: For each class, its probability against its presence, in ten bins.
+    """
+
+    temperature: float | None
+    confidence: float
+    accuracy: float
+    after: ReliabilityCurve
+    before: ReliabilityCurve | None
+    by_class: Mapping[str, ReliabilityCurve]
+
+
+def assess_reliability(answers: Answers, temperature: float | None) -> Reliability:
+    """Compare stated with observed frequencies.
 
     Args:
         answers: The rows.
-        temperature: Of the final ensemble, carried along.
-
-    Returns:
-        ``after`` and ``before`` the temperature (None where that is not known), ``by_class`` with ten bins each,
-        and by how much the mean ``confidence`` lies above the ``accuracy``.
+        temperature: Of the final ensemble; passed on.
     """
     y, proba = answers.y, answers.proba
     before = answers.uncalibrated
-    return {
-        "temperature": temperature,
-        "confidence": float(proba.max(axis=1).mean()),
-        "accuracy": float(answers.right.mean()),
-        "after": _bins(reliability(y, proba)),
-        "before": None if before is None else _bins(reliability(y, before)),
-        "by_class": [
-            {"name": name, **_bins(reliability(y, proba, of_class=k, n_bins=10))}
+    return Reliability(
+        temperature=temperature,
+        confidence=float(proba.max(axis=1).mean()),
+        accuracy=float(answers.right.mean()),
+        after=_curve(reliability(y, proba)),
+        before=None if before is None else _curve(reliability(y, before)),
+        by_class={
+            name: _curve(reliability(y, proba, of_class=k, n_bins=10))
             for k, name in enumerate(answers.classes)
-        ],
-    }
+        },
+    )
 
 
-def _bins(found: ReliabilityBins) -> dict[str, Any]:
-    """Bins that hold rows, each observed frequency with Wilson's interval."""
+def _curve(diagram: ReliabilityBins) -> ReliabilityCurve:
     bins = []
-    for k in np.flatnonzero(found.count):
-        count = int(found.count[k])
-        observed = wilson(round(float(found.frequency[k]) * count), count)
+    for k in np.flatnonzero(diagram.count):
+        count = int(diagram.count[k])
         bins.append(
-            {
-                "from": float(found.edges[k]),
-                "to": float(found.edges[k + 1]),
-                "count": count,
-                "stated": min(float(found.confidence[k]), 1.0),
-                "observed": observed,
-            }
+            ReliabilityBin(
+                start=float(diagram.edges[k]),
+                end=float(diagram.edges[k + 1]),
+                count=count,
+                stated=min(float(diagram.confidence[k]), 1.0),
+                observed=wilson(round(float(diagram.frequency[k]) * count), count),
+            )
         )
-    return {"error": found.error, "bins": bins}
+    return ReliabilityCurve(diagram.error, tuple(bins))
 
 
-def abstention_section(answers: Answers) -> dict[str, Any]:
-    """What leaving the doubtful photos to a person buys.
+@dataclass(frozen=True)
+class AbstentionLimit:
+    """How many photos can be answered if a share of errors is accepted.
 
-    Args:
-        answers: The rows.
-
-    Returns:
-        The risk-coverage ``curve`` thinned to `MOST_POINTS`, its area ``aurc``, and for each accepted error the
-        largest ``coverage``, its count ``answered`` and the ``threshold`` of confidence (None if there is none).
+    Attributes:
+        error: The accepted share of wrong answers.
+        coverage: The largest share of photos that can be answered.
+        answered: The same as a number of photos.
+        threshold: The confidence from which on a photo is answered; None if none can be.
     """
-    found = risk_coverage(answers.y, answers.proba)
-    kept = np.unique(np.linspace(0, len(found.coverage) - 1, MOST_POINTS).astype(int))
+
+    error: float
+    coverage: float
+    answered: int
+    threshold: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class RiskCurve:
+    """Errors among the answered photos, when only the surest are answered.
+
+    Attributes:
+        coverage: (m,) share of answered photos, rising to 1.
+        risk: (m,) share of wrong answers among them.
+    """
+
+    coverage: Floats
+    risk: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Abstention:
+    """What it brings to leave the doubtful photos to a person.
+
+    Attributes:
+        aurc: Area under the risk-coverage curve.
+        error: Share of wrong answers when all photos are answered.
+        limits: One for each of `ERROR_LIMITS`.
+        curve: Thinned to `MOST_POINTS`.
+    """
+
+    aurc: float
+    error: float
+    limits: tuple[AbstentionLimit, ...]
+    curve: RiskCurve
+
+    def limit(self, error: float) -> AbstentionLimit:
+        """The limit for an accepted share of errors, one of `ERROR_LIMITS`."""
+        return next(limit for limit in self.limits if limit.error == error)
+
+
+def assess_abstention(answers: Answers) -> Abstention:
+    """Find how many photos can be answered at which share of errors."""
+    whole = risk_coverage(answers.y, answers.proba)
+    kept = np.unique(np.linspace(0, len(whole.coverage) - 1, MOST_POINTS).astype(int))
     limits = []
-    for limit in ERROR_LIMITS:
-        coverage, threshold = found.at_risk(limit)
+    for error in ERROR_LIMITS:
+        coverage, threshold = whole.at_risk(error)
         limits.append(
-            {
-                "error": limit,
-                "coverage": coverage,
-                "answered": round(coverage * len(answers)),
-                "threshold": min(threshold, 1.0) if np.isfinite(threshold) else None,
-            }
+            AbstentionLimit(
+                error=error,
+                coverage=coverage,
+                answered=round(coverage * len(answers)),
+                threshold=min(threshold, 1.0) if np.isfinite(threshold) else None,
+            )
         )
-    return {
-        "aurc": found.aurc,
-        "error": float(found.risk[-1]),
-        "limits": limits,
-        "curve": {"coverage": found.coverage[kept], "risk": found.risk[kept]},
-    }
+    return Abstention(
+        aurc=whole.aurc,
+        error=float(whole.risk[-1]),
+        limits=tuple(limits),
+        curve=RiskCurve(whole.coverage[kept], whole.risk[kept]),
+    )
 
 
-def sets_section(answers: Answers, calibration: Answers | None = None) -> dict[str, Any]:
-    """Conformal prediction sets and whether they hold what they state.
+@dataclass(frozen=True)
+class ClassCoverage:
+    """How often the prediction sets of a class's photos hold it.
+
+    Attributes:
+        name: Of the class.
+        support: Its photos.
+        coverage: Share of sets that hold it, with Wilson's interval.
+        mean_size: Mean number of classes in a set; None without photos.
+    """
+
+    name: str
+    support: int
+    coverage: Interval
+    mean_size: float | None
+
+
+@dataclass(frozen=True)
+class SetLevel:
+    """Prediction sets that shall hold the true class at one level.
+
+    Attributes:
+        level: How often they shall.
+        coverage: How often they do, with Wilson's interval.
+        mean_size: Mean number of classes in a set.
+        sizes: Number of sets with 0, 1, ... K classes.
+        by_class: The same for each class.
+    """
+
+    level: float
+    coverage: Interval
+    mean_size: float
+    sizes: tuple[int, ...]
+    by_class: tuple[ClassCoverage, ...]
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """Conformal prediction sets, and whether they hold what they state.
+
+    Attributes:
+        levels: One for each of `LEVELS`; none where the sets could not be scored.
+        reason: Why they could not; None where they were.
+    """
+
+    levels: tuple[SetLevel, ...]
+    reason: str | None
+
+
+def assess_sets(answers: Answers, calibration: Answers | None = None) -> PredictionSets:
+    """Score conformal prediction sets.
 
     Args:
         answers: The rows to score.
         calibration: Rows to calibrate on; by default those of `answers` outside the row's own fold.
-
-    Returns:
-        ``levels`` with coverage (Wilson), mean size and number of sets by size, overall and by class; empty with
-        a ``reason`` where there is only one fold.
     """
     if calibration is None and len(np.unique(answers.folds)) < 2:
-        return {"levels": [], "reason": "Sets are calibrated on other folds, and all rows are of one fold."}
-    return {"levels": [_level(answers, calibration, level) for level in LEVELS], "reason": None}
+        return PredictionSets((), "Sets are calibrated on other folds, and all rows are of one fold.")
+    return PredictionSets(tuple(_set_level(answers, calibration, level) for level in LEVELS), None)
 
 
-def _level(answers: Answers, calibration: Answers | None, level: float) -> dict[str, Any]:
+def _set_level(answers: Answers, calibration: Answers | None, level: float) -> SetLevel:
     y = answers.y
     if calibration is None:
         sets = cross_fitted_sets(y, answers.proba, answers.folds, level=level, groups=answers.groups)
@@ -116,20 +257,20 @@ def _level(answers: Answers, calibration: Answers | None, level: float) -> dict[
         fitted = ConformalSets().fit(calibration.y, calibration.proba, calibration.groups)
         sets = fitted.predict(answers.proba, level)
     scored, size = set_coverage(y, sets, level=level), sets.sum(axis=1)
-    return {
-        "level": level,
-        "coverage": wilson(round(scored.coverage * len(y)), len(y)),
-        "mean_size": scored.mean_size,
-        "sizes": scored.sizes,
-        "by_class": [
-            {
-                "name": name,
-                "support": int(n),
-                "coverage": wilson(round(float(share) * int(n)) if n else 0, int(n)),
-                "mean_size": float(size[y == k].mean()) if n else None,
-            }
+    return SetLevel(
+        level=level,
+        coverage=wilson(round(scored.coverage * len(y)), len(y)),
+        mean_size=scored.mean_size,
+        sizes=tuple(int(count) for count in scored.sizes),
+        by_class=tuple(
+            ClassCoverage(
+                name=name,
+                support=int(n),
+                coverage=wilson(round(float(share) * int(n)) if n else 0, int(n)),
+                mean_size=float(size[y == k].mean()) if n else None,
+            )
             for k, (name, n, share) in enumerate(
                 zip(answers.classes, scored.support, scored.by_class, strict=True)
             )
-        ],
-    }
+        ),
+    )

@@ -12,9 +12,10 @@ neither (0 % for a calibrated model, whose plug-in error is never zero), but the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,6 +49,24 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Interval:
+        """The interval of JSON values with the names of the attributes; None stands for NaN."""
+        estimate, low, high = (
+            math.nan if values[name] is None else values[name] for name in ("estimate", "low", "high")
+        )
+        return cls(estimate, low, high, values["level"])
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is an estimate."""
+        return math.isfinite(self.estimate)
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether the ends are known."""
+        return math.isfinite(self.low)
 
 
 class GroupBootstrap:

@@ -3,90 +3,152 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.diversity import diversity, leave_one_member_out, uniform_mean
-from ensemble_minerals.evaluation.intervals import GroupBootstrap
-from ensemble_minerals.evaluation.metrics import METRICS, Floats, WeightedMetric, weighted_metric
-
-_COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+from ensemble_minerals.evaluation.intervals import GroupBootstrap, Interval
+from ensemble_minerals.evaluation.metrics import METRICS, Floats, weighted_metric
 
 
-def members_section(
+@dataclass(frozen=True)
+class AnswerScores:
+    """The scores of one member or of the ensemble; `ece` is the raw one."""
+
+    accuracy: Interval
+    balanced_accuracy: float
+    macro_f1: float
+    log_loss: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class MemberResult:
+    """One member.
+
+    Attributes:
+        name: Of the member.
+        scores: Of its own answers.
+        weight: How much it counts, see `member_weights`.
+        without: By how much the log-loss of the plain average rises without it; None for a single member.
+        cost: Of this member alone.
+    """
+
+    name: str
+    scores: AnswerScores
+    weight: float
+    without: float | None
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class BestSingle:
+    """The best single member in hindsight, and what the ensemble gains over it, paired."""
+
+    name: str
+    accuracy_gain: Interval
+    log_loss_gain: Interval
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """The members of an ensemble beside each other.
+
+    Attributes:
+        ensemble: Scores of the ensemble.
+        cost: Of all members together.
+        uniform: Scores of the plain average.
+        members: The best first.
+        best_single: The best of them.
+        oracle: Share of the photos that some member answers right.
+        all_right: Share of the photos that every member answers right.
+        names: The M members in the order of the matrices.
+        error_correlation: (M, M) correlation of being wrong; NaN where it is not defined.
+        double_fault: (M, M) share of the photos that both answer wrong.
+    """
+
+    ensemble: AnswerScores
+    cost: Cost
+    uniform: AnswerScores
+    members: tuple[MemberResult, ...]
+    best_single: BestSingle
+    oracle: float
+    all_right: float
+    names: tuple[str, ...]
+    error_correlation: Floats
+    double_fault: Floats
+
+
+def leaderboard(
     answers: Answers,
     bootstrap: GroupBootstrap,
     *,
     weights: NDArray[np.float64],
-    costs: Mapping[str, Mapping[str, float | None]],
-    cost: Mapping[str, float | None],
-) -> dict[str, Any]:
-    """Scores, costs, diversity and weights of the members.
+    costs: Mapping[str, Cost],
+    cost: Cost,
+) -> Leaderboard:
+    """Score, compare and weigh the members.
 
     Args:
         answers: The rows.
         bootstrap: Draws of their row groups.
         weights: (M,) how much each member counts, see `member_weights`.
-        costs: For each member any of ``fit_seconds``, ``predict_ms`` and ``megabytes``.
-        cost: The same for all members together: a source that several need counts once.
-
-    Returns:
-        ``ensemble``, ``uniform`` (the plain average) and, best first, ``members``; ``best_single`` with the
-        ensemble's paired gain over it; ``oracle`` and ``all_right``; pairwise matrices in the order of ``names``.
+        costs: Of each member; may lack some.
+        cost: Of all members together: a feature extractor that several need counts once.
     """
     y = answers.y
     probas = dict(zip(answers.members, answers.member_proba, strict=True))
-    found = diversity(y, probas)
-    alone = len(probas) < 2
-    without = {} if alone else leave_one_member_out(y, probas)
-    rows = []
-    for name, weight in zip(answers.members, weights, strict=True):
-        rows.append(
-            {
-                "name": name,
-                **_scores(answers, probas[name], bootstrap),
-                "weight": float(weight),
-                "without": None if alone else without[name]["log_loss"],
-                **_known(costs.get(name, {})),
-            }
+    differences = diversity(y, probas)
+    without = leave_one_member_out(y, probas) if len(probas) > 1 else {}
+    members = [
+        MemberResult(
+            name=name,
+            scores=_scores(answers, probas[name], bootstrap),
+            weight=float(weight),
+            without=without[name]["log_loss"] if without else None,
+            cost=costs.get(name, Cost()),
         )
-    rows.sort(key=lambda row: (-row["accuracy"].estimate, row["log_loss"]))
+        for name, weight in zip(answers.members, weights, strict=True)
+    ]
+    members.sort(key=lambda member: (-member.scores.accuracy.estimate, member.scores.log_loss))
     best = answers.best_single
-    return {
-        "ensemble": {**_scores(answers, answers.proba, bootstrap), **_known(cost)},
-        "uniform": _scores(answers, uniform_mean(probas), bootstrap),
-        "members": rows,
-        "best_single": {
-            "name": answers.members[best],
-            **{
-                f"{score}_gain": bootstrap.interval(
-                    weighted_metric(score, y, answers.proba),
-                    minus=weighted_metric(score, y, answers.member_proba[best]),
-                )
-                for score in ("accuracy", "log_loss")
-            },
-        },
-        "oracle": found.oracle,
-        "all_right": found.all_right,
-        "names": list(answers.members),
-        "error_correlation": found.error_correlation,
-        "double_fault": found.double_fault,
-    }
+
+    def gain(score: str) -> Interval:
+        return bootstrap.interval(
+            weighted_metric(score, y, answers.proba),
+            minus=weighted_metric(score, y, answers.member_proba[best]),
+        )
+
+    return Leaderboard(
+        ensemble=_scores(answers, answers.proba, bootstrap),
+        cost=cost,
+        uniform=_scores(answers, uniform_mean(probas), bootstrap),
+        members=tuple(members),
+        best_single=BestSingle(answers.members[best], gain("accuracy"), gain("log_loss")),
+        oracle=differences.oracle,
+        all_right=differences.all_right,
+        names=answers.members,
+        error_correlation=differences.error_correlation,
+        double_fault=differences.double_fault,
+    )
 
 
-def _known(cost: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {key: cost.get(key) for key in ("fit_seconds", "predict_ms", "megabytes")}
+def _scores(answers: Answers, proba: Floats, bootstrap: GroupBootstrap) -> AnswerScores:
+    def score(name: str) -> float:
+        return float(METRICS[name](answers.y, proba).estimate)
 
-
-def _scores(answers: Answers, proba: Floats, bootstrap: GroupBootstrap) -> dict[str, Any]:
-    built: dict[str, WeightedMetric] = {name: METRICS[name](answers.y, proba) for name in _COLUMNS}
-    scores: dict[str, Any] = {name: float(metric.estimate) for name, metric in built.items()}
-    scores["accuracy"] = bootstrap.interval(built["accuracy"])
-    return scores
+    return AnswerScores(
+        accuracy=bootstrap.interval(METRICS["accuracy"](answers.y, proba)),
+        balanced_accuracy=score("balanced_accuracy"),
+        macro_f1=score("macro_f1"),
+        log_loss=score("log_loss"),
+        ece=score("ece"),
+    )
 
 
 def member_weights(combination: Combination, n_members: int) -> tuple[NDArray[np.float64], str]:

@@ -4,69 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ensemble_minerals.evaluation.confusion import recall
-from ensemble_minerals.evaluation.intervals import wilson
+from ensemble_minerals.evaluation.intervals import Interval, wilson
 from ensemble_minerals.evaluation.metrics import Floats, Ints
+from ensemble_minerals.evaluation.photo_measures import Measures
 
 FEW = 20
 """A slice with fewer photos says little; it is listed last."""
 
-SIDE = 192
-"""Photos are brought to this shorter side before they are measured, so that sharpness has one meaning."""
-
 BUSY = 0.2
 """Share of the border's pixels on an edge from which a background counts as busy."""
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-_EDGE = (
-    0.03  # change of luminance from pixel to pixel; looked at on photos of specimens, it spares soft shadows
-)
-_BORDER = 0.1  # of the shorter side
 _SQUARE = 1.15  # sides that differ by less look square
-
-Measures = Mapping[str, NDArray[Any]]
-"""By name (n,) values: floats, NaN where not measured; ``format`` is text, empty where not known."""
-
-
-def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """What can be seen without knowing minerals.
-
-    Args:
-        pixels: (H, W, 3) RGB.
-
-    Returns:
-        ``brightness`` and ``saturation`` (means, 0..1), ``sharpness`` (standard deviation of the Laplacian of the
-        luminance at a shorter side of `SIDE`), ``background`` (share of the border's pixels on an edge, 0..1).
-    """
-    height, width = pixels.shape[:2]
-    scale = SIDE / min(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    filter_ = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-    rgb = np.asarray(Image.fromarray(pixels).resize(size, filter_), dtype=np.float32) / 255
-    luminance = rgb @ _LUMINANCE
-    red, green, blue = np.moveaxis(rgb, 2, 0)
-    strongest = np.maximum(np.maximum(red, green), blue)
-    weakest = np.minimum(np.minimum(red, green), blue)
-    saturation = (strongest - weakest) / np.maximum(strongest, 1 / 255)
-    middle = luminance[1:-1, 1:-1]
-    around = luminance[:-2, 1:-1] + luminance[2:, 1:-1] + luminance[1:-1, :-2] + luminance[1:-1, 2:]
-    down, across = np.gradient(luminance)
-    edge = np.hypot(down, across) > _EDGE
-    border = np.ones(edge.shape, dtype=bool)
-    reach = round(_BORDER * SIDE)
-    border[reach:-reach, reach:-reach] = False
-    return {
-        "brightness": float(luminance.mean()),
-        "saturation": float(saturation.mean()),
-        "sharpness": float((4 * middle - around).std()),
-        "background": float(edge[border].mean()),
-    }
 
 
 @dataclass(frozen=True)
@@ -98,7 +51,7 @@ def slicings(measures: Measures) -> list[Slicing]:
     """Divide rows by everything that was measured.
 
     Args:
-        measures: Any of ``brightness``, ``saturation``, ``sharpness``, ``background`` (of `measure`),
+        measures: Any of ``brightness``, ``saturation``, ``sharpness``, ``background`` (see `photo_measures`),
             ``resolution`` (shorter side in pixels), ``aspect`` (width over height) and ``format``.
 
     Returns:
@@ -137,9 +90,34 @@ def _quarters(name: str, values: Floats, words: Sequence[str], form: str) -> Sli
     return Slicing(name, tuple(words), tuple(spans), of_row)
 
 
+@dataclass(frozen=True)
+class SliceScore:
+    """How one slice fares.
+
+    Attributes:
+        measure: By what the rows were divided.
+        name: Of the slice.
+        span: From where to where it reaches; empty where the name says it all.
+        n: Rows.
+        errors: Wrong answers.
+        accuracy: With Wilson's interval.
+        expected: The accuracy that the mix of classes alone would give.
+        small: Whether there are fewer than `FEW` rows.
+    """
+
+    measure: str
+    name: str
+    span: str
+    n: int
+    errors: int
+    accuracy: Interval
+    expected: float
+    small: bool
+
+
 def slice_table(
     right: NDArray[np.bool_], y: Ints, confusion: Ints, divisions: Sequence[Slicing]
-) -> list[dict[str, Any]]:
+) -> tuple[SliceScore, ...]:
     """Accuracy of each slice, the weakest first and slices of fewer than `FEW` rows last.
 
     Args:
@@ -147,29 +125,25 @@ def slice_table(
         y: (n,) class positions.
         confusion: (K, K) counts of all rows.
         divisions: Ways to divide them.
-
-    Returns:
-        For each slice ``measure``, ``name``, ``span``, ``n``, ``errors``, ``accuracy`` with Wilson's interval,
-        ``expected``: the accuracy its mix of classes alone would give it, and whether it is too ``small``.
     """
     usual = recall(confusion.astype(np.float64))
-    table: list[dict[str, Any]] = []
+    table = []
     for division in divisions:
         for k, (name, span) in enumerate(zip(division.names, division.spans, strict=True)):
             rows = division.of_row == k
             n = int(rows.sum())
             if n:
                 table.append(
-                    {
-                        "measure": division.measure,
-                        "name": name,
-                        "span": span,
-                        "n": n,
-                        "errors": int((~right[rows]).sum()),
-                        "accuracy": wilson(int(right[rows].sum()), n),
-                        "expected": float(usual[y[rows]].mean()),
-                        "small": n < FEW,
-                    }
+                    SliceScore(
+                        measure=division.measure,
+                        name=name,
+                        span=span,
+                        n=n,
+                        errors=int((~right[rows]).sum()),
+                        accuracy=wilson(int(right[rows].sum()), n),
+                        expected=float(usual[y[rows]].mean()),
+                        small=n < FEW,
+                    )
                 )
-    table.sort(key=lambda one: (one["small"], one["accuracy"].estimate, one["measure"], one["name"]))
-    return table
+    table.sort(key=lambda score: (score.small, score.accuracy.estimate, score.measure, score.name))
+    return tuple(table)

@@ -1,66 +1,109 @@
-"""How trained networks learned: their epochs, network by network, as a section of the report."""
+"""How trained networks learned: their epochs, network by network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-Record = Mapping[str, Any]
-Logs = Mapping[str, Sequence[Sequence[Record]]]
+Logs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+"""For each member, for each network trained for it, the recorded values of its epochs."""
 
 
-def training_section(logs: Logs) -> list[dict[str, Any]]:
-    """What the logs of a fit say, member by member.
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of one network; a value that was not recorded is None.
 
-    Args:
-        logs: For each member, for each network trained for it, the records of its epochs.
-
-    Returns:
-        JSON values: name, number of ``networks``, ``epochs`` and ``seconds`` of all of them, the lowest
-        ``validation_loss`` of each and the epoch where it was (None where no rows were watched), and the records.
+    Attributes:
+        phase: From 1.
+        epoch: From 1, over all phases.
+        train_loss: The loss that is minimized, with its smoothing and augmentation.
+        train_accuracy: On the training rows.
+        train_macro_f1: On the training rows.
+        validation_loss: Plain log-loss on the inner validation rows; None where there are none.
+        validation_accuracy: On the inner validation rows.
+        validation_macro_f1: On the inner validation rows.
+        lr: Learning rate of the head when the epoch began.
+        seconds: Duration.
     """
-    sections = []
+
+    phase: int
+    epoch: int
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    train_macro_f1: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_macro_f1: float | None = None
+    lr: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Epoch:
+        """An epoch of a log; names that are not known are left out."""
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """The epoch with the lowest validation loss."""
+
+    epoch: int
+    validation_loss: float
+    validation_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class MemberTraining:
+    """The training of one member's networks.
+
+    Attributes:
+        name: Of the member.
+        networks: How many were trained.
+        epochs: Of all of them.
+        seconds: Of all of them.
+        best: The best epoch of each network; None where there were no validation rows.
+        records: The epochs of each network.
+    """
+
+    name: str
+    networks: int
+    epochs: int
+    seconds: float
+    best: tuple[BestEpoch | None, ...]
+    records: tuple[tuple[Epoch, ...], ...]
+
+
+def summarize_training(logs: Logs) -> tuple[MemberTraining, ...]:
+    """Summarize the logs of a fit, member by member."""
+    members = []
     for name, networks in logs.items():
-        best = [_best(records) for records in networks]
-        sections.append(
-            {
-                "name": name,
-                "networks": len(networks),
-                "epochs": sum(len(records) for records in networks),
-                "seconds": sum(record["seconds"] or 0.0 for records in networks for record in records),
-                "best": best,
-                "records": [list(records) for records in networks],
-            }
+        records = tuple(tuple(Epoch.read(values) for values in network) for network in networks)
+        members.append(
+            MemberTraining(
+                name=name,
+                networks=len(records),
+                epochs=sum(len(network) for network in records),
+                seconds=sum(epoch.seconds or 0.0 for network in records for epoch in network),
+                best=tuple(_best(network) for network in records),
+                records=records,
+            )
         )
-    return sections
+    return tuple(members)
 
 
-def training_rows(sections: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def training_rows(members: Sequence[MemberTraining]) -> Iterator[dict[str, Any]]:
     """Every epoch as a row of a table."""
-    for section in sections:
-        for number, records in enumerate(section["records"]):
-            for record in records:
-                yield {"member": section["name"], "network": number, **record}
+    for member in members:
+        for number, network in enumerate(member.records):
+            for epoch in network:
+                yield {"member": member.name, "network": number, **asdict(epoch)}
 
 
-def finding(sections: Sequence[Mapping[str, Any]]) -> str:
-    """The sentence that heads the section."""
-    networks = sum(section["networks"] for section in sections)
-    epochs = sum(section["epochs"] for section in sections)
-    minutes = sum(section["seconds"] for section in sections) / 60
-    return (
-        f"{networks:,} {'network was' if networks == 1 else 'networks were'} trained, {epochs:,} epochs in "
-        f"{minutes:,.1f} minutes of training"
-    )
-
-
-def _best(records: Sequence[Record]) -> dict[str, Any] | None:
-    watched = [record for record in records if record["validation_loss"] is not None]
-    if not watched:
-        return None
-    lowest = min(watched, key=lambda record: float(record["validation_loss"]))
-    return {
-        "epoch": lowest["epoch"],
-        "validation_loss": lowest["validation_loss"],
-        "validation_accuracy": lowest["validation_accuracy"],
-    }
+def _best(network: Sequence[Epoch]) -> BestEpoch | None:
+    validated = [
+        BestEpoch(epoch.epoch, epoch.validation_loss, epoch.validation_accuracy)
+        for epoch in network
+        if epoch.validation_loss is not None
+    ]
+    return min(validated, key=lambda epoch: epoch.validation_loss, default=None)

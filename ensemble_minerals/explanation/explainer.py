@@ -20,8 +20,7 @@ from ensemble_minerals.features.explainable import Explainable
 from ensemble_minerals.features.pooling import pool_views, pooling_of
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.prediction.predictor import Predictor
-from ensemble_minerals.system.progress import StageProgress
-from ensemble_minerals.system.runtime import DecodeLimits
+from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import Activation, ForwardPass
@@ -203,23 +202,17 @@ class Explainer:
         return row
 
 
-def heat_maps(
-    explainer: Explainer,
-    targets: Mapping[Path, int],
-    *,
-    n_threads: int,
-    progress: StageProgress | None = None,
-) -> dict[Path, Floats]:
-    """Heat-maps of the whole ensemble for photos, each for one class; photos that cannot be read are left out.
+def heat_maps(explainer: Explainer, targets: Mapping[Path, int], runtime: Runtime) -> dict[Path, Floats]:
+    """Heat-maps of the whole ensemble for photos; photos that cannot be read are left out.
 
     Args:
         explainer: Of a bundle.
-        targets: Position of the class by photo.
-        n_threads: Threads.
-        progress: Called with (photos done, of all).
+        targets: Position of the class that is explained, by photo.
+        runtime: Threads and progress.
     """
+    progress = runtime.progress.stage("Looking into networks")
 
-    def look(file: Path) -> Floats | None:
+    def heat_of(file: Path) -> Floats | None:
         try:
             photo = decode(file, at_least=explainer.side, limits=explainer.limits).pixels
         except ImageError:
@@ -228,12 +221,11 @@ def heat_maps(
         return None if whole is None else whole.heat
 
     heats = {}
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="explain") as pool:
-        for done, (file, heat) in enumerate(zip(targets, pool.map(look, targets), strict=True), start=1):
+    with ThreadPoolExecutor(runtime.n_jobs, thread_name_prefix="explain") as pool:
+        for done, (file, heat) in enumerate(zip(targets, pool.map(heat_of, targets), strict=True), start=1):
             if heat is not None:
                 heats[file] = heat
-            if progress is not None:
-                progress(done, len(targets))
+            progress(done, len(targets))
     return heats
 
 

@@ -26,6 +26,11 @@ class Specialist(Protocol):
         """Log-odds: shape (n, n_branches), or (n, 1) for a node of two branches (of the second)."""
         ...
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its matrices; 0 where it has none."""
+        ...
+
 
 @dataclass(frozen=True)
 class DenseSpecialist:
@@ -36,6 +41,11 @@ class DenseSpecialist:
     """
 
     layers: tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the matrices."""
+        return sum(weight.nbytes + bias.nbytes for weight, bias in self.layers)
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
         """Log-odds of the branches, shape (n, n_outputs), float64.
@@ -62,6 +72,11 @@ class ClassifierSpecialist:
 
     classifier: Any
     shift: FloatMatrix
+
+    @property
+    def nbytes(self) -> int:
+        """Not known, so 0."""
+        return 0
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
         """Shifted log-probabilities of the branches, shape (n, n_branches)."""
@@ -128,6 +143,13 @@ class AveragedPredictor:
 
     parts: tuple[MemberPredictor, ...]
     weights: tuple[float, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all matrices."""
+        return sum(
+            specialist.nbytes for part in self.parts for folds in part.specialists for specialist in folds
+        )
 
     @classmethod
     def average(cls, predictors: Sequence[MemberPredictor]) -> AveragedPredictor:

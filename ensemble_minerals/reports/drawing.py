@@ -6,7 +6,7 @@ always differ in marker and line as well as in color.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -19,7 +19,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.svg import inline_svg
 
 INK, SOFT, LINE, FIRST, SECOND, FAINT = "#1c1e20", "#5c6065", "#dcd8d0", "#17685a", "#c2571a", "#cfe5df"
@@ -95,7 +97,7 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def forest(
     axes: Axes,
-    rows: Sequence[tuple[str, Mapping[str, Any]]],
+    rows: Sequence[tuple[str, Interval]],
     *,
     scale: float = 1.0,
     color: str = FIRST,
@@ -108,7 +110,7 @@ def forest(
 
     Args:
         axes: Where.
-        rows: Names and intervals (``estimate``, ``low``, ``high``; None where not defined).
+        rows: Names and intervals.
         scale: Factor on all numbers.
         color: Of the series.
         marker: ``"o"`` is drawn full, any other open.
@@ -116,18 +118,18 @@ def forest(
         offset: Shift within the row, so that series stand side by side.
         first: Position of the first row.
     """
-    places = [(first + number + offset, interval) for number, (_, interval) in enumerate(rows)]
-    known = [(y, one) for y, one in places if one["estimate"] is not None]
-    wide = [(y, one) for y, one in known if one["low"] is not None]
+    points = [(first + number + offset, interval) for number, (_, interval) in enumerate(rows)]
+    known = [(y, interval) for y, interval in points if interval.is_defined]
+    wide = [(y, interval) for y, interval in known if interval.has_ends]
     axes.hlines(
         [y for y, _ in wide],
-        [scale * one["low"] for _, one in wide],
-        [scale * one["high"] for _, one in wide],
+        [scale * interval.low for _, interval in wide],
+        [scale * interval.high for _, interval in wide],
         colors=color,
         linewidth=1.6,
     )
     axes.plot(
-        [scale * one["estimate"] for _, one in known],
+        [scale * interval.estimate for _, interval in known],
         [y for y, _ in known],
         marker=marker,
         markersize=5.5,
@@ -136,8 +138,8 @@ def forest(
         linestyle="none",
         label=label,
     )
-    for y, one in places:
-        if one["estimate"] is None:
+    for y, interval in points:
+        if not interval.is_defined:
             axes.text(0.5, y, "not defined", transform=axes.get_yaxis_transform(), color=SOFT, va="center")
     axes.set_yticks(range(first, first + len(rows)), [short(name) for name, _ in rows])
     axes.set_ylim(first + len(rows) - 0.4, -0.6)
@@ -157,7 +159,7 @@ def short(name: str, most: int = 26) -> str:
 
 
 def matrix(
-    values: Sequence[Sequence[float | None]],
+    values: NDArray[np.floating[Any]],
     names: Sequence[str],
     across: str,
     down: str,
@@ -168,19 +170,18 @@ def matrix(
     """A square table of numbers, the larger the darker.
 
     Args:
-        values: Rows of numbers; None where not defined.
+        values: Square; NaN where not defined.
         names: Of rows and columns.
         across: What the columns are.
         down: What the rows are.
         top: The largest number there can be.
         form: Of the printed numbers.
     """
-    table = np.array([[np.nan if value is None else value for value in row] for row in values], dtype=float)
     side = 1.6 + 0.42 * len(names)
     figure, axes = canvas(side, side)
     colors = mpl.colors.LinearSegmentedColormap.from_list("page", ["#ffffff", FIRST])
-    axes.imshow(np.clip(np.nan_to_num(table), 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
-    for (i, j), value in np.ndenumerate(table):
+    axes.imshow(np.clip(np.nan_to_num(values), 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
+    for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value) and value != 0:
             text = form.format(value).replace("-", "\N{MINUS SIGN}")
             axes.text(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
+from ensemble_minerals.reports import wording
 from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
@@ -99,10 +100,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
-    environment.filters["count"] = lambda number, one, many=None: (
-        f"{number:,} {one if number == 1 else many or one + 's'}"
-    )
+    environment.filters |= {"percent": percent, "count": wording.count}
+    environment.tests["known"] = wording.is_known
+    environment.globals |= {"show": wording.show, "span": wording.span}
     return environment
 
 

@@ -1,61 +1,39 @@
-"""The tables of a report as flat rows, for CSV: one row a class, pair, slice, suspect, file."""
+"""Rows of named cells as CSV files."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.evaluation.training_curves import training_rows
+from numpy.typing import NDArray
+
+from ensemble_minerals.evaluation.answers import AnsweredPhoto
+from ensemble_minerals.evaluation.metrics import jsonable
 
 Row = Mapping[str, Any]
 
 
-def write_tables(analysis: Mapping[str, Any], answers: Answers, folder: Path) -> list[str]:
-    """Write every table that has rows.
+def photo_cells(photo: AnsweredPhoto) -> dict[str, Any]:
+    """A photo as a row of a table; all votes are one cell, the last."""
+    cells = {field.name: getattr(photo, field.name) for field in fields(photo) if field.name != "votes"}
+    cells["votes"] = "; ".join(f"{vote.member}: {vote.answer}" for vote in photo.votes)
+    return cells
 
-    Args:
-        analysis: Of `error_analysis.analyze`.
-        answers: The rows it was made of; each becomes a row of ``answers.csv``.
-        folder: Where the files go; it exists.
 
-    Returns:
-        Names of the files.
+def matrix_rows(names: Sequence[str], values: NDArray[Any]) -> list[dict[str, Any]]:
+    """A square matrix as rows of a table; the first cell names the row, and what is not defined is None.
+
+    >>> import numpy as np
+    >>> matrix_rows(["a", "b"], np.array([[1, 0.5], [np.nan, 1]]))
+    [{'': 'a', 'a': 1.0, 'b': 0.5}, {'': 'b', 'a': None, 'b': 1.0}]
     """
-    members, confusion = analysis["members"], analysis["confusion"]
-    tables: dict[str, Iterable[Row]] = {
-        "answers": _answers(answers),
-        "scores": analysis["scores"],
-        "classes": analysis["classes"]["classes"],
-        "confusion_counts": _matrix(confusion["classes"], confusion["counts"]),
-        "confusion_percentages": _matrix(confusion["classes"], confusion["percentages"]),
-        "confused_pairs": [_plain(pair) for pair in analysis["pairs"]],
-        "hardest_photos": [_plain(photo) for sheet in analysis["sheets"] for photo in sheet["worst"]],
-        "reliability": _reliability(analysis["reliability"]),
-        "risk_coverage": _columns(analysis["abstention"]["curve"]),
-        "prediction_sets": [
-            {"level": level["level"], **row}
-            for level in analysis["sets"]["levels"]
-            for row in level["by_class"]
-        ],
-        "suspected_labels": [_plain(photo) for photo in analysis["labels"]["suspects"]],
-        "duplicates": _clusters(analysis["files"]["duplicates"]),
-        "conflicts": _clusters(analysis["files"]["conflicts"]),
-        "unreadable": analysis["files"]["unreadable"],
-        "slices": analysis["slices"]["rows"],
-        "members": members["members"],
-        "error_correlation": _matrix(members["names"], members["error_correlation"]),
-        "double_fault": _matrix(members["names"], members["double_fault"]),
-        "learning_curve": (analysis["learning_curve"] or {"points": []})["points"],
-        "training": training_rows(analysis["training"]),
-    }
-    written = []
-    for name, rows in tables.items():
-        if write_table(folder / f"{name}.csv", rows):
-            written.append(f"{name}.csv")
-    return written
+    return [
+        {"": name, **dict(zip(names, row, strict=True))}
+        for name, row in zip(names, jsonable(values), strict=True)
+    ]
 
 
 def write_table(file: Path, rows: Iterable[Row]) -> bool:
@@ -88,41 +66,3 @@ def _flattened(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flattened(value, f"{prefix}{name}_")
         elif name != "level" or not prefix:
             yield f"{prefix}{name}".removesuffix("_estimate"), value
-
-
-def _plain(row: Row) -> dict[str, Any]:
-    """Without photos; votes as one cell."""
-    kept = {name: value for name, value in row.items() if not isinstance(value, list)}
-    if "votes" in row:
-        kept["votes"] = "; ".join(f"{vote['member']}: {vote['answer']}" for vote in row["votes"])
-    return kept
-
-
-def _matrix(names: list[str], values: list[list[Any]]) -> list[dict[str, Any]]:
-    return [{"": name, **dict(zip(names, row, strict=True))} for name, row in zip(names, values, strict=True)]
-
-
-def _columns(columns: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
-
-
-def _clusters(clusters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for cluster in clusters:
-        for file in cluster["files"]:
-            yield {"group": cluster["group"], **file, "exact": cluster["exact"]}
-
-
-def _reliability(section: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    shown = {"answer": section["after"], "answer before the temperature": section["before"]}
-    shown |= {f"class {one['name']}": one for one in section["by_class"]}
-    for name, one in shown.items():
-        for bin_ in one["bins"] if one else []:
-            yield {"probability_of": name, **bin_}
-
-
-def _answers(answers: Answers) -> Iterator[dict[str, Any]]:
-    for row, group in enumerate(answers.groups.tolist()):
-        photo = _plain(answers.photo(row))
-        proba = {f"p_{name}": float(p) for name, p in zip(answers.classes, answers.proba[row], strict=True)}
-        yield {**photo, "row_group": group, **proba}

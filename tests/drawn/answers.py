@@ -10,7 +10,9 @@ import pytest
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.reports.error_analysis import Circumstances
+from ensemble_minerals.evaluation.costs import Cost
+from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
+from ensemble_minerals.reports.report_data import ReportData, ReportHeader
 from ensemble_minerals.taxonomy import Taxonomy
 
 HEADER = {
@@ -20,8 +22,8 @@ HEADER = {
     "fit_digest": "d" * 32,
     "kind": "out_of_fold",
     "source": "the out-of-fold rows of the fit",
-    "notes": ["A note."],
-    "failures": [],
+    "notes": ("A note.",),
+    "failures": (),
     "demonstration": False,
     "files": 10,
     "rows": 10,
@@ -99,32 +101,35 @@ def manifest_of(answers, root=Path("photos"), **columns):
     return Manifest(root=root, **{**filled, **columns})
 
 
-def circumstances_of(answers, **changes):
+def report_data_of(answers, **changes):
     n, count = len(answers), len(answers.members)
     rng = np.random.default_rng(1)
     known = {
-        "header": {
-            **HEADER,
-            "rows": n,
-            "files": n,
-            "classes": len(answers.classes),
-            "members": count,
-            "row_groups": answers.n_groups,
-        },
+        "header": ReportHeader(
+            **{
+                **HEADER,
+                "rows": n,
+                "files": n,
+                "classes": len(answers.classes),
+                "members": count,
+                "row_groups": answers.n_groups,
+            }
+        ),
+        "answers": answers,
         "manifest": manifest_of(answers),
-        "measures": {
-            "brightness": rng.random(n),
-            "resolution": rng.integers(100, 900, n).astype(float),
-            "format": np.array(["JPEG"] * (n - 1) + ["PNG"]),
-        },
-        "unmeasured": None,
+        "measures": PhotoMeasures(
+            {
+                "brightness": rng.random(n),
+                "resolution": rng.integers(100, 900, n).astype(float),
+                "format": np.array(["JPEG"] * (n - 1) + ["PNG"]),
+            },
+            None,
+        ),
         "combination": Combination("mean", np.full(count, 1 / count), np.zeros(len(answers.classes))),
         "temperature": 1.5,
-        "costs": {
-            name: {"fit_seconds": 1.25, "predict_ms": None, "megabytes": 3.5} for name in answers.members
-        },
+        "costs": {name: Cost(fit_seconds=1.25, megabytes=3.5) for name in answers.members},
     }
-    return Circumstances(**{**known, **changes})
+    return ReportData(**{**known, **changes})
 
 
 CASES = {
@@ -145,18 +150,18 @@ CASES = {
 
 @pytest.fixture(scope="session", params=list(CASES))
 def case(request):
-    """(name, answers, circumstances) of every kind of problem a report must come through."""
+    """(name, answers, report data) of every kind of problem a report must come through."""
     answers = draw_answers(**CASES[request.param])
-    return request.param, answers, circumstances_of(answers)
+    return request.param, answers, report_data_of(answers)
 
 
 @pytest.fixture(scope="session")
 def drawn():
-    """The functions that draw answers, manifests and circumstances."""
+    """The functions that draw answers, manifests and report data."""
 
     class Drawn:
         answers = staticmethod(draw_answers)
         manifest = staticmethod(manifest_of)
-        circumstances = staticmethod(circumstances_of)
+        report_data = staticmethod(report_data_of)
 
     return Drawn

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from ensemble_minerals.evaluation.metrics import confusion_counts
-from ensemble_minerals.evaluation.slices import FEW, measure, slice_table, slicings
+from ensemble_minerals.evaluation.photo_measures import measure
+from ensemble_minerals.evaluation.slices import FEW, slice_table, slicings
 
 
 def noise(size, seed=0):
@@ -98,11 +99,11 @@ def test_a_planted_weak_slice_comes_first():
     dark = brightness <= np.quantile(brightness, 0.25)
     right = rng.random(n) < np.where(dark, 0.55, 0.95)
     first, *rest = table(right, y, {"brightness": brightness, "saturation": other})
-    assert (first["measure"], first["name"]) == ("brightness", "darkest quarter")
-    assert first["n"] == int(dark.sum())
-    assert first["errors"] == int((~right[dark]).sum())
-    assert first["accuracy"].high < first["expected"]
-    assert [row["accuracy"].estimate for row in rest] == sorted(row["accuracy"].estimate for row in rest)
+    assert (first.measure, first.name) == ("brightness", "darkest quarter")
+    assert first.n == int(dark.sum())
+    assert first.errors == int((~right[dark]).sum())
+    assert first.accuracy.high < first.expected
+    assert [row.accuracy.estimate for row in rest] == sorted(row.accuracy.estimate for row in rest)
 
 
 def test_few_photos_come_last_and_are_marked():
@@ -111,13 +112,13 @@ def test_few_photos_come_last_and_are_marked():
     right[50] = False
     kinds = np.array(["GIF"] * 10 + ["JPEG"] * 70 + ["PNG"] * FEW)
     found = table(right, np.arange(100) % 2, {"format": kinds})
-    assert [(row["name"], row["small"]) for row in found] == [("JPEG", False), ("PNG", False), ("GIF", True)]
+    assert [(row.name, row.small) for row in found] == [("JPEG", False), ("PNG", False), ("GIF", True)]
 
 
 def test_expected_is_what_the_mix_of_classes_explains():
     y = np.repeat([0, 1], 50)
     right = np.r_[np.ones(50, dtype=bool), np.arange(50) % 2 == 0]
     kinds = np.where(y == 0, "JPEG", "PNG")
-    found = {row["name"]: row for row in table(right, y, {"format": kinds})}
-    assert found["PNG"]["accuracy"].estimate == found["PNG"]["expected"] == 0.5
-    assert found["JPEG"]["expected"] == 1
+    found = {row.name: row for row in table(right, y, {"format": kinds})}
+    assert found["PNG"].accuracy.estimate == found["PNG"].expected == 0.5
+    assert found["JPEG"].expected == 1

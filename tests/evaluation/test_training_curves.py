@@ -1,7 +1,7 @@
 import pytest
 
-from ensemble_minerals.evaluation.training_curves import finding, training_rows, training_section
-from ensemble_minerals.reports.training_figure import draw_training
+from ensemble_minerals.evaluation.training_curves import summarize_training, training_rows
+from ensemble_minerals.reports.sections.training import Training, draw_training
 
 
 def record(phase, epoch, train, validation):
@@ -27,28 +27,31 @@ def logs():
 
 
 def test_the_best_epoch_of_each_network_is_that_of_the_lowest_validation_loss(logs):
-    (section,) = training_section(logs)
-    assert [best["epoch"] for best in section["best"]] == [2, 3]
-    assert (section["networks"], section["epochs"], section["seconds"]) == (2, 7, 210.0)
+    (member,) = summarize_training(logs)
+    assert [best.epoch for best in member.best] == [2, 3]
+    assert (member.networks, member.epochs, member.seconds) == (2, 7, 210.0)
 
 
-def test_networks_that_watched_no_rows_have_no_best_epoch():
-    (section,) = training_section({"a": [[record(1, 1, 0.5, None)]]})
-    assert section["best"] == [None]
+def test_networks_without_validation_rows_have_no_best_epoch():
+    (member,) = summarize_training({"a": [[record(1, 1, 0.5, None)]]})
+    assert member.best == (None,)
 
 
-def test_the_finding_counts(logs):
-    assert finding(training_section(logs)) == "2 networks were trained, 7 epochs in 3.5 minutes of training"
+def test_the_heading_counts(logs):
+    assert (
+        Training(summarize_training(logs)).heading
+        == "2 networks were trained, 7 epochs in 3.5 minutes of training"
+    )
 
 
 def test_every_epoch_is_a_row(logs):
-    rows = list(training_rows(training_section(logs)))
+    rows = list(training_rows(summarize_training(logs)))
     assert len(rows) == 7
     assert rows[3] | {"member": "lite0-flat", "network": 1, "epoch": 1} == rows[3]
 
 
 def test_the_figure_shows_every_network_their_mean_and_the_phases(logs):
-    loss, accuracy = draw_training(training_section(logs)[0]).axes
+    loss, accuracy = draw_training(summarize_training(logs)[0]).axes
     means = {line.get_label(): line.get_ydata() for line in loss.get_lines()}
     assert means["training"] == pytest.approx(
         [0.8, 0.45, 0.25]
@@ -58,7 +61,7 @@ def test_the_figure_shows_every_network_their_mean_and_the_phases(logs):
     assert len(accuracy.get_lines()) == 2 * 2 + 2 + 1
 
 
-def test_where_nothing_was_watched_only_training_is_drawn():
-    (section,) = training_section({"a": [[record(1, 1, 0.5, None), record(1, 2, 0.4, None)]]})
-    labels = [line.get_label() for line in draw_training(section).axes[0].get_lines()]
+def test_without_validation_rows_only_training_is_drawn():
+    (member,) = summarize_training({"a": [[record(1, 1, 0.5, None), record(1, 2, 0.4, None)]]})
+    labels = [line.get_label() for line in draw_training(member).axes[0].get_lines()]
     assert labels == ["training"]

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.reports import report as module
-from ensemble_minerals.reports.error_analysis import analyze
-from ensemble_minerals.reports.report import TITLES, draw_report
+from ensemble_minerals.reports.report import Report, save_report
+from ensemble_minerals.reports.sections.registry import SECTIONS
 from ensemble_minerals.reports.wording import show
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -67,12 +68,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="session")
 def made(case, tmp_path_factory):
-    """(answers, analysis, folder) of the report of every kind of problem."""
-    _, answers, known = case
+    """(answers, content of the JSON, folder) of the report of every kind of problem."""
+    _, answers, data = case
     folder = tmp_path_factory.mktemp("report") / "report"
-    analysis = analyze(answers, known)
-    draw_report(analysis, answers, folder, files={})
-    return answers, analysis, folder
+    report = Report.compute(data)
+    save_report(report, folder, files={})
+    return answers, report.as_json(), folder
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +97,9 @@ def test_the_page_parses(page):
     text, parsed = page
     assert parsed.open == []
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert set(TITLES) - {"training"} <= set(parsed.ids)  # that one where networks were trained
+    assert {section.key for section in SECTIONS} - {"training"} <= set(
+        parsed.ids
+    )  # that one where networks were trained
     assert text.startswith("<!doctype html>")
     anchors = [link[1:] for link in parsed.links if link.startswith("#")]
     assert set(anchors) <= set(parsed.ids)
@@ -212,7 +215,7 @@ def test_numbers_in_words(value, kind, text):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Figures take most of the time of a report, and some tests ask nothing of them."""
-    monkeypatch.setattr(module.plots, "draw", lambda analysis, folder: {})
+    monkeypatch.setattr(module, "draw_figures", lambda sections, folder: {})
 
 
 def photos_for(answers, root, n=None):
@@ -228,23 +231,23 @@ def photos_for(answers, root, n=None):
 
 def test_photos_are_inlined(drawn, tmp_path, without_figures):
     answers = drawn.answers([12, 12], strength=1.0)
-    analysis = analyze(answers, drawn.circumstances(answers))
+    report = Report.compute(drawn.report_data(answers))
     files = photos_for(answers, tmp_path / "photos")
-    html, _ = draw_report(analysis, answers, tmp_path / "report", files=files)
+    html, _ = save_report(report, tmp_path / "report", files=files)
     parsed = Page(html.read_text(encoding="utf-8"))
     assert len(parsed.pictures) > 20
-    without, _ = draw_report(analysis, answers, tmp_path / "bare", files={})
+    without, _ = save_report(report, tmp_path / "bare", files={})
     assert Page(without.read_text(encoding="utf-8")).pictures == []
     files[answers.paths[int(answers.given_proba.argmin())]].unlink()
-    draw_report(analysis, answers, tmp_path / "report", files=files)
+    save_report(report, tmp_path / "report", files=files)
 
 
 def test_pictures_keep_to_their_budget(drawn, tmp_path, monkeypatch, without_figures):
     answers = drawn.answers([12, 12], strength=1.0)
-    analysis = analyze(answers, drawn.circumstances(answers))
+    report = Report.compute(drawn.report_data(answers))
     files = photos_for(answers, tmp_path / "photos")
-    monkeypatch.setattr(module, "_PICTURE_CHARACTERS", 9_000)
-    html, _ = draw_report(analysis, answers, tmp_path / "report", files=files)
+    monkeypatch.setattr(module, "_PHOTO_CHARACTERS", 9_000)
+    html, _ = save_report(report, tmp_path / "report", files=files)
     pictures = Page(html.read_text(encoding="utf-8")).pictures
     assert 0 < sum(map(len, pictures)) < 9_000
 
@@ -259,9 +262,7 @@ def test_names_of_classes_and_files_are_only_text(drawn, tmp_path):
             "paths": tuple(f"<img src=x onerror=alert({row})>.jpg" for row in range(20)),
         }
     )
-    html, _ = draw_report(
-        analyze(renamed, drawn.circumstances(renamed)), renamed, tmp_path / "report", files={}
-    )
+    html, _ = save_report(Report.compute(drawn.report_data(renamed)), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert Page(text).open == []
     assert "<script>alert" not in text
@@ -277,7 +278,7 @@ def test_a_file_name_that_is_no_text_does_no_harm(drawn, tmp_path, without_figur
             "paths": tuple(f"stone\udce9{row}.jpg" for row in range(20)),
         }
     )
-    html, data = draw_report(analyze(odd, drawn.circumstances(odd)), odd, tmp_path / "report", files={})
+    html, data = save_report(Report.compute(drawn.report_data(odd)), tmp_path / "report", files={})
     assert Page(html.read_text(encoding="utf-8")).open == []
     assert json.loads(data.read_text(encoding="ascii"))["format"] == 1
     assert b"stone\xe90.jpg" in (tmp_path / "report" / "tables" / "answers.csv").read_bytes()
@@ -285,26 +286,26 @@ def test_a_file_name_that_is_no_text_does_no_harm(drawn, tmp_path, without_figur
 
 def test_a_report_replaces_a_report_and_nothing_else(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
-    analysis = analyze(answers, drawn.circumstances(answers))
+    report = Report.compute(drawn.report_data(answers))
     folder = tmp_path / "report"
     folder.mkdir()
-    draw_report(analysis, answers, folder, files={})
+    save_report(report, folder, files={})
     (folder / "old.txt").write_text("of an earlier report")
-    draw_report(analysis, answers, folder, files={})
+    save_report(report, folder, files={})
     assert not (folder / "old.txt").exists()
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.txt").write_text("years of work")
     for place in (other, other / "chapter.txt"):
         with pytest.raises(UserError, match="is no report"):
-            draw_report(analysis, answers, place, files={})
+            save_report(report, place, files={})
     assert (other / "chapter.txt").read_text() == "years of work"
 
 
 def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch, without_figures):
     answers = drawn.answers([10, 10])
-    analysis = analyze(answers, drawn.circumstances(answers))
-    html, _ = draw_report(analysis, answers, tmp_path / "report", files={})
+    report = Report.compute(drawn.report_data(answers))
+    html, _ = save_report(report, tmp_path / "report", files={})
     before = html.read_bytes()
 
     def fails(*args, **kwargs):
@@ -312,18 +313,18 @@ def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch, wi
 
     monkeypatch.setattr(module, "write_tables", fails)
     with pytest.raises(UserError, match="No space left"):
-        draw_report(analysis, answers, tmp_path / "report", files={})
+        save_report(report, tmp_path / "report", files={})
     assert html.read_bytes() == before
     assert [path.name for path in Path(tmp_path).iterdir()] == ["report"]
 
 
 def test_a_report_goes_where_a_link_points_to(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
-    analysis = analyze(answers, drawn.circumstances(answers))
+    report = Report.compute(drawn.report_data(answers))
     (tmp_path / "disk").mkdir()
     (tmp_path / "report").symlink_to(tmp_path / "disk")
     for _ in range(2):
-        html, data = draw_report(analysis, answers, tmp_path / "report", files={})
+        html, data = save_report(report, tmp_path / "report", files={})
     assert (tmp_path / "report").is_symlink()
     assert html.is_file()
     assert data.is_file()
@@ -332,8 +333,8 @@ def test_a_report_goes_where_a_link_points_to(drawn, tmp_path, without_figures):
 
 def test_the_page_says_what_is_missing(drawn, tmp_path, without_figures):
     answers = drawn.answers([10, 10])
-    known = drawn.circumstances(answers, measures={}, unmeasured="The photos are no longer at photos.")
-    html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
+    data = drawn.report_data(answers, measures=PhotoMeasures({}, "The photos are no longer at photos."))
+    html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert text.count("The photos are no longer at photos.") == 2
     assert "A learning curve needs the features" in text
@@ -353,8 +354,8 @@ def test_a_learning_curve_is_drawn(drawn, tmp_path):
         "last_step": {"estimate": 0.02, "low": 0.01, "high": 0.03, "level": 0.95},
         "notes": ["25% of the training rows: too few."],
     }
-    known = drawn.circumstances(answers, learning_curve=curve)
-    html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
+    data = drawn.report_data(answers, learning_curve=curve)
+    html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert (
         "More photos would help: the last 25\N{NO-BREAK SPACE}% of them added +2.0 points (+1.0 to +3.0)"
@@ -377,8 +378,8 @@ def test_trained_networks_have_a_section_with_their_curves(drawn, tmp_path):
         }
         for epoch in (1, 2)
     ]
-    known = drawn.circumstances(answers, logs={"lite0-flat": [epochs, epochs]})
-    html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
+    data = drawn.report_data(answers, logs={"lite0-flat": [epochs, epochs]})
+    html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert 'id="training"' in text
     assert "2 networks were trained, 4 epochs in 4.0 minutes of training" in text
@@ -388,21 +389,21 @@ def test_trained_networks_have_a_section_with_their_curves(drawn, tmp_path):
     assert table[0].startswith("member,network,phase,epoch,train_loss")
 
 
-@pytest.mark.parametrize("watched", [True, False])
-def test_the_training_section_speaks_of_early_stopping_only_where_rows_were_watched(drawn, tmp_path, watched):
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_training_section_speaks_of_early_stopping_only_with_validation_rows(drawn, tmp_path, validated):
     answers = drawn.answers([10, 10])
     epoch = {
         "phase": 1,
         "epoch": 1,
         "train_loss": 0.5,
         "train_accuracy": 0.8,
-        "validation_loss": 0.6 if watched else None,
-        "validation_accuracy": 0.7 if watched else None,
+        "validation_loss": 0.6 if validated else None,
+        "validation_accuracy": 0.7 if validated else None,
         "lr": 0.1,
         "seconds": 1.0,
     }
-    known = drawn.circumstances(answers, logs={"net-flat": [[epoch]]})
-    html, _ = draw_report(analyze(answers, known), answers, tmp_path / "report", files={})
+    data = drawn.report_data(answers, logs={"net-flat": [[epoch]]})
+    html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
-    assert ("Early stopping looked" in text) == watched
-    assert ("No rows were watched" in text) != watched
+    assert ("Early stopping looked" in text) == validated
+    assert ("There were no validation rows" in text) != validated

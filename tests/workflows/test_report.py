@@ -13,8 +13,8 @@ from PIL import Image
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.errors import BundleError, DataError, UserError
+from ensemble_minerals.prediction import scoring
 from ensemble_minerals.reports import report as report_module
-from ensemble_minerals.reports import scoring
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows.fit import fit
 from ensemble_minerals.workflows.report import write_report
@@ -63,7 +63,7 @@ def bundle(photos, tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
-    monkeypatch.setattr(report_module.plots, "draw", lambda analysis, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
 
 
 class Heard:

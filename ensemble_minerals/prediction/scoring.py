@@ -1,10 +1,11 @@
-"""Rows that a report may score: the out-of-fold answers of a fit, or a labeled folder the fit never saw."""
+"""Rows that may be scored: the out-of-fold answers of a fit, or a labeled folder that the fit never saw."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,31 +18,35 @@ from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize
 from ensemble_minerals.prediction.predictor import Predictor
-from ensemble_minerals.system.progress import Progress
+from ensemble_minerals.system.runtime import Runtime
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Answers and where they come from.
+class ScoredRows:
+    """Answers for rows with known classes, and where they come from.
 
     Attributes:
-        kind: ``"out_of_fold"`` or ``"labeled_folder"``.
-        sentence: The same in words, for every number of the report.
+        kind: Whether the rows are those of the fit or of another folder.
+        source: The same in words, for every number of a report.
         answers: The rows.
         rows: Their positions in the manifest.
         manifest: All files.
         notes: What the user should know.
     """
 
-    kind: str
-    sentence: str
+    kind: Literal["out_of_fold", "labeled_folder"]
+    source: str
     answers: Answers
     rows: NDArray[np.intp]
     manifest: Manifest
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def files(self) -> dict[str, Path]:
+        """Where the photo of each path of the manifest is."""
+        return {str(path): self.manifest.file(row) for row, path in enumerate(self.manifest.path)}
 
 
-def out_of_fold(bundle: Bundle, root: Path) -> Scored:
+def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
     """The fit's own rows, each answered by members, a combination and a temperature that never saw it.
 
     Args:
@@ -62,14 +67,24 @@ def out_of_fold(bundle: Bundle, root: Path) -> Scored:
         folds=folds,
         paths=tuple(manifest.path[rows].tolist()),
     )
-    held_out = "out-of-fold rows of the fit", "members, a combination and a temperature"
     if bundle.config.folds.n_splits == 1:
-        held_out = "photos that the fit held out", "members"
-    sentence = (
-        f"the {len(rows):,} {held_out[0]}: each photo was answered by {held_out[1]} that saw neither it nor any "
-        "photo of its row group"
+        photos, models = "photos that the fit held out", "members"
+    else:
+        photos, models = "out-of-fold rows of the fit", "members, a combination and a temperature"
+    source = (
+        f"the {len(rows):,} {photos}: each photo was answered by {models} that saw neither it nor any photo of its "
+        "row group"
     )
-    return Scored("out_of_fold", sentence, answers, rows, manifest, ())
+    return ScoredRows("out_of_fold", source, answers, rows, manifest)
+
+
+_NOT_SCORED = {
+    "fit": "took part in the fit or look like a photo that did",
+    "unknown": "are labeled with a class that the bundle does not know",
+    "copies": "are copies of another photo of the folder",
+    "conflicts": "show the same picture under two classes",
+}
+"""Why photos of a labeled folder are left out, by kind."""
 
 
 def _before_temperature(
@@ -84,32 +99,22 @@ def _before_temperature(
     return np.exp(log_normalize(logs * temperature[:, None]))
 
 
-def score_folder(
-    bundle: Bundle,
-    own: Scored,
-    data: Path,
-    *,
-    cache_dir: Path | None,
-    n_threads: int,
-    progress: Progress,
-) -> Scored:
+def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) -> ScoredRows:
     """Answer labeled photos that took no part in the fit.
 
     Photos of the fit, their copies and look-alikes would flatter; they are left out and counted. If nothing else
-    is there, the fit's out-of-fold rows are scored, and `data` says where their pictures are.
+    is there, the fit's out-of-fold rows are scored, and `data` says where their photos are.
 
     Args:
         bundle: What answers.
         own: The fit's own rows.
         data: Folder with a sub-folder a class, or CSV.
-        cache_dir: Where fingerprints and converted networks are kept between runs.
-        n_threads: Threads that decode.
-        progress: Told of progress.
+        runtime: Threads, progress, and where scans and converted networks are kept between runs.
 
     Raises:
         DataError: If nothing can be scored.
     """
-    manifest = _scan(bundle, data, cache_dir, n_threads, progress)
+    manifest = _scan(bundle, data, runtime)
     manifest, left_out = _leave_out(bundle, own.manifest, manifest)
     rows = manifest.usable
     if not rows.size and left_out["fit"]:
@@ -117,15 +122,15 @@ def score_folder(
             f"Every usable photo of {data} took part in the fit, so scoring it would flatter: the out-of-fold "
             "rows of the fit are shown instead."
         )
-        again = out_of_fold(bundle, manifest.root)
-        return Scored(again.kind, again.sentence, again.answers, again.rows, again.manifest, (note,))
+        return replace(out_of_fold(bundle, manifest.root), notes=(note,))
     if not rows.size:
         raise DataError(
             f"{data} holds no readable photo of the bundle's classes ({', '.join(bundle.classes)}); "
             "name its folders like them"
         )
-    predictor = Predictor(bundle, cache_dir, n_threads)
-    found = predictor.predict([manifest.file(int(row)) for row in rows], progress.stage("Answering photos"))
+    predictor = Predictor(bundle, runtime.cache_dir, runtime.n_jobs)
+    files = [manifest.file(int(row)) for row in rows]
+    found = predictor.predict(files, runtime.progress.stage("Answering photos"))
     rows = rows[found.answered]
     if not rows.size:
         raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
@@ -142,37 +147,32 @@ def score_folder(
         folds=np.full(len(rows), NO_FOLD),
         paths=tuple(manifest.path[rows].tolist()),
     )
-    sentence = (
+    source = (
         f"the {len(rows):,} labeled photos of {manifest.root.name} that took no part in the fit, answered by the "
         "finished ensemble"
     )
-    words = {
-        "fit": "took part in the fit or look like a photo that did",
-        "unknown": "are labeled with a class that the bundle does not know",
-        "copies": "are copies of another photo of the folder",
-        "conflicts": "show the same picture under two classes",
-    }
     notes = tuple(
-        f"Not scored: {left_out[key]:,} that {text}." for key, text in words.items() if left_out[key]
+        f"Not scored: {left_out[kind]:,} that {why}." for kind, why in _NOT_SCORED.items() if left_out[kind]
     )
-    return Scored("labeled_folder", sentence, answers, rows, manifest, notes)
+    return ScoredRows("labeled_folder", source, answers, rows, manifest, notes)
 
 
-def _scan(bundle: Bundle, data: Path, cache_dir: Path | None, n_threads: int, progress: Progress) -> Manifest:
-    if cache_dir is not None:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-    with nullcontext() if cache_dir is None else ScanCache(cache_dir / "scans.sqlite") as cache:
+def _scan(bundle: Bundle, data: Path, runtime: Runtime) -> Manifest:
+    if runtime.cache_dir is not None:
+        runtime.cache_dir.mkdir(parents=True, exist_ok=True)
+    kept = nullcontext() if runtime.cache_dir is None else ScanCache(runtime.cache_dir / "scans.sqlite")
+    with kept as cache:
         return scan(
             data,
-            n_jobs=n_threads,
+            n_jobs=runtime.n_jobs,
             cache=cache,
             limits=bundle.config.data.limits,
-            progress=progress.stage("Reading photos"),
+            progress=runtime.progress.stage("Reading photos"),
         )
 
 
 def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifest, dict[str, int]]:
-    """Group the new photos by likeness, together with those of the fit, and mark what must not be scored."""
+    """Group the new photos together with those of the fit, and mark those that must not be scored."""
     rows, known = new.usable, np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
     alike = find_duplicates(
         pixel_hash=np.concatenate([fitted.pixel_hash[known], new.pixel_hash[rows]]),

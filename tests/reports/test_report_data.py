@@ -13,13 +13,13 @@ from statsmodels.stats.proportion import proportion_confint
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.evaluation.confidence import sets_section
+from ensemble_minerals.evaluation.confidence import assess_sets
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.leaderboard import member_weights
 from ensemble_minerals.evaluation.metrics import summary, weighted_metric
 from ensemble_minerals.evaluation.mistakes import confused_pairs
-from ensemble_minerals.evaluation.suspects import files_section
-from ensemble_minerals.reports.error_analysis import analyze
+from ensemble_minerals.evaluation.suspects import UnreadableFile, doubtful_files
+from ensemble_minerals.reports.report import Report
 from ensemble_minerals.taxonomy import Taxonomy
 
 SHARES = {"precision", "recall", "f1", "average_precision", "mean_true_probability", "accuracy", "observed",
@@ -28,10 +28,14 @@ SHARES = {"precision", "recall", "f1", "average_precision", "mean_true_probabili
           "p_suggested", "double_fault"}  # fmt: skip
 
 
+def analyze(data):
+    """The content of report.json."""
+    return Report.compute(data).as_json()
+
+
 @pytest.fixture(scope="session")
 def analysis(case):
-    _, answers, known = case
-    return analyze(answers, known)
+    return analyze(case[2])
 
 
 def leaves(value, name=""):
@@ -149,7 +153,7 @@ def test_every_finding_is_a_sentence(analysis):
 
 def test_intervals_are_those_of_their_methods(drawn):
     answers = drawn.answers([30, 20, 25])
-    found = analyze(answers, drawn.circumstances(answers), seed=3)
+    found = analyze(drawn.report_data(answers, seed=3))
     row = found["classes"]["classes"][1]
     low, high = proportion_confint(row["right"], row["support"], method="wilson")
     assert (row["recall"]["low"], row["recall"]["high"]) == pytest.approx((low, high))
@@ -178,16 +182,14 @@ def test_intervals_are_wider_where_rows_come_in_groups(drawn):
         groups=np.repeat(alone.groups, 4),
         paths=tuple(np.repeat(alone.paths, 4).tolist()),
     )
-    first, second = (
-        analyze(answers, drawn.circumstances(answers))["scores"][0] for answers in (alone, grouped)
-    )
+    first, second = (analyze(drawn.report_data(answers))["scores"][0] for answers in (alone, grouped))
     assert first["estimate"] == second["estimate"]
     assert second["high"] - second["low"] == pytest.approx(first["high"] - first["low"], rel=0.1)
 
 
 def test_all_right_is_not_certainty(drawn):
     answers = drawn.answers([10, 10, 10], perfect=True)
-    found = analyze(answers, drawn.circumstances(answers))
+    found = analyze(drawn.report_data(answers))
     accuracy = found["scores"][0]
     low, _ = proportion_confint(answers.n_groups, answers.n_groups, method="wilson")
     assert accuracy["estimate"] == 1
@@ -212,7 +214,7 @@ def planted(mistakes):
 
 def test_a_planted_confusion_comes_first(drawn):
     answers = planted(7)
-    found = analyze(answers, drawn.circumstances(answers))
+    found = analyze(drawn.report_data(answers))
     (pair,) = found["pairs"]
     assert (pair["given"], pair["answer"], pair["count"], pair["within_group"]) == (
         "pyrite",
@@ -238,7 +240,7 @@ def test_pairs_are_ordered_by_count_then_share():
         Taxonomy.flat(("a", "b", "c")), y, proba, None, ("m",), proba[None], np.arange(60), np.zeros(60),
         ("",) * 60,
     )  # fmt: skip
-    assert [(p["given"], p["answer"]) for p in confused_pairs(answers)] == [
+    assert [(pair.given, pair.answer) for pair in confused_pairs(answers)] == [
         ("c", "a"),
         ("b", "a"),
         ("a", "b"),
@@ -247,7 +249,7 @@ def test_pairs_are_ordered_by_count_then_share():
 
 def test_sheets_show_the_worst_first_and_each_group_once(drawn):
     answers = drawn.answers([24, 24], group_size=4)
-    sheet = analyze(answers, drawn.circumstances(answers))["sheets"][1]
+    sheet = analyze(drawn.report_data(answers))["sheets"][1]
     worst = [photo["p_given"] for photo in sheet["worst"]]
     assert worst == sorted(worst)
     assert worst[0] == answers.given_proba[answers.y == 1].min()
@@ -264,7 +266,7 @@ def test_planted_label_errors_are_suspected(drawn):
     wrong = [3, 50, 90]
     y = answers.y.copy()
     y[wrong] = (y[wrong] + 1) % 3
-    found = analyze(replace(answers, y=y), drawn.circumstances(answers))["labels"]
+    found = analyze(drawn.report_data(replace(answers, y=y)))["labels"]
     suspected = [photo["path"] for photo in found["suspects"]]
     assert {answers.paths[row] for row in wrong} <= set(suspected[:5])
     assert len(suspected) < 12
@@ -293,46 +295,44 @@ def test_files_that_need_a_look_are_listed(drawn):
         reason=[""] * 10 + ["truncated: half of it", ""],
         pixel_hash=list("aabcdefghhij"),
     )
-    found = files_section(manifest)
-    assert [[file["path"] for file in cluster["files"]] for cluster in found["duplicates"]] == [
+    files = doubtful_files(manifest)
+    assert [[file.path for file in cluster.files] for cluster in files.duplicates] == [
         [answers.paths[4], answers.paths[6]],  # two labels: first
         [answers.paths[0], answers.paths[1], answers.paths[2]],
         [answers.paths[8], answers.paths[9]],
     ]
-    assert found["duplicate_files"] == 7
-    assert [cluster["exact"] for cluster in found["duplicates"]] == [False, False, True]
-    assert [file["path"] for file in found["conflicts"][0]["files"]] == [answers.paths[8], answers.paths[9]]
-    assert found["unreadable"] == [
-        {"path": answers.paths[10], "label": "class 1", "reason": "truncated: half of it"}
-    ]
+    assert files.duplicate_files == 7
+    assert [cluster.exact for cluster in files.duplicates] == [False, False, True]
+    assert [file.path for file in files.conflicts[0].files] == [answers.paths[8], answers.paths[9]]
+    assert files.unreadable == (UnreadableFile(answers.paths[10], "class 1", "truncated: half of it"),)
 
 
 def test_sets_hold_what_they_state_on_rows_of_other_folds(drawn):
     covered = []
     for seed in range(12):
         answers = drawn.answers([60, 60, 60], strength=0.6, seed=seed, group_size=1)  # no set is empty
-        covered.append([level["coverage"].estimate for level in sets_section(answers)["levels"]])
+        covered.append([level.coverage.estimate for level in assess_sets(answers).levels])
     assert np.mean(covered, axis=0)[0] == pytest.approx(0.90, abs=0.025)
     assert np.mean(covered, axis=0)[1] == pytest.approx(0.95, abs=0.02)
 
 
 def test_sets_of_new_photos_are_calibrated_on_the_rows_of_the_fit(drawn):
     fit, new = drawn.answers([50, 50], strength=0.3, seed=1), drawn.answers([30, 30], seed=2)
-    found = sets_section(new, fit)["levels"][0]
+    found = assess_sets(new, fit).levels[0]
     sets = ConformalSets().fit(fit.y, fit.proba, fit.groups).predict(new.proba, 0.9)
-    assert found["mean_size"] == sets.sum(axis=1).mean()
-    assert found["coverage"].estimate == sets[np.arange(60), new.y].mean()
+    assert found.mean_size == sets.sum(axis=1).mean()
+    assert found.coverage.estimate == sets[np.arange(60), new.y].mean()
 
 
 def test_one_fold_cannot_score_sets(drawn):
-    found = sets_section(drawn.answers([15, 15], folds=1))
-    assert found["levels"] == []
-    assert "fold" in found["reason"]
+    found = assess_sets(drawn.answers([15, 15], folds=1))
+    assert found.levels == ()
+    assert "fold" in found.reason
 
 
 def test_members_are_compared(drawn):
     answers = drawn.answers([30, 30, 30], strength=1.0)
-    found = analyze(answers, drawn.circumstances(answers))["members"]
+    found = analyze(drawn.report_data(answers))["members"]
     accuracy = [row["accuracy"]["estimate"] for row in found["members"]]
     assert accuracy == sorted(accuracy, reverse=True)
     assert found["best_single"]["name"] == found["members"][0]["name"]
@@ -361,10 +361,10 @@ def test_weights_say_how_much_each_member_counts():
 
 def test_the_finding_says_whether_the_gain_is_clear(drawn):
     answers = drawn.answers([60, 60, 60], strength=0.8, members=9)
-    told = analyze(answers, drawn.circumstances(answers))["findings"]["members"]
+    told = analyze(drawn.report_data(answers))["findings"]["members"]
     assert told.startswith("The ensemble beats its best member")
     same = replace(answers, proba=answers.member_proba[answers.best_single])
-    told = analyze(same, drawn.circumstances(same))["findings"]["members"]
+    told = analyze(drawn.report_data(same))["findings"]["members"]
     assert told.startswith("The ensemble is not clearly more accurate than its best member")
 
 

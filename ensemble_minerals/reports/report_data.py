@@ -1,0 +1,196 @@
+"""What a report is made of: answers, and what is known of the ensemble and its photos beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.ensemble.combination import Combination
+from ensemble_minerals.evaluation.answers import Answers
+from ensemble_minerals.evaluation.class_analysis import ClassSheet, class_sheets
+from ensemble_minerals.evaluation.confidence import Abstention, assess_abstention
+from ensemble_minerals.evaluation.costs import Cost, member_costs
+from ensemble_minerals.evaluation.intervals import GroupBootstrap
+from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
+from ensemble_minerals.evaluation.score_table import Score, score_table
+from ensemble_minerals.evaluation.suspects import LabelSuspects, suspect_labels
+from ensemble_minerals.evaluation.training_curves import Logs
+from ensemble_minerals.prediction.scoring import ScoredRows
+
+
+@dataclass(frozen=True)
+class ReportHeader:
+    """What was measured on what.
+
+    Attributes:
+        bundle: Name of the bundle.
+        data: Name of the folder with the photos.
+        data_digest: Of the photos that were answered.
+        fit_digest: Of the photos of the fit.
+        kind: Whether the answers are those of the fit or for another folder.
+        source: Where the answers come from, in words.
+        notes: What the user should know.
+        failures: Members that failed in a fold: ``member``, ``fold`` and ``reason``.
+        demonstration: Whether the ensemble was trained on the demonstration set.
+        files: Number of files.
+        rows: Number of answered photos.
+        row_groups: Number of their row groups.
+        classes: Number of classes.
+        folds: Number of folds of the fit.
+        members: Number of members.
+        seed: Of the fit.
+        chosen: The way in which the members are combined.
+        combined: The same in words.
+        temperature: Of the final ensemble.
+        versions: Of the packages that the fit used.
+    """
+
+    bundle: str
+    data: str
+    data_digest: str
+    fit_digest: str
+    kind: Literal["out_of_fold", "labeled_folder"]
+    source: str
+    notes: tuple[str, ...]
+    failures: tuple[Mapping[str, Any], ...]
+    demonstration: bool
+    files: int
+    rows: int
+    row_groups: int
+    classes: int
+    folds: int
+    members: int
+    seed: int
+    chosen: str
+    combined: str
+    temperature: float
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """All that the sections of a report are computed from. What several sections need is computed once, here.
+
+    Attributes:
+        header: What was measured on what.
+        answers: Rows with known classes, answered by models that never saw them.
+        manifest: Of the photos, with row groups.
+        measures: Of the answered photos.
+        combination: Of the final ensemble.
+        temperature: Of the final ensemble.
+        costs: Of each member; may lack some.
+        cost: Of all members together.
+        learning_curve: JSON values of `learning_curve.learning_curve`; None where the fit made none.
+        logs: Epochs of trained networks; empty where none was trained.
+        calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
+        seed: Of the bootstrap.
+    """
+
+    header: ReportHeader
+    answers: Answers
+    manifest: Manifest
+    measures: PhotoMeasures
+    combination: Combination
+    temperature: float
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    cost: Cost = field(default_factory=Cost)
+    learning_curve: Mapping[str, Any] | None = None
+    logs: Logs = field(default_factory=dict)
+    calibration: Answers | None = None
+    seed: int = 0
+
+    @cached_property
+    def bootstrap(self) -> GroupBootstrap:
+        """Draws of the row groups; every interval of a report sees the same ones."""
+        return GroupBootstrap(self.answers.groups, seed=self.seed)
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """The scores of the ensemble by name."""
+        return score_table(self.answers, self.bootstrap)
+
+    @cached_property
+    def sheets(self) -> tuple[ClassSheet, ...]:
+        """The photos class by class."""
+        return class_sheets(self.answers)
+
+    @cached_property
+    def abstention(self) -> Abstention:
+        """What abstaining brings."""
+        return assess_abstention(self.answers)
+
+    @cached_property
+    def suspects(self) -> LabelSuspects:
+        """The suspected labels."""
+        return suspect_labels(self.answers)
+
+
+_COMBINED = {
+    "best_single": "the best single member",
+    "uniform": "the plain mean of all members",
+    "greedy": "a weighted mean, members chosen greedily",
+    "log_pool": "a weighted product of the members' probabilities",
+    "logistic": "a logistic regression over the members' log-probabilities",
+}
+
+
+def collect_report_data(
+    bundle: Bundle, scored: ScoredRows, measures: PhotoMeasures, calibration: Answers | None
+) -> ReportData:
+    """Collect what a report needs from a bundle and its answers.
+
+    Args:
+        bundle: What answered.
+        scored: Its answers.
+        measures: Of the answered photos.
+        calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
+    """
+    metrics = bundle.metrics
+    costs, cost = member_costs(
+        bundle.fitted_ensemble.members, metrics.get("source_costs", {}), metrics.get("member_seconds", {})
+    )
+    return ReportData(
+        header=_header(bundle, scored),
+        answers=scored.answers,
+        manifest=scored.manifest,
+        measures=measures,
+        combination=bundle.fitted_ensemble.combination,
+        temperature=bundle.fitted_ensemble.temperature,
+        costs=costs,
+        cost=cost,
+        learning_curve=metrics.get("learning_curve"),
+        logs=bundle.logs,
+        calibration=calibration,
+        seed=bundle.config.seed,
+    )
+
+
+def _header(bundle: Bundle, scored: ScoredRows) -> ReportHeader:
+    info, answers = bundle.info, scored.answers
+    chosen = bundle.metrics["meta"]["chosen"]
+    return ReportHeader(
+        bundle=bundle.path.name,
+        data=info["data"]["root"] if scored.kind == "out_of_fold" else scored.manifest.root.name,
+        data_digest=scored.manifest.digest,
+        fit_digest=info["data"]["digest"],
+        kind=scored.kind,
+        source=scored.source,
+        notes=(*scored.notes, *info.get("notes", [])),
+        failures=tuple(info.get("failures", [])),
+        demonstration=bool(info.get("demonstration")),
+        files=len(scored.manifest),
+        rows=len(answers),
+        row_groups=answers.n_groups,
+        classes=len(answers.classes),
+        folds=bundle.config.folds.n_splits,
+        members=len(answers.members),
+        seed=bundle.config.seed,
+        chosen=chosen,
+        combined=_COMBINED.get(chosen, chosen),
+        temperature=bundle.fitted_ensemble.temperature,
+        versions=info["packages"],
+    )
