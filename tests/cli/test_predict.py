@@ -1,0 +1,97 @@
+"""`predict` on the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from drawn.command_line import COLORS, run
+
+
+def test_predict_prints_a_row_for_each_of_a_few(home, bundle):
+    outcome = run("predict", bundle, home / "new")
+    assert outcome.exit_code == 0, outcome.output
+    rows = {
+        Path(line.split()[0]).name: line.split()[1] for line in outcome.stdout.splitlines() if ".png" in line
+    }
+    assert len(rows) == 6
+    assert sum(name.startswith(label) for name, label in rows.items()) >= 5
+    assert "2 of 2 agree" in outcome.stdout
+    assert "6 photos answered." in outcome.stdout
+
+
+def test_predict_sums_up_many(home, bundle):
+    outcome = run("predict", bundle, home / "new", home / "photos")
+    assert outcome.exit_code == 0, outcome.output
+    assert ".png" not in outcome.stdout
+    counts = dict(re.findall(r"^(azurite|malachite|pyrite) .*?(\d+)  ", outcome.stdout, re.M))
+    assert sum(map(int, counts.values())) == 24
+
+
+def test_unreadable_inputs_are_told_and_exit_with_three(home, bundle, tmp_path):
+    broken = tmp_path / "bro\x1b[31mken.jpg"
+    broken.write_bytes((home / "new" / "azurite-0.png").read_bytes()[:300])
+    outcome = run("predict", bundle, home / "new", broken, "--out", tmp_path / "answers.csv")
+    assert outcome.exit_code == 3
+    assert "truncated" in outcome.stdout
+    assert "6 photos answered, 1 could not be read." in outcome.stdout
+    assert "\x1b" not in outcome.stdout
+    with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["ok"] * 6 + ["unreadable"]
+    assert rows[-1]["reason"].startswith("truncated")
+    assert rows[-1]["label"] == ""
+
+
+def test_nothing_readable_exits_with_three_too(bundle, tmp_path):
+    (tmp_path / "notes.txt").write_text("found in 1987")
+    outcome = run("predict", bundle, tmp_path / "notes.txt")
+    assert outcome.exit_code == 3
+    assert "0 photos answered, 1 could not be read." in outcome.stdout
+
+
+def test_the_table_has_a_row_for_each_input_and_a_column_for_each_class(home, bundle, tmp_path):
+    outcome = run("predict", bundle, home / "new", "--out", tmp_path / "deep" / "a.json", "--top-k", 2)
+    assert outcome.exit_code == 0, outcome.output
+    rows = json.loads((tmp_path / "deep" / "a.json").read_text(encoding="utf-8"))
+    assert list(rows[0]) == [
+        "path", "status", "reason", "label", "group", "confidence", "label_2", "confidence_2",
+        "p_azurite", "p_malachite", "p_pyrite",
+    ]  # fmt: skip
+    for row in rows:
+        shares = {name: row[f"p_{name}"] for name in COLORS}
+        assert sum(shares.values()) == pytest.approx(1.0)
+        assert row["confidence"] == max(shares.values()) == shares[row["label"]]
+        assert row["confidence_2"] == sorted(shares.values())[1]
+    assert outcome.stdout.count(rows[0]["label_2"]) >= 1
+
+
+def test_patterns_in_quotes_are_expanded(home, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    outcome = run("predict", bundle, "new/pyrite-*.png", "--out", tmp_path / "a.csv")
+    assert outcome.exit_code == 0, outcome.output
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == ["new/pyrite-0.png", "new/pyrite-1.png"]
+
+
+def test_the_gallery_shows_each_photo(home, bundle, tmp_path):
+    outcome = run("predict", bundle, home / "new", "--gallery", tmp_path / "g.html")
+    assert outcome.exit_code == 0, outcome.output
+    assert f"Gallery: {tmp_path / 'g.html'}" in outcome.stdout
+    assert (tmp_path / "g.html").read_text(encoding="utf-8").count("<figure") == 6
+
+
+def test_a_name_that_is_no_utf8_passes_through(bundle, home, tmp_path):
+    stray = tmp_path / "in" / os.fsdecode(b"caf\xe9.png")
+    stray.parent.mkdir()
+    stray.write_bytes((home / "new" / "pyrite-0.png").read_bytes())
+    for name in ("a.csv", "a.json", "a.parquet"):
+        outcome = run("predict", bundle, stray.parent, "-o", tmp_path / name, "-g", tmp_path / "g.html")
+        assert outcome.exit_code == 0, outcome.output
+    assert b"caf\xe9.png" in (tmp_path / "a.csv").read_bytes()
+    (row,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert row["path"] == str(stray)

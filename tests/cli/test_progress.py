@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from drawn.terminals import plain, printed, window
+
+from ensemble_minerals.cli.progress import Bars, Lines, reporter
+
+
+def test_plain_progress_is_one_line_a_stage():
+    where = plain()
+    with reporter(where) as progress:
+        assert isinstance(progress, Lines)
+        proceed = progress.stage("Reading photos")
+        for done in range(4):
+            proceed(done, 3)
+        progress.note("a [note]")
+    first, second = printed(where).splitlines()
+    assert first.startswith("Reading photos: 3 in ")
+    assert second == "note: a [note]"
+
+
+@pytest.mark.parametrize("made", [plain, window])
+def test_notes_can_be_kept_for_later(made):
+    where = made()
+    with reporter(where, notes=False) as progress:
+        progress.note("kept back")
+    assert "kept back" not in printed(where)
+
+
+def test_bars_tell_how_far_and_stop_when_work_fails():
+    where = window()
+
+    def work() -> None:
+        with reporter(where) as progress:
+            assert isinstance(progress, Bars)
+            progress.stage("Reading photos")(3, 3)
+            progress.note("look at [this]")
+            progress.stage("Fitting members")(1, 12)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    text = printed(where)
+    for words in ("Reading photos", "3/3", "note: ", "look at [this]", "Fitting members", "1/12"):
+        assert words in text
+    assert text.endswith("\x1b[?25h")  # the cursor is shown again
+
+
+def test_a_stage_with_nothing_to_do_leaves_no_bar():
+    where = window()
+    with reporter(where) as progress:
+        progress.stage("Computing features")
+        progress.stage("Fitting members")(2, 2)
+    last = printed(where).rpartition("\x1b[2K")[2]
+    assert "Fitting members" in last
+    assert "Computing features" not in last
