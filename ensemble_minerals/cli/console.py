@@ -42,15 +42,3 @@ def say(where: Console, text: object = "", style: str = "") -> None:
 def error(text: object, prefix: str = "error: ") -> None:
     """Print why a command failed, on standard error."""
     stderr().print(Text(prefix, style="bold red") + literal(text), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -19,7 +19,8 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from ensemble_minerals.cli.console import duration, literal, say, stderr
+from ensemble_minerals.cli.console import literal, say, stderr
+from ensemble_minerals.system.durations import format_duration
 from ensemble_minerals.system.progress import Progress, StageProgress
 
 
@@ -69,7 +70,7 @@ class Lines:
 
         def proceed(done: int, total: int) -> None:
             if done == total:
-                say(self._where, f"{name}: {total} in {duration(time.monotonic() - started)}")
+                say(self._where, f"{name}: {total} in {format_duration(time.monotonic() - started)}")
 
         return proceed
 
@@ -136,4 +137,4 @@ class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.finished or task.time_remaining is None:
             return Text()
-        return Text(f"{duration(task.time_remaining)} left", style="progress.remaining")
+        return Text(f"{format_duration(task.time_remaining)} left", style="progress.remaining")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,6 @@ from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.network_tasks import devices
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import FEATURES
 from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
 from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
@@ -24,6 +22,7 @@ from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
+from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 
 FEW = 32
@@ -43,8 +42,6 @@ _CURVE_FITS = 1.5
 
 _DECODING = ""
 """Stands for decoding among the names of extractors."""
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 @dataclass(frozen=True)
@@ -105,31 +102,6 @@ class Estimate:
         return self.features + self.members + self.networks + self.learning_curve + self.rest
 
 
-def parse_seconds(text: str) -> float:
-    """Read a time: ``90``, ``90s``, ``10m``, ``1h30m``, ``1.5h``.
-
-    Raises:
-        UserError: If it is none, or nothing.
-    """
-    plain = text.strip().lower().replace(" ", "")
-    if re.fullmatch(r"\d+(\.\d+)?", plain):
-        seconds = float(plain)
-    elif re.fullmatch(r"(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?", plain):
-        seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([hms])", plain))
-    else:
-        seconds = 0.0
-    if seconds <= 0:
-        raise UserError(f"--time-limit {text}: give seconds, or a time such as 10m or 1h30m")
-    return seconds
-
-
-def spell(seconds: float) -> str:
-    """A time in words, as exact as an estimate is: ``12 s``, ``3 min``, ``1.5 h``."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def estimate(config: Config, costs: Costs) -> Estimate:
     """How long the whole of a configuration takes."""
     return estimate_parts(config.expanded_members(), config.backbones, config, costs)
@@ -185,10 +157,13 @@ def describe(config: Config, costs: Costs, estimate: Estimate) -> str:
         what = f" ({_counted(len(computing), 'backbone')} x {each} x {photos})"
     else:
         what = f" ({photos})" if missing else " (stored)"
-    parts = [f"features {spell(estimate.features)}{what}", f"members {spell(estimate.members)}"]
+    parts = [
+        f"features {format_estimate(estimate.features)}{what}",
+        f"members {format_estimate(estimate.members)}",
+    ]
     if estimate.networks:
-        parts.append(f"trained networks {spell(estimate.networks)} at most")
-    return f"about {spell(estimate.total)}: {', '.join(parts)}"
+        parts.append(f"trained networks {format_estimate(estimate.networks)} at most")
+    return f"about {format_estimate(estimate.total)}: {', '.join(parts)}"
 
 
 def measure_costs(

@@ -11,11 +11,12 @@ from pathlib import Path
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.experiment.cost_model import Estimate, describe, estimate, measure_costs, spell
+from ensemble_minerals.experiment.cost_model import Estimate, describe, estimate, measure_costs
 from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 
 WORTH_TELLING = 10.0
@@ -73,8 +74,8 @@ class Plan:
             return self.trimmed.left_out
         return (
             *self.trimmed.left_out,
-            f"time limit: even the smallest plan takes about {spell(self.trimmed.estimate.total)}, more than the "
-            f"{spell(self.limit)} asked for; it is fitted all the same",
+            f"time limit: even the smallest plan takes about {format_estimate(self.trimmed.estimate.total)}, "
+            f"more than the {format_estimate(self.limit)} asked for; it is fitted all the same",
         )
 
 

@@ -14,7 +14,8 @@ from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.experiment.cost_model import Costs, Estimate, estimate_parts, spell
+from ensemble_minerals.experiment.cost_model import Costs, Estimate, estimate_parts
+from ensemble_minerals.system.durations import format_estimate
 
 ORDER = (
     "trained networks (the longest first), members with an MLP head, extra views of the backbones, the learning "
@@ -131,7 +132,7 @@ def _without_member(member: MemberConfig, description: str, costs: Costs) -> _St
         members = tuple(other for other in selection.members if other.name != member.name)
         if len(members) == len(selection.members):
             return None
-        seconds = spell(costs.members.get(str(member.name), 0.0))
+        seconds = format_estimate(costs.members.get(str(member.name), 0.0))
         named = f"{member.name}, {description}" if description else f"{member.name}"
         return _left_out(replace(selection, members=members), f"{named} (about {seconds})")
 

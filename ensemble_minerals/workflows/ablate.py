@@ -26,6 +26,7 @@ from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_p
 from ensemble_minerals.experiment.setup import Setup, build_members, check_networks, open_extractors, set_up
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
@@ -225,21 +226,13 @@ def _announce(ablation: Ablation, progress: Progress, *, yes: bool) -> None:
     seconds = ablation.estimate_seconds()
     ahead = (
         f"{len(plan.arms)} arms, {plan.repeats} x {plan.n_splits} outer folds, {fits:,} fits of a member: about "
-        f"{_duration(seconds)}"
+        f"{format_estimate(seconds)}"
     )
     if seconds > CONFIRM_ABOVE and not yes:
         raise UserError(
             f"this will take long ({ahead}); say --yes to go on, or take fewer --repeats, --folds or --arms"
         )
     progress.note(ahead)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _count_alike(dataset: Dataset) -> int:

@@ -13,13 +13,13 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import MemberFailure
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
-from ensemble_minerals.experiment.cost_model import parse_seconds
 from ensemble_minerals.experiment.dataset import extract, group, scan_photos, split
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.durations import parse_duration
 from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
@@ -90,7 +90,7 @@ def fit(
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
     check_output(out, kind=BUNDLE, overwrite=overwrite)
-    clock = Clock(began, None if time_limit is None else parse_seconds(str(time_limit)))
+    clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     runtime = Runtime(
         n_jobs,

@@ -6,41 +6,12 @@ import pytest
 from drawn.costs import N, backbone, configured, costs_of
 
 from ensemble_minerals.config.loading import build_config
-from ensemble_minerals.errors import UserError
-from ensemble_minerals.experiment.cost_model import describe, estimate, estimate_parts, parse_seconds, spell
+from ensemble_minerals.experiment.cost_model import describe, estimate, estimate_parts
 
 
 @pytest.fixture
 def config():
     return configured()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90", 90),
-        ("90s", 90),
-        ("10m", 600),
-        ("1h30m", 5400),
-        ("1.5h", 5400),
-        ("1H 2m 3s", 3723),
-        ("0.5", 0.5),
-    ],
-)
-def test_times_are_read(text, seconds):
-    assert parse_seconds(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "10 parsecs", "30m1h", "nan", "1e3", "0m"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(UserError, match=r"--time-limit .*give seconds, or a time such as 10m or 1h30m"):
-        parse_seconds(text)
-
-
-def test_times_are_spelled():
-    assert [spell(seconds) for seconds in (0.1, 12.4, 89, 200, 5000, 9000)] == [
-        "1 s", "12 s", "89 s", "3 min", "83 min", "2.5 h",
-    ]  # fmt: skip
 
 
 def test_an_estimate_is_the_sum_of_its_parts(config):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ensemble_minerals.cli.console import duration, say
+from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import warn_synthetic
 from ensemble_minerals.cli.tables import Column, table
+from ensemble_minerals.system.durations import format_duration
 
 if TYPE_CHECKING:
     from ensemble_minerals.workflows.ablate import AblationResult
@@ -59,7 +60,7 @@ def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) ->
     ):
         say(where)
         say(where, sentence)
-    say(where, f"Took {duration(result.seconds)}.")
+    say(where, f"Took {format_duration(result.seconds)}.")
 
 
 def _verdict(arm: Mapping[str, Any], score: str) -> str:

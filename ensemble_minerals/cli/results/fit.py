@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from ensemble_minerals.cli.console import duration, say
+from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import warn_synthetic
 from ensemble_minerals.cli.tables import Column, decimal, table
+from ensemble_minerals.system.durations import format_duration
 
 if TYPE_CHECKING:
     from ensemble_minerals.workflows.fit import FitResult
@@ -35,14 +36,19 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
         ],
         [
             *(
-                (name, decimal(s["accuracy"]), decimal(s["log_loss"]), duration(seconds.get(name, 0.0)))
+                (
+                    name,
+                    decimal(s["accuracy"]),
+                    decimal(s["log_loss"]),
+                    format_duration(seconds.get(name, 0.0)),
+                )
                 for name, s in members
             ),
             (
                 "ENSEMBLE",
                 decimal(oof["accuracy"]),
                 decimal(oof["log_loss"]),
-                duration(metrics["seconds"]["total"]),
+                format_duration(metrics["seconds"]["total"]),
             ),
         ],
         last_apart=True,
@@ -76,8 +82,10 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
             [Column("member"), Column("fold", number=True), Column("reason")],
             [(failure.member, failure.fold, failure.reason) for failure in result.failures],
         )
-    parts = ", ".join(f"{name} {duration(s)}" for name, s in metrics["seconds"].items() if name != "total")
-    say(where, f"Took {duration(metrics['seconds']['total'])} ({parts}).")
+    parts = ", ".join(
+        f"{name} {format_duration(s)}" for name, s in metrics["seconds"].items() if name != "total"
+    )
+    say(where, f"Took {format_duration(metrics['seconds']['total'])} ({parts}).")
 
 
 def _log_loss(entry: tuple[str, Mapping[str, Any]]) -> float:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ensemble_minerals.cli.console import duration, say
+from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.tables import Column, decimal, table
+from ensemble_minerals.system.durations import format_duration
 
 if TYPE_CHECKING:
     from ensemble_minerals.workflows.distill import DistillResult
@@ -31,5 +32,5 @@ def show_student(where: Console, result: DistillResult) -> None:
     say(
         where,
         f"{result.metrics['megabytes']:.1f} MB, {result.metrics['predict_ms']:.0f} ms a photo on one core. "
-        f"Took {duration(result.metrics['seconds'])}.",
+        f"Took {format_duration(result.metrics['seconds'])}.",
     )
