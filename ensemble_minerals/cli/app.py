@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import typer
 
@@ -27,14 +28,7 @@ from ensemble_minerals.cli import (
 )
 from ensemble_minerals.cli.running import INTERRUPTED
 
-app = typer.Typer(
-    name="ensemble-minerals",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""
+EPILOG = """
 [bold]From photos to answers[/bold]
 
   ensemble-minerals inspect photos/ --out artifacts/look
@@ -44,14 +38,37 @@ app = typer.Typer(
   ensemble-minerals predict artifacts/mine new/ --gallery answers.html
 
 photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals demo
-""",
-)
+"""
 
 COMMANDS = (fit, demo, predict, inspect, report, ablate, explain, distill, export, recipes)
 """One module each, in the order of ``--help``. To add a command, write its module and list it here."""
 
-for module in COMMANDS:
-    app.add_typer(module.app)
+
+class Command(Protocol):
+    """The module of a command."""
+
+    app: typer.Typer
+
+
+def build(commands: Iterable[Command]) -> typer.Typer:
+    """Put commands together.
+
+    Args:
+        commands: Their modules, in the order of ``--help``.
+    """
+    program = typer.Typer(
+        name="ensemble-minerals",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=EPILOG,
+        callback=_root,
+    )
+    for command in commands:
+        program.add_typer(command.app)
+    return program
 
 
 def main() -> None:
@@ -77,7 +94,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -85,3 +101,6 @@ def _root(
     ] = False,
 ) -> None:
     """Which mineral is on the photo? Trains calibrated ensembles on a folder of photos, and asks them."""
+
+
+app = build(COMMANDS)
