@@ -140,11 +140,13 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A student that learned nothing: a tiny network with random weights for three classes; read only."""
     import torch
 
+    from ensemble_minerals.bundle.student import write_student
     from ensemble_minerals.config.students import student_config
+    from ensemble_minerals.data.fold_inputs import FoldInputs
+    from ensemble_minerals.ensemble.oof import OutOfFold
     from ensemble_minerals.networks.graphs.student import complete
     from ensemble_minerals.networks.models.multi_head import build_network
     from ensemble_minerals.networks.models.state import NetworkState
-    from ensemble_minerals.prediction.student import OutOfFoldAnswers, write_student
     from ensemble_minerals.taxonomy import Taxonomy
 
     config = student_config("test_efficientnet", weights="random", size=32, overrides=["head.init=random"])
@@ -163,7 +165,8 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     taxonomy = Taxonomy.from_tree(("azurite", "malachite", "pyrite"), {"copper": ["azurite", "malachite"]})
     y = np.arange(60) % 3
-    answers = OutOfFoldAnswers(np.eye(3)[y] * 0.7 + 0.1, y, np.arange(60), np.arange(60))
+    known = FoldInputs(y, np.arange(60), np.arange(60) % 5, np.array(taxonomy.classes))
+    answers = OutOfFold(known, proba=np.eye(3)[y] * 0.7 + 0.1)
     metadata = {
         "classes": list(taxonomy.classes),
         "taxonomy": taxonomy.to_tree(),

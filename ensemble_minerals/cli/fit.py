@@ -92,7 +92,7 @@ def command(
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
     with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
-        from ensemble_minerals.bundle.bundle import BUNDLE
+        from ensemble_minerals.bundle.schema import BUNDLE
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import reporter
         from ensemble_minerals.cli.results.fit import show_fit

@@ -65,34 +65,26 @@ def command(
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import reporter
         from ensemble_minerals.cli.results.predictions import show_predictions
-        from ensemble_minerals.prediction.predictor import Predictor, load
-        from ensemble_minerals.prediction.student import StudentPredictor, is_student, load_student
-        from ensemble_minerals.prediction.table import check_ending
         from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.predict import predict
 
-        if out is not None:
-            check_ending(out)
-            paths.check_output(out)
-        if gallery is not None:
-            paths.check_output(gallery, "--gallery", suffixes=(".html", ".htm"))
-        threads = jobs(n_jobs)
-        predictor: Predictor | StudentPredictor
-        if is_student(bundle):
-            predictor = load_student(bundle, threads)
-            synthetic = bool(predictor.student.info.get("demonstration"))
-        else:
-            predictor = load(bundle, paths.cache_folder(cache, none=no_cache), threads)
-            synthetic = bool(predictor.bundle.info.get("demonstration"))
         with reporter() as progress:
-            predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets)
+            result = predict(
+                bundle,
+                inputs,
+                out=out,
+                top_k=top_k,
+                sets=sets,
+                gallery=gallery,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                progress=progress,
+            )
         terminal = console.stdout()
-        show_predictions(terminal, predictions, top_k=top_k, synthetic=synthetic)
-        if out is not None:
-            console.say(terminal, f"Table: {predictions.write(out, top_k)}")
-        if gallery is not None:
-            from ensemble_minerals.reports.gallery import write_gallery
-
-            write_gallery(predictions, gallery, source=str(bundle), synthetic=synthetic, n_threads=threads)
-            console.say(terminal, f"Gallery: {gallery}")
-    if not predictions.answered.all():
+        show_predictions(terminal, result.predictions, top_k=top_k, synthetic=result.synthetic)
+        if result.table is not None:
+            console.say(terminal, f"Table: {result.table}")
+        if result.gallery is not None:
+            console.say(terminal, f"Gallery: {result.gallery}")
+    if not result.predictions.answered.all():
         raise typer.Exit(SOME_UNREADABLE)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ensemble_minerals.bundle.bundle import BundleContents, write_bundle
 from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import save_networks
+from ensemble_minerals.bundle.writing import BundleContents, write_bundle
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained

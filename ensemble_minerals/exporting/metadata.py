@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.bundle.schema import STUDENT
+from ensemble_minerals.bundle.student import Student
 from ensemble_minerals.exporting.ensemble_graph import weighted_members
-from ensemble_minerals.prediction.student import INDEX, Student
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.versions import installed_versions
 
@@ -48,7 +49,7 @@ def student_metadata(student: Student) -> dict[str, str]:
         "student",
         student.classes,
         student.temperature,
-        file_digest(student.path / INDEX),
+        file_digest(student.path / STUDENT.marker),
         {
             "groups": json.dumps(info["taxonomy"], ensure_ascii=False),
             "network": json.dumps(info["network"], ensure_ascii=False, sort_keys=True),

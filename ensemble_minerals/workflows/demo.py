@@ -15,13 +15,11 @@ from ensemble_minerals.data.synthetic.photo_set import (
     draw_demonstration_set,
     draw_photo,
 )
-from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
-from ensemble_minerals.reports.gallery import write_gallery
 from ensemble_minerals.system.paths import FolderKind, check_output
 from ensemble_minerals.system.progress import Progress, Silent
-from ensemble_minerals.workflows import fit as pipeline
-from ensemble_minerals.workflows.fit import FitResult
+from ensemble_minerals.workflows.fit import FitResult, fit
+from ensemble_minerals.workflows.predict import predict
 from ensemble_minerals.workflows.report import write_report
 
 MARKER = ".synthetic"
@@ -69,17 +67,16 @@ def demonstrate(
     scale: float = 1.0,
     progress: Progress | None = None,
 ) -> Demonstration:
-    """Draw the demonstration set, fit an ensemble to it, and let it answer for new drawings.
+    """Draw the demonstration set, fit an ensemble to it, and let it predict new drawings.
 
     Args:
-        folder: Where ``photos/``, ``new/``, ``bundle/``, ``predictions.csv``, ``gallery.html`` and ``report/``
-            go; those of an
-            earlier demonstration are replaced.
+        folder: Where ``photos/``, ``new/``, ``bundle/``, ``predictions.csv``, ``gallery.html`` and ``report/`` go;
+            those of an earlier demonstration are replaced.
         config: What to train.
         n_jobs: Concurrent tasks; -1 for all processors this process may use.
         cache_dir: Where features and converted networks are kept between runs.
         scale: Size of the set, 1 for all of `DEMONSTRATION_COUNTS`.
-        progress: Told of progress.
+        progress: Told about progress.
 
     Raises:
         UserError: If something stands in the way that is no earlier demonstration.
@@ -91,7 +88,7 @@ def demonstrate(
     (folder / "photos" / MARKER).touch()
     new = _draw_new(folder / "new", config.seed, folder / "photos" / made.broken[0])
     drawn(made.n_files + new, made.n_files + new)
-    fitted = pipeline.fit(
+    fitted = fit(
         folder / "photos",
         folder / "bundle",
         config,
@@ -100,18 +97,18 @@ def demonstrate(
         overwrite=True,
         progress=progress,
     )
-    predictor = load(fitted.bundle, cache_dir)
-    predictions = predictor.predict([folder / "new"], progress.stage("Answering"))
-    predictions.write(folder / "predictions.csv")
-    write_gallery(
-        predictions,
-        folder / "gallery.html",
-        title="Answers for drawings it never saw",
-        source=str(fitted.bundle),
-        synthetic=True,
+    predicted = predict(
+        fitted.bundle,
+        [folder / "new"],
+        out=folder / "predictions.csv",
+        gallery=folder / "gallery.html",
+        gallery_title="Answers for drawings it never saw",
+        n_jobs=n_jobs,
+        cache_dir=cache_dir,
+        progress=progress,
     )
     write_report(fitted.bundle, out=folder / "report", n_jobs=n_jobs, progress=progress)
-    return Demonstration(folder, fitted, predictions)
+    return Demonstration(folder, fitted, predicted.predictions)
 
 
 def _clear(folder: Path) -> None:

@@ -14,11 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
+from ensemble_minerals.bundle.schema import STUDENT
+from ensemble_minerals.bundle.student import write_student
 from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.distillation.data import DistillationData, read_distillation_data
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.network_tasks import count_epochs, watched
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
@@ -26,12 +30,7 @@ from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.log_space import log_normalize
-from ensemble_minerals.prediction.student import (
-    STUDENT,
-    OutOfFoldAnswers,
-    StudentExtractor,
-    write_student,
-)
+from ensemble_minerals.prediction.student import StudentExtractor
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.paths import check_output
@@ -153,7 +152,10 @@ def distill(
         "notes": list(notes),
         "demonstration": bool(teacher.info.get("demonstration")),
     }
-    answers = OutOfFoldAnswers(proba, distillation_data.y, distillation_data.groups, distillation_data.row)
+    known = FoldInputs(
+        distillation_data.y, distillation_data.groups, distillation_data.fold, np.array(teacher.classes)
+    )
+    answers = OutOfFold(known, row=distillation_data.row, proba=proba)
     write_student(out, states[FINAL], metadata, answers, overwrite=overwrite)
     shutil.rmtree(root, ignore_errors=True)
     return DistillResult(out, metrics, notes)

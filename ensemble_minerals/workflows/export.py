@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble_minerals.bundle.bundle import read_bundle
+from ensemble_minerals.bundle.student import is_student, read_student
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
-from ensemble_minerals.prediction.student import is_student, read_student
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 

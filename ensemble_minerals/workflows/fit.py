@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ensemble_minerals.bundle.bundle import BUNDLE
+from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import MemberFailure

@@ -15,13 +15,10 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.bundle import bundle as bundle_module
-from ensemble_minerals.bundle.bundle import (
-    BUNDLE,
-    FORMAT,
-    BundleContents,
-    read_bundle,
-    write_bundle,
-)
+from ensemble_minerals.bundle import schema, writing
+from ensemble_minerals.bundle.bundle import read_bundle
+from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA
+from ensemble_minerals.bundle.writing import BundleContents, write_bundle
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
 from ensemble_minerals.system import atomic
 from ensemble_minerals.system.digest import file_digest
@@ -102,7 +99,7 @@ def refused(monkeypatch):
 def test_it_holds_what_is_promised_and_the_digest_of_every_other_file(tiny):
     assert set(tree(tiny.bundle)) == FILES
     index = json.loads((tiny.bundle / "bundle.json").read_text(encoding="utf-8"))
-    assert index["format"] == FORMAT
+    assert index["format"] == BUNDLE_SCHEMA.format
     assert index["files"] == {name: file_digest(tiny.bundle / name) for name in FILES - {"bundle.json"}}
     assert index["classes"] == ["azurite", "malachite", "pyrite"]
     assert index["members"] == ["descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical"]
@@ -208,16 +205,19 @@ def test_a_changed_out_of_fold_store_is_a_bundle_error(copy):
 def test_one_changed_byte_or_a_missing_file_is_named(copy, refused, name):
     whole = (copy / name).read_bytes()
     (copy / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert f"{copy}: {name} was changed after the fit" in refused(copy)
+    assert f"{copy}: {name} was changed afterwards" in refused(copy)
     (copy / name).write_bytes(whole[: len(whole) // 2])
-    assert f"{name} was changed after the fit" in refused(copy)
+    assert f"{name} was changed afterwards" in refused(copy)
     (copy / name).unlink()
     assert f"{copy}: {name} is missing; the bundle is incomplete" in refused(copy)
 
 
 def test_a_newer_format_says_to_upgrade(copy, refused):
-    edit(copy, format=FORMAT + 1)
-    assert f"format {FORMAT + 1}, this version reads up to {FORMAT}; upgrade" in refused(copy)
+    edit(copy, format=BUNDLE_SCHEMA.format + 1)
+    assert (
+        f"format {BUNDLE_SCHEMA.format + 1}, this version reads up to {BUNDLE_SCHEMA.format}; upgrade"
+        in refused(copy)
+    )
 
 
 def test_an_old_format_without_a_way_up_says_to_fit_again(copy, refused):
@@ -227,14 +227,14 @@ def test_an_old_format_without_a_way_up_says_to_fit_again(copy, refused):
 
 def test_older_formats_go_up_step_by_step(copy, monkeypatch):
     """A format 1 bundle under a version whose format is 3."""
-    monkeypatch.setattr(bundle_module, "FORMAT", 3)
+    monkeypatch.setattr(bundle_module, "BUNDLE_SCHEMA", replace(BUNDLE_SCHEMA, format=3))
     with pytest.raises(BundleError, match="which nothing upgrades"):
         read_bundle(copy)
     steps = {
         1: lambda index: {**index, "path": ["1"]},
         2: lambda index: {**index, "path": [*index["path"], "2"], "seed": 77},
     }
-    monkeypatch.setattr(bundle_module, "UPGRADES", steps)
+    monkeypatch.setattr(bundle_module, "BUNDLE_SCHEMA", replace(BUNDLE_SCHEMA, format=3, upgrades=steps))
     info = read_bundle(copy).info
     assert (info["path"], info["seed"]) == (["1", "2"], 77)
 
@@ -296,11 +296,13 @@ class Killed(BaseException):
     """Like a signal: nothing catches it on purpose."""
 
 
-@pytest.fixture(params=["save_file", "_write_json", "file_digest", "shutil.copyfile"])
+@pytest.fixture(
+    params=[(writing, "save_file"), (writing, "write_json"), (schema, "file_digest"), (shutil, "copyfile")],
+    ids=lambda place: place[1],
+)
 def killed(request, monkeypatch):
     """Dies at the n-th call of one of the functions that `write_bundle` makes use of."""
-    name = request.param
-    owner, attribute = (shutil, "copyfile") if "." in name else (bundle_module, name)
+    owner, attribute = request.param
     real = getattr(owner, attribute)
 
     def arm(survived: int) -> None:

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.features.descriptor import extractor
-from ensemble_minerals.prediction import predictor as predict_module
-from ensemble_minerals.prediction.predictor import expand_inputs, load
+from ensemble_minerals.prediction import photo_predictor
+from ensemble_minerals.prediction.inputs import expand_inputs
+from ensemble_minerals.prediction.predictor import load
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +81,7 @@ def test_an_answer_does_not_depend_on_the_others_their_order_or_the_threads(tiny
     np.testing.assert_allclose(backwards.member_proba[::-1], together.member_proba, rtol=1e-5, atol=1e-7)
     threads = load(tiny.bundle, n_threads=4).predict(files)
     np.testing.assert_array_equal(threads.proba, together.proba)
-    monkeypatch.setattr(predict_module, "_CHUNK", 5)
+    monkeypatch.setattr(photo_predictor, "_CHUNK", 5)
     told: list[tuple[int, int]] = []
     chunks = predictor.predict(files, lambda *done: told.append(done))
     np.testing.assert_allclose(chunks.proba, together.proba, rtol=1e-5, atol=1e-7)
@@ -97,7 +98,7 @@ def test_a_photo_that_cannot_be_read_keeps_its_row_and_costs_no_other(tiny, pred
     broken = [tmp_path / name for name in ("empty.jpg", "notes.png", "cut.png", "tiny.png")]
     inputs = [broken[0], files[0], broken[1], *files[1:], broken[2], broken[3]]
     for chunk in (1024, 2):
-        monkeypatch.setattr(predict_module, "_CHUNK", chunk)
+        monkeypatch.setattr(photo_predictor, "_CHUNK", chunk)
         found = predictor.predict(inputs)
         assert found.paths == tuple(inputs)
         assert [path for path, ok in zip(found.paths, found.answered, strict=True) if not ok] == broken
@@ -282,7 +283,7 @@ def test_packed_weights_are_under_the_bundles_own_seal(packed, tmp_path):
     home, _ = packed
     copy = Path(shutil.copytree(home / "packed", tmp_path / "copy"))
     save_weights(copy / "weights" / "net.safetensors", 1)
-    with pytest.raises(BundleError, match=r"weights/net\.safetensors was changed after the fit"):
+    with pytest.raises(BundleError, match=r"weights/net\.safetensors was changed afterwards"):
         load(copy)
 
 

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
+from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.config.students import student_config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.distillation.data import read_distillation_data
 from ensemble_minerals.errors import BundleError, ConfigError, DataError, UserError, WeightsError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
-from ensemble_minerals.prediction.student import load_student, read_student
+from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows import distill as distilling
 from ensemble_minerals.workflows.distill import FINAL, calibrated, distill

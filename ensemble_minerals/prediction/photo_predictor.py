@@ -1,0 +1,132 @@
+"""How photos are predicted, by whatever model: inputs, then decoding and features, then answers, then a table."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.features.extraction import extract_features
+from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.prediction.inputs import expand_inputs
+from ensemble_minerals.prediction.table import Predictions, check_sets
+from ensemble_minerals.system.runtime import DecodeLimits
+from ensemble_minerals.taxonomy import Taxonomy
+
+_CHUNK = 1024
+"""Photos whose features are held in memory at once."""
+
+
+class PhotoPredictor(ABC):
+    """A loaded model that predicts photos. Each photo is decoded once and passes each extractor once.
+
+    A subclass says what it answers to features; all else is the same for every model.
+
+    Args:
+        extractors: What computes the features, by name.
+        taxonomy: Classes, in the order of the probabilities, and their groups.
+        members: Names of the members.
+        limits: Sizes of the photos that are decoded.
+        n_threads: Threads that decode.
+    """
+
+    def __init__(
+        self,
+        extractors: Mapping[str, FeatureExtractor],
+        taxonomy: Taxonomy,
+        members: Sequence[str],
+        limits: DecodeLimits,
+        n_threads: int,
+    ) -> None:
+        self.extractors = extractors
+        self.taxonomy = taxonomy
+        self.members = tuple(members)
+        self.limits = limits
+        self.n_threads = n_threads
+
+    @abstractmethod
+    def answer(
+        self, features: Mapping[str, NDArray[np.float32]]
+    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+        """Answer to the features of n photos.
+
+        Args:
+            features: For each extractor (n, n_views, n_features).
+
+        Returns:
+            Log-probabilities of each member, (n, n_members, n_classes), and calibrated ones of the whole,
+            (n, n_classes).
+        """
+
+    @abstractmethod
+    def conformal_sets(self) -> ConformalSets:
+        """Prediction sets, calibrated on the model's out-of-fold answers."""
+
+    @property
+    @abstractmethod
+    def is_demonstration(self) -> bool:
+        """Whether the model was fitted on photos drawn by code."""
+
+    def predict(
+        self,
+        inputs: Sequence[str | Path],
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        sets: float | None = None,
+    ) -> Predictions:
+        """Predict photos.
+
+        Args:
+            inputs: Files, folders (every file in them, at any depth) and glob patterns.
+            progress: Called with (photos done, all photos).
+            sets: Also give each photo the set of classes that holds the true one with this probability,
+                between 0 and 1.
+
+        Raises:
+            UserError: If an input matches nothing, or `sets` is no such probability.
+        """
+        check_sets(sets)
+        paths = expand_inputs(inputs)
+        n_classes = len(self.taxonomy.classes)
+        proba = np.full((len(paths), n_classes), np.nan)
+        member_proba = np.full((len(paths), len(self.members), n_classes), np.nan)
+        reasons = [""] * len(paths)
+        for start in range(0, len(paths), _CHUNK):
+            chunk = paths[start : start + _CHUNK]
+            extracted = extract_features(
+                chunk,
+                [""] * len(chunk),
+                list(self.extractors.values()),
+                n_threads=self.n_threads,
+                limits=self.limits,
+                progress=None if progress is None else _shifted(progress, start, len(paths)),
+            )
+            for position, error in extracted.errors.items():
+                reasons[start + position] = str(error)
+            readable = np.setdiff1d(np.arange(len(chunk)), list(extracted.errors))
+            if readable.size:
+                features = {name: extracted.features[name][readable] for name in self.extractors}
+                member_log_proba, log_proba = self.answer(features)
+                member_proba[start + readable] = np.exp(member_log_proba)
+                proba[start + readable] = np.exp(log_proba)
+        in_set = None
+        if sets is not None:
+            answered = ~np.isnan(proba[:, 0])
+            in_set = np.zeros(proba.shape, dtype=bool)
+            in_set[answered] = self.conformal_sets().predict(proba[answered], sets)
+        return Predictions(
+            tuple(paths), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
+        )
+
+    def predict_proba(self, inputs: Sequence[str | Path]) -> NDArray[np.float64]:
+        """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
+        return self.predict(inputs).proba
+
+
+def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int, int], None]:
+    return lambda done, _of_chunk: progress(start + done, total)
