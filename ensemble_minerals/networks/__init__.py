@@ -1,1 +1,1 @@
-"""Everything that needs torch: pretrained networks, training, inference, graphs."""
+"""Everything that needs torch: pretrained models, training, inference, attribution, exported graphs."""

@@ -1,4 +1,4 @@
-"""Where networks can train."""
+"""The devices that networks can train on."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import torch
 
 
 def devices() -> tuple[str, ...]:
-    """Every GPU that torch sees, else the processor."""
+    """Names of all GPUs that torch finds, else of the CPU."""
     return tuple(f"cuda:{n}" for n in range(torch.cuda.device_count())) or ("cpu",)

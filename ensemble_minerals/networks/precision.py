@@ -1,4 +1,4 @@
-"""Single precision or bfloat16: whichever is faster on such a device."""
+"""The precision of training and inference: float32, or bfloat16 on devices where that is faster."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from ensemble_minerals.system import cpu
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:
-    """Settle the precision by what the device is, not by a race: a seed must give the same weights every time.
+    """Choose the precision by the kind of device. Timing both would give one seed different weights in two runs.
 
     Args:
         wanted: ``auto``, ``float32`` or ``bfloat16``.
-        device: Where it runs.
+        device: Where the network runs.
 
     Returns:
         ``float32`` or ``bfloat16``.
+
+    Example:
+        >>> choose_precision("bfloat16", torch.device("cpu"))
+        'bfloat16'
     """
     if wanted != "auto":
         return wanted
@@ -27,7 +31,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:
-    """Within it torch computes in that precision where it is safe to."""
+    """Context in which torch computes in a precision, where automatic mixed precision allows it."""
     context: AbstractContextManager[None] = torch.autocast(
         device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"
     )

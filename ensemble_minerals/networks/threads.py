@@ -8,11 +8,11 @@ from ensemble_minerals.system.cpu import ProcessSetting
 
 
 def torch_threads(n_threads: int) -> AbstractContextManager[None]:
-    """Let PyTorch compute with so many threads, and afterwards with as many as before.
+    """Context in which PyTorch computes with so many threads; the old number is restored at the end.
 
-    For a handful of pictures one is nearly as quick as several, and it does not wait at barriers where other
-    programs use the cores: there several threads took a hundred times longer. The number is partly the process's
-    and partly the calling thread's, so every thread that computes holds its own.
+    For a few images one thread is nearly as fast as several. Where other programs use the cores it is much faster:
+    several threads, which wait for each other, took a hundred times longer there. Part of the setting belongs to the
+    process and part to the calling thread, so every thread that computes must enter its own context.
     """
     return _threads.held(n_threads)
 

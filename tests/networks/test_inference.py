@@ -58,7 +58,7 @@ def test_what_states_share_is_run_once(network_config, images):
     config = network_config()
     predictor = NetworkPredictor([state(config, ("body.blocks.4",), seed) for seed in (1, 2, 3)], "random")
     calls = []
-    for module in [predictor.shared, *predictor.ends]:
+    for module in [predictor.shared, *predictor.suffixes]:
         for name, part in module.named_modules():
             if name.endswith(("conv_stem", "conv_head")) and isinstance(part, torch.nn.Conv2d):
                 part.register_forward_hook(lambda *_, name=name: calls.append(name.rpartition(".")[2]))

@@ -1,1 +1,1 @@
-"""Which places of a photo a network looks at when it speaks for a class."""
+"""Which parts of a photo a network bases the log-odds of a class on."""

@@ -1,9 +1,9 @@
-"""Class-activation maps: which places of a photo speak for a class.
+"""Class-activation maps: which parts of a photo speak for a class.
 
-The score that is explained depends on the photo through maps of channels, in one layer or several. A channel counts
-with the mean of the score's gradient over its map, and a place with what the channels show there (Grad-CAM: Selvaraju
-et al. 2017, ICCV; computed by Captum). Where features are means of maps and the score is affine in them, the places
-of all layers add up to what these means contribute to the score.
+The explained score depends on the photo through feature maps, of one layer or of several. The weight of a channel is
+the mean gradient of the score over its map; the contribution of a position is the weighted sum of its channels
+(Grad-CAM: Selvaraju et al. 2017, ICCV; computed by Captum). If features are means of maps and the score is affine in
+them, the contributions of all positions add up to what these means contribute to the score.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """One photo on its way through a network, with the place where its maps can be looked at.
+    """The forward pass of one photo through a network, with access to its feature maps.
 
     Attributes:
         module: From `inputs` to features of shape (n_views, n_features).
-        inputs: What it is called with; their first dimension is the views.
-        layer: A module inside it whose output, or each of several, is a map (n_views, channels, height, width).
-        names: Of those maps.
-        boxes: Shape (n_views, 4): left, top, right, bottom of what each view shows, in shares of the
-            photo's width and height.
-        mirrored: Shape (n_views,): which views are mirror images.
+        inputs: Inputs of the module; their first dimension is the views.
+        layer: A layer of the module that returns a map (n_views, channels, height, width), or several.
+        names: Names of these maps.
+        boxes: Left, top, right and bottom of the part of the photo that each view shows, in shares of its width and
+            height, shape (n_views, 4).
+        mirrored: Which views are mirror images, shape (n_views,).
     """
 
     module: nn.Module
@@ -48,47 +48,47 @@ class ForwardPass:
 
     @torch.no_grad()
     def features(self) -> FloatArray:
-        """Shape (n_views, n_features)."""
-        found: FloatArray = self.module(*self.inputs).float().cpu().numpy()
-        return found
+        """Features of the photo, shape (n_views, n_features)."""
+        features: FloatArray = self.module(*self.inputs).float().cpu().numpy()
+        return features
 
     @torch.no_grad()
     def maps(self) -> dict[str, FloatArray]:
-        """Of each layer by name, shape (n_views, channels, height, width)."""
-        seen: list[Any] = []
-        hook = self.layer.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        """Maps by name, each of shape (n_views, channels, height, width)."""
+        outputs: list[Any] = []
+        hook = self.layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
         try:
             self.module(*self.inputs)
         finally:
             hook.remove()
         return {
             name: each.float().cpu().numpy()
-            for name, each in zip(self.names, _as_tuple(seen[0]), strict=True)
+            for name, each in zip(self.names, _as_tuple(outputs[0]), strict=True)
         }
 
 
 class DetachedIdentity(nn.Module):
-    """Hands on its inputs: a layer to look at where a network has none, and where gradients end."""
+    """Returns its inputs, detached: a layer whose outputs are the maps, and at which gradients end."""
 
     def forward(self, *maps: Tensor) -> tuple[Tensor, ...]:
-        """The inputs, of which whoever looks may ask gradients without changing them."""
+        """The inputs, detached, so that gradients can be taken without changing the inputs."""
         return tuple(each.detach() for each in maps)
 
 
 class _Pooling(nn.Module):
-    """The end of a tapped network, from maps to features; patches come as a map of their square grid."""
+    """The pooling of a tapped network, from maps to features; patches are given as a map of their square grid."""
 
-    def __init__(self, class_tokens: Sequence[Tensor | None], patches: Sequence[bool]) -> None:
+    def __init__(self, class_tokens: Sequence[Tensor | None], are_patches: Sequence[bool]) -> None:
         super().__init__()
-        self.stop = DetachedIdentity()
-        self._class_tokens, self._patches = class_tokens, patches
+        self.maps = DetachedIdentity()
+        self._class_tokens, self._are_patches = class_tokens, are_patches
 
     def forward(self, *maps: Tensor) -> Tensor:
-        seen = [
-            each.flatten(2).transpose(1, 2) if patches else each
-            for each, patches in zip(self.stop(*maps), self._patches, strict=True)
+        outputs = [
+            each.flatten(2).transpose(1, 2) if are_patches else each
+            for each, are_patches in zip(self.maps(*maps), self._are_patches, strict=True)
         ]
-        return pool_taps(list(zip(seen, self._class_tokens, strict=True)))
+        return pool_taps(list(zip(outputs, self._class_tokens, strict=True)))
 
 
 @torch.no_grad()
@@ -98,12 +98,12 @@ def frozen_forward_pass(
     boxes: NDArray[np.float64],
     mirrored: NDArray[np.bool_],
 ) -> ForwardPass:
-    """Send the views of a photo through a frozen network, once; what depends on its maps is left to do.
+    """Compute the maps of a photo's views in a frozen network, once; the forward pass then starts from these.
 
-    Class tokens have no place in the photo and stand still.
+    Class tokens belong to no position of the photo, so they are constants.
 
     Args:
-        network: On the processor.
+        network: The network, on the CPU.
         views: Shape (n_views, size, size, 3).
         boxes: See `ForwardPass`.
         mirrored: See `ForwardPass`.
@@ -113,19 +113,22 @@ def frozen_forward_pass(
     for layer in zip(*taps, strict=True):
         tokens = [token for _, token in layer if token is not None]
         class_tokens.append(torch.cat(tokens) if tokens else None)
-        maps.append(torch.cat([seen for seen, _ in layer]))
-    patches = [seen.ndim == 3 for seen in maps]
-    pooling = _Pooling(class_tokens, patches)
-    on_grids = tuple(patch_grid(seen) if seen.ndim == 3 else seen for seen in maps)
-    return ForwardPass(pooling, on_grids, pooling.stop, tuple(network.layers), boxes, mirrored)
+        maps.append(torch.cat([output for output, _ in layer]))
+    pooling = _Pooling(class_tokens, [each.ndim == 3 for each in maps])
+    grids = tuple(patch_grid(each) if each.ndim == 3 else each for each in maps)
+    return ForwardPass(pooling, grids, pooling.maps, tuple(network.layers), boxes, mirrored)
 
 
 def patch_grid(patches: Tensor, aspect: float = 1.0) -> Tensor:
-    """Patches, shape (n, patches, channels), as a map (n, channels, height, width).
+    """Patches as a map (n, channels, height, width).
 
     Args:
-        patches: In rows from the top.
-        aspect: Height of the picture over its width.
+        patches: Shape (n, patches, channels), row by row from the top.
+        aspect: Height of the image divided by its width.
+
+    Example:
+        >>> patch_grid(torch.zeros(1, 8, 5), aspect=0.5).shape
+        torch.Size([1, 5, 2, 4])
     """
     height = max(1, round(math.sqrt(patches.shape[1] * aspect)))
     grid: Tensor = patches.transpose(1, 2).reshape(len(patches), patches.shape[2], height, -1)
@@ -134,11 +137,11 @@ def patch_grid(patches: Tensor, aspect: float = 1.0) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """What the places of a photo contribute to a score.
+    """Contributions of the positions of a photo to a score.
 
     Attributes:
         score: The score.
-        channels: For each layer by name the contributions of every channel at every place, shape
+        channels: Contributions of every channel at every position, by the name of the layer, each of shape
             (n_views, channels, height, width).
     """
 
@@ -147,42 +150,43 @@ class Activation:
 
     @property
     def layers(self) -> dict[str, FloatArray]:
-        """For each layer the contribution of every place, shape (n_views, height, width)."""
+        """Contributions of every position, by the name of the layer, each of shape (n_views, height, width)."""
         return {name: each.sum(1) for name, each in self.channels.items()}
 
 
 def class_activation(passed: ForwardPass, score: Callable[[Tensor], Tensor], target: int) -> Activation:
-    """Divide a score among the places of the maps.
+    """Attribute a score to the positions of the maps.
 
     Args:
-        passed: A photo in a network.
+        passed: The forward pass of a photo.
         score: From features (n_views, n_features) to scores (1, n_classes).
-        target: Which of them.
+        target: Number of the score that is explained.
     """
     scores: list[Tensor] = []
 
-    def whole(*inputs: Tensor) -> Tensor:
+    def score_of_inputs(*inputs: Tensor) -> Tensor:
         scores.append(score(passed.module(*inputs)))
         return scores[-1]
 
-    found = LayerGradCam(whole, passed.layer).attribute(passed.inputs, target, attr_dim_summation=False)
-    channels = [each.detach().float().cpu().numpy() for each in _as_tuple(found)]
+    grad_cam = LayerGradCam(score_of_inputs, passed.layer)
+    attributions = grad_cam.attribute(passed.inputs, target, attr_dim_summation=False)
+    channels = [each.detach().float().cpu().numpy() for each in _as_tuple(attributions)]
     return Activation(float(scores[-1][0, target].detach()), dict(zip(passed.names, channels, strict=True)))
 
 
 def on_photo(
     passed: ForwardPass, layers: Sequence[FloatArray], shape: tuple[int, int], *, grid: int = 32
 ) -> FloatArray:
-    """Bring maps of views back to where they lie in the photo, and add them up.
+    """Project maps of views back to the photo, and add them up.
 
     Args:
-        passed: States what each view shows.
-        layers: Contributions by layer, each (n_views, height, width).
-        shape: Height and width of the answer, of the photo's shape.
-        grid: Finer maps are first summed up to so many cells a side.
+        passed: The forward pass; it knows which part of the photo each view shows.
+        layers: Contributions by layer, each of shape (n_views, height, width).
+        shape: Height and width of the result, with the photo's aspect ratio.
+        grid: Finer maps are first pooled to so many cells a side.
 
     Returns:
-        The contribution of each pixel of the answer; what a view shows beyond the photo is left out.
+        The contribution of each pixel of the result. Contributions beyond the photo, from padded views, are left out.
     """
     height, width = shape
     left, top, right, bottom = torch.from_numpy(passed.boxes).float()[:, :, None].unbind(1)
@@ -190,18 +194,20 @@ def on_photo(
     y = 2 * ((torch.arange(height) + 0.5) / height - top) / (bottom - top) - 1
     inside = (y.abs() <= 1)[:, :, None] & (x.abs() <= 1)[:, None, :]
     x = torch.where(torch.from_numpy(passed.mirrored)[:, None], -x, x)
-    places = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=3)
+    positions = torch.stack(
+        [x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=3
+    )
     pixels = ((right - left) * width * (bottom - top) * height)[:, :, None]
     total = torch.zeros(len(passed.boxes), height, width)
     for contributions in layers:
         density = torch.from_numpy(contributions)[:, None] * math.prod(contributions.shape[1:])
         if max(density.shape[2:]) > grid:
             density = functional.adaptive_avg_pool2d(density, grid)
-        drawn = functional.grid_sample(density, places, padding_mode="border", align_corners=False)[:, 0]
+        drawn = functional.grid_sample(density, positions, padding_mode="border", align_corners=False)[:, 0]
         total += torch.where(inside, drawn / pixels, 0.0)
     summed: FloatArray = total.sum(0).numpy()
     return summed
 
 
-def _as_tuple(found: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return (found,) if isinstance(found, Tensor) else tuple(found)
+def _as_tuple(tensors: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)

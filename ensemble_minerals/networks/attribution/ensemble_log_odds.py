@@ -1,4 +1,4 @@
-"""What an ensemble answers for one photo, as a function of what one source says of it."""
+"""Log-odds that an ensemble predicts for one photo, as a function of the features of one extractor."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
 
 class EnsembleLogOdds(nn.Module):
-    """Log-odds of each class for one photo, as a function of what one source says of it.
+    """Log-odds of each class for one photo, as a function of the features of one extractor.
 
-    Log-odds and not log-probabilities: the latter hardly move any more where the answer is sure.
+    Log-probabilities would not do: they hardly change any more where a class is nearly certain.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class EnsembleLogOdds(nn.Module):
         rows: Mapping[str, NDArray[np.floating[Any]]],
         side_by_side: bool = False,
     ) -> None:
-        """Hold still what the other sources say.
+        """Fix the features of all other extractors.
 
         Args:
-            fitted_ensemble: In float64. Below its floor a member's answer stands still, but its gradient is taken
-                as if it did not: a member that is sure has reasons too.
-            extractor: The source whose features vary.
-            rows: Of each other source its features of the photo, views pooled, shape (n_features,).
+            fitted_ensemble: The ensemble in float64. Probabilities of members are clipped, but gradients pass the
+                clipping: what a nearly certain member bases its answer on counts, too.
+            extractor: Name of the extractor whose features vary.
+            rows: Features of the photo by the name of each other extractor, views pooled, shape (n_features,).
             side_by_side: Whether the views of `extractor` are concatenated instead of averaged.
         """
         super().__init__()
@@ -48,19 +48,20 @@ class EnsembleLogOdds(nn.Module):
 
         Args:
             views: Features of shape (n_views, n_features).
-            member: Position of the member that is asked; all together if None.
+            member: Position of one member; None combines all members.
 
         Returns:
             Shape (1, n_classes).
         """
         if member is not None:
-            return log_odds(self._fitted_ensemble.vote(member, self._blocks(views)))
-        return log_odds(self._fitted_ensemble.combine(self.votes(views)))
+            return log_odds(self._fitted_ensemble.member_log_proba(member, self._blocks(views)))
+        return log_odds(self._fitted_ensemble.combine(self.members_log_proba(views)))
 
-    def votes(self, views: Tensor) -> Tensor:
-        """Log-probabilities of every member, shape (1, n_members, n_classes)."""
-        answers = self._fitted_ensemble.votes(self._blocks(views))
-        return answers + (answers.clamp(self._floor, 0.0) - answers).detach()
+    def members_log_proba(self, views: Tensor) -> Tensor:
+        """Clipped log-probabilities of all members, shape (1, n_members, n_classes)."""
+        log_proba = self._fitted_ensemble.members_log_proba(self._blocks(views))
+        # Clipping with the gradient of the identity.
+        return log_proba + (log_proba.clamp(self._floor, 0.0) - log_proba).detach()
 
     def _blocks(self, views: Tensor) -> dict[str, Tensor]:
         row = views.double().flatten()[None] if self._side_by_side else views.double().mean(0, keepdim=True)
@@ -68,7 +69,11 @@ class EnsembleLogOdds(nn.Module):
 
 
 def log_odds(log_proba: Tensor) -> Tensor:
-    """Log-odds of each class against all others, shape (n, n_classes), of its log-probabilities."""
+    """Log-odds of each class against all others, shape (n, n_classes), from log-probabilities.
+
+    >>> log_odds(torch.tensor([[0.5, 0.25, 0.25]]).log())
+    tensor([[ 0.0000, -1.0986, -1.0986]])
+    """
     k = log_proba.shape[1]
     others = log_proba[:, None].masked_fill(torch.eye(k, dtype=torch.bool), -torch.inf)
     return log_proba - others.logsumexp(2)

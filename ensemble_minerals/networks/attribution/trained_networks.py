@@ -1,9 +1,9 @@
-"""Trained networks opened at the maps that their heads look at, so that their logits can be explained."""
+"""Forward passes of fine-tuned networks that start at the maps which their heads pool, to explain their logits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,10 +21,10 @@ from ensemble_minerals.networks.models.transforms import EvalTransform
 
 @torch.no_grad()
 def trained_forward_pass(predictor: NetworkPredictor, weights: str, image: NDArray[np.uint8]) -> ForwardPass:
-    """Send the views of a photo through trained networks, up to the maps that their heads look at.
+    """Compute the maps of a photo's views in fine-tuned networks, once; the forward pass then starts from these.
 
-    Every state has maps of its own, unless training changed nothing but heads. A transformer whose head looks at the
-    class token is opened before its last block, where patches still speak to that token.
+    Every state has maps of its own, unless training changed only the heads. In a transformer whose head takes the
+    class token, patches no longer count after the last block, so the forward pass starts before that block.
 
     Args:
         predictor: The networks; they are computed in float32.
@@ -36,63 +36,80 @@ def trained_forward_pass(predictor: NetworkPredictor, weights: str, image: NDArr
     images = transform(image).to(predictor.device)
     if isinstance(predictor.shared, HeadlessNetwork):
         body = predictor.shared.network
-        openings = [_NetworkAtMaps(body, nn.ModuleList(predictor.ends), body.maps(images))]
+        parts = [_NetworkAtMaps(body, nn.ModuleList(predictor.suffixes), body.maps(images))]
     elif predictor.shared is not None and metadata["head"].get("pooling") == "taps":
-        # What the shared half hands on of the maps that it sees is pooled already.
+        # The shared prefix returns pooled taps; their maps need the whole networks.
         networks = [state.build(weights).to(predictor.device) for state in predictor.states]
-        openings = [_NetworkAtMaps(network, None, network.maps(images)) for network in networks]
+        parts = [_NetworkAtMaps(network, None, network.maps(images)) for network in networks]
     else:
-        inner = images if predictor.shared is None else predictor.shared(images)
-        networks = [end for end in predictor.ends if isinstance(end, MultiHeadNetwork)]
-        openings = [_NetworkAtMaps(network, None, network.maps(inner)) for network in networks]
-    if any(opening.asks_class_token for opening in openings):
-        openings = [_before_last_block(state, weights, images) for state in predictor.states]
-    module = _FromMaps(openings, predictor.shift)
+        activations = images if predictor.shared is None else predictor.shared(images)
+        networks = [suffix for suffix in predictor.suffixes if isinstance(suffix, MultiHeadNetwork)]
+        parts = [_NetworkAtMaps(network, None, network.maps(activations)) for network in networks]
+    if any(part.pools_class_token for part in parts):
+        parts = [_before_last_block(state, weights, images) for state in predictor.states]
+    module = _FromMaps(parts, predictor.shift)
     boxes = np.array([_view_box(view, transform, image.shape[:2]) for view in transform.views])
     mirrored = np.array([view.endswith("_flip") for view in transform.views])
-    return ForwardPass(module, tuple(module.grids()), module.stop, tuple(_names(openings)), boxes, mirrored)
+    return ForwardPass(module, tuple(module.grids()), module.maps, tuple(_names(parts)), boxes, mirrored)
 
 
 @dataclass(frozen=True, eq=False)
 class _NetworkAtMaps:
-    """A network stopped at its maps.
+    """The rest of a network after its maps.
 
     Attributes:
-        network: The network, or the end of it that is still to be run.
-        heads: What follows its pooled maps, if not its own heads.
-        maps: As `MultiHeadNetwork.maps` returns them; for a network cut before its last block, the tokens there.
-        cut: Whether it is.
+        network: The network, or its suffix.
+        heads: The heads, if they are not those of `network`.
+        maps: Maps from `MultiHeadNetwork.maps`; for a network split before its last block, the tokens there.
+        before_last_block: Whether the network was split before its last block.
     """
 
     network: MultiHeadNetwork
     heads: nn.ModuleList | None
     maps: list[Tap]
-    cut: bool = False
+    before_last_block: bool = False
 
     @property
-    def asks_class_token(self) -> bool:
-        """Whether patches no longer count, the class token having been made of them."""
-        body, (seen, _) = self.network.body, self.maps[0]
-        return (
-            seen.ndim == 3 and self.network.pooling == "own" and getattr(body, "global_pool", "") == "token"
-        )
+    def pools_class_token(self) -> bool:
+        """Whether the head takes the class token alone, so that patches no longer count."""
+        body, (output, _) = self.network.body, self.maps[0]
+        takes_token = self.network.pooling == "own" and getattr(body, "global_pool", "") == "token"
+        return output.ndim == 3 and takes_token
 
     @property
-    def by_rows(self) -> bool:
-        """Whether the channels of its map come last."""
+    def channels_last(self) -> bool:
+        """Whether the channels are the last dimension of its maps."""
         body = self.network.body
         return self.network.pooling != "taps" and getattr(body, "output_fmt", "NCHW") == "NHWC"
 
-    def prefix(self, seen: Tensor) -> int:
-        """Tokens of its map that have no place in the photo."""
-        alone = self.network.pooling == "taps" or seen.ndim != 3
-        return 0 if alone else int(getattr(self.network.body, "num_prefix_tokens", 0) or 0)
+    def n_prefix_tokens(self, output: Tensor) -> int:
+        """Number of tokens that belong to no position of the photo."""
+        if self.network.pooling == "taps" or output.ndim != 3:
+            return 0
+        return int(getattr(self.network.body, "num_prefix_tokens", 0) or 0)
 
-    def answer(self, maps: list[Tap]) -> Tensor:
-        """Logits of the maps."""
-        if self.cut:
-            found: Tensor = self.network(maps[0][0])
-            return found
+    def to_grid(self, output: Tensor) -> Tensor:
+        """Output of a layer as a map (n, channels, height, width)."""
+        if output.ndim == 3:
+            height, width = self.network.size
+            return patch_grid(output[:, self.n_prefix_tokens(output) :], height / width)
+        if output.ndim == 2:
+            return output[:, :, None, None]
+        return output.permute(0, 3, 1, 2) if self.channels_last else output
+
+    def from_grid(self, grid: Tensor, output: Tensor) -> Tensor:
+        """The inverse of `to_grid`; prefix tokens are those of `output`."""
+        if output.ndim == 3:
+            return torch.cat([output[:, : self.n_prefix_tokens(output)], grid.flatten(2).transpose(1, 2)], 1)
+        if output.ndim == 2:
+            return grid[:, :, 0, 0]
+        return grid.permute(0, 2, 3, 1) if self.channels_last else grid
+
+    def logits(self, maps: list[Tap]) -> Tensor:
+        """Logits from maps like `maps`."""
+        if self.before_last_block:
+            logits: Tensor = self.network(maps[0][0])
+            return logits
         pooled = self.network.pool_maps(maps)
         if self.heads is None:
             return self.network.classify(pooled)
@@ -102,63 +119,45 @@ class _NetworkAtMaps:
 class _FromMaps(nn.Module):
     """Networks from their maps to their logits."""
 
-    def __init__(self, openings: Sequence[_NetworkAtMaps], shift: NDArray[np.float64]) -> None:
+    def __init__(self, parts: Sequence[_NetworkAtMaps], shift: NDArray[np.float64]) -> None:
         super().__init__()
-        self.stop = DetachedIdentity()
-        self._openings = openings
+        self.maps = DetachedIdentity()
+        self._parts = parts
         self._shift = torch.from_numpy(shift).float()
 
     def grids(self) -> list[Tensor]:
-        """All maps with their channels first."""
-        return [_grid(opening, seen) for opening in self._openings for seen, _ in opening.maps]
+        """All maps, with their channels first."""
+        return [part.to_grid(output) for part in self._parts for output, _ in part.maps]
 
     def forward(self, *grids: Tensor) -> Tensor:
-        stopped = iter(self.stop(*grids))
-        answers = [
-            opening.answer(
-                [(_from_grid(opening, seen, next(stopped)), token) for seen, token in opening.maps]
-            )
-            for opening in self._openings
+        remaining = iter(self.maps(*grids))
+        logits = [
+            part.logits([(part.from_grid(next(remaining), output), token) for output, token in part.maps])
+            for part in self._parts
         ]
-        return torch.cat(answers, dim=1).float().cpu() + self._shift
-
-
-def _grid(opening: _NetworkAtMaps, seen: Tensor) -> Tensor:
-    if seen.ndim == 3:
-        height, width = opening.network.size
-        return patch_grid(seen[:, opening.prefix(seen) :], height / width)
-    if seen.ndim == 2:
-        return seen[:, :, None, None]
-    return seen.permute(0, 3, 1, 2) if opening.by_rows else seen
-
-
-def _from_grid(opening: _NetworkAtMaps, seen: Tensor, grid: Tensor) -> Tensor:
-    if seen.ndim == 3:
-        return torch.cat([seen[:, : opening.prefix(seen)], grid.flatten(2).transpose(1, 2)], 1)
-    if seen.ndim == 2:
-        return grid[:, :, 0, 0]
-    return grid.permute(0, 2, 3, 1) if opening.by_rows else grid
+        return torch.cat(logits, dim=1).float().cpu() + self._shift
 
 
 def _before_last_block(state: NetworkState, weights: str, images: Tensor) -> _NetworkAtMaps:
     network = state.build(weights).to(images.device)
-    front, back = network.split(1)
-    opening = _NetworkAtMaps(back.eval(), None, [(front(images), None)])
-    return replace(opening, cut=True)
+    prefix, suffix = network.split(1)
+    return _NetworkAtMaps(suffix.eval(), None, [(prefix(images), None)], before_last_block=True)
 
 
-def _names(openings: Sequence[_NetworkAtMaps]) -> list[str]:
+def _names(parts: Sequence[_NetworkAtMaps]) -> list[str]:
     names = []
-    for number, opening in enumerate(openings):
-        state = f"state{number}" if len(openings) > 1 else ""
-        several = len(opening.maps) > 1
-        maps = [f"map{place}" if several else "map" for place in range(len(opening.maps))]
-        names += [f"{state}-{name}" if state else name for name in maps]
+    for number, part in enumerate(parts):
+        state = f"state{number}-" if len(parts) > 1 else ""
+        several = len(part.maps) > 1
+        names += [f"{state}map{layer if several else ''}" for layer in range(len(part.maps))]
     return names
 
 
 def _view_box(view: str, transform: EvalTransform, shape: Sequence[int]) -> tuple[float, float, float, float]:
-    """What a view shows of a photo: left, top, right and bottom in shares of its sides; beyond it where padded."""
+    """Part of a photo that a view shows: left, top, right and bottom in shares of its sides.
+
+    Padded views reach beyond the photo.
+    """
     base = view.removesuffix("_flip")
     if base == "squash" and transform.resize != "pad":
         return 0.0, 0.0, 1.0, 1.0

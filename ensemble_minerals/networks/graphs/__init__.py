@@ -1,1 +1,1 @@
-"""An ensemble or a student as one torch network: photos in, calibrated probabilities out."""
+"""Ensembles and students as one torch module, from photos to calibrated probabilities, and as ONNX files."""

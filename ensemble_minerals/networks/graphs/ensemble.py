@@ -1,4 +1,4 @@
-"""A fitted ensemble as one network: photos in, calibrated probabilities out, tensor operations all the way."""
+"""A fitted ensemble as one torch module, from photos to calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -14,20 +14,18 @@ from ensemble_minerals.networks.models.taps import TappedNetwork
 
 
 class ExtractorGraph(nn.Module):
-    """Features of photos: views, a tapped network, and the views pooled.
+    """A feature extractor: views, a tapped network, and pooling over the views.
 
-    The views stay in floating point: rounded to whole gray levels, as the network met them when the members were
-    fitted, a value on the edge would fall to either side by the runtime's choice.
+    The views stay in floating point. If they were rounded to integers, as when the members were fitted, values near
+    .5 could be rounded differently by different runtimes.
+
+    Args:
+        network: From pixels to features.
+        views: Names of the views.
+        pooling: ``"mean"`` over the views, or ``"concat"``.
     """
 
     def __init__(self, network: TappedNetwork, views: Sequence[str], pooling: str) -> None:
-        """Put the parts together.
-
-        Args:
-            network: From pixels to features.
-            views: Names of the views.
-            pooling: ``"mean"`` over the views, or ``"concat"``.
-        """
         super().__init__()
         self.views = PhotoViews(views, network.size, network.size)
         self.network = network
@@ -38,47 +36,45 @@ class ExtractorGraph(nn.Module):
         views = self.views(photos)
         size = self.network.size
         pixels = views.permute(0, 1, 3, 4, 2).reshape(-1, size, size, 3)
-        found: Tensor = self.network(pixels).reshape(photos.shape[0], len(self.views.names), -1)
-        return found.flatten(1) if self._pooling == "concat" else found.mean(1)
+        features: Tensor = self.network(pixels).reshape(photos.shape[0], len(self.views.names), -1)
+        return features.flatten(1) if self._pooling == "concat" else features.mean(1)
 
 
 class LogitsGraph(nn.Module):
-    """Logits of networks that were trained on the photos, averaged over the views."""
+    """Logits of fine-tuned networks, averaged over the views.
+
+    Args:
+        predictor: Predictor of the states of one network; layers that they share are computed once.
+    """
 
     def __init__(self, predictor: NetworkPredictor) -> None:
-        """Take the networks of a predictor.
-
-        Args:
-            predictor: Of the states of one network; what they share is computed once here too.
-        """
         super().__init__()
         metadata = predictor.states[0].metadata
         self.views = PhotoViews(
             view_names(metadata["views"], str(metadata["resize"])), *predictor.states[0].size
         )
         self.shared = nn.Identity() if predictor.shared is None else predictor.shared
-        self.ends = nn.ModuleList(predictor.ends)
+        self.suffixes = nn.ModuleList(predictor.suffixes)
         self.register_buffer("shift", torch.tensor(predictor.shift, dtype=torch.float32))
 
     def forward(self, photos: Tensor) -> Tensor:
         """Logits of shape (n, n_outputs), of photos (n, height, width, 3), uint8."""
         views = self.views(photos) / 255.0
-        inner = self.shared(views.flatten(0, 1))
-        logits = torch.cat([end(inner).float() for end in self.ends], 1)
+        activations = self.shared(views.flatten(0, 1))
+        logits = torch.cat([suffix(activations).float() for suffix in self.suffixes], 1)
         mean: Tensor = logits.reshape(photos.shape[0], len(self.views.names), -1).mean(1)
         return mean + self.get_buffer("shift")
 
 
 class EnsembleGraph(nn.Module):
-    """The whole ensemble, photos to calibrated probabilities."""
+    """The whole ensemble, from photos to calibrated probabilities.
+
+    Args:
+        extractors: From photos to features, by name: all whose features members take.
+        fitted_ensemble: From features to probabilities.
+    """
 
     def __init__(self, extractors: Mapping[str, nn.Module], fitted_ensemble: FittedEnsembleGraph) -> None:
-        """Put the parts together.
-
-        Args:
-            extractors: By name, from photos to features: all that a member sees.
-            fitted_ensemble: From features to probabilities.
-        """
         super().__init__()
         self._names = tuple(extractors)
         self._extractors = nn.ModuleList(extractors.values())
@@ -90,5 +86,5 @@ class EnsembleGraph(nn.Module):
         blocks = {
             name: extractor(photos) for name, extractor in zip(self._names, self._extractors, strict=True)
         }
-        answer: Tensor = self._fitted_ensemble(blocks)
-        return answer
+        proba: Tensor = self._fitted_ensemble(blocks)
+        return proba

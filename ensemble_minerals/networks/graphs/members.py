@@ -1,6 +1,6 @@
-"""Members and their combination once more, in torch: for gradients, and for graphs.
+"""Members and their combination as torch modules, for gradients and for exported graphs.
 
-Predictions are numpy's (`members.predictor`, `ensemble.combination`); tests hold the two to each other.
+Predictions are computed with numpy (`members.predictor`, `ensemble.combination`); tests compare the two.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ensemble_minerals.taxonomy import Taxonomy
 
 @dataclass(frozen=True, eq=False)
 class MemberSpec:
-    """One member, taken apart.
+    """The parts of one member.
 
     Attributes:
-        features: Names of the sources it sees, side by side.
-        arrays: Its layers, as `members.scorer_arrays` names them.
-        description: What `members.scorer_arrays` says of them.
+        features: Names of the extractors whose features it takes, side by side.
+        arrays: Arrays of its layers, as `members.serialization` names them.
+        description: Description of its structure, from `members.serialization`.
     """
 
     features: tuple[str, ...]
@@ -35,16 +35,16 @@ class MemberSpec:
 
 @dataclass(frozen=True, eq=False)
 class EnsembleSpec:
-    """All members and how their answers become one.
+    """The parts of a fitted ensemble.
 
     Attributes:
-        classes: In the order of the columns.
-        members: In the order of the combination's weights.
-        kind: ``"mean"``, ``"product"`` or ``"linear"``.
-        weight: Of the combination: (n_members,), or (n_members * n_classes, n_classes) for ``"linear"``.
-        bias: Shape (n_classes,).
+        classes: Names of the classes, in the order of the columns.
+        members: Members, in the order of the combination's weights.
+        kind: Kind of the combination: ``"mean"``, ``"product"`` or ``"linear"``.
+        weight: Weights of the combination: (n_members,), or (n_members * n_classes, n_classes) for ``"linear"``.
+        bias: Bias of the combination, shape (n_classes,).
         temperature: Divides the combined log-probabilities.
-        floor: Smallest probability of a member that the combination sees.
+        floor: Probabilities of members are clipped to at least this before they are combined.
     """
 
     classes: tuple[str, ...]
@@ -57,19 +57,18 @@ class EnsembleSpec:
 
 
 class MemberGraph(nn.Module):
-    """Log-probabilities of one member: its fold models averaged as `members.predictor.AveragedPredictor` does."""
+    """One member: fold models averaged as in `members.predictor.AveragedPredictor`.
+
+    Args:
+        member: Its parts.
+        classes: Names of the classes.
+    """
 
     def __init__(self, member: MemberSpec, classes: tuple[str, ...]) -> None:
-        """Put a member together.
-
-        Args:
-            member: Its parts.
-            classes: Names of the classes.
-        """
         super().__init__()
         parts = member.description["parts"]
-        shares = np.array([float(part["weight"]) for part in parts])
-        self._shares: list[float] = (shares / shares.sum()).tolist()
+        weights = np.array([float(part["weight"]) for part in parts])
+        self._weights: list[float] = (weights / weights.sum()).tolist()
         self._parts = nn.ModuleList(
             _PartGraph(part, member.arrays, str(number), classes) for number, part in enumerate(parts)
         )
@@ -81,12 +80,12 @@ class MemberGraph(nn.Module):
         if len(answers) == 1:
             only: Tensor = answers[0]
             return only
-        weighted = [share * answer for share, answer in zip(self._shares, answers, strict=True)]
+        weighted = [weight * answer for weight, answer in zip(self._weights, answers, strict=True)]
         return torch.log_softmax(torch.stack(weighted).sum(0), 1)
 
 
 class _PartGraph(nn.Module):
-    """Fold models that share a tree: their log-odds are averaged."""
+    """Fold models of one class tree; their logits are averaged."""
 
     def __init__(
         self,
@@ -98,35 +97,40 @@ class _PartGraph(nn.Module):
         super().__init__()
         self._one_vs_rest = bool(part["one_vs_rest"])
         self._folds = nn.ModuleList(
-            nn.ModuleList(_specialist(arrays, f"{prefix}.{f}.{n}", depth) for n, depth in enumerate(depths))
+            nn.ModuleList(
+                _build_specialist(arrays, f"{prefix}.{f}.{n}", depth) for n, depth in enumerate(depths)
+            )
             for f, depths in enumerate(part["layers"])
         )
         self._n_specialists = len(part["layers"][0])
         nodes = Taxonomy.from_tree(classes, part["tree"]).nodes
         for number, node in enumerate(nodes):
-            self.register_buffer(f"_below{number}", _below(node.branches, len(classes)))
+            self.register_buffer(f"_classes{number}", _outcome_classes(node.branches, len(classes)))
 
     def forward(self, features: Tensor) -> Tensor:
         folds = [[specialist(features) for specialist in fold.children()] for fold in self._folds]
-        log_odds = [torch.stack([fold[n] for fold in folds]).mean(0) for n in range(self._n_specialists)]
+        averages = [torch.stack([fold[n] for fold in folds]).mean(0) for n in range(self._n_specialists)]
         if self._one_vs_rest:
-            return torch.log_softmax(functional.logsigmoid(torch.cat(log_odds, 1)), 1)
-        taken = [
-            _branch_log_proba(logits) @ self.get_buffer(f"_below{number}")
-            for number, logits in enumerate(log_odds)
+            return torch.log_softmax(functional.logsigmoid(torch.cat(averages, 1)), 1)
+        on_path = [
+            _outcome_log_proba(logits) @ self.get_buffer(f"_classes{number}")
+            for number, logits in enumerate(averages)
         ]
-        return torch.stack(taken).sum(0)
+        return torch.stack(on_path).sum(0)
 
 
 class CombinationGraph(nn.Module):
-    """How members' log-probabilities become one, temperature included."""
+    """The combination of members' log-probabilities, with calibration by temperature.
 
-    def __init__(self, plan: EnsembleSpec) -> None:
-        """Take the combination of a plan."""
+    Args:
+        spec: The parts of the ensemble.
+    """
+
+    def __init__(self, spec: EnsembleSpec) -> None:
         super().__init__()
-        self._kind, self._temperature = plan.kind, plan.temperature
-        self.register_buffer("_weight", torch.tensor(plan.weight, dtype=torch.float64))
-        self.register_buffer("_bias", torch.tensor(plan.bias, dtype=torch.float64))
+        self._kind, self._temperature = spec.kind, spec.temperature
+        self.register_buffer("_weight", torch.tensor(spec.weight, dtype=torch.float64))
+        self.register_buffer("_bias", torch.tensor(spec.bias, dtype=torch.float64))
 
     def forward(self, members: Tensor) -> Tensor:
         """Combine log-probabilities, shape (n, n_members, n_classes), into (n, n_classes)."""
@@ -141,46 +145,45 @@ class CombinationGraph(nn.Module):
 
 
 class FittedEnsembleGraph(nn.Module):
-    """Features of all sources to calibrated probabilities.
+    """A fitted ensemble, from the features of all extractors to calibrated probabilities.
+
+    Args:
+        spec: The parts of the ensemble.
+        exact: Compute in float64, as predictions do, instead of float32.
 
     Attributes:
-        floor: Smallest probability of a member that the combination sees.
+        floor: Probabilities of members are clipped to at least this before they are combined.
         combine: From members' log-probabilities (n, n_members, n_classes) to (n, n_classes).
     """
 
-    def __init__(self, plan: EnsembleSpec, *, exact: bool = False) -> None:
-        """Build members and combination.
-
-        Args:
-            plan: What they are.
-            exact: Compute in float64, as predictions do, instead of float32.
-        """
+    def __init__(self, spec: EnsembleSpec, *, exact: bool = False) -> None:
         super().__init__()
-        self._features = [member.features for member in plan.members]
-        self._scorers = nn.ModuleList(MemberGraph(member, plan.classes) for member in plan.members)
-        self.combine = CombinationGraph(plan)
-        self.floor = plan.floor
+        self._features = [member.features for member in spec.members]
+        self._members = nn.ModuleList(MemberGraph(member, spec.classes) for member in spec.members)
+        self.combine = CombinationGraph(spec)
+        self.floor = spec.floor
         self.eval().requires_grad_(False).to(torch.float64 if exact else torch.float32)
 
     def forward(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """Probabilities, shape (n, n_classes), of features by source, each of shape (n, n_features)."""
-        members = self.votes(blocks).exp().clamp(self.floor, 1.0).log()
+        """Probabilities, shape (n, n_classes), of features by extractor, each of shape (n, n_features)."""
+        members = self.members_log_proba(blocks).exp().clamp(self.floor, 1.0).log()
         combined: Tensor = self.combine(members)
         return combined.exp()
 
-    def votes(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """Log-probabilities of every member, not clipped yet, shape (n, n_members, n_classes)."""
-        return torch.stack([self.vote(number, blocks) for number in range(len(self._features))], 1)
+    def members_log_proba(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """Log-probabilities of all members before clipping, shape (n, n_members, n_classes)."""
+        members = range(len(self._features))
+        return torch.stack([self.member_log_proba(number, blocks) for number in members], 1)
 
-    def vote(self, number: int, blocks: Mapping[str, Tensor]) -> Tensor:
+    def member_log_proba(self, number: int, blocks: Mapping[str, Tensor]) -> Tensor:
         """Log-probabilities of one member, shape (n, n_classes)."""
-        seen = torch.cat([blocks[name] for name in self._features[number]], 1)
-        answer: Tensor = self._scorers[number](seen)
-        return answer
+        features = torch.cat([blocks[name] for name in self._features[number]], 1)
+        log_proba: Tensor = self._members[number](features)
+        return log_proba
 
 
-def _specialist(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: int) -> nn.Sequential:
-    """Affine layers with rectifiers between them."""
+def _build_specialist(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: int) -> nn.Sequential:
+    """Dense layers with ReLU between them."""
     layers: list[nn.Module] = []
     for number in range(depth):
         weight, bias = arrays[f"{prefix}.{number}.weight"], arrays[f"{prefix}.{number}.bias"]
@@ -192,16 +195,16 @@ def _specialist(arrays: Mapping[str, NDArray[np.float32]], prefix: str, depth: i
     return nn.Sequential(*layers[:-1])
 
 
-def _below(branches: Sequence[Sequence[int]], n_classes: int) -> Tensor:
-    """Which classes stand below each branch, shape (n_branches, n_classes)."""
-    below = torch.zeros(len(branches), n_classes)
-    for branch, positions in enumerate(branches):
-        below[branch, list(positions)] = 1.0
-    return below
+def _outcome_classes(branches: Sequence[Sequence[int]], n_classes: int) -> Tensor:
+    """Membership matrix: 1 for the classes of each outcome, else 0, shape (n_outcomes, n_classes)."""
+    membership = torch.zeros(len(branches), n_classes)
+    for outcome, positions in enumerate(branches):
+        membership[outcome, list(positions)] = 1.0
+    return membership
 
 
-def _branch_log_proba(logits: Tensor) -> Tensor:
-    """Log-softmax; a single column is the log-odds of the second of two branches."""
+def _outcome_log_proba(logits: Tensor) -> Tensor:
+    """Log-softmax; a single column is the log-odds of the second of two outcomes."""
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], 1)
     return torch.log_softmax(logits, 1)

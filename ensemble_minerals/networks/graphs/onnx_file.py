@@ -1,4 +1,4 @@
-"""Writing a network as ONNX, and comparing what a runtime makes of it with PyTorch before the file is let out."""
+"""Writing a network as an ONNX file, after its probabilities in a runtime were compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
 OPSET = 18
 TOLERANCE = 1e-4
-"""Largest difference of a probability between PyTorch and the runtime."""
+"""Largest allowed difference of a probability between PyTorch and the runtime."""
 
 PHOTOS = "photos"
 PROBABILITIES = "probabilities"
-_NEEDED = ("onnx", "onnxruntime", "onnxscript")
+_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _EXAMPLE = (61, 83)
-_CHECKED = ((61, 83, 1), (240, 320, 2), (701, 467, 1), (33, 120, 3))
-"""Height, width and number of the photos that are compared."""
+_COMPARED = ((61, 83, 1), (240, 320, 2), (701, 467, 1), (33, 120, 3))
+"""Height, width and number of the photos of each comparison."""
 _SEED = 0
 _LARGEST = 2 << 30
-"""Bytes of the largest file of this kind: its format counts in 31 bits."""
+"""Bytes of the largest possible ONNX file: its format counts in 31 bits."""
 
 
 class ExportError(EnsembleMineralsError):
-    """A network that has no ONNX form, or whose ONNX form answers something else than PyTorch does."""
+    """A network that cannot be exported to ONNX, or whose ONNX file gives other probabilities than PyTorch."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written and how it compared.
+    """A written ONNX file and its comparison with PyTorch.
 
     Attributes:
-        file: The graph.
+        file: The file.
         megabytes: Its size.
-        difference: Largest difference of a probability from PyTorch, on drawn photos of several shapes.
-        runtime: Name and version of what it was compared in.
+        difference: Largest difference of a probability from PyTorch, on synthetic photos of several shapes.
+        runtime: Name and version of the runtime it was compared in.
     """
 
     file: Path
@@ -56,12 +56,12 @@ class Exported:
 
 
 def require_packages() -> None:
-    """Make sure that ONNX can be written and run here, before any work.
+    """Check that the packages for writing and running ONNX are installed.
 
     Raises:
-        UserError: If a package is missing; names the line that installs it.
+        UserError: If a package is missing; the message says how to install it.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise UserError(f"writing ONNX needs {', '.join(missing)}: pip install 'ensemble-minerals[export]'")
 
@@ -69,21 +69,21 @@ def require_packages() -> None:
 def export_onnx(
     network: nn.Module, out: Path, *, metadata: Mapping[str, str], n_classes: int, min_side: int = 8
 ) -> Exported:
-    """Write a network as one ONNX file that stands alone.
+    """Write a network as one self-contained ONNX file.
 
-    The file appears only after a runtime gave the same probabilities as PyTorch, for photos of several shapes
-    and for several at once.
+    The file appears only after a runtime gave the same probabilities as PyTorch, for photos of several shapes and for
+    several photos at once.
 
     Args:
         network: From photos, uint8 RGB of shape (n, height, width, 3), to probabilities (n, n_classes).
         out: The file.
-        metadata: What is kept beside the graph as its metadata, text by name.
-        n_classes: Number of columns.
-        min_side: Fewest pixels of a side that the graph states to take.
+        metadata: Metadata of the file, text by name.
+        n_classes: Number of classes.
+        min_side: Smallest side of a photo, in pixels, that the graph declares to accept.
 
     Raises:
         UserError: If a package is missing.
-        ExportError: If the network cannot be exported, or answers otherwise in the runtime.
+        ExportError: If the network cannot be exported, or has other probabilities in the runtime.
     """
     require_packages()
     with atomic_file(out) as draft:
@@ -102,10 +102,18 @@ def export_onnx(
 
 
 def compare(network: nn.Module, file: Path, n_classes: int) -> float:
-    """Largest difference of a probability between a network and a graph; infinite if a shape or value is wrong.
+    """Largest difference of a probability between a network and its ONNX file.
+
+    Args:
+        network: The network in PyTorch.
+        file: The ONNX file.
+        n_classes: Number of classes.
+
+    Returns:
+        The difference; infinite if the runtime returns another shape or values that are not finite.
 
     Raises:
-        ExportError: If the runtime cannot run the graph.
+        ExportError: If the runtime cannot run the file.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as failures
@@ -115,13 +123,13 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
     largest = 0.0
     try:
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        for photos in _drawn():
-            (answer,) = session.run([PROBABILITIES], {PHOTOS: photos})
+        for photos in _draw_photos():
+            (proba,) = session.run([PROBABILITIES], {PHOTOS: photos})
             with torch.inference_mode():
                 expected = network(torch.from_numpy(photos)).numpy()
-            if answer.shape != (len(photos), n_classes) or not np.isfinite(answer).all():
+            if proba.shape != (len(photos), n_classes) or not np.isfinite(proba).all():
                 return float("inf")
-            largest = max(largest, float(np.abs(answer - expected).max()))
+            largest = max(largest, float(np.abs(proba - expected).max()))
     except (
         failures.Fail,
         failures.InvalidArgument,
@@ -129,7 +137,7 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
         failures.NotImplemented,
         failures.RuntimeException,
     ) as error:
-        raise ExportError(f"onnxruntime cannot run the exported graph: {_first_line(error)}") from error
+        raise ExportError(f"onnxruntime cannot run the exported graph: {_root_cause(error)}") from error
     return largest
 
 
@@ -141,16 +149,16 @@ def read_metadata_of(file: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def _drawn() -> list[NDArray[np.uint8]]:
-    """Smooth color patches with a little grain: what networks answer differently to."""
+def _draw_photos() -> list[NDArray[np.uint8]]:
+    """Batches of color patches with a little grain, for which networks give different probabilities."""
     rng = np.random.default_rng(_SEED)
-    found = []
-    for height, width, number in _CHECKED:
+    batches = []
+    for height, width, number in _COMPARED:
         cells = rng.integers(0, 256, (number, 7, 9, 3)).astype(np.float64)
         rows, columns = np.arange(height) * 7 // height, np.arange(width) * 9 // width
         photos = cells[:, rows][:, :, columns] + rng.normal(0, 12, (number, height, width, 3))
-        found.append(np.clip(photos, 0, 255).astype(np.uint8))
-    return found
+        batches.append(np.clip(photos, 0, 255).astype(np.uint8))
+    return batches
 
 
 def _write(network: nn.Module, file: Path, metadata: Mapping[str, str], min_side: int) -> None:
@@ -171,9 +179,9 @@ def _write(network: nn.Module, file: Path, metadata: Mapping[str, str], min_side
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
-        raise ExportError(f"this network has no ONNX form: {_first_line(error)}") from error
+        raise ExportError(f"this network has no ONNX form: {_root_cause(error)}") from error
     if program is None:
-        raise ExportError("torch.onnx.export gave nothing back; it does so only in its older form")
+        raise ExportError("torch.onnx.export returned nothing, as only its older exporter does")
     model = program.model_proto
     _strip(model)
     onnx.helper.set_model_props(model, dict(sorted(metadata.items())))
@@ -186,7 +194,7 @@ def _write(network: nn.Module, file: Path, metadata: Mapping[str, str], min_side
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Take out the exporter's notes: they hold places on the disk of this machine, and differ from run to run."""
+    """Remove the exporter's notes: they contain paths of this machine, and differ from run to run."""
     graph = model.graph
     for part in (
         model,
@@ -206,8 +214,8 @@ def _strip(model: onnx.ModelProto) -> None:
             part.ClearField("doc_string")
 
 
-def _first_line(error: BaseException) -> str:
-    """What was at the bottom of it, in one line."""
+def _root_cause(error: BaseException) -> str:
+    """First line of the error that was the first cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,9 +1,10 @@
-"""The views of a photo as part of a network: drawn by matrix products, so that a graph takes photos of any size.
+"""The views of a photo as a torch module of matrix products, so that a graph takes photos of any size.
 
-Pillow's antialiased bicubic is a weighted mean along each axis. Written as two matrix products its weights come
-from the photo's height and width by a handful of elementary operations, which every runtime has; an operator for
-antialiased resizing few of them have, and none takes a crop between pixels. What differs from Pillow is that values
-stay in floating point: it rounds to whole grey levels after each axis, and shrinks very large photos in two steps.
+Pillow's antialiased bicubic resampling is a weighted mean along each axis, that is, two matrix products. The weights
+follow from the photo's height and width by elementary operations that every runtime has. Few runtimes have an
+operator for antialiased resizing, and none of them crops between pixels. In contrast to Pillow values stay in
+floating
+point: Pillow rounds to integers after each axis, and reduces very large photos in two steps.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from ensemble_minerals.data.views import DETAIL
 
 WHITE = 255.0
 _CUBIC = -0.5
-"""Steepness of Pillow's bicubic kernel."""
-_REACH = 2.0
-"""Its half width, in pixels of the result where a photo shrinks, else of the photo."""
+"""Parameter a of Pillow's bicubic kernel."""
+_HALF_WIDTH = 2.0
+"""Half width of the kernel, in pixels of the result where a photo shrinks, else of the photo."""
 
 
 class PhotoViews(nn.Module):
-    """Views of photos, as `data.views` and `networks.augmentation` draw them with Pillow.
+    """Draws views of photos as `data.views` and `networks.models.transforms` do with Pillow.
 
     Args:
         names: ``squash``, ``center``, ``detail`` or ``pad``, each also with ``_flip``.
@@ -56,7 +57,7 @@ class PhotoViews(nn.Module):
         return torch.stack(views, 1)
 
     def _draw(self, photos: Tensor, base: str) -> Tensor:
-        # Lengths as tensors: a graph computes them anew for each photo.
+        # Lengths are tensors, so that a graph computes them for each photo.
         rows = torch.arange(photos.shape[1], device=photos.device).to(torch.float32)
         columns = torch.arange(photos.shape[2], device=photos.device).to(torch.float32)
         high, wide = rows.max() + 1.0, columns.max() + 1.0
@@ -91,22 +92,28 @@ class PhotoViews(nn.Module):
 
 
 def view_names(views: Sequence[str], resize: str) -> tuple[str, ...]:
-    """What the views of a trained network are called here, where squeezing and padding have names of their own."""
+    """Names that `PhotoViews` has for the views of a fine-tuned network: padding is a view of its own here.
+
+    >>> view_names(("squash", "squash_flip", "center"), "pad")
+    ('pad', 'pad_flip', 'center')
+    """
     return tuple(name.replace("squash", "pad") if resize == "pad" else name for name in views)
 
 
 def _weights(
     positions: Tensor, start: Tensor, extent: Tensor, target: Tensor, length: int, offset: Tensor
 ) -> Tensor:
-    """What each pixel of one axis gives to each of the result: rows sum to 1, or to 0 outside the target.
+    """Weight of each pixel of one axis of the photo in each pixel of the result, shape (length, n_positions).
+
+    Rows sum to 1, or to 0 for pixels of the result beyond the box.
 
     Args:
-        positions: 0, 1, ... of the photo's pixels.
-        start: Where the box begins on the photo.
-        extent: Its length.
-        target: Pixels of the result that the box becomes.
-        length: Pixels of the result.
-        offset: First of them that belongs to the box.
+        positions: 0, 1, ... for the photo's pixels.
+        start: Beginning of the box on the photo.
+        extent: Length of the box on the photo.
+        target: Length of the box on the result.
+        length: Length of the result.
+        offset: First pixel of the box on the result.
     """
     step = extent / target
     support = step.clamp_min(1.0)
@@ -116,7 +123,7 @@ def _weights(
     near = ((_CUBIC + 2.0) * distance - (_CUBIC + 3.0)) * distance * distance + 1.0
     far = (((distance - 5.0) * distance + 8.0) * distance - 4.0) * _CUBIC
     zero = torch.zeros_like(distance)
-    kernel = torch.where(distance < 1.0, near, torch.where(distance < _REACH, far, zero))
+    kernel = torch.where(distance < 1.0, near, torch.where(distance < _HALF_WIDTH, far, zero))
     inside = ((outputs >= 0.0) & (outputs < target)).to(torch.float32)[:, None]
     total = kernel.sum(1, keepdim=True)
     return inside * kernel / torch.where(total == 0.0, torch.ones_like(total), total)

@@ -1,4 +1,4 @@
-"""One small network with all that stands around it: photos in, calibrated probabilities out."""
+"""A student as one torch module, from photos to calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from torch import Tensor, nn
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
-from ensemble_minerals.networks.models.state import NetworkState
+from ensemble_minerals.networks.models.state import COUNTER, NetworkState
+from ensemble_minerals.networks.models.tensor_file import to_plain
 from ensemble_minerals.networks.threads import torch_threads
-
-_COUNTER = "num_batches_tracked"
 
 
 class StudentGraph(nn.Module):
-    """Views, network, the mean of their log-odds, and the temperature.
+    """A student: views, network, mean of the logits over the views, and temperature.
+
+    Args:
+        network: From pixels in [0, 1] to the logits of one subproblem.
+        views: Names of the views.
+        resize: Whether ``squash`` views are squeezed to the input, or padded to its shape.
+        shift: Added to the logits.
+        temperature: Divides the logits.
 
     Attributes:
-        names: Names of the views.
+        names: Names of the views, see `view_names`.
         side: Pixels that a photo's shorter side should have.
     """
 
@@ -37,15 +43,6 @@ class StudentGraph(nn.Module):
         shift: Sequence[float],
         temperature: float,
     ) -> None:
-        """Put the parts together.
-
-        Args:
-            network: From pixels in [0, 1] to the logits of one decision.
-            views: Names of the views.
-            resize: Whether ``squash`` views are squeezed to the input, or padded to its shape.
-            shift: Added to each logit.
-            temperature: Divides the log-odds.
-        """
         super().__init__()
         self.names = view_names(views, resize)
         self.side = max(network.size)
@@ -60,7 +57,7 @@ class StudentGraph(nn.Module):
         return torch.softmax(self.log_odds(photos) / self._temperature, 1)
 
     def log_odds(self, photos: Tensor) -> Tensor:
-        """What the temperature divides, shape (n, n_classes)."""
+        """Logits before the temperature divides them, shape (n, n_classes); two classes have (0, log-odds)."""
         views = self._views(photos) / 255.0
         logits = self._network(views.flatten(0, 1)).reshape(photos.shape[0], len(self.names), -1)
         mean: Tensor = logits.float().mean(1) + self.get_buffer("_shift")
@@ -69,16 +66,16 @@ class StudentGraph(nn.Module):
     def answer(self, photo: NDArray[np.uint8], n_threads: int = 1) -> NDArray[np.float32]:
         """`log_odds` of one decoded photo, shape (n_classes,)."""
         with torch_threads(n_threads), torch.inference_mode():
-            found: NDArray[np.float32] = self.log_odds(torch.tensor(photo)[None])[0].numpy()
-        return found
+            log_odds: NDArray[np.float32] = self.log_odds(torch.tensor(photo)[None])[0].numpy()
+        return log_odds
 
 
 def student_graph(state: NetworkState, temperature: float, weights: str = "random") -> StudentGraph:
     """Build a trained network as a student.
 
     Args:
-        state: Of one decision: the classes.
-        temperature: Divides its log-odds.
+        state: State of a network with one subproblem, the classes.
+        temperature: Divides its logits.
         weights: Where its starting weights are; a complete state needs none.
 
     Raises:
@@ -96,32 +93,30 @@ def student_graph(state: NetworkState, temperature: float, weights: str = "rando
 
 
 def complete(state: NetworkState, weights: str) -> NetworkState:
-    """The same network with every tensor, so that its starting weights are needed no more."""
-    network = state.build(weights)
-    tensors = {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-        if not name.endswith(_COUNTER)
-    }
-    return replace(state, tensors=tensors)
+    """The same state with all tensors of the network, so that it can be built without its starting weights."""
+    tensors = state.build(weights).state_dict()
+    return replace(
+        state,
+        tensors={name: to_plain(tensor) for name, tensor in tensors.items() if not name.endswith(COUNTER)},
+    )
 
 
 def read_student_graph(file: Path, n_classes: int, temperature: float) -> StudentGraph:
-    """Build a student whose complete state was saved.
+    """Build a student from the file of its complete state.
 
     Args:
-        file: The state.
+        file: The file.
         n_classes: Number of classes.
-        temperature: Divides its log-odds.
+        temperature: Divides its logits.
 
     Raises:
-        BundleError: If the file is not such a state.
+        BundleError: If the file does not hold the complete state of such a student.
     """
     state = NetworkState.load(file)
     if state.n_outcomes != (n_classes,):
         raise BundleError(f"{file} answers for {state.n_outcomes} classes, not for {n_classes}")
     graph = student_graph(state, temperature)
-    names = {name for name in graph._network.state_dict() if not name.endswith(_COUNTER)}
+    names = {name for name in graph._network.state_dict() if not name.endswith(COUNTER)}
     missing = sorted(names - state.tensors.keys())
     if missing:
         raise BundleError(f"{file} lacks tensors of its network: {', '.join(missing[:5])}")

@@ -1,11 +1,12 @@
-"""Networks that are trained from nothing, registered with timm under their own names when this module is imported.
+"""Convolutional networks without pretrained weights, registered with timm when this module is imported.
 
-Three of them are published ones, layer by layer: `cnn_model_1`, `cnn_model_2` and `cnn_model_2_1`. The fourth,
-`cnn_seven`, is a design of this package for seven minerals. All follow timm's conventions, so whatever takes a
-timm network takes them; their blocks stand in ``blocks``. Pixels are expected in [0, 1].
+Three of them are published, and copied layer by layer: `cnn_model_1`, `cnn_model_2` and `cnn_model_2_1`. The fourth,
+`cnn_seven`, is a design of this package for seven minerals. All follow timm's conventions, so they can be used like
+any timm network; their blocks are in ``blocks``. They expect pixels in [0, 1].
 
-What the write-ups leave to their framework is taken from there: weights start by Glorot and Bengio (2010,
-AISTATS), biases at zero. torch's own start is weaker, and the signal would fade in four dense layers.
+Where the publications say nothing, the defaults of their framework hold: weights are initialized as in Glorot and
+Bengio (2010, AISTATS), biases with zero. torch's own initial weights are smaller, and the signal would fade in four
+dense layers.
 """
 
 from __future__ import annotations
@@ -22,15 +23,23 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """One block: convolutions of 3 x 3 with ReLU, then perhaps a maximum over 2 x 2 pixels.
+    """One block: 3 x 3 convolutions with ReLU, then 2 x 2 max-pooling.
 
     Attributes:
-        channels: Of each convolution.
-        convolutions: How many follow each other.
-        same: Zeros around the map keep its size; else each convolution takes a pixel off every side.
+        channels: Channels of each convolution.
+        convolutions: Number of convolutions.
+        same: Whether zero padding keeps the size of the map; else each convolution takes a pixel off every side.
         norm: Batch normalization: ``after`` each ReLU, ``before`` it, or ``none``.
-        stride: Of the first convolution.
-        pool: End with the maximum.
+        stride: Stride of the first convolution.
+        pool: Whether the block ends with max-pooling.
+
+    Example:
+        >>> BlockPlan(8, same=False).build(in_chans=3)
+        Sequential(
+          (conv): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+          (act): ReLU(inplace=True)
+          (pool): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
+        )
     """
 
     channels: int
@@ -41,7 +50,7 @@ class BlockPlan:
     pool: bool = True
 
     def build(self, in_chans: int) -> nn.Sequential:
-        """The layers, for maps of so many channels."""
+        """The layers of the block, for maps of so many channels."""
         layers = nn.Sequential()
         for number in range(self.convolutions):
             end = f"{number + 1}" if self.convolutions > 1 else ""
@@ -65,12 +74,17 @@ class BlockPlan:
 
 
 class GridFlatten(nn.Module):
-    """All values of a map in one row; a map of another size than the grid is averaged onto it first.
+    """Flattens a map. A map of another size than the grid is first average-pooled to it.
 
-    So a network that flattens takes pictures of any size, and has the parameters of its own size.
+    So a network with flattening takes images of any size, and its number of parameters stays the same.
 
     Args:
-        grid: Height and width of the map for pictures of the network's own size.
+        grid: Height and width of the map for images of the network's own size.
+
+    Example:
+        >>> import torch
+        >>> GridFlatten((1, 2))(torch.tensor([[[[1.0, 3.0, 5.0, 7.0]]]]))
+        tensor([[2., 6.]])
     """
 
     def __init__(self, grid: tuple[int, int]) -> None:
@@ -85,22 +99,22 @@ class GridFlatten(nn.Module):
 
 
 class PlainNetwork(nn.Module):
-    """Blocks one after the other, then pooling, hidden dense layers, dropout and the classifier.
+    """A sequence of blocks, then pooling, hidden dense layers, dropout and the classifier.
 
     Args:
         plans: The blocks.
-        grid: Height and width of the last map, all of whose values go on; None pools it.
+        grid: Height and width of the last map if it is flattened; None pools it.
         hidden: Widths of dense layers with ReLU before the classifier.
-        num_classes: Outputs; 0 leaves the classifier out.
-        in_chans: Channels of the picture.
+        num_classes: Number of outputs; 0 leaves the classifier out.
+        in_chans: Channels of the image.
         drop_rate: Dropout before the classifier.
-        global_pool: Where the map is pooled: ``avg``, ``max``, ``avgmax``, or nothing, which keeps the map.
+        global_pool: Pooling of the last map: ``avg``, ``max``, ``avgmax``, or an empty string, which keeps the map.
 
     Attributes:
-        blocks: As `plans` say.
+        blocks: The blocks.
         num_features: Channels of the last map.
-        head_hidden_size: Values that the classifier sees.
-        feature_info: Of each block its channels, reduction and name, as timm has it.
+        head_hidden_size: Number of inputs of the classifier.
+        feature_info: Channels, reduction and name of each block, as in timm.
     """
 
     def __init__(
@@ -139,21 +153,21 @@ class PlainNetwork(nn.Module):
         self.head = _classifier(width, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                _start(module)
+                _initialize(module)
 
     def get_classifier(self) -> nn.Module:
-        """The last dense layer."""
+        """The classifier: the last dense layer."""
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Start a new classifier.
+        """Replace the classifier by a new one.
 
         Args:
-            num_classes: Outputs; 0 leaves it out.
+            num_classes: Number of outputs; 0 leaves the classifier out.
             global_pool: Another pooling.
 
         Raises:
-            ValueError: Another pooling for a network whose dense layers see the whole map.
+            ValueError: Another pooling for a network that flattens its last map.
         """
         if global_pool is not None:
             if isinstance(self.global_pool, GridFlatten):
@@ -168,12 +182,12 @@ class PlainNetwork(nn.Module):
         return features
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits of a last map, or with `pre_logits` what the classifier would see."""
+        """Logits of a last map; with `pre_logits` the inputs of the classifier."""
         x = self.head_drop(self.pre_logits(self.global_pool(x)))
         return x if pre_logits else self.head(x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, (n, num_classes), of pictures (n, in_chans, height, width) in [0, 1]."""
+        """Logits, (n, num_classes), of images (n, in_chans, height, width) in [0, 1]."""
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(
@@ -185,15 +199,15 @@ class PlainNetwork(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Maps after chosen blocks, as in timm's networks; there is no norm to apply.
+        """Maps after chosen blocks, as in timm's networks.
 
         Args:
-            x: Pictures.
-            indices: Blocks; a number takes so many last ones, None all.
-            norm: Nothing, here.
-            stop_early: Leave out the blocks after the last chosen one.
+            x: Images.
+            indices: Numbers of the blocks; an integer takes so many last ones, None all.
+            norm: Ignored: there is no final normalization.
+            stop_early: Do not compute the blocks after the last chosen one.
             output_fmt: ``NCHW``.
-            intermediates_only: Only the maps; else the last map, too.
+            intermediates_only: Return the maps alone; else the last map and the maps.
         """
         if output_fmt != "NCHW":
             raise ValueError(f"output_fmt={output_fmt!r}: these maps are NCHW")
@@ -218,18 +232,18 @@ def _classifier(width: int, num_classes: int) -> nn.Module:
     if not num_classes:
         return nn.Identity()
     layer = nn.Linear(width, num_classes)
-    _start(layer)
+    _initialize(layer)
     return layer
 
 
-def _start(layer: nn.Conv2d | nn.Linear) -> None:
+def _initialize(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
 
 def _cfg(height: int, width: int, grid: tuple[int, int], least: int) -> dict[str, Any]:
-    """What a network expects of a picture, and the least side it can work on; there are no weights to load."""
+    """Timm's description of a network without weights: its input, and the smallest side it can take."""
     return {
         "url": "",
         "num_classes": 1000,
@@ -251,7 +265,7 @@ default_cfgs = {
     "cnn_model_2_1": _cfg(180, 180, (7, 7), 78),
     "cnn_seven": _cfg(160, 160, (5, 5), 32),
 }
-"""For timm, which looks for this name; pictures as height and width."""
+"""timm looks for this name."""
 
 MODELS = tuple(default_cfgs)
 """Names of the networks."""
@@ -261,16 +275,16 @@ _MODEL_2 = (*(BlockPlan(width, same=False) for width in (32, 64, 128, 256)),
 
 
 def cnn_model_1(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Five narrow blocks and four hidden dense layers, for pictures 400 high and 321 wide.
+    """Five narrow blocks and four hidden dense layers, for images 400 high and 321 wide.
 
-    For three classes 779,253 parameters and 96 running statistics of batch normalization.
+    It has 779,253 parameters for three classes, and 96 running statistics of batch normalization.
     """
     plans = [BlockPlan(width, norm="after") for width in (12, 6, 12, 6, 12)]
     return _build("cnn_model_1", pretrained, plans, {"grid": (12, 10), "hidden": (500, 100, 50, 10)}, kwargs)
 
 
 def cnn_model_2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Five wide blocks and nothing hidden, for 180 x 180; 1,016,131 parameters for three classes."""
+    """Five wide blocks without hidden dense layers, for 180 x 180; 1,016,131 parameters for three classes."""
     return _build("cnn_model_2", pretrained, _MODEL_2, {"grid": (7, 7)}, kwargs)
 
 
@@ -280,14 +294,16 @@ def cnn_model_2_1(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 def cnn_seven(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """A design of our own for a few hundred to a few thousand photos of seven minerals, 160 x 160.
+    """A network for a few hundred to a few thousand photos of seven minerals, 160 x 160.
 
-    Two convolutions a block with batch normalization before ReLU, so that it starts to learn at once at a
-    usual rate; a first convolution of stride 2, since luster and grain survive at 80 x 80 and a processor has
-    a fourth of the work; five halvings, so that the last 5 x 5 map sees the whole stone from every place; the
-    mean of that map instead of dense layers over all its places, since where a stone lies in the picture says
-    nothing of it, and nine tenths of `cnn_model_1` are such dense layers; dropout before the classifier.
-    1,491,047 parameters for seven classes, nearly all in convolutions.
+    - Two convolutions a block, with batch normalization before ReLU: it learns from the first steps at usual rates.
+    - A first convolution of stride 2: luster and grain are still visible at 80 x 80, at a fourth of the cost.
+    - Five halvings: each position of the last 5 x 5 map sees the whole stone.
+    - The mean of that map instead of dense layers over its positions: where a stone lies in the photo says nothing
+      about it, and nine tenths of the weights of `cnn_model_1` are in such dense layers.
+    - Dropout before the classifier.
+
+    It has 1,491,047 parameters for seven classes, nearly all in convolutions.
     """
     plans = [
         BlockPlan(32, norm="before", stride=2, pool=False),

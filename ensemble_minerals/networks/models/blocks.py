@@ -1,10 +1,10 @@
-"""The order of a network's layers: which block each belongs to, and where it can be cut in two."""
+"""The blocks of a network, in order, and splitting a network between them."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,16 +18,16 @@ from ensemble_minerals.errors import ConfigError
 _CONTAINERS = ("blocks", "stages", "features")
 
 MISMATCH_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError)
-"""What halves raise that do not fit together, when they are tried."""
+"""Errors of two parts of a network that do not fit together."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """How deep in a network each of its tensors lies.
+    """The block that each tensor of a network belongs to.
 
     Attributes:
-        depth: Of each tensor, by its name in the state: 0 for the stem, 1 to `n` for the blocks. What follows the
-            last block counts to it.
+        depth: Block of each tensor, by its name in the state: 0 for the stem, 1 to `n` for the blocks. Layers after
+            the last block belong to it.
         n: Number of blocks.
     """
 
@@ -36,12 +36,18 @@ class Blocks:
 
 
 def blocks_of(body: nn.Module) -> Blocks:
-    """Find the blocks of a network, as timm groups its layers; else as its first sequence of layers does."""
+    """Find the blocks of a network: timm's groups of layers, or without those the entries of its main container.
+
+    Example:
+        >>> body = nn.ModuleDict({"stem": nn.Linear(2, 2), "blocks": nn.Sequential(nn.Linear(2, 2))})
+        >>> blocks_of(body).depth
+        {'stem.weight': 0, 'stem.bias': 0, 'blocks.0.weight': 1, 'blocks.0.bias': 1}
+    """
     names = list(body.state_dict())
     if not hasattr(body, "group_matcher"):
-        return _in_order(body, names)
+        return _blocks_by_container(body, names)
     matcher: Any = body.group_matcher(coarse=False)  # type: ignore[operator]  # timm's
-    found = group_with_matcher(((name, None) for name in names), matcher, reverse=True)
+    groups = group_with_matcher(((name, None) for name in names), matcher, reverse=True)
     if isinstance(matcher, dict):
         entries = [entry for entry in matcher.values() if entry is not None]
         patterns = [
@@ -50,15 +56,16 @@ def blocks_of(body: nn.Module) -> Blocks:
         matched = [name for name in names if any(re.match(pattern, name) for pattern in patterns)]
     else:
         matched = names
-    last = max((found[name] for name in matched), default=0)
-    return Blocks({name: min(found[name], last) for name in names}, last)
+    last = max((groups[name] for name in matched), default=0)
+    return Blocks({name: min(groups[name], last) for name in names}, last)
 
 
 def _specs(entry: Any) -> Any:
     return (entry,) if isinstance(entry, str) else entry
 
 
-def _in_order(body: nn.Module, names: list[str]) -> Blocks:
+def _blocks_by_container(body: nn.Module, names: list[str]) -> Blocks:
+    """Blocks of a network without timm's groups: the children of `blocks`, `stages` or `features`, or its own."""
     container = next((name for name in _CONTAINERS if isinstance(getattr(body, name, None), nn.Module)), "")
     parts = [name for name, _ in (body.get_submodule(container)).named_children()]
     prefixes = [f"{container}.{part}." if container else f"{part}." for part in parts]
@@ -70,22 +77,23 @@ def _in_order(body: nn.Module, names: list[str]) -> Blocks:
     return Blocks(depth, len(prefixes))
 
 
-def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Module]:
-    """Cut a network in two before its last blocks; the halves share its layers.
+def split_body(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Module]:
+    """Split a network before its last blocks; both parts share its layers.
 
-    Layers before the cut become identities in one copy of the network's frame, those after it in the other, which
-    is the same as cutting wherever a network is a sequence. Whether it was one is found out by trying.
+    The parts are two copies of the network. In the prefix the last blocks are replaced by identities, in the suffix
+    all layers before them. For a network that is a sequence of layers this is the same as splitting it. Whether it is
+    one is checked by running both parts.
 
     Args:
         body: A timm network.
-        n_last: Blocks in the second half, at least 1.
+        n_last: Number of blocks in the suffix, at least 1.
         example: An input of the network.
 
     Returns:
-        Two networks whose `forward_features`, one after the other, are that of `body`.
+        Prefix and suffix; `forward_features` of one after the other is that of `body`.
 
     Raises:
-        ConfigError: It has not so many blocks, or is no sequence.
+        ConfigError: The network has fewer blocks, or is no sequence.
     """
     blocks = blocks_of(body)
     if not 0 < n_last <= blocks.n:
@@ -96,41 +104,41 @@ def cut(body: nn.Module, n_last: int, example: Tensor) -> tuple[nn.Module, nn.Mo
         if depth > blocks.n - n_last and "." in name
     }
     with evaluating(body), torch.no_grad():
-        called, whole = _calls(body, example)
+        called, expected = _call_order(body, example)
         start = min((number for name, number in called.items() if name in late), default=0)
         early = {name for name, number in called.items() if number < start}
-        front = _frame(body, "", called.keys() - early, called.keys())
-        back = _frame(body, "", early, called.keys())
+        prefix = _copy_without(called.keys() - early, body, called.keys())
+        suffix = _copy_without(early, body, called.keys())
         if hasattr(body, "_pos_embed"):
-            # A method of timm's transformers that is no layer: it belongs to the first half.
-            back.__dict__["_pos_embed"] = _as_it_is
+            # A method, not a layer, of timm's transformers: it belongs to the prefix.
+            suffix.__dict__["_pos_embed"] = _identity
         try:
-            halves = back.forward_features(front.forward_features(example))  # type: ignore[operator]  # timm's
-            same = alike(halves, whole)
+            output = suffix.forward_features(prefix.forward_features(example))  # type: ignore[operator]  # timm's
+            same = is_close(output, expected)
         except MISMATCH_ERRORS:
             same = False
     if not same:
         raise ConfigError(
             [
-                f"{type(body).__name__} cannot be cut before its last {n_last} blocks, since its layers are not "
-                "simply one after the other; set prefix_views to 0"
+                f"{type(body).__name__} cannot be split before its last {n_last} blocks, since its layers are no "
+                "simple sequence; set prefix_views to 0"
             ]
         )
-    return front, back
+    return prefix, suffix
 
 
-def alike(one: Tensor, other: Tensor) -> bool:
-    """Whether halves computed what the whole network does."""
-    return one.shape == other.shape and torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+def is_close(output: Tensor, expected: Tensor) -> bool:
+    """Whether the parts of a network computed what the whole network computes."""
+    return output.shape == expected.shape and torch.allclose(output, expected, atol=1e-4, rtol=1e-4)
 
 
-def _as_it_is(x: Tensor) -> Tensor:
+def _identity(x: Tensor) -> Tensor:
     return x
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module to rest; its parts, which others may share, get their modes back."""
+    """Put a module into evaluation mode, and at the end each of its parts back into its own mode."""
     modes = [(each, each.training) for each in module.modules()]
     module.eval()
     try:
@@ -140,18 +148,18 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             each.training = mode
 
 
-def _calls(body: nn.Module, example: Tensor) -> tuple[dict[str, int], Tensor]:
-    """When each layer that computes by itself is first called, and the output."""
+def _call_order(body: nn.Module, example: Tensor) -> tuple[dict[str, int], Tensor]:
+    """Order in which layers that compute something are first called, and the output."""
     called: dict[str, int] = {}
     handles = []
     for name, module in body.named_modules():
         computes = not list(module.children()) or list(module.parameters(recurse=False))
         if name and computes:
 
-            def note(*_: Any, name: str = name) -> None:
+            def record(*_: Any, name: str = name) -> None:
                 called.setdefault(name, len(called))
 
-            handles.append(module.register_forward_pre_hook(note))
+            handles.append(module.register_forward_pre_hook(record))
     try:
         features: Tensor = body.forward_features(example)  # type: ignore[operator]  # timm's
     finally:
@@ -160,15 +168,24 @@ def _calls(body: nn.Module, example: Tensor) -> tuple[dict[str, int], Tensor]:
     return called, features
 
 
-def _frame(module: nn.Module, prefix: str, without: set[str], called: Any) -> nn.Module:
-    """A copy of a module that shares its layers, with an identity for each part that is all among those without."""
-    frame = copy.copy(module)
-    frame.__dict__["_modules"] = dict(module._modules)
+def _copy_without(
+    removed: Set[str], module: nn.Module, called: Collection[str], parent: str = ""
+) -> nn.Module:
+    """Copy of a module that shares its layers, with identities in place of the removed ones.
+
+    Args:
+        removed: Paths of the layers to remove.
+        module: The module.
+        called: Paths of all layers that compute something.
+        parent: Path of the module, with a dot at the end.
+    """
+    copied = copy.copy(module)
+    copied.__dict__["_modules"] = dict(module._modules)
     for name, child in module.named_children():
-        path = f"{prefix}{name}"
+        path = f"{parent}{name}"
         inside = {each for each in called if each == path or each.startswith(f"{path}.")}
-        if inside and inside <= without:
-            frame._modules[name] = nn.Identity()
-        elif inside & without:
-            frame._modules[name] = _frame(child, f"{path}.", without, called)
-    return frame
+        if inside and inside <= removed:
+            copied._modules[name] = nn.Identity()
+        elif inside & removed:
+            copied._modules[name] = _copy_without(removed, child, called, f"{path}.")
+    return copied

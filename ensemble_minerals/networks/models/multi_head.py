@@ -1,4 +1,4 @@
-"""A network with one body and a branch for each decision."""
+"""A network with one body and a head for each subproblem."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from ensemble_minerals.config.networks import (
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models import timm_models
-from ensemble_minerals.networks.models.blocks import Blocks, blocks_of, cut
-from ensemble_minerals.networks.models.splitting import NetworkPrefix, TappedSuffix, cut_taps
+from ensemble_minerals.networks.models.blocks import Blocks, blocks_of, split_body
+from ensemble_minerals.networks.models.splitting import NetworkPrefix, TappedSuffix, split_tapped
 from ensemble_minerals.networks.models.taps import Tap, TappedNetwork, pool_taps
 from ensemble_minerals.networks.models.transforms import Normalize
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing, load_network
 
 
 class PartlyFrozenModule(nn.Module):
-    """A module some of whose parts stay in evaluation mode while the rest trains.
+    """A module whose frozen parts stay in evaluation mode while the rest trains.
 
     Attributes:
-        frozen: Those parts: no dropout there, and statistics of batch normalization stay as they are.
+        frozen: The frozen parts. They have no dropout, and their batch normalization keeps its statistics.
     """
 
     frozen: tuple[nn.Module, ...]
@@ -43,7 +43,7 @@ class PartlyFrozenModule(nn.Module):
         self.frozen = ()
 
     def train(self, mode: bool = True) -> PartlyFrozenModule:
-        """Set the mode of all parts but the resting ones."""
+        """Set the mode of all parts but the frozen ones."""
         super().train(mode)
         for module in self.frozen:
             module.eval()
@@ -51,45 +51,45 @@ class PartlyFrozenModule(nn.Module):
 
 
 class MultiHeadNetwork(PartlyFrozenModule):
-    """Pixels in [0, 1] to the logits of several decisions.
+    """A network from pixels in [0, 1] to the logits of several subproblems.
 
-    A decision of two branches has one column, the log-odds of the second; one of K > 2 branches has K columns.
+    A subproblem of two outcomes has one logit, the log-odds of the second; one of K > 2 outcomes has K logits.
 
     Attributes:
-        normalize: What the body expects of pixels.
+        normalize: The preprocessing that the body expects.
         body: timm's network.
-        heads: One a decision; empty where the network's own classifier answers.
-        blocks: Where in the body each tensor lies.
-        n_outcomes: Of each decision.
+        heads: One head a subproblem; empty if the network's own classifier is used.
+        blocks: Block of each tensor of the body.
+        n_outcomes: Number of outcomes of each subproblem.
         size: Height and width of the input.
-        sees: ``images``, or ``pooled`` for the end of a split network that is its head alone.
+        input_kind: ``images``, or ``pooled`` for a suffix that is the head alone.
     """
 
     def __init__(
         self, loaded: LoadedNetwork, head: NetworkHeadConfig, n_outcomes: Sequence[int], size: tuple[int, int]
     ) -> None:
-        """Put heads on a network; random numbers are torch's global ones.
+        """Put heads on a network, with torch's global random numbers.
 
         Args:
             loaded: The network without a classifier; it is changed in place.
-            head: What stands on it.
-            n_outcomes: Of each decision.
+            head: Kind of the heads.
+            n_outcomes: Number of outcomes of each subproblem.
             size: Height and width of the input.
 
         Raises:
-            ConfigError: A head that does not fit together.
+            ConfigError: Settings of the head that contradict each other.
         """
         super().__init__()
         self.n_outcomes = tuple(n_outcomes)
         self.size = size
-        self.sees = "images"
+        self.input_kind = "images"
         self.normalize: nn.Module = Normalize(loaded.preprocessing)
         self.body = loaded.network.requires_grad_(True)
         self.heads = nn.ModuleList()
         self.pooling = head.pooling if isinstance(head, LayersHeadConfig) else "own"
-        # In a tuple, where torch does not look for layers: they are those of the body.
+        # In tuples, where torch does not look for layers: their layers are those of the body.
         self._tapped: tuple[TappedNetwork, ...] = ()
-        self._rear: tuple[TappedSuffix, ...] = ()
+        self._tapped_suffix: tuple[TappedSuffix, ...] = ()
         if self.pooling == "taps":
             self._tapped = (TappedNetwork(loaded),)
             self.body.requires_grad_(True)
@@ -98,14 +98,14 @@ class MultiHeadNetwork(PartlyFrozenModule):
         if isinstance(head, LayersHeadConfig) and isinstance(
             getattr(self.body, "pre_logits", None), nn.Module
         ):
-            # VGG's dense layers, 119 million weights that only its own classifier would use.
+            # VGG's dense layers have 119 million weights, and only its own classifier uses them.
             self.body.pre_logits = nn.Identity()
         if isinstance(head, OwnHeadConfig):
             self.body.reset_classifier(sum(outputs))  # type: ignore[operator]  # timm's
         else:
             with torch.no_grad():
                 width = self.eval().pool(torch.rand(1, 3, *size)).shape[1]
-            self.heads.extend(_head(head, width, columns) for columns in outputs)
+            self.heads.extend(_build_head(head, width, columns) for columns in outputs)
         self.blocks: Blocks = blocks_of(self.body)
         if any(
             isinstance(module, nn.Conv2d) and module.kernel_size != module.stride for module in self.modules()
@@ -114,41 +114,40 @@ class MultiHeadNetwork(PartlyFrozenModule):
             self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits.
+        """Logits of a batch.
 
         Args:
-            images: RGB in [0, 1], shape (b, 3, height, width); the end of a split network takes what its
-                beginning returned.
+            images: RGB in [0, 1], shape (b, 3, height, width); for a suffix the output of its prefix.
 
         Returns:
             Shape (b, n_outputs).
         """
-        return self.classify(images if self.sees == "pooled" else self.pool(images))
+        return self.classify(images if self.input_kind == "pooled" else self.pool(images))
 
     def pool(self, images: Tensor) -> Tensor:
-        """What the head sees: a vector a picture, or for the network's own classifier the last map."""
-        if self._rear:
-            joined: Tensor = self._rear[0](images)
-            return joined
+        """Input of the head: a vector an image, or for the network's own classifier the last map."""
+        if self._tapped_suffix:
+            statistics: Tensor = self._tapped_suffix[0](images)
+            return statistics
         return self.pool_maps(self.maps(images))
 
     def maps(self, images: Tensor) -> list[Tap]:
-        """What is pooled: the last map or tokens of the body, or all that a head on taps looks at."""
+        """Outputs that are pooled: the last map or tokens of the body, or those of all taps of a head on taps."""
         if images.ndim == 4:
             images = images.contiguous(memory_format=self._format)
         if self._tapped:
-            return self._tapped[0].layers_seen(self.normalize(images))
+            return self._tapped[0].tap(self.normalize(images))
         return [(self.body.forward_features(self.normalize(images)), None)]  # type: ignore[operator]  # timm's
 
     def pool_maps(self, maps: Sequence[Tap]) -> Tensor:
-        """What the head sees, of what `maps` returned."""
+        """Input of the head, from the result of `maps`."""
         if self._tapped:
             return pool_taps(maps)
         features, _ = maps[0]
         return features if self.pooling == "own" else self._pooled(features)
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """Logits (b, n_outputs) of what `pool` returned."""
+        """Logits (b, n_outputs) from the result of `pool`."""
         if not len(self.heads):
             logits: Tensor = self.body.forward_head(pooled)  # type: ignore[operator]  # timm's
             return logits
@@ -167,25 +166,29 @@ class MultiHeadNetwork(PartlyFrozenModule):
         )
 
     def depth(self, name: str) -> int:
-        """Block of a tensor of the body, by its name in the state of this network; see `Blocks`."""
+        """Block of a tensor of the body, see `Blocks`.
+
+        Args:
+            name: Its name in the state of this network.
+        """
         return self.blocks.depth[name.removeprefix("body.")]
 
     def split(self, n_last: int) -> tuple[nn.Module, MultiHeadNetwork]:
-        """Cut the network in two before the last blocks; both halves share its layers, by the same names.
+        """Split the network before its last blocks; both parts share its layers, by the same names.
 
         Args:
-            n_last: Blocks in the second half; 0 leaves it the head alone.
+            n_last: Number of blocks in the suffix; with 0 it is the head alone.
 
         Returns:
-            Pixels in [0, 1] to an inner layer, and that layer to logits.
+            Prefix, from pixels in [0, 1] to activations, and suffix, from those to logits.
 
         Raises:
-            ConfigError: A network that cannot be cut there.
+            ConfigError: A network that cannot be split there.
         """
         suffix = copy.copy(self)
         suffix.__dict__["_modules"] = dict(self._modules)
         if n_last == 0:
-            suffix.sees = "pooled"
+            suffix.input_kind = "pooled"
             if len(self.heads):
                 suffix.__dict__ |= {"_modules": {"heads": self.heads}, "_tapped": (), "frozen": ()}
             return HeadlessNetwork(self), suffix
@@ -193,14 +196,18 @@ class MultiHeadNetwork(PartlyFrozenModule):
         example = self.normalize(torch.rand(1, 3, *self.size, device=device))
         example = example.contiguous(memory_format=self._format)
         modules = suffix.__dict__["_modules"] | {"normalize": nn.Identity()}
-        beginning: nn.Module
+        first: nn.Module
         if self._tapped:
-            beginning, rear = cut_taps(self._tapped[0], n_last, example, self._format)
-            suffix.__dict__ |= {"_modules": modules | {"body": rear.body}, "_tapped": (), "_rear": (rear,)}
+            first, last = split_tapped(self._tapped[0], n_last, example, self._format)
+            suffix.__dict__ |= {
+                "_modules": modules | {"body": last.body},
+                "_tapped": (),
+                "_tapped_suffix": (last,),
+            }
         else:
-            beginning, back = cut(self.body, n_last, example)
-            suffix.__dict__["_modules"] = modules | {"body": back}
-        return NetworkPrefix(self.normalize, beginning, self._format), suffix
+            first, body = split_body(self.body, n_last, example)
+            suffix.__dict__["_modules"] = modules | {"body": body}
+        return NetworkPrefix(self.normalize, first, self._format), suffix
 
     def _pooled(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
@@ -219,30 +226,34 @@ class MultiHeadNetwork(PartlyFrozenModule):
 
 
 class HeadlessNetwork(nn.Module):
-    """All of a network but its head."""
+    """A network without its head: the prefix of a network whose suffix is the head alone."""
 
     def __init__(self, network: MultiHeadNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the head sees of images (b, 3, height, width)."""
+        """Input of the head, for images (b, 3, height, width)."""
         return self.network.pool(images)
 
 
 def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[MultiHeadNetwork, LoadedNetwork]:
-    """Load a network as configured and put its head on; the head's random numbers are torch's global ones.
+    """Load a network as configured and put heads on it, with torch's global random numbers.
+
+    Args:
+        config: The network.
+        n_outcomes: Number of outcomes of each subproblem.
 
     Raises:
         WeightsError: Unknown model, or weights that cannot be had or do not fit.
-        ConfigError: A head that does not fit together.
+        ConfigError: Settings of the head that contradict each other.
     """
-    stated = config.preprocessing
+    given = config.preprocessing
     loaded = load(
         config.model,
         config.weights,
         config.size,
-        None if stated is None else Preprocessing(stated.mean, stated.std, stated.order, stated.scale),
+        None if given is None else Preprocessing(given.mean, given.std, given.order, given.scale),
     )
     return MultiHeadNetwork(loaded, config.head, n_outcomes, input_size(config.size, loaded)), loaded
 
@@ -250,19 +261,22 @@ def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[Mul
 def load(
     model: str, weights: str, size: int | tuple[int, int] | None, preprocessing: Preprocessing | None
 ) -> LoadedNetwork:
-    """Load a network without classifier for an input of any shape; see `load_network`."""
+    """Load a network without a classifier for an input of any shape, see `load_network`.
+
+    The digest of the result is that of its tensors, even if they were read from a file.
+    """
     shape: dict[str, Any] = {"size": size}
     if isinstance(size, tuple):
         shape = {"size": max(size)}
         if timm_models.pretrained_cfg(model).fixed_input_size:
             shape["img_size"] = size
     loaded = load_network(model, weights, preprocessing=preprocessing, **shape)
-    # Of the tensors, since a bundle keeps them in a file of its own.
-    return replace(loaded, digest=timm_models.digest(loaded.network))
+    # Not the digest of a file: a bundle keeps the tensors in a file of its own.
+    return replace(loaded, digest=timm_models.tensor_digest(loaded.network))
 
 
 def input_size(size: int | tuple[int, int] | None, loaded: LoadedNetwork) -> tuple[int, int]:
-    """Height and width of the input: as configured, else the weights' own."""
+    """Height and width of the input: as configured, else those of the weights."""
     if isinstance(size, int):
         return size, size
     if size is not None:
@@ -272,14 +286,14 @@ def input_size(size: int | tuple[int, int] | None, loaded: LoadedNetwork) -> tup
 
 
 def set_dense(head: nn.Module, weight: NDArray[Any], bias: NDArray[Any], rows: NDArray[Any]) -> None:
-    """Make a head of one dense layer compute `rows @ weight.T + bias`.
+    """Set the weights of a head of one dense layer, so that it computes `rows @ weight.T + bias`.
 
     Args:
-        head: As `MultiHeadNetwork` builds it.
-        weight: Shape (columns, width).
-        bias: Shape (columns,).
-        rows: What the head sees in training, (n, width): their mean and variance become the statistics of its batch
-            normalization, if it has one, so that training starts from the same answers as prediction.
+        head: A head of `MultiHeadNetwork`.
+        weight: Shape (n_logits, width).
+        bias: Shape (n_logits,).
+        rows: Inputs of the head in training, (n, width). If the head has batch normalization, their mean and variance
+            become its statistics, so that training starts with the logits of prediction.
     """
     layers = list(head.children())
     if isinstance(layers[0], nn.BatchNorm1d):
@@ -297,23 +311,23 @@ def set_dense(head: nn.Module, weight: NDArray[Any], bias: NDArray[Any], rows: N
         dense.bias.copy_(torch.tensor(bias))
 
 
-def _head(config: LayersHeadConfig, width: int, n_outputs: int) -> nn.Sequential:
-    """Batch normalization if wanted, dropout and a dense layer, as often as there are layers; ReLU between them."""
+def _build_head(config: LayersHeadConfig, width: int, n_outputs: int) -> nn.Sequential:
+    """Dense layers, each after dropout and, if configured, batch normalization; ReLU between them."""
     sizes = [width, *config.hidden, n_outputs]
-    shares = config.dropout if isinstance(config.dropout, tuple) else (config.dropout,) * (len(sizes) - 1)
-    if len(shares) != len(sizes) - 1:
+    rates = config.dropout if isinstance(config.dropout, tuple) else (config.dropout,) * (len(sizes) - 1)
+    if len(rates) != len(sizes) - 1:
         raise ConfigError(
-            [f"head.dropout: {list(shares)} has {len(shares)} shares for {len(sizes) - 1} dense layers"]
+            [f"head.dropout: {list(rates)} has {len(rates)} shares for {len(sizes) - 1} dense layers"]
         )
     if config.init == "probe" and config.hidden:
         raise ConfigError(
             [f"head.init: probe goes with one dense layer, but hidden is {list(config.hidden)}"]
         )
     layers: list[nn.Module] = []
-    for (n_in, n_out), share in zip(pairwise(sizes), shares, strict=True):
+    for (n_in, n_out), rate in zip(pairwise(sizes), rates, strict=True):
         layers += [nn.ReLU()] if layers else []
         layers += [nn.BatchNorm1d(n_in)] if config.batch_norm else []
-        layers += [nn.Dropout(share), nn.Linear(n_in, n_out)]
+        layers += [nn.Dropout(rate), nn.Linear(n_in, n_out)]
     if config.init == "zero":
         for parameter in layers[-1].parameters():
             nn.init.zeros_(parameter)

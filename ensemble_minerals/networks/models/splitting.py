@@ -1,4 +1,4 @@
-"""The two halves of a network that is cut before its last blocks."""
+"""The two parts of a network that is split before its last blocks."""
 
 from __future__ import annotations
 
@@ -8,136 +8,130 @@ import torch
 from torch import Tensor, nn
 
 from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.networks.models.blocks import MISMATCH_ERRORS, alike, cut, evaluating
+from ensemble_minerals.networks.models.blocks import MISMATCH_ERRORS, evaluating, is_close, split_body
 from ensemble_minerals.networks.models.taps import TappedNetwork, pool_taps
 
 
 class NetworkPrefix(nn.Module):
-    """The first half of a network: pixels in [0, 1] to an inner layer."""
+    """The first blocks of a network: from pixels in [0, 1] to activations.
+
+    Args:
+        normalize: The preprocessing that the body expects.
+        body: Prefix of the body, from `split_body` or `split_tapped`.
+        memory_format: Memory format of the images.
+    """
 
     def __init__(self, normalize: nn.Module, body: nn.Module, memory_format: torch.memory_format) -> None:
-        """Put what pixels need before a beginning.
-
-        Args:
-            normalize: What the body expects of pixels.
-            body: As `cut` or `cut_taps` returned it.
-            memory_format: Of the pictures.
-        """
         super().__init__()
         self.normalize = normalize
         self.body = body
         self._format = memory_format
 
     def forward(self, images: Tensor) -> Tensor:
-        """The inner layer of images (b, 3, height, width)."""
+        """Activations of images (b, 3, height, width)."""
         images = images.contiguous(memory_format=self._format)
         features: Tensor = self.body.forward_features(self.normalize(images))  # type: ignore[operator]  # timm's
         return features
 
 
 class TappedPrefix(nn.Module):
-    """The first half of a tapped network: the inner layer, and what the taps before it saw, as one vector."""
+    """The first blocks of a tapped network: its activations and the statistics of its taps, as one vector.
 
-    def __init__(self, tapped: TappedNetwork, seen: Sequence[int]) -> None:
-        """Tap a beginning.
+    Args:
+        tapped: Taps on the first blocks.
+        own_taps: Numbers of the taps that lie in the first blocks.
+    """
 
-        Args:
-            tapped: Taps on the first half.
-            seen: Those that lie in it, by number.
-        """
+    def __init__(self, tapped: TappedNetwork, own_taps: Sequence[int]) -> None:
         super().__init__()
         self.tapped = tapped
-        self.seen = tuple(seen)
+        self.own_taps = tuple(own_taps)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Of normalized images (b, 3, height, width), a vector each: the inner layer, then the taps' statistics."""
-        maps = self.tapped.layers_seen(images)
-        # Behind the cut nothing is done to the inner layer, and the last tap sees it as it is.
-        inner = maps[-1][0].flatten(1)
-        pooled = [pool_taps([maps[number]]) for number in self.seen]
-        return torch.cat([inner.float(), *pooled], dim=1)
+        """Vectors of normalized images (b, 3, height, width): activations, then the statistics of its taps."""
+        maps = self.tapped.tap(images)
+        # All layers after the split are identities, so the last tap returns the activations at the split.
+        activations = maps[-1][0].flatten(1)
+        statistics = [pool_taps([maps[number]]) for number in self.own_taps]
+        return torch.cat([activations.float(), *statistics], dim=1)
 
 
 class TappedSuffix:
-    """The second half of a tapped network: what `TappedPrefix` returned to the statistics of all taps.
+    """The last blocks of a tapped network: from the vectors of `TappedPrefix` to the statistics of all taps.
+
+    Args:
+        tapped: Taps on the last blocks.
+        prefix_taps: Numbers of the taps that lie in the first blocks.
+        shape: Shape of the activations (channels, height, width).
+        widths: Lengths of the flattened activations and of the statistics of each tap in the first blocks.
+        memory_format: Memory format of the activations.
 
     Attributes:
-        body: The layers of this half.
+        body: The last blocks.
     """
 
     def __init__(
         self,
         tapped: TappedNetwork,
-        seen: Sequence[int],
+        prefix_taps: Sequence[int],
         shape: torch.Size,
         widths: list[int],
         memory_format: torch.memory_format,
     ) -> None:
-        """Tap an end.
-
-        Args:
-            tapped: Taps on the second half.
-            seen: Those that lie in the first half, by number.
-            shape: Of the inner layer (channels, height, width).
-            widths: Of the inner layer flattened, and of what each tap of the first half saw.
-            memory_format: Of the inner layer.
-        """
         self.body = tapped.network
         self._tapped = tapped
-        self._seen = tuple(seen)
+        self._prefix_taps = tuple(prefix_taps)
         self._shape = shape
         self._widths = widths
         self._format = memory_format
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Statistics of all taps, float32 of shape (b, n_features)."""
-        inner, *before = torch.split(vectors, self._widths, dim=1)
-        maps = self._tapped.layers_seen(
-            inner.reshape(-1, *self._shape).contiguous(memory_format=self._format)
-        )
-        known = dict(zip(self._seen, before, strict=True))
+        activations, *statistics = torch.split(vectors, self._widths, dim=1)
+        maps = self._tapped.tap(activations.reshape(-1, *self._shape).contiguous(memory_format=self._format))
+        known = dict(zip(self._prefix_taps, statistics, strict=True))
         return torch.cat(
             [known[number] if number in known else pool_taps([tap]) for number, tap in enumerate(maps)], dim=1
         )
 
 
 @torch.no_grad()
-def cut_taps(
+def split_tapped(
     tapped: TappedNetwork, n_last: int, example: Tensor, memory_format: torch.memory_format
 ) -> tuple[TappedPrefix, TappedSuffix]:
-    """Cut a tapped network in two before its last blocks; the halves share its layers, see `cut`.
+    """Split a tapped network before its last blocks; both parts share its layers, see `split_body`.
 
-    Which tap lies in which half is found out by looking at what they see.
+    A tap lies in the prefix if its statistics there are those of the whole network.
 
     Args:
-        tapped: All of the network.
-        n_last: Blocks in the second half, at least 1.
+        tapped: The whole network.
+        n_last: Number of blocks in the suffix, at least 1.
         example: A normalized input (1, 3, height, width).
-        memory_format: Of the inner layer.
+        memory_format: Memory format of the activations.
 
     Returns:
-        Two halves; the second, after the first, gives the statistics of all taps.
+        Prefix and suffix; one after the other they compute the statistics of all taps.
 
     Raises:
-        ConfigError: The network cannot be cut there.
+        ConfigError: The network cannot be split there.
     """
     with evaluating(tapped.network):
-        parts = [tapped.over(part) for part in cut(tapped.network, n_last, example)]
-        whole = [pool_taps([tap]) for tap in tapped.layers_seen(example)]
+        prefix_taps, suffix_taps = [tapped.over(part) for part in split_body(tapped.network, n_last, example)]
+        expected = [pool_taps([tap]) for tap in tapped.tap(example)]
         try:
-            maps = parts[0].layers_seen(example)
-            seen = [number for number, tap in enumerate(maps) if alike(pool_taps([tap]), whole[number])]
-            widths = [maps[-1][0][0].numel(), *(whole[number].shape[1] for number in seen)]
-            front = TappedPrefix(parts[0], seen)
-            rear = TappedSuffix(parts[1], seen, maps[-1][0].shape[1:], widths, memory_format)
-            same = alike(rear(front.forward_features(example)), torch.cat(whole, dim=1))
+            maps = prefix_taps.tap(example)
+            own = [number for number, tap in enumerate(maps) if is_close(pool_taps([tap]), expected[number])]
+            widths = [maps[-1][0][0].numel(), *(expected[number].shape[1] for number in own)]
+            prefix = TappedPrefix(prefix_taps, own)
+            suffix = TappedSuffix(suffix_taps, own, maps[-1][0].shape[1:], widths, memory_format)
+            same = is_close(suffix(prefix.forward_features(example)), torch.cat(expected, dim=1))
         except MISMATCH_ERRORS:
             same = False
     if not same:
         raise ConfigError(
             [
-                f"{type(tapped.network).__name__}, with a head on taps, cannot be cut before its last {n_last} "
+                f"{type(tapped.network).__name__}, with a head on taps, cannot be split before its last {n_last} "
                 "blocks; set prefix_views to 0"
             ]
         )
-    return front, rear
+    return prefix, suffix

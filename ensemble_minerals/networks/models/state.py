@@ -1,4 +1,4 @@
-"""What training made of a network: the tensors it changed, and the facts to use them by."""
+"""A trained network as plain data: the tensors that training changed, and metadata."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load
-from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
+from ensemble_minerals.networks.models.tensor_file import read_tensors, to_plain, write_tensors
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
 
 FORMAT = 1
 
 _HEAD: TypeAdapter[NetworkHeadConfig] = TypeAdapter(NetworkHeadConfig)
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
+"""End of the names of batch normalization's counters, which are not part of a state."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,12 @@ class NetworkState:
     """A trained network as plain data.
 
     Attributes:
-        tensors: What differs from the starting weights, by name: trained layers, statistics of batch
+        tensors: Tensors that differ from the starting weights, by name: trained layers, statistics of batch
             normalization, and the whole head.
         metadata: Plain JSON: `model`, `weights`, the `digest` of the tensors there, `size` (height, width), `resize`,
-            `preprocessing`, `views`, `head`, `precision`, `subproblems` as pairs of name and number of branches,
-            `shift`, what is added to each output so that it answers under the natural prior, and
-            `n_tensors`, how many the whole network has.
+            `preprocessing`, `views`, `head` and `precision`; `decisions`, the subproblems as pairs of name and
+            number of outcomes; `shift`, added to each logit so that it holds under the natural prior; `n_tensors`,
+            the number of tensors of the whole network.
     """
 
     tensors: Mapping[str, Tensor]
@@ -55,23 +56,23 @@ class NetworkState:
         shift: NDArray[np.float64],
         precision: str,
     ) -> NetworkState:
-        """Take the state of a trained network.
+        """State of a trained network.
 
         Args:
-            network: What was trained.
-            tensors: Its state after training, or after some epoch.
-            start: Its state before; None takes every tensor for changed.
-            config: How it was built.
+            network: The network.
+            tensors: Its state dict after training, or after some epoch.
+            start: Its state dict before training; None takes every tensor as changed.
+            config: Configuration of the network.
             loaded: The weights it started from.
-            subproblems: Name and number of branches of each.
-            shift: See the class, shape (n_outputs,).
+            subproblems: Name and number of outcomes of each.
+            shift: Shift of the logits, shape (n_outputs,), see the class.
             precision: ``float32`` or ``bfloat16``.
         """
         head = network.head_names()
         changed = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            name: to_plain(tensor)
             for name, tensor in tensors.items()
-            if not name.endswith(_COUNTER)
+            if not name.endswith(COUNTER)
             and (start is None or name in head or not torch.equal(tensor.cpu(), start[name].cpu()))
         }
         metadata = {
@@ -86,18 +87,18 @@ class NetworkState:
             "precision": precision,
             "decisions": [[name, count] for name, count in subproblems],
             "shift": shift.tolist(),
-            "n_tensors": sum(not name.endswith(_COUNTER) for name in tensors),
+            "n_tensors": sum(not name.endswith(COUNTER) for name in tensors),
         }
         return cls(changed, metadata)
 
     @property
     def n_outcomes(self) -> tuple[int, ...]:
-        """Branches of each decision."""
+        """Number of outcomes of each subproblem."""
         return tuple(int(count) for _, count in self.metadata["decisions"])
 
     @property
     def n_outputs(self) -> int:
-        """Columns of logits of all decisions."""
+        """Number of logits of all subproblems."""
         return sum(n_logits(count) for count in self.n_outcomes)
 
     @property
@@ -112,15 +113,15 @@ class NetworkState:
         return int(height), int(width)
 
     def save(self, path: Path) -> None:
-        """Write it as safetensors; the same state gives the same bytes."""
+        """Write the state as safetensors; equal states give equal bytes."""
         write_tensors(path, self.tensors, {**self.metadata, "format": FORMAT})
 
     @classmethod
     def load(cls, path: Path) -> NetworkState:
-        """Read what `save` wrote; nothing in it is executed.
+        """Read a file that `save` wrote; nothing in it is executed.
 
         Raises:
-            BundleError: It is missing, damaged, or of another format.
+            BundleError: The file is missing, damaged, or of another format.
         """
         try:
             tensors, metadata = read_tensors(path)
@@ -128,7 +129,7 @@ class NetworkState:
             raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
         if metadata.pop("format", None) != FORMAT:
             raise BundleError(
-                f"{path} is no trained network of format {FORMAT}; fit it again with this version"
+                f"{path} is not a trained network of format {FORMAT}; fit it again with this version"
             )
         missing = {"model", "digest", "size", "preprocessing", "head", "decisions", "shift"} - metadata.keys()
         if missing:
@@ -139,25 +140,25 @@ class NetworkState:
         """Build the network, in evaluation mode.
 
         Args:
-            weights: Where the starting weights are now, see `weights.parse`; they are not looked for if training
-                changed all of them.
+            weights: Where the starting weights are now, see `weights.parse`; not used if training changed all
+                tensors.
 
         Raises:
             WeightsError: They cannot be had, or are not those that training started from.
             BundleError: The tensors do not fit the network.
         """
-        return self.fill(self.frame(weights))
+        return self.load_into(self.build_untrained(weights))
 
     @property
     def complete(self) -> bool:
-        """Whether training changed every tensor, so that nobody asks for the starting weights."""
+        """Whether training changed every tensor, so that the starting weights are not needed."""
         return len(self.tensors) == self.metadata.get("n_tensors")
 
-    def fill(self, network: MultiHeadNetwork) -> MultiHeadNetwork:
-        """Put the trained tensors into a network that `frame` built; it is then in evaluation mode.
+    def load_into(self, network: MultiHeadNetwork) -> MultiHeadNetwork:
+        """Load the trained tensors into a network from `build_untrained`, and put it into evaluation mode.
 
         Raises:
-            BundleError: They do not fit.
+            BundleError: The tensors do not fit the network.
         """
         try:
             wrong = network.load_state_dict(dict(self.tensors), strict=False).unexpected_keys
@@ -169,8 +170,8 @@ class NetworkState:
             )
         return network.eval().requires_grad_(False)
 
-    def frame(self, weights: str) -> MultiHeadNetwork:
-        """Build the network as it was before training, but for its head.
+    def build_untrained(self, weights: str) -> MultiHeadNetwork:
+        """Build the network with its starting weights and a random head.
 
         Args:
             weights: As for `build`.

@@ -1,9 +1,9 @@
-"""A network that tells what its inner layers see, as one vector a picture.
+"""Taps: statistics of a network's inner layers, as one vector an image.
 
-The vector holds, for every stage of a convolutional network and for its last feature map, mean and standard
-deviation over space; for every chosen block of a transformer the class token (where there is one), mean and
-standard deviation over the patches. The statistics are part of the network, so that an engine hands out
-vectors and never maps.
+For every stage of a convolutional network and for its last feature map, the vector holds mean and standard deviation
+over space. For every chosen block of a transformer it holds the class token, where there is one, and mean and
+standard deviation over the patches. The statistics are part of the network, so an inference engine returns vectors,
+not maps.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.networks.models.weights import LoadedNetwork
 
 Tap: TypeAlias = tuple[Tensor, Tensor | None]
-"""What one layer sees: a map (n, channels, height, width), or patches (n, patches, channels) and, where there is
-one, the class token (n, channels)."""
+"""Output of one tapped layer: a map (n, channels, height, width) and None, or patches (n, patches, channels) and the
+class token (n, channels), None where there is none."""
 
 _SMALLEST_VARIANCE = 1e-10
 
@@ -30,8 +30,8 @@ class TappedNetwork(nn.Module):
     """A frozen network from 8-bit pixels to pooled statistics of its layers.
 
     Attributes:
-        layers: Where each layer lies in the vector, by name: `stage0`, ..., `final`, or `block4`, ...
-        embedding: Where the mean over space (over patches) of the last tapped layer lies.
+        layers: Slice of each layer in the vector, by name: `stage0`, ..., `final`, or `block4`, ...
+        embedding: Slice of the mean over space, or over patches, of the last tapped layer.
         n_features: Length of the vector.
         size: Side of the square input in pixels.
     """
@@ -44,14 +44,13 @@ class TappedNetwork(nn.Module):
 
         Args:
             loaded: The network with its preprocessing.
-            layers: Stages or blocks, counted from 0, negative from the end; the final map of a
-                convolutional network, where it differs from the last stage, comes after the stages. None
-                takes every stage and the final map, or the blocks from a third to three quarters of
-                the depth.
+            layers: Numbers of stages or blocks, from 0, or negative from the end. The final map of a convolutional
+                network, where it differs from the last stage, comes after the stages. None takes every stage and
+                the final map, or the blocks from a third to three quarters of the depth.
 
         Raises:
-            WeightsError: timm cannot hand out the inner layers of this network.
-            ConfigError: A layer it does not have.
+            WeightsError: timm cannot return the inner layers of this network.
+            ConfigError: A layer that the network does not have.
         """
         super().__init__()
         self.network = loaded.network.eval().requires_grad_(False)
@@ -59,7 +58,7 @@ class TappedNetwork(nn.Module):
         intermediates = getattr(loaded.network, "forward_intermediates", None)
         if intermediates is None:
             raise WeightsError(
-                f"timm cannot hand out the inner layers of {loaded.model!r} (it has no forward_intermediates), "
+                f"timm cannot return the inner layers of {loaded.model!r} (it has no forward_intermediates), "
                 "so it cannot serve as a frozen backbone; choose another model"
             )
         parameters = inspect.signature(intermediates).parameters
@@ -75,7 +74,7 @@ class TappedNetwork(nn.Module):
         self._select(loaded.model, layers)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Pool the layers.
+        """Statistics of the tapped layers.
 
         Args:
             pixels: RGB, uint8, of shape (n, size, size, 3).
@@ -86,7 +85,7 @@ class TappedNetwork(nn.Module):
         return pool_taps(self.taps(pixels))
 
     def taps(self, pixels: Tensor) -> list[Tap]:
-        """What the layers see, before it is pooled by `pool_taps`.
+        """Outputs of the tapped layers, before `pool_taps` pools them.
 
         Args:
             pixels: As for `forward`.
@@ -97,13 +96,13 @@ class TappedNetwork(nn.Module):
         x = pixels.permute(0, 3, 1, 2).float()
         if self._flip:
             x = x[:, [2, 1, 0]]
-        return self.layers_seen(x * self._factor - self._shift)
+        return self.tap(x * self._factor - self._shift)
 
-    def layers_seen(self, x: Tensor) -> list[Tap]:
-        """As `taps`, of pictures (n, 3, height, width) that are what the network expects of pixels."""
+    def tap(self, x: Tensor) -> list[Tap]:
+        """Outputs of the tapped layers as in `taps`, but of normalized images (n, 3, height, width)."""
         if self._tokens:
             return self._blocks(x, self._indices)
-        # timm wants at least one stage, even where the final map alone is asked for.
+        # timm wants at least one stage, even where only the final map is needed.
         stages, final = self._maps(x, self._indices or [0], final=self._final)
         return [(each, None) for each in [*(stages if self._indices else []), *final]]
 
@@ -147,28 +146,28 @@ class TappedNetwork(nn.Module):
 
     @torch.inference_mode()
     def _select(self, model: str, layers: Sequence[int] | None) -> None:
-        """Look at every layer once, choose, and lay out the vector."""
+        """Compute every layer once, choose the tapped ones, and lay out the vector."""
         noise = torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         if self._tokens:
-            found = [_token_statistics(*entry) for entry in self._blocks(noise, None)]
-            depth = len(found)
+            statistics = [_token_statistics(*entry) for entry in self._blocks(noise, None)]
+            depth = len(statistics)
             names = [f"block{index}" for index in range(depth)]
-            usual = list(range(depth // 3, max(depth // 3 + 1, depth * 3 // 4)))
+            default = list(range(depth // 3, max(depth // 3 + 1, depth * 3 // 4)))
         else:
             stages, final = self._maps(noise, None, final=True)
             if final[0].shape == stages[-1].shape and torch.equal(final[0], stages[-1]):
                 final = []
-            found = [_map_statistics(each) for each in [*stages, *final]]
+            statistics = [_map_statistics(each) for each in [*stages, *final]]
             names = [f"stage{index}" for index in range(len(stages))] + ["final"] * len(final)
-            # with every block to choose from, the first is the bare stem
-            usual = list(range(1 if self._extra else 0, len(found)))
-        chosen = _chosen(model, names, usual, layers)
+            # Where timm counts every block as a stage, the first one is the stem.
+            default = list(range(1 if self._extra else 0, len(statistics)))
+        chosen = _chosen_layers(model, names, default, layers)
         self._final = "final" in (names[index] for index in chosen)
         self._indices = [index for index in chosen if names[index] != "final"]
         self.layers: dict[str, slice] = {}
         start = 0
         for index in chosen:
-            widths = [int(statistic.shape[1]) for statistic in found[index]]
+            widths = [int(statistic.shape[1]) for statistic in statistics[index]]
             self.layers[names[index]] = slice(start, start + sum(widths))
             mean = start + (widths[0] if len(widths) == 3 else 0)
             self.embedding = slice(mean, mean + widths[-1])
@@ -176,9 +175,11 @@ class TappedNetwork(nn.Module):
         self.n_features = start
 
 
-def _chosen(model: str, names: list[str], usual: list[int], layers: Sequence[int] | None) -> list[int]:
+def _chosen_layers(
+    model: str, names: list[str], default: list[int], layers: Sequence[int] | None
+) -> list[int]:
     if layers is None:
-        return usual
+        return default
     wrong = [index for index in layers if not -len(names) <= index < len(names)]
     if wrong or not layers:
         listed = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
@@ -187,10 +188,14 @@ def _chosen(model: str, names: list[str], usual: list[int], layers: Sequence[int
 
 
 def pool_taps(taps: Sequence[Tap]) -> Tensor:
-    """Statistics over space of the layers side by side, float32 of shape (n, n_features)."""
+    """Statistics of tapped layers side by side, float32 of shape (n, n_features).
+
+    >>> pool_taps([(torch.tensor([[[[1.0, 3.0]]]]), None)])  # mean and standard deviation of one channel
+    tensor([[2., 1.]])
+    """
     pooled = [
-        _map_statistics(seen) if seen.ndim == 4 else _token_statistics(seen, class_token)
-        for seen, class_token in taps
+        _map_statistics(output) if output.ndim == 4 else _token_statistics(output, class_token)
+        for output, class_token in taps
     ]
     return torch.cat([statistic.float() for layer in pooled for statistic in layer], 1)
 

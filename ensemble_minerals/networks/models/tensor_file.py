@@ -1,4 +1,4 @@
-"""Tensors and plain facts in one file that appears whole or not at all; reading it executes nothing."""
+"""Tensors and JSON metadata in one safetensors file; reading it executes nothing."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ from torch import Tensor
 
 from ensemble_minerals.system.atomic import atomic_file
 
-_FACTS = "facts"
+_METADATA = "facts"
+"""Name, in the file's own metadata, of the entry that holds ours."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and facts as safetensors; the same content gives the same bytes.
+    """Write tensors and metadata as safetensors; equal contents give equal bytes.
 
     Args:
-        path: The file.
-        tensors: By name; written as the values they have, in row-major order.
-        metadata: Plain JSON, kept as one entry of the metadata.
+        path: The file; it appears whole or not at all.
+        tensors: By name; they are written in row-major order.
+        metadata: Plain JSON.
     """
-    # Two entries of metadata would come in an order that changes from run to run.
-    header = {_FACTS: json.dumps(metadata, sort_keys=True)}
-    plain = {name: _plain(tensor) for name, tensor in tensors.items()}
+    # One entry only: safetensors writes several in an order that differs from run to run.
+    header = {_METADATA: json.dumps(metadata, sort_keys=True)}
+    plain = {name: to_plain(tensor) for name, tensor in tensors.items()}
     with atomic_file(path) as draft:
         draft.write_bytes(save(plain, metadata=header))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+    """Read tensors and metadata that `write_tensors` wrote.
 
     Raises:
-        ValueError: Damaged, or not such a file.
-        OSError: It cannot be read.
+        ValueError: The file is damaged, or not such a file.
+        OSError: The file cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = json.loads((opened.metadata() or {})[_FACTS])
+            metadata = json.loads((opened.metadata() or {})[_METADATA])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, KeyError) as error:
         raise ValueError(str(error)) from error
     return tensors, metadata
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """In row-major order and memory of its own, as the format wants it."""
+def to_plain(tensor: Tensor) -> Tensor:
+    """Copy of a tensor in main memory, in row-major order, as safetensors needs it."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)

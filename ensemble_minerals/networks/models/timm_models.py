@@ -1,4 +1,4 @@
-"""Building timm networks and fitting tensors into them, every key accounted for."""
+"""Building timm networks and loading tensors into them; every key is accounted for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.networks.models import architectures
 
 RANDOM_SEED = 0
-HUB_TIMEOUT = 5.0  # seconds; the hub's own client tries for a minute before it gives up
+HUB_TIMEOUT = 5.0  # seconds; the hub's own client would try for a minute
 SHOWN = 10
 
 OTHER_WAYS = (
@@ -59,10 +59,10 @@ _LITE_BLOCK = {
 
 
 def pretrained_cfg(model: str) -> PretrainedCfg:
-    """What timm states of a model: input size, mean, std, where its weights are.
+    """Timm's description of a model: input size, mean, std, where its weights are.
 
     Raises:
-        WeightsError: timm has no such model; names the nearest ones.
+        WeightsError: timm has no such model; the message names similar ones.
     """
     if not timm.is_model(model):
         near = difflib.get_close_matches(model, timm.list_models(), n=3, cutoff=0.5)
@@ -76,10 +76,16 @@ def pretrained_cfg(model: str) -> PretrainedCfg:
 
 
 def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[str, Any]) -> nn.Module:
-    """Create a network for an input size, with seeded random values, in evaluation mode.
+    """Create a network for an input size, with seeded random weights, in evaluation mode.
+
+    Args:
+        model: Its timm name.
+        cfg: timm's description of the model.
+        input_size: Side of the square input in pixels.
+        timm_kwargs: Arguments of `timm.create_model`; `num_classes` is 0 by default.
 
     Raises:
-        WeightsError: The size does not fit the patches of the network.
+        WeightsError: The size is no multiple of the network's patches.
     """
     kwargs: dict[str, Any] = {"num_classes": 0} | dict(timm_kwargs)
     if cfg.fixed_input_size and input_size != int(cfg.input_size[-1]):
@@ -102,7 +108,7 @@ def read(file: Path) -> dict[str, Tensor]:
     """Read the tensors of a .safetensors or PyTorch file; nothing in it is executed.
 
     Raises:
-        WeightsError: Damaged, or more than tensors in it.
+        WeightsError: The file is damaged, or holds more than tensors.
     """
     try:
         tensors = load_state_dict(str(file), device="cpu", weights_only=True)
@@ -124,10 +130,10 @@ def read(file: Path) -> dict[str, Tensor]:
 
 
 def download(model: str, cfg: PretrainedCfg) -> dict[str, Tensor]:
-    """Fetch the weights timm names for a model from the hub, or from the hub's cache on this machine.
+    """Load a model's weights from the hub, or from the hub's cache on this machine.
 
     Raises:
-        WeightsError: There are none, or the hub cannot be reached; names the two other ways.
+        WeightsError: There are none, or the hub cannot be reached; the message names the two other ways.
     """
     if model in architectures.MODELS:
         raise WeightsError(
@@ -163,35 +169,36 @@ def _hub_answers() -> bool:
         ):
             return True
     except urllib.error.HTTPError:
-        return True  # an answer, if not a kind one
+        return True  # the server is there, and refuses
     except urllib.error.URLError as error:
-        return isinstance(error.reason, ssl.SSLError)  # there; the hub's client brings other certificates
+        return isinstance(error.reason, ssl.SSLError)  # the hub's client has certificates of its own
     except OSError:
         return False
 
 
-def fill(
+def load_tensors(
     network: nn.Module, tensors: Mapping[str, Tensor], *, model: str, origin: str, input_size: int
 ) -> None:
-    """Put tensors into a network, in place.
+    """Load tensors into a network, in place.
 
-    Half-precision tensors become float32; names of other projects become timm's; position grids are
-    resampled to the network's. What only the classifier uses may be missing, or be in excess.
+    Half-precision tensors become float32, names of other projects become timm's, and position embeddings are
+    resampled to the input size. Tensors that only the classifier uses may be missing, and additional ones are
+    ignored.
 
     Args:
-        network: As `build` made it.
-        tensors: Name to tensor.
+        network: A network from `build`.
+        tensors: Tensors by name.
         model: Its timm name, for messages.
         origin: Where the tensors came from, for messages.
         input_size: Side of the square input.
 
     Raises:
-        WeightsError: Missing or unexpected keys, or shapes that differ; lists them.
+        WeightsError: Missing or unexpected keys, or other shapes; the message lists them.
     """
     own = network.state_dict()
     given = _converted(network, _renamed(network, tensors))
     given = {key: value.float() if value.is_floating_point() else value for key, value in given.items()}
-    heads = _classifiers(network)
+    heads = _classifier_prefixes(network)
     given = {
         key: value
         for key, value in given.items()
@@ -204,7 +211,7 @@ def fill(
     ]
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     if missing:
-        unused = _beyond_feature_maps(network, input_size)
+        unused = _unused_by_features(network, input_size)
         missing = [key for key in missing if key not in unused and not key.startswith(heads)]
     unexpected = [key for key in given if key not in own]
     problems = [
@@ -217,8 +224,8 @@ def fill(
     network.load_state_dict(given, strict=False)
 
 
-def digest(network: nn.Module) -> str:
-    """blake2b of a network's names, shapes and values, 32 hexadecimal digits."""
+def tensor_digest(network: nn.Module) -> str:
+    """Digest of the names, shapes and values of a network's tensors, 32 hexadecimal digits."""
     total = blake2b(digest_size=16)
     for name, tensor in sorted(network.state_dict().items()):
         values = tensor.detach().cpu().contiguous().numpy()
@@ -228,11 +235,11 @@ def digest(network: nn.Module) -> str:
 
 
 def _renamed(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of the EfficientNet-PyTorch project in timm's words; others as they are."""
+    """Tensors with names of the EfficientNet-PyTorch project renamed to timm's; other names stay."""
     if "_conv_stem.weight" not in tensors or not hasattr(network, "blocks"):
         return dict(tensors)
     stages = network.get_submodule("blocks").children()
-    places = [
+    positions = [
         (stage, block) for stage, blocks in enumerate(stages) for block, _ in enumerate(blocks.children())
     ]
     renamed = {}
@@ -243,17 +250,17 @@ def _renamed(network: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Ten
             renamed[f"{_LITE_OUTSIDE.get(part, part)}.{rest}"] = value
             continue
         number, part, rest = int(inside[1]), inside[2], inside[3]
-        if number >= len(places):
+        if number >= len(positions):
             renamed[key] = value
             continue
-        stage, block = places[number]
+        stage, block = positions[number]
         names = _LITE_FIRST_BLOCK if stage == 0 else _LITE_BLOCK
         renamed[f"blocks.{stage}.{block}.{names.get(part, part)}.{rest}"] = value
     return renamed
 
 
 def _converted(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring a network's older or foreign formats into its own, as timm does, where names or shapes call for it."""
+    """Convert older and foreign formats of a network's tensors with timm's filter, if names or shapes differ."""
     own = network.state_dict()
     if own.keys() == tensors.keys() and all(own[key].shape == tensors[key].shape for key in own):
         return tensors
@@ -265,15 +272,15 @@ def _converted(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tens
     try:
         return dict(convert(*arguments))
     except (KeyError, ValueError, TypeError, AttributeError, RuntimeError, AssertionError):
-        return tensors  # of no format timm knows for this network; the caller lists what does not fit
+        return tensors  # in no format that timm knows; the caller lists the misfits
 
 
-def _classifiers(network: nn.Module) -> tuple[str, ...]:
+def _classifier_prefixes(network: nn.Module) -> tuple[str, ...]:
     names = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
 
 
-def _beyond_feature_maps(network: nn.Module, input_size: int) -> Collection[str]:
+def _unused_by_features(network: nn.Module, input_size: int) -> Collection[str]:
     """Keys that `forward_features` does not use: parameters that get no gradient from its output."""
     parameters = dict(network.named_parameters())
     with torch.enable_grad():

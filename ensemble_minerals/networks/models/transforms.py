@@ -1,8 +1,8 @@
-"""Random views of training photos, fixed views of all others, and what a network expects of pixels.
+"""Random views for training, fixed views for evaluation, and normalization of pixels.
 
-Geometry happens in one resampling of the small 8-bit picture. What a turned or shifted picture lacks at its
-edges is mirrored from inside: mineral texture goes on, whereas a black corner is a mark that no photo to predict
-carries.
+All geometric changes of a view are one resampling of the small 8-bit image. Where a rotated or shifted view reaches
+beyond the image, the image is mirrored: mineral texture simply continues, whereas black corners would be a feature
+that photos to predict never have.
 """
 
 from __future__ import annotations
@@ -27,34 +27,38 @@ from ensemble_minerals.networks.models.weights import Preprocessing
 WHITE = 255
 _ASPECT = 4 / 3
 _TOO_LARGE = 1.5
-"""A picture this many times larger than what is drawn of it is first averaged down, lest pixels be skipped."""
+"""An image this many times larger than its view is first reduced, so that bilinear sampling skips no pixels."""
 
 
 def key_seed(*key: int) -> int:
-    """A seed that depends on the key alone."""
+    """A seed that depends on the key alone.
+
+    >>> key_seed(1, 2) == key_seed(1, 2), key_seed(1, 2) == key_seed(2, 1)
+    (True, False)
+    """
     return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little")
 
 
 @contextmanager
 def seeded(*key: int) -> Iterator[None]:
-    """Random numbers of torch that depend on the key alone; what comes after knows nothing of it."""
+    """Context in which torch's random numbers depend on the key alone; the global state is restored at the end."""
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would seed accelerators too.
+        # torch.manual_seed would seed GPUs, too.
         torch.default_generator.manual_seed(key_seed(*key))
         yield
 
 
 class TrainTransform:
-    """Random views of training photos; random numbers come from (seed, epoch, row, draw) alone.
+    """Draws random views of training photos; they depend on (seed, epoch, row, draw) alone.
 
-    Not for several threads of one process at once, which share torch's random numbers.
+    Not thread-safe: the threads of a process share torch's random numbers.
     """
 
     def __init__(self, config: AugmentConfig, size: tuple[int, int], resize: str, seed: int) -> None:
-        """Prepare a transform.
+        """Set up the transform.
 
         Args:
-            config: What is changed at random.
+            config: The random changes.
             size: Height and width of the input in pixels.
             resize: `squash` or `pad`.
             seed: First part of the key of the random numbers.
@@ -74,22 +78,22 @@ class TrainTransform:
             image: RGB pixels of shape (h, w, 3).
             epoch: Second part of the key.
             row: Third part.
-            draw: Last part, for several views of one row in one epoch.
+            draw: Last part; it distinguishes several views of one row in one epoch.
 
         Returns:
             Floats in [0, 1] of shape (3, height, width).
         """
         with seeded(self.seed, epoch, row, draw):
-            # Resizing is quicker with the channels last, all that follows with them first.
-            pixels = self._place(torch.tensor(image).permute(2, 0, 1)).contiguous()
+            # Resizing is faster with the channels last, everything after it with the channels first.
+            pixels = self._change_geometry(torch.tensor(image).permute(2, 0, 1)).contiguous()
             if self.config.randaugment is not None:
                 pixels = self._randaugment(pixels)
             if self._jitter is not None:
                 pixels = self._jitter(pixels)
-            return self._disturb(pixels.float() / 255)
+            return self._add_noise(pixels.float() / 255)
 
-    def _place(self, pixels: Tensor) -> Tensor:
-        """Crop, flip, turn, shift, shear, zoom and resize: (3, h, w) of 8 bits in and out."""
+    def _change_geometry(self, pixels: Tensor) -> Tensor:
+        """Crop, flip, rotate, shift, shear, zoom and resize: from uint8 (3, h, w) to uint8 (3, height, width)."""
         config, (height, width) = self.config, self.size
         box = (0, 0, *pixels.shape[1:])
         if config.crop is not None:
@@ -111,7 +115,7 @@ class TrainTransform:
         return pixels.flip(axes) if axes else pixels
 
     def _matrix(self) -> NDArray[np.float64]:
-        """From a pixel of the view, counted from its center, to where it is taken from: (3, 3)."""
+        """Affine matrix (3, 3) from a pixel of the view to its source pixel, both relative to the center."""
         config, (height, width) = self.config, self.size
         angle, shear = (math.radians(_uniform(limit)) for limit in (config.rotation, config.shear))
         scale = 1.0 + _uniform(config.zoom)
@@ -128,8 +132,8 @@ class TrainTransform:
         drawn: Tensor = v2.RandAugment(operations, magnitude, fill=fill)(pixels)
         return drawn
 
-    def _disturb(self, image: Tensor) -> Tensor:
-        """Add noise, erase a rectangle."""
+    def _add_noise(self, image: Tensor) -> Tensor:
+        """Add Gaussian noise, and erase a rectangle."""
         if self.config.noise > 0:
             image = (image + self.config.noise * torch.randn(image.shape)).clamp(0, 1)
         if self.config.erasing > 0 and torch.rand(()) < self.config.erasing:
@@ -140,14 +144,14 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """The fixed views of a photo, as those of frozen features, but for inputs of any shape.
+    """Draws the fixed views of a photo, as `data.views` does, but for inputs of any shape.
 
-    `squash` is the whole photo, squeezed or padded as `resize` says; `center` its largest middle part of the
-    input's shape; `detail` the middle of that, seven tenths of its sides; `_flip` mirrors.
+    `squash` is the whole photo, squeezed or padded as `resize` says. `center` is the largest central crop of the
+    input's shape. `detail` is the central part of that, with 0.7 of its sides. `_flip` mirrors.
     """
 
     def __init__(self, views: Sequence[str], size: tuple[int, int], resize: str) -> None:
-        """Prepare a transform.
+        """Set up the transform.
 
         Args:
             views: Names of the views.
@@ -187,7 +191,7 @@ class EvalTransform:
         if base != "squash":
             part = DETAIL if base == "detail" else 1.0
             scale = min(height / self.size[0], width / self.size[1]) * part
-            # Not a rounding error more than there is, which Pillow refuses.
+            # A rounding error beyond the image would make Pillow raise.
             across, down = min(scale * self.size[1], width), min(scale * self.size[0], height)
             left, top = (width - across) / 2, (height - down) / 2
             box = (left, top, left + across, top + down)
@@ -198,7 +202,7 @@ class EvalTransform:
 
 
 class Normalize(nn.Module):
-    """What a network expects of pixels: order and scale of the channels, mean and standard deviation."""
+    """Normalizes pixels as a network expects it: order and scale of the channels, mean and standard deviation."""
 
     mean: Tensor
     std: Tensor
@@ -207,7 +211,7 @@ class Normalize(nn.Module):
         super().__init__()
         self.preprocessing = preprocessing
         mean, std, scale = preprocessing.mean, preprocessing.std, preprocessing.scale
-        # Facts of the weights, kept beside them: no part of the state of a network.
+        # Not persistent: a network's state holds no preprocessing, its metadata does.
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) / scale, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1) / scale, persistent=False)
 
@@ -226,7 +230,7 @@ class Normalize(nn.Module):
 
 
 def _uniform(limit: float) -> float:
-    """A number between -limit and limit; one is drawn in any case, so that settings do not shift others' draws."""
+    """A random number between -limit and limit; drawn even if that is 0, so that later random numbers stay."""
     return (2.0 * float(torch.rand(())) - 1.0) * limit
 
 
@@ -246,7 +250,7 @@ def _resized(pixels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _padded(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """The whole picture, its shape kept, in the middle of white."""
+    """The whole image with its aspect ratio, centered on white."""
     height, width = pixels.shape[1:]
     scale = min(size[0] / height, size[1] / width)
     inner = _resized(pixels, [max(1, round(height * scale)), max(1, round(width * scale))])
@@ -257,26 +261,26 @@ def _padded(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def _resampled(
     pixels: Tensor, box: Sequence[int], matrix: NDArray[np.float64], size: tuple[int, int]
 ) -> Tensor:
-    """Take a view out of a picture in one resampling.
+    """Draw an affine view of an image in one resampling.
 
     Args:
-        pixels: Shape (3, h, w), 8 bits.
-        box: Top, left, height and width of the part that an unmoved view would show.
-        matrix: From pixels of the view to pixels of the unmoved view, both counted from the center.
-        size: Of the view.
+        pixels: uint8 of shape (3, h, w).
+        box: Top, left, height and width of the crop that the view shows with an identity matrix.
+        matrix: From pixels of the view to pixels of that crop, both relative to the center.
+        size: Height and width of the view.
 
     Returns:
-        Shape (3, *size), 8 bits; beyond its edges the picture is mirrored.
+        uint8 of shape (3, *size); beyond its edges the image is mirrored.
     """
     top, left, height, width = box
-    # Sizes at which the part of the picture has as many pixels as the view: only a much larger one is reduced.
-    whole = [
+    # A much larger image is first reduced to the size at which the crop has as many pixels as the view.
+    reduced = [
         math.ceil(full * wanted / part) if part > _TOO_LARGE * wanted else full
         for full, wanted, part in zip(pixels.shape[1:], size, (height, width), strict=True)
     ]
     full_height, full_width = pixels.shape[1:]
-    pixels = _resized(pixels, whole)
-    # In units of half the picture's sides, as affine_grid wants it; boxes are shares of the picture.
+    pixels = _resized(pixels, reduced)
+    # affine_grid measures in half sides of the image; the box is converted to shares of the sides.
     to_pixels = np.diag((size[1] / 2, size[0] / 2, 1.0))
     to_image = np.array(
         [

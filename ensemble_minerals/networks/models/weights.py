@@ -1,8 +1,8 @@
-"""Where pretrained weights come from: the hub, a local file, or an installed package.
+"""Loading pretrained weights from the hub, a local file, or an installed package.
 
-Whatever the source, the tensors are fitted into timm's network key by key: a missing or an unexpected one is
-an error that lists them, never a silent random layer. Only what lies beyond the feature maps (the classifier
-and what leads to it) may be missing. Nothing but tensors is read from a file.
+The tensors are matched with timm's network key by key. Missing and unexpected keys are an error that lists them, so
+no layer silently stays random. Only layers after the feature maps (the classifier and what leads to it) may be
+missing. Nothing but tensors is read from a file.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FILE_TYPES = (".safetensors", ".pth", ".pt", ".bin")
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Weights that a package of the Python index brings along.
+    """Weights that come as a package on the Python Package Index.
 
     Attributes:
-        distribution: What to install.
-        module: The package in which the file lies.
+        distribution: Name of the package on the index.
+        module: Python package that contains the file.
         folder: Folder of the file within it; it holds one `.pth`.
-        model: The timm network they belong to; its own facts state size, mean, std and crop.
+        model: The timm network that the weights belong to; timm knows its size, mean, std and crop.
     """
 
     distribution: str
@@ -43,7 +43,7 @@ class PackagedWeights:
     model: str
 
     def file(self) -> Path:
-        """Find the file in the running interpreter's packages.
+        """Path of the weights file among the installed packages.
 
         Raises:
             WeightsError: The package is not installed or holds no weights.
@@ -81,18 +81,18 @@ class WeightsSource:
     """Where weights come from.
 
     Attributes:
-        kind: The sort of place.
-        where: Path of the file or name of the package; empty for the others.
+        kind: Kind of the source.
+        where: Path of the file or name of the package; empty for the other kinds.
     """
 
     kind: Kind
     where: str = ""
 
     def local_file(self, base_dir: Path | None = None) -> Path | None:
-        """The file that holds the weights, None when they are of the hub or random.
+        """Path of the weights file; None for weights of the hub and random ones.
 
         Args:
-            base_dir: What a relative path is relative to; the working directory when None.
+            base_dir: Folder that a relative path starts from; None is the working directory.
 
         Raises:
             WeightsError: There is no such file, or its package is not installed.
@@ -109,13 +109,13 @@ class WeightsSource:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of a picture: `(pixel / 255 * scale - mean) / std`.
+    """The preprocessing that a network expects: `(pixel / 255 * scale - mean) / std`.
 
     Attributes:
         mean: Subtracted from each channel after scaling.
         std: Divides each channel after that.
-        order: Order of the channels; mean and std follow it.
-        scale: The value of a white pixel before mean and std: 1, or 255 for Caffe's weights.
+        order: Order of the channels, also of mean and std.
+        scale: Value of a white pixel before mean and std are applied: 1, or 255 for weights from Caffe.
     """
 
     mean: Triple
@@ -125,10 +125,18 @@ class Preprocessing:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], origin: str = "preprocessing") -> Preprocessing:
-        """Check and take values of a configuration or of a file's metadata.
+        """Check values of a configuration or of a file's metadata.
+
+        Args:
+            values: The attributes above by name; order and scale may be missing.
+            origin: Where the values come from, for messages.
 
         Raises:
-            WeightsError: A key or value that is not of the four above.
+            WeightsError: An unknown key, or a value out of range.
+
+        Example:
+            >>> Preprocessing.from_mapping({"mean": [0, 0, 0], "std": [1, 1, 1]}).scale
+            1.0
         """
         order = values.get("order", "rgb")
         try:
@@ -146,23 +154,23 @@ class Preprocessing:
         return cls(mean, std, order, scale)
 
     def as_mapping(self) -> dict[str, Any]:
-        """The four values as plain JSON, for facts and for a file's metadata."""
+        """The four values as plain JSON, for metadata."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network with its weights, and beside it what they expect of a picture.
+    """A network with its weights, and the preprocessing that these expect.
 
     Attributes:
         network: timm's network, in evaluation mode.
         model: Its timm name.
         source: Where the weights came from.
-        digest: blake2b of the weights file, or of the tensors when there is no local file; 32 digits.
+        digest: Digest of the weights file, or of the tensors if there is no local file; 32 hexadecimal digits.
         input_size: Side of the square input in pixels.
         preprocessing: Order, scale, mean and std of the channels.
-        interpolation: The resampling the weights were trained with.
-        crop_pct: The share of the shorter side they were evaluated on.
+        interpolation: Interpolation that the weights were trained with.
+        crop_pct: Share of the shorter side that the weights were evaluated on.
     """
 
     network: nn.Module
@@ -186,10 +194,16 @@ class LoadedNetwork:
 
 
 def parse(spec: str) -> WeightsSource:
-    """Read a setting: `hub`, `random`, `package:NAME`, or the path of a weights file.
+    """Parse a setting: `hub`, `random`, `package:NAME`, or the path of a weights file.
 
     Raises:
-        WeightsError: No known package, or not the path of a weights file.
+        WeightsError: An unknown package, or not the path of a weights file.
+
+    Example:
+        >>> parse("package:efficientnet_lite0")
+        WeightsSource(kind='package', where='efficientnet_lite0')
+        >>> parse("weights/resnet.safetensors").kind
+        'file'
     """
     if spec in {"hub", "random"}:
         return WeightsSource("hub" if spec == "hub" else "random")
@@ -215,16 +229,16 @@ def load_network(
     preprocessing: Preprocessing | None = None,
     **timm_kwargs: Any,
 ) -> LoadedNetwork:
-    """Build a timm network and fill it with its weights.
+    """Build a timm network and load its weights.
 
     Args:
         model: Any timm name, with or without a tag of pretrained weights.
         weights: See `parse`.
-        base_dir: What a relative path of weights is relative to.
-        size: Side of the square input; None takes the weights' own. Position grids are resampled to it.
-        preprocessing: For weights that expect another order, scale, mean or std than timm states.
-        **timm_kwargs: For `timm.create_model`. Without `num_classes` the classifier is left out; with it
-            the classifier starts anew unless the weights hold one of that size.
+        base_dir: Folder that a relative path of weights starts from.
+        size: Side of the square input; None takes that of the weights. Position embeddings are resampled to it.
+        preprocessing: For weights that expect another order, scale, mean or std than timm says.
+        **timm_kwargs: Arguments of `timm.create_model`. Without `num_classes` the network has no classifier; with it
+            the classifier is random, unless the weights hold one of that size.
 
     Raises:
         WeightsError: Unknown model, weights that cannot be had or do not fit, or an impossible size.
@@ -242,14 +256,14 @@ def load_network(
     if source.kind != "random":
         tensors = timm_models.read(file) if file is not None else timm_models.download(model, cfg)
         origin = str(file) if file is not None else f"the hub's weights of {model}"
-        timm_models.fill(network, tensors, model=model, origin=origin, input_size=input_size)
+        timm_models.load_tensors(network, tensors, model=model, origin=origin, input_size=input_size)
     if preprocessing is None and file is not None:
-        preprocessing = _stated_preprocessing(file)
+        preprocessing = _preprocessing_in(file)
     return LoadedNetwork(
         network=network,
         model=model,
         source=source,
-        digest=file_digest(file) if file is not None else timm_models.digest(network),
+        digest=file_digest(file) if file is not None else timm_models.tensor_digest(network),
         input_size=input_size,
         preprocessing=preprocessing or Preprocessing.from_mapping({"mean": cfg.mean, "std": cfg.std}),
         interpolation=str(cfg.interpolation),
@@ -257,20 +271,20 @@ def load_network(
     )
 
 
-def _stated_preprocessing(file: Path) -> Preprocessing | None:
-    """What the metadata of a safetensors file say under `preprocessing`, as JSON."""
+def _preprocessing_in(file: Path) -> Preprocessing | None:
+    """Preprocessing in the metadata of a safetensors file, if there is any: JSON under `preprocessing`."""
     if file.suffix.lower() != ".safetensors":
         return None
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as tensors:
-        stated = (tensors.metadata() or {}).get("preprocessing")
-    if stated is None:
+        text = (tensors.metadata() or {}).get("preprocessing")
+    if text is None:
         return None
     try:
-        values = json.loads(stated)
+        values = json.loads(text)
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise WeightsError(f"the metadata of {file} hold a preprocessing that is no JSON object: {stated!r}")
+        raise WeightsError(f"the metadata of {file} hold a preprocessing that is no JSON object: {text!r}")
     return Preprocessing.from_mapping(values, f"the preprocessing in the metadata of {file}")

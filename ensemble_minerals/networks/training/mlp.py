@@ -1,7 +1,7 @@
-"""A small fully connected network and its training loop: arrays in, arrays out, torch in between.
+"""A small multilayer perceptron and its training loop, from numpy arrays to numpy arrays.
 
-Nothing here uses torch's global random state. The parameters lie in one flat vector with AdamW written out on
-it, as `torch.optim` costs seconds of imports on first use, more than most of these heads take to train.
+torch's global random state is not used. The parameters lie in one flat vector, and AdamW is written out here:
+`torch.optim` takes seconds to import, more than most of these networks take to train.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from ensemble_minerals.networks.threads import torch_threads
 
 Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
-_VARIANCE_FLOOR = 1e-5  # batch normalization's epsilon
-_MOMENTS = (0.9, 0.999)  # AdamW's decay of the mean gradient and of its square
-_STEP_FLOOR = 1e-8  # AdamW's epsilon
-_DIVERGED = 1e4  # nats a row; the loss of a guess among a million classes is 14
+_VARIANCE_FLOOR = 1e-5  # epsilon of batch normalization
+_MOMENTS = (0.9, 0.999)  # AdamW's decay of the mean gradient and of its mean square
+_STEP_FLOOR = 1e-8  # epsilon of AdamW
+_DIVERGED = 1e4  # nats; the loss at chance among a million classes is 14
 
 
 @dataclass(frozen=True)
 class WeightedRows:
-    """Rows to learn from or to measure on.
+    """Training or validation rows.
 
     Attributes:
         X: Standardized features (n, d), float32.
@@ -45,7 +45,7 @@ class WeightedRows:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; the words of `MLPHead`."""
+    """Settings of training; `MLPHead` explains them."""
 
     hidden: tuple[int, ...]
     dropout: float
@@ -60,12 +60,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class TrainedMLP:
-    """Result of a training run.
+    """A trained network.
 
     Attributes:
-        layers: (weight (d_in, d_out), bias (d_out,)) of each layer, batch normalization folded in.
-        n_epochs: Epochs run.
-        best_epoch: The epoch, counted from 1, whose weights these are.
+        layers: Weight (d_in, d_out) and bias (d_out,) of each layer, with batch normalization folded in.
+        n_epochs: Number of epochs trained.
+        best_epoch: The epoch, counted from 1, that the layers are from.
         validation_losses: Log-loss on the validation rows after each epoch; empty without such rows.
     """
 
@@ -84,23 +84,23 @@ def train(
     settings: Settings,
     seed: int,
 ) -> TrainedMLP:
-    """Train a network, with early stopping where there are validation rows.
+    """Train a network, with early stopping if there are validation rows.
 
     Args:
-        rows: Rows the weights are fitted to; at least two.
-        validation: Rows that only choose the epoch, or None: then all of `max_epochs` are run.
+        rows: Training rows, at least two.
+        validation: Validation rows, which choose the epoch; without them all of `max_epochs` are trained.
         n_classes: Number of classes K.
-        validation_shift: Added to the logits (K,) of validation rows, whose prior may not be that of `rows`.
-        settings: How to train.
-        seed: Fixes the result, whatever else runs in the process.
+        validation_shift: Added to the logits (K,) of validation rows, whose prior may differ from that of `rows`.
+        settings: Settings of training.
+        seed: Seed; the result depends on nothing else that runs in the process.
 
     Returns:
         The layers of the best epoch.
 
     Raises:
-        FitError: The loss stopped being a number, or exploded.
+        FitError: The loss exploded or is no number.
     """
-    # Sums in one order, and no fight over cores among concurrent fits.
+    # One thread: sums are added in one order, and concurrent fits do not compete for cores.
     with torch_threads(1):
         generator = torch.Generator().manual_seed(seed)
         network = MLP((rows.X.shape[1], *settings.hidden, n_classes), generator)
@@ -124,17 +124,17 @@ class MLP:
         self.shapes += [(sizes[-2], sizes[-1]), (sizes[-1],)]
         initial += [_uniform((sizes[-2], sizes[-1]), generator), torch.zeros(sizes[-1])]
         self.flat = torch.cat([part.reshape(-1) for part in initial]).requires_grad_()
-        # Weight decay is for weight matrices; scales, offsets and biases are left free.
+        # Weight decay is for weight matrices alone, not for scales, offsets and biases.
         self.decays = torch.cat([torch.full((part.numel(),), float(part.ndim == 2)) for part in initial])
         self.statistics = [(torch.zeros(size), torch.ones(size)) for size in sizes[1:-1]]
 
     def parameters(self) -> list[Tensor]:
-        """Weight, scale and offset of each hidden layer, then weight and bias of the last, as views."""
+        """Views of the parameters: weight, scale, offset of each hidden layer, then weight and bias of the last."""
         parts = torch.split(self.flat, [math.prod(shape) for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def logits(self, X: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """Logits (n, K): normalized by the batch if a generator for dropout is given, else as settled."""
+        """Logits (n, K). With a generator, for dropout, layers are normalized by the batch, else by `statistics`."""
         *hidden, weight, bias = self.parameters()
         training = generator is not None
         for layer, (mean, variance) in enumerate(self.statistics):
@@ -154,10 +154,10 @@ class MLP:
         return torch.addmm(bias, X, weight)
 
     @torch.no_grad()
-    def settle(self, X: Tensor) -> None:
-        """Set the normalization's statistics to those of all rows, with the weights as they are now.
+    def update_statistics(self, X: Tensor) -> None:
+        """Set the statistics of batch normalization to those of all rows under the current weights.
 
-        Running averages would lag behind the weights, badly so for wide inputs and few batches an epoch.
+        Running averages would lag behind the weights, especially with wide inputs and few batches an epoch.
         """
         hidden = self.parameters()[:-2]
         for layer in range(len(self.statistics)):
@@ -169,7 +169,7 @@ class MLP:
 
     @torch.no_grad()
     def fold(self) -> Layers:
-        """Weight and bias of each layer with batch normalization folded in, for plain arrays."""
+        """Weight and bias of each layer as arrays, with batch normalization folded in."""
         *hidden, weight, bias = (part.double().numpy() for part in self.parameters())
         layers = []
         for layer, (mean, variance) in enumerate(self.statistics):
@@ -204,24 +204,24 @@ class _Training:
         best_epoch, best_loss, best_layers = 0, math.inf, None
         losses: list[float] = []
         for epoch in range(1, self.settings.max_epochs + 1):
-            self._check(self._pass(), epoch)
+            self._check(self._train_epoch(), epoch)
             if self.validation is None:
                 continue
-            self.network.settle(self.X)
+            self.network.update_statistics(self.X)
             losses.append(self._check(self._validation_loss(*self.validation), epoch))
             if losses[-1] < best_loss:
                 best_epoch, best_loss, best_layers = epoch, losses[-1], self.network.fold()
             if epoch - best_epoch >= self.settings.patience:
                 break
         if best_layers is None:
-            self.network.settle(self.X)
+            self.network.update_statistics(self.X)
             best_epoch, best_layers = epoch, self.network.fold()
         return TrainedMLP(best_layers, epoch, best_epoch, tuple(losses))
 
-    def _pass(self) -> float:
-        """One epoch over all rows in a new order; the mean loss."""
+    def _train_epoch(self) -> float:
+        """Train on all rows once, in a new order; returns the mean loss."""
         settings, n = self.settings, len(self.X)
-        # Equal batches, none of a single row: batch normalization needs two.
+        # Batches are equally large, and none has a single row: batch normalization needs two.
         n_batches = max(1, min(math.ceil(n / settings.batch_size), n // 2))
         total = torch.zeros(())
         for batch in torch.randperm(n, generator=self.generator).tensor_split(n_batches):
@@ -239,7 +239,7 @@ class _Training:
 
     @torch.no_grad()
     def _step(self, gradient: Tensor) -> None:
-        """AdamW (Loshchilov and Hutter, 2019, "Decoupled weight decay regularization")."""
+        """One step of AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization", ICLR)."""
         self.n_steps += 1
         rate, (first, second) = self.settings.learning_rate, _MOMENTS
         self.mean_gradient.lerp_(gradient, 1 - first)

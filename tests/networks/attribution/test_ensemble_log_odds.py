@@ -103,7 +103,7 @@ def test_a_fitted_ensemble_answers_as_in_numpy(kind):
     odds = torch_committee(fitted_ensemble, {"other": other}, floor=1e-6)
     members = fitted_ensemble.member_log_proba({"net": views.mean(0)[None], "other": other[None]})
     expected = np.exp(fitted_ensemble.combine(members))
-    np.testing.assert_allclose(odds.votes(torch.from_numpy(views)).numpy(), members, atol=1e-9)
+    np.testing.assert_allclose(odds.members_log_proba(torch.from_numpy(views)).numpy(), members, atol=1e-9)
     found = odds(torch.from_numpy(views)).numpy()
     np.testing.assert_allclose(found, np.log(expected) - np.log1p(-expected), atol=1e-8)
     alone = np.exp(members[:, 1])
@@ -120,7 +120,9 @@ def test_views_may_stand_side_by_side():
     fitted_ensemble = FittedEnsemble((member,), Combination("mean", np.ones(1), np.zeros(4)), 1.0)
     odds = torch_committee(fitted_ensemble, {}, side_by_side=True)
     expected = predictor.log_proba(views.reshape(1, -1))
-    np.testing.assert_allclose(odds.votes(torch.from_numpy(views))[:, 0].numpy(), expected, atol=1e-9)
+    np.testing.assert_allclose(
+        odds.members_log_proba(torch.from_numpy(views))[:, 0].numpy(), expected, atol=1e-9
+    )
 
 
 def test_a_sure_answer_still_has_a_gradient():
@@ -128,9 +130,9 @@ def test_a_sure_answer_still_has_a_gradient():
     fitted_ensemble = drawn_committee(rng, "product")
     views = torch.from_numpy(30 * rng.normal(size=(1, 6))).requires_grad_()
     odds = torch_committee(fitted_ensemble, {"other": np.zeros(3)}, floor=1e-6)
-    votes = odds.votes(views)
-    assert float(votes.detach()[0, 0].min()) == pytest.approx(np.log(1e-6))  # clipped
-    target = int(votes.detach()[0, 0].argmax())
+    members = odds.members_log_proba(views)
+    assert float(members.detach()[0, 0].min()) == pytest.approx(np.log(1e-6))  # clipped
+    target = int(members.detach()[0, 0].argmax())
     (gradient,) = torch.autograd.grad(odds(views)[0, target], views)
     assert float(gradient.abs().max()) > 0.1
 

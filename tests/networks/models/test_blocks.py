@@ -7,7 +7,7 @@ from torch import nn
 
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.networks.models import architectures
-from ensemble_minerals.networks.models.blocks import blocks_of, cut
+from ensemble_minerals.networks.models.blocks import blocks_of, split_body
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,7 +57,7 @@ def test_statistics_lie_where_their_weights_do():
 def test_halves_are_the_whole(model, size, n_last):
     network = body(model)
     example = torch.rand(1, 3, size, size)
-    front, back = cut(network, n_last, example)
+    front, back = split_body(network, n_last, example)
     blocks = blocks_of(network)
     for part, early in ((front, True), (back, False)):
         held = {id(each) for module in part.modules() for each in module.parameters(recurse=False)}
@@ -74,7 +74,7 @@ def test_halves_are_the_whole(model, size, n_last):
 
 def test_impossible_cuts_are_said():
     with pytest.raises(ConfigError, match="has 5 blocks"):
-        cut(body("test_efficientnet"), 6, torch.rand(1, 3, 32, 32))
+        split_body(body("test_efficientnet"), 6, torch.rand(1, 3, 32, 32))
 
     class Skipping(nn.Module):
         def __init__(self):
@@ -85,4 +85,4 @@ def test_impossible_cuts_are_said():
             return x + self.blocks(x)
 
     with pytest.raises(ConfigError, match="set prefix_views to 0"):
-        cut(Skipping(), 1, torch.rand(1, 3, 8, 8))
+        split_body(Skipping(), 1, torch.rand(1, 3, 8, 8))

@@ -162,7 +162,7 @@ def test_gradients_of_a_split_head_on_taps_are_those_of_the_whole(network_config
 
 def test_a_transformer_with_a_head_on_taps_cannot_be_cut(network_config):
     network = built(network_config(model="test_vit", size=160, head={"kind": "layers", "pooling": "taps"}))
-    with pytest.raises(ConfigError, match="head on taps, cannot be cut before its last 1 blocks"):
+    with pytest.raises(ConfigError, match="head on taps, cannot be split before its last 1 blocks"):
         network.split(1)
 
 

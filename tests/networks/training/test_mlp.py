@@ -48,7 +48,7 @@ def lived_in_network(sizes, seed=0):
     network = MLP(sizes, generator)
     with torch.no_grad():
         network.flat += 0.5 * torch.randn(network.flat.shape, generator=generator)
-    network.settle(3 + 2 * torch.randn((200, sizes[0]), generator=generator))
+    network.update_statistics(3 + 2 * torch.randn((200, sizes[0]), generator=generator))
     return network
 
 
@@ -88,7 +88,7 @@ def test_training_mode_normalizes_by_the_batch_and_drops_units():
     X = torch.randn((64, 6), generator=torch.Generator().manual_seed(2))
     generator = torch.Generator().manual_seed(3)
     plain = network.logits(X, dropout=0.0, generator=generator)
-    network.settle(X)
+    network.update_statistics(X)
     torch.testing.assert_close(plain, network.logits(X), atol=1e-4, rtol=1e-4)
     dropped = network.logits(X, dropout=0.5, generator=generator)
     assert (dropped - plain).abs().mean() > 0.1
