@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.ablation.arms import FULL, Arm
 from ensemble_minerals.ablation.run import AblationRun
-from ensemble_minerals.evaluation.intervals import GroupBootstrap, detectable_difference
-from ensemble_minerals.evaluation.metrics import jsonable, row_log_loss, weighted_metric
-from ensemble_minerals.evaluation.significance import McNemar, corrected_resampled_t, holm, mcnemar, verdict
+from ensemble_minerals.evaluation.costs import Cost
+from ensemble_minerals.evaluation.intervals import GroupBootstrap, Interval, detectable_difference
+from ensemble_minerals.evaluation.metrics import LOWER_IS_BETTER, jsonable, row_log_loss, weighted_metric
+from ensemble_minerals.evaluation.significance import (
+    CorrectedT,
+    McNemar,
+    corrected_resampled_t,
+    holm,
+    mcnemar,
+    verdict,
+)
 
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
 """Columns of the table."""
@@ -23,13 +32,159 @@ COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 TESTED = ("accuracy", "log_loss")
 """Scores that are tested."""
 
-COSTS = ("fit_seconds", "predict_ms", "megabytes")
-"""What an arm may cost; None where it was not measured."""
-
 ALPHA = 0.05
 POWER = 0.8
 
 Proba = NDArray[np.floating[Any]]
+Outcome = Literal["better", "worse", "same", "not significant"]
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The full ensemble against one arm; differences are full minus arm.
+
+    Attributes:
+        identical: Whether both gave the same answers.
+        difference: Of each of `COMPARED`, with an interval over row groups.
+        mcnemar: Exact test of the accuracy, one a repeat.
+        t: Corrected t test over folds and repeats, of each of `TESTED`.
+        p: p-value of each of `TESTED`.
+        p_holm: The same, adjusted for the whole table; empty for an arm that stands outside it.
+        verdict: Each of `TESTED` in a sentence; empty for an arm that stands outside the table.
+    """
+
+    identical: bool
+    difference: Mapping[str, Interval]
+    mcnemar: tuple[McNemar, ...]
+    t: Mapping[str, CorrectedT]
+    p: Mapping[str, float]
+    p_holm: Mapping[str, float] = field(default_factory=dict)
+    verdict: Mapping[str, str] = field(default_factory=dict)
+
+    def lead(self, score: str) -> float:
+        """By how much the full ensemble is better; below 0 if it is worse, also for a loss."""
+        difference = self.difference[score].estimate
+        return -difference if score in LOWER_IS_BETTER else difference
+
+    def outcome(self, score: str) -> Outcome:
+        """How the full ensemble stands against the arm, by the adjusted p-value."""
+        if self.identical:
+            return "same"
+        if self.p_holm[score] >= ALPHA:
+            return "not significant"
+        return "better" if self.lead(score) > 0 else "worse"
+
+    def is_significant(self, score: str) -> bool:
+        """Whether the full ensemble is significantly better or worse."""
+        return self.outcome(score) in ("better", "worse")
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """One arm of the table.
+
+    Attributes:
+        arm: What it is.
+        scores: Of each of `SCORES`, mean over the repeats.
+        cost: Of the arm.
+        paired: The full ensemble against it; None for the full ensemble itself.
+    """
+
+    arm: Arm
+    scores: Mapping[str, float]
+    cost: Cost
+    paired: PairedComparison | None = None
+
+    @property
+    def against(self) -> PairedComparison:
+        """The full ensemble against it.
+
+        Raises:
+            ValueError: If this is the full ensemble.
+        """
+        if self.paired is None:
+            raise ValueError(f"{self.arm.name} is not compared with itself")
+        return self.paired
+
+    def as_json(self) -> dict[str, Any]:
+        """The arm as JSON values."""
+        arm = self.arm
+        return {
+            "name": arm.name,
+            "title": arm.title,
+            "description": arm.description,
+            "kind": arm.kind,
+            "subject": arm.subject,
+            "members": list(arm.members),
+            "scores": jsonable(self.scores),
+            "cost": jsonable(self.cost),
+            **(jsonable(self.paired) if self.paired is not None else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The smallest difference in accuracy that the data can show.
+
+    Attributes:
+        reference: Title of the arm that stands for a typical one; None if there is only the full ensemble.
+        discordance: Share of the row groups that only one of that arm and the full ensemble has right.
+        detectable: The smallest difference that is found with a probability of `POWER`; None if none is.
+        detectable_in_table: The same after the correction for all comparisons.
+    """
+
+    reference: str | None = None
+    discordance: float | None = None
+    detectable: float | None = None
+    detectable_in_table: float | None = None
+
+
+@dataclass(frozen=True)
+class FoldChoice:
+    """What one outer fold chose: its best single member, and the combination of the full ensemble."""
+
+    repeat: int
+    fold: int
+    best_single: str
+    combination: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms against the full ensemble.
+
+    Attributes:
+        n: Photos.
+        row_groups: Row groups of the photos.
+        repeats: Outer cross-validations.
+        folds: Outer folds of each.
+        classes: Names of the classes.
+        alpha: Level of the tests.
+        family: Comparisons that Holm adjusts for.
+        resolution: What the data can show.
+        choices: One for each outer fold.
+        arms: In the order of the table.
+    """
+
+    n: int
+    row_groups: int
+    repeats: int
+    folds: int
+    classes: tuple[str, ...]
+    alpha: float
+    family: int
+    resolution: Resolution
+    choices: tuple[FoldChoice, ...]
+    arms: tuple[ArmResult, ...]
+
+    def by_name(self) -> dict[str, ArmResult]:
+        """The arms by name."""
+        return {result.arm.name: result for result in self.arms}
+
+    def as_json(self) -> dict[str, Any]:
+        """The comparison as JSON values."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "arms"}
+        return {**jsonable(values), "arms": [result.as_json() for result in self.arms]}
 
 
 def compare_arms(
@@ -37,11 +192,11 @@ def compare_arms(
     y: NDArray[np.intp],
     groups: NDArray[np.intp],
     classes: Sequence[str],
-    costs: Mapping[str, Mapping[str, float | None]],
+    costs: Mapping[str, Cost],
     *,
     n_replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> Comparison:
     """Score every arm and test it against the full ensemble.
 
     Accuracy is decided by McNemar's exact test over row groups (for several repeats twice the median of their
@@ -54,60 +209,42 @@ def compare_arms(
         y: Class positions, (n,).
         groups: Row groups, (n,).
         classes: Class names.
-        costs: For each arm ``fit_seconds``, ``predict_ms`` a photo and ``megabytes``.
+        costs: Of each arm; may lack some.
         n_replicates: Draws of the bootstrap.
         seed: Of the bootstrap.
-
-    Returns:
-        JSON values: ``n``, ``row_groups``, ``repeats``, ``folds``, ``family`` (comparisons that Holm adjusts
-        for), ``resolution``, ``choices`` and ``arms``, of which each has its scores, cost and, but for the full
-        ensemble, ``difference`` (full minus arm, with intervals), ``identical`` (whether it gave the same
-        answers), ``mcnemar``, ``t``, ``p``, ``p_holm`` and ``verdict``, the last three for each tested score.
     """
     repeats, n = run.folds.shape
     bootstrap = GroupBootstrap(np.tile(groups, repeats), n_replicates=n_replicates, seed=seed)
-    rows = [_scores(arm, run, y, costs) for arm in run.arms]
     full = run.proba[FULL]
-    tested = [(row, arm) for row, arm in zip(rows, run.arms, strict=True) if arm.name != FULL]
-    for row, arm in tested:
-        row.update(_paired(full, run.proba[arm.name], y, groups, run.folds, bootstrap))
-    family = [(row, arm) for row, arm in tested if arm.kind != "protocol"]
-    for score in TESTED:
-        adjusted = holm([row["p"][score] for row, _ in family])
-        for (row, arm), p in zip(family, adjusted, strict=True):
-            row["p_holm"][score] = p
-            row["verdict"][score] = _in_words(row, arm, score, p)
-    return {
-        "n": n,
-        "row_groups": len(np.unique(groups)),
-        "repeats": repeats,
-        "folds": int(run.folds.max()) + 1,
-        "classes": list(classes),
-        "alpha": ALPHA,
-        "family": len(family),
-        "resolution": _resolution(run, y, groups, len(family)),
-        "choices": run.choices,
-        "arms": jsonable(rows),
+    paired = {
+        arm.name: _paired(full, run.proba[arm.name], y, groups, run.folds, bootstrap)
+        for arm in run.arms
+        if arm.name != FULL
     }
+    family = [arm for arm in run.arms if arm.name != FULL and arm.kind != "protocol"]
+    paired |= _adjusted(paired, family)
+    return Comparison(
+        n=n,
+        row_groups=len(np.unique(groups)),
+        repeats=repeats,
+        folds=int(run.folds.max()) + 1,
+        classes=tuple(classes),
+        alpha=ALPHA,
+        family=len(family),
+        resolution=_resolution(run, y, groups, len(family)),
+        choices=tuple(FoldChoice(**choice) for choice in run.choices),
+        arms=tuple(
+            ArmResult(arm, _scores(run.proba[arm.name], y), costs.get(arm.name, Cost()), paired.get(arm.name))
+            for arm in run.arms
+        ),
+    )
 
 
-def _scores(
-    arm: Arm, run: AblationRun, y: NDArray[np.intp], costs: Mapping[str, Mapping[str, float | None]]
-) -> dict[str, Any]:
-    """What an arm is, its scores (mean over the repeats) and its cost."""
-    answers = run.proba[arm.name]
+def _scores(repeats: Proba, y: NDArray[np.intp]) -> dict[str, float]:
+    """Scores of an arm, mean over the repeats."""
     return {
-        "name": arm.name,
-        "title": arm.title,
-        "description": arm.description,
-        "kind": arm.kind,
-        "subject": arm.subject,
-        "members": list(arm.members),
-        "scores": {
-            score: float(np.mean([weighted_metric(score, y, proba).estimate for proba in answers]))
-            for score in SCORES
-        },
-        "cost": {kind: costs.get(arm.name, {}).get(kind) for kind in COSTS},
+        score: float(np.mean([weighted_metric(score, y, proba).estimate for proba in repeats]))
+        for score in SCORES
     }
 
 
@@ -118,8 +255,8 @@ def _paired(
     groups: NDArray[np.intp],
     folds: NDArray[np.intp],
     bootstrap: GroupBootstrap,
-) -> dict[str, Any]:
-    """Full minus arm: intervals over row groups, and the two tests."""
+) -> PairedComparison:
+    """Full minus arm: intervals over row groups, and the two tests, not yet adjusted."""
     labels = np.tile(y, len(folds))
     first, second = np.concatenate(list(full)), np.concatenate(list(other))
     difference = {
@@ -128,24 +265,34 @@ def _paired(
         )
         for score in COMPARED
     }
-    exact: list[McNemar] = [
+    exact = tuple(
         mcnemar(one.argmax(axis=1) == y, two.argmax(axis=1) == y, groups)
         for one, two in zip(full, other, strict=True)
-    ]
+    )
     t = {
         score: corrected_resampled_t(_by_fold(score, full, y, folds) - _by_fold(score, other, y, folds))
         for score in TESTED
     }
     p = exact[0].p if len(exact) == 1 else min(1.0, 2 * float(np.median([test.p for test in exact])))
-    return {
-        "identical": bool(np.allclose(full, other, rtol=0, atol=1e-9)),
-        "difference": difference,
-        "mcnemar": exact,
-        "t": t,
-        "p": {"accuracy": p, "log_loss": t["log_loss"].p},
-        "p_holm": {},
-        "verdict": {},
-    }
+    return PairedComparison(
+        identical=bool(np.allclose(full, other, rtol=0, atol=1e-9)),
+        difference=difference,
+        mcnemar=exact,
+        t=t,
+        p={"accuracy": p, "log_loss": t["log_loss"].p},
+    )
+
+
+def _adjusted(paired: Mapping[str, PairedComparison], family: Sequence[Arm]) -> dict[str, PairedComparison]:
+    """The comparisons of the table with adjusted p-values and verdicts."""
+    adjusted = {score: holm([paired[arm.name].p[score] for arm in family]) for score in TESTED}
+    table = {}
+    for number, arm in enumerate(family):
+        plain = paired[arm.name]
+        p_holm = {score: adjusted[score][number] for score in TESTED}
+        verdicts = {score: _in_words(plain.difference[score], arm, score, p) for score, p in p_holm.items()}
+        table[arm.name] = replace(plain, p_holm=p_holm, verdict=verdicts)
+    return table
 
 
 def _by_fold(score: str, proba: Proba, y: NDArray[np.intp], folds: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -157,34 +304,31 @@ def _by_fold(score: str, proba: Proba, y: NDArray[np.intp], folds: NDArray[np.in
     return np.array(table)
 
 
-def _in_words(row: Mapping[str, Any], arm: Arm, score: str, p: float) -> str:
+def _in_words(difference: Interval, arm: Arm, score: str, p: float) -> str:
     return verdict(
-        row["difference"][score],
+        difference,
         p,
         first="the full ensemble",
         second=arm.title,
         alpha=ALPHA,
-        lower_is_better=score == "log_loss",
+        lower_is_better=score in LOWER_IS_BETTER,
         percent=score == "accuracy",
     )
 
 
-def _resolution(
-    run: AblationRun, y: NDArray[np.intp], groups: NDArray[np.intp], family: int
-) -> dict[str, Any]:
-    """The smallest difference in accuracy that these data can show, alone and among all comparisons."""
+def _resolution(run: AblationRun, y: NDArray[np.intp], groups: NDArray[np.intp], family: int) -> Resolution:
     titles = {arm.name: arm.title for arm in run.arms if arm.name != FULL}
     if not titles:
-        return {"reference": None, "discordance": None, "detectable": None, "detectable_in_table": None}
+        return Resolution()
     reference = next((name for name in ("best_single", "uniform") if name in titles), next(iter(titles)))
     right = {name: run.proba[name][0].argmax(axis=1) == y for name in (FULL, reference)}
     test = mcnemar(right[FULL], right[reference], groups)
     n_groups = len(np.unique(groups))
-    return {
-        "reference": titles[reference],
-        "discordance": test.discordance,
-        "detectable": detectable_difference(n_groups, test.discordance, power=POWER, alpha=ALPHA),
-        "detectable_in_table": detectable_difference(
+    return Resolution(
+        reference=titles[reference],
+        discordance=test.discordance,
+        detectable=detectable_difference(n_groups, test.discordance, power=POWER, alpha=ALPHA),
+        detectable_in_table=detectable_difference(
             n_groups, test.discordance, power=POWER, alpha=ALPHA / max(family, 1)
         ),
-    }
+    )

@@ -1,19 +1,21 @@
-"""Writes an ablation: a page that stands alone, and the same as JSON, CSV, Markdown and PNG. Computes nothing."""
+"""The report of an ablation: a page that stands alone, and the same as JSON, CSV, Markdown and PNG."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from ensemble_minerals.ablation import plots
+from ensemble_minerals.ablation.comparison import Comparison
+from ensemble_minerals.ablation.header import AblationHeader
 from ensemble_minerals.ablation.tables import flat_rows, markdown
-from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, outcome, p_value
+from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, AblationFindings, p_value
 from ensemble_minerals.errors import BundleError
-from ensemble_minerals.evaluation.intervals import Interval
+from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
 from ensemble_minerals.reports.wording import capitalized
@@ -35,11 +37,34 @@ _KINDS = {
 }
 
 
-def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
+@dataclass(frozen=True)
+class AblationReport:
+    """All that an ablation says.
+
+    Attributes:
+        header: What was measured on what.
+        comparison: The arms against the full ensemble.
+        findings: The same in words.
+    """
+
+    header: AblationHeader
+    comparison: Comparison
+    findings: AblationFindings
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of ``ablation.json``."""
+        return {
+            "header": jsonable(self.header),
+            **self.comparison.as_json(),
+            "findings": jsonable(self.findings),
+        }
+
+
+def write_ablation(report: AblationReport, folder: Path) -> Path:
     """Write an ablation; the folder appears whole or not at all, and replaces an earlier ablation.
 
     Args:
-        ablation: A comparison with its ``header`` and ``findings``.
+        report: What to write.
         folder: Where it goes.
 
     Returns:
@@ -49,33 +74,29 @@ def write_ablation(ablation: Mapping[str, Any], folder: Path) -> Path:
         UserError: If the folder holds something else, or cannot be written.
     """
     check_output(folder, kind=ABLATION)
-    plain = {arm["name"]: arm for arm in ablation["arms"]}
-    arms = [_with_intervals(arm) for arm in ablation["arms"]]
+    header, comparison, findings = report.header, report.comparison, report.findings
     with user_errors(folder), atomic_folder(folder) as unfinished:
-        text = json.dumps(ablation, indent=1, allow_nan=False)
+        text = json.dumps(report.as_json(), indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
-        (unfinished / PAPER).write_text(markdown(ablation), encoding="utf-8", errors="replace")
-        write_table(unfinished / TABLE, flat_rows(ablation))
-        figures = plots.draw(ablation, unfinished)
+        paper = markdown(header, comparison, findings)
+        (unfinished / PAPER).write_text(paper, encoding="utf-8", errors="replace")
+        write_table(unfinished / TABLE, flat_rows(comparison))
+        figures = plots.draw(comparison, unfinished)
         write_page(
             unfinished / PAGE,
             "ablation.html.j2",
-            title=ablation["findings"]["title"],
-            synthetic=ablation["header"]["demonstration"],
-            ablation={**ablation, "arms": arms},
-            arms={arm["name"]: arm for arm in arms},
+            title=findings.title,
+            synthetic=header.demonstration,
+            header=header,
+            comparison=comparison,
+            findings=findings,
+            arms=comparison.by_name(),
             kinds=_KINDS,
             effects=EFFECTS,
             combined=COMBINED,
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
             pictures={},
             p_value=p_value,
-            outcome=lambda arm, score, alpha: outcome(plain[arm["name"]], score, alpha),
             capitalized=capitalized,
         )
     return folder / PAGE
-
-
-def _with_intervals(arm: Mapping[str, Any]) -> dict[str, Any]:
-    difference = arm.get("difference", {})
-    return {**arm, "difference": {name: Interval.read(values) for name, values in difference.items()}}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ensemble_minerals.ablation.arms import FULL, HINDSIGHT
-from ensemble_minerals.ablation.wording import outcome
-from ensemble_minerals.evaluation.intervals import Interval
+from ensemble_minerals.ablation.arms import FULL, HINDSIGHT, Arm
+from ensemble_minerals.ablation.comparison import ArmResult, Comparison
 from ensemble_minerals.reports.drawing import (
     FIRST,
     PERCENT,
@@ -30,7 +29,7 @@ from ensemble_minerals.reports.drawing import (
 LONGEST = 30
 """Characters of an arm's title in a figure."""
 
-LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
+STYLES: Mapping[str, tuple[str, str, bool, str]] = {
     "full": ("full ensemble", "o", True, FIRST),
     "combination": ("other combination of all members", "^", False, FIRST),
     "ingredient": ("without an ingredient", "v", False, FIRST),
@@ -41,64 +40,72 @@ LOOKS: Mapping[str, tuple[str, str, bool, str]] = {
 }
 """For each kind of arm its words, marker, whether it is filled, and color."""
 
-Arms = Sequence[Mapping[str, Any]]
+Arms = Sequence[ArmResult]
 
 _THOUSANDTHS = FuncFormatter(
     lambda value, _: f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"
 )
 
 
-def draw(comparison: Mapping[str, Any], folder: Path) -> dict[str, str]:
+class _Costly(NamedTuple):
+    """An arm whose cost is known: milliseconds of an answer, and accuracy."""
+
+    arm: Arm
+    predict_ms: float
+    accuracy: float
+
+
+def draw(comparison: Comparison, folder: Path) -> dict[str, str]:
     """Draw the figures of a comparison.
 
     Args:
-        comparison: Of `comparison.compare_arms`.
+        comparison: Of `compare_arms`.
         folder: Where the PNG files go; it exists.
 
     Returns:
         SVG elements by name: ``forest_accuracy``, ``forest_log_loss`` and, where costs are known, ``cost``.
     """
-    arms = comparison["arms"]
-    compared = [arm for arm in arms if arm["name"] != FULL and arm["kind"] != "protocol"]
+    models = [result for result in comparison.arms if result.arm.kind != "protocol"]
+    compared = [result for result in models if result.arm.name != FULL]
     costly = [
-        arm
-        for arm in arms
-        if arm["kind"] != "protocol" and arm["name"] != HINDSIGHT and arm["cost"]["predict_ms"] is not None
+        _Costly(result.arm, result.cost.predict_ms, result.scores["accuracy"])
+        for result in models
+        if result.arm.name != HINDSIGHT and result.cost.predict_ms is not None
     ]
     with page_style():
         figures: dict[str, Figure] = {}
         if compared:
-            figures["forest_accuracy"] = _forest(compared, "accuracy")
-            figures["forest_log_loss"] = _forest(compared, "log_loss")
+            figures["forest_accuracy"] = _draw_differences(compared, "accuracy")
+            figures["forest_log_loss"] = _draw_differences(compared, "log_loss")
         if len(costly) > 1:
-            figures["cost"] = _cost(costly)
+            figures["cost"] = _draw_cost(costly)
         return {name: save(figure, folder / f"{name}.png", name) for name, figure in figures.items()}
 
 
-def _forest(arms: Arms, score: str) -> Figure:
+def _draw_differences(arms: Arms, score: str) -> Figure:
     """Full minus arm, one row an arm; filled where significant, kinds set apart."""
-    kinds = [list(group) for _, group in groupby(arms, key=lambda arm: str(arm["kind"]))]
+    kinds = [list(group) for _, group in groupby(arms, key=lambda result: result.arm.kind)]
     rows = len(arms) + 0.6 * (len(kinds) - 1)
     figure, axes = canvas(4.7, 1.15 + 0.215 * rows)
     axes.axvline(0, color=SOFT, linewidth=1)
     ticks: list[float] = []
-    place = 0.0
+    height = 0.0
     for kind in kinds:
-        for arm in kind:
-            significant = outcome(arm, score) in ("better", "worse")
+        for result in kind:
+            significant = result.against.is_significant(score)
             forest(
                 axes,
-                [(arm["title"], Interval.read(arm["difference"][score]))],
+                [(result.arm.title, result.against.difference[score])],
                 scale=100 if score == "accuracy" else 1,
                 color=FIRST if significant else SOFT,
                 marker="o" if significant else "s",
-                offset=place,
+                offset=height,
             )
-            ticks.append(place)
-            place += 1
-        place += 0.6
-    axes.set_yticks(ticks, [short(arm["title"], LONGEST) for arm in arms])
-    axes.set_ylim(place - 0.9, -0.7)
+            ticks.append(height)
+            height += 1
+        height += 0.6
+    axes.set_yticks(ticks, [short(result.arm.title, LONGEST) for result in arms])
+    axes.set_ylim(height - 0.9, -0.7)
     better, worse = ("left", "right") if score == "log_loss" else ("right", "left")
     ends = {better: "full ensemble better", worse: "worse"}
     arrows = (f"\N{LEFTWARDS ARROW} {ends['left']}", f"{ends['right']} \N{RIGHTWARDS ARROW}")
@@ -111,14 +118,14 @@ def _forest(arms: Arms, score: str) -> Figure:
     return figure
 
 
-def _cost(arms: Arms) -> Figure:
+def _draw_cost(arms: Sequence[_Costly]) -> Figure:
     figure, axes = canvas(5.0, 4.5)
-    for kind, (words, marker, filled, color) in LOOKS.items():
-        shown = [arm for arm in arms if arm["kind"] == kind]
+    for kind, (words, marker, filled, color) in STYLES.items():
+        shown = [one for one in arms if one.arm.kind == kind]
         if shown:
             axes.plot(
-                [arm["cost"]["predict_ms"] for arm in shown],
-                [arm["scores"]["accuracy"] for arm in shown],
+                [one.predict_ms for one in shown],
+                [one.accuracy for one in shown],
                 marker=marker,
                 markersize={"full": 7.0, "control": 10.0}.get(kind, 5.5),
                 markerfacecolor=color if filled else "none",
@@ -129,7 +136,7 @@ def _cost(arms: Arms) -> Figure:
             )
     axes.set_xscale("log")
     axes.margins(0.1, 0.1)
-    costs = [arm["cost"]["predict_ms"] for arm in arms]
+    costs = [one.predict_ms for one in arms]
     room = max(1.2, (max(costs) / min(costs)) ** 0.12)  # equal costs need an axis, too
     axes.set_xlim(min(costs) / room, max(costs) * room)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
@@ -138,22 +145,21 @@ def _cost(arms: Arms) -> Figure:
     axes.set_xlabel("milliseconds a photo, decoding not counted")
     axes.set_ylabel("answered right")
     axes.yaxis.set_major_formatter(PERCENT)
-    _name(axes, [arm for arm in arms if arm["kind"] == "source"])
+    _write_titles(axes, [one for one in arms if one.arm.kind == "source"])
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def _name(axes: Axes, arms: Arms) -> None:
+def _write_titles(axes: Axes, arms: Sequence[_Costly]) -> None:
     """Write titles in a column left of all their points, not over each other, each with a line to its point."""
     bottom, top = axes.get_ylim()
     gap, y = 0.05 * (top - bottom), top
-    left = min((arm["cost"]["predict_ms"] for arm in arms), default=0.0)
-    for arm in sorted(arms, key=lambda arm: (-arm["scores"]["accuracy"], arm["cost"]["predict_ms"])):
-        milliseconds, accuracy = arm["cost"]["predict_ms"], arm["scores"]["accuracy"]
-        y = min(accuracy, y - gap)
+    left = min((one.predict_ms for one in arms), default=0.0)
+    for one in sorted(arms, key=lambda one: (-one.accuracy, one.predict_ms)):
+        y = min(one.accuracy, y - gap)
         axes.annotate(
-            short(arm["title"], LONGEST),
-            (milliseconds, accuracy),
+            short(one.arm.title, LONGEST),
+            (one.predict_ms, one.accuracy),
             xytext=(0.92 * left, y),
             ha="right",
             va="center",

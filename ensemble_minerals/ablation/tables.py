@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from dataclasses import asdict
 from typing import Any
 
-from ensemble_minerals.ablation.arms import FULL
-from ensemble_minerals.ablation.wording import outcome, p_value
+from ensemble_minerals.ablation.comparison import COMPARED, TESTED, ArmResult, Comparison, PairedComparison
+from ensemble_minerals.ablation.header import AblationHeader
+from ensemble_minerals.ablation.wording import AblationFindings, p_value
 from ensemble_minerals.evaluation.intervals import Interval
+from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.wording import show, span
 
-Row = Mapping[str, Any]
+_NOTHING = Interval(math.nan, math.nan, math.nan)
 
 _COLUMNS = (
     ("arm", False),
@@ -31,83 +34,88 @@ _COLUMNS = (
 )
 
 
-def flat_rows(comparison: Mapping[str, Any]) -> list[dict[str, Any]]:
+def flat_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """One row an arm; cells that an arm does not have are None.
 
     Args:
-        comparison: Of `comparison.compare_arms`.
+        comparison: Of `compare_arms`.
     """
-    return [_flat(arm) for arm in comparison["arms"]]
+    return [_flat(result) for result in comparison.arms]
 
 
-def _flat(arm: Row) -> dict[str, Any]:
-    nothing = {"estimate": None, "low": None, "high": None}
-    row: dict[str, Any] = {name: arm[name] for name in ("name", "kind", "title", "description")}
-    row["members"] = "; ".join(arm["members"])
-    row |= arm["scores"]
-    row |= {name: arm["cost"][name] for name in ("fit_seconds", "predict_ms", "megabytes")}
-    for score in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss"):
-        row[f"{score}_difference"] = arm.get("difference", {}).get(score, nothing)
-    for score in ("accuracy", "log_loss"):
-        row[f"{score}_p"] = arm.get("p", {}).get(score)
-        row[f"{score}_p_holm"] = arm.get("p_holm", {}).get(score)
-        row[f"{score}_verdict"] = arm.get("verdict", {}).get(score)
+def _flat(result: ArmResult) -> dict[str, Any]:
+    arm, paired = result.arm, result.paired
+    row: dict[str, Any] = {
+        "name": arm.name,
+        "kind": arm.kind,
+        "title": arm.title,
+        "description": arm.description,
+        "members": "; ".join(arm.members),
+        **result.scores,
+        **asdict(result.cost),
+    }
+    for score in COMPARED:
+        row[f"{score}_difference"] = jsonable(_NOTHING if paired is None else paired.difference[score])
+    for score in TESTED:
+        row[f"{score}_p"] = None if paired is None else paired.p[score]
+        row[f"{score}_p_holm"] = None if paired is None else paired.p_holm.get(score)
+        row[f"{score}_verdict"] = None if paired is None else paired.verdict.get(score)
     return row
 
 
-def markdown(ablation: Mapping[str, Any]) -> str:
+def markdown(header: AblationHeader, comparison: Comparison, findings: AblationFindings) -> str:
     """The table for a paper, what the data can resolve above it, and how it was tested below.
 
     Args:
-        ablation: A comparison with its ``header`` and ``findings``.
+        header: What was measured on what.
+        comparison: Of `compare_arms`.
+        findings: The comparison in words.
     """
-    header = ablation["header"]
     lines = [
-        f"**{ablation['findings']['title']}.** {ablation['findings']['resolution']}",
+        f"**{findings.title}.** {findings.resolution}",
         "",
         _line([name for name, _ in _COLUMNS]),
         _line(["---:" if number else "---" for _, number in _COLUMNS]),
-        *(_line(_cells(arm)) for arm in ablation["arms"] if arm["kind"] != "protocol"),
+        *(_line(_cells(result)) for result in comparison.arms if result.arm.kind != "protocol"),
         "",
-        f"{header['data']}: {ablation['n']:,} photos in {ablation['row_groups']:,} row groups, "
-        f"{len(ablation['classes'])} classes; {_times(ablation['repeats'], 'outer cross-validation')} of "
-        f"{ablation['folds']} folds, {header['inner_folds']} inner folds, seed {header['seed']}. Every choice is "
+        f"{header.data}: {comparison.n:,} photos in {comparison.row_groups:,} row groups, "
+        f"{len(comparison.classes)} classes; {_times(comparison.repeats, 'outer cross-validation')} of "
+        f"{comparison.folds} folds, {header.inner_folds} inner folds, seed {header.seed}. Every choice is "
         "made inside the outer training rows. Intervals: bootstrap over row groups, paired. p: McNemar's exact test "
         "over row groups (accuracy) and the Nadeau-Bengio corrected t test over folds (log-loss), both "
-        f"adjusted by Holm for {ablation['family']} comparisons. Times on this machine, without decoding.",
+        f"adjusted by Holm for {comparison.family} comparisons. Times on this machine, without decoding.",
     ]
-    if ablation["findings"]["leak"]:
-        lines += ["", f"Not a model: {ablation['findings']['leak']}"]
+    if findings.leak:
+        lines += ["", f"Not a model: {findings.leak}"]
     return "\n".join(lines) + "\n"
 
 
-def _cells(arm: Row) -> list[str]:
-    scores, cost = arm["scores"], arm["cost"]
-    title = f"**{arm['title']}**" if arm["name"] == FULL else arm["title"]
+def _cells(result: ArmResult) -> list[str]:
+    scores, cost, title = result.scores, result.cost, result.arm.title
     return [
-        title.replace("|", "\\|"),
+        (f"**{title}**" if result.paired is None else title).replace("|", "\\|"),
         show(scores["accuracy"], "percent"),
-        *_difference(arm, "accuracy", "points"),
+        *_difference(result.paired, "accuracy", "points"),
         show(scores["log_loss"], "decimal"),
-        *_difference(arm, "log_loss", "signed"),
+        *_difference(result.paired, "log_loss", "signed"),
         show(scores["balanced_accuracy"], "percent"),
         show(scores["macro_f1"], "decimal"),
         show(scores["ece"], "decimal"),
-        show(cost["fit_seconds"], "one"),
-        show(cost["predict_ms"], "one"),
-        show(cost["megabytes"], "one"),
+        show(cost.fit_seconds, "one"),
+        show(cost.predict_ms, "one"),
+        show(cost.megabytes, "one"),
     ]
 
 
-def _difference(arm: Row, score: str, kind: str) -> list[str]:
-    """Effect, p-value and verdict."""
-    if arm["name"] == FULL:
+def _difference(paired: PairedComparison | None, score: str, kind: str) -> list[str]:
+    """Effect, p-value and verdict; empty cells for the full ensemble."""
+    if paired is None:
         return ["", "", ""]
-    interval, found = arm["difference"][score], outcome(arm, score)
+    interval, found = paired.difference[score], paired.outcome(score)
     words = {"better": "significant", "worse": "significant", "same": "the same answers"}
     return [
-        f"{show(interval['estimate'], kind)} ({span(Interval.read(interval), kind)})",
-        p_value(arm["p_holm"][score], short=True),
+        f"{show(interval.estimate, kind)} ({span(interval, kind)})",
+        p_value(paired.p_holm[score], short=True),
         words.get(found, found),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,15 @@ import numpy as np
 
 from ensemble_minerals.ablation.arms import LEAKY, AblationPlan, Arm, list_arms
 from ensemble_minerals.ablation.comparison import compare_arms
-from ensemble_minerals.ablation.page import ABLATION, DATA, write_ablation
+from ensemble_minerals.ablation.header import AblationHeader
+from ensemble_minerals.ablation.page import ABLATION, DATA, AblationReport, write_ablation
 from ensemble_minerals.ablation.run import Ablation, AblationRun
-from ensemble_minerals.ablation.wording import findings
+from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
 from ensemble_minerals.experiment.setup import Setup, build_members, check_networks, open_extractors, set_up
@@ -48,15 +51,20 @@ class AblationResult:
         out: Folder that holds all of it.
         html: The page.
         json: The same content as data.
-        ablation: That content.
+        report: The same content, typed.
         seconds: Time it took.
     """
 
     out: Path
     html: Path
     json: Path
-    ablation: dict[str, Any]
+    report: AblationReport
     seconds: float
+
+    @property
+    def ablation(self) -> dict[str, Any]:
+        """The content of `json`, as JSON values."""
+        return self.report.as_json()
 
 
 def ablate(
@@ -183,14 +191,11 @@ def _ablate(
     comparison = compare_arms(
         run, y, dataset.groups, dataset.classes, _costs(run, setup.members, extractors), seed=config.seed
     )
-    content = {
-        "header": _header(dataset, setup, config, notes, len(photos)),
-        **comparison,
-        "findings": findings(comparison, alike),
-    }
-    html = write_ablation(content, out)
+    header = _header(dataset, setup, config, notes, len(photos))
+    report = AblationReport(header, comparison, describe(comparison, alike))
+    html = write_ablation(report, out)
     shutil.rmtree(root, ignore_errors=True)
-    return AblationResult(out, html, out / DATA, content, time.perf_counter() - started)
+    return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
 
 
 def _check_numbers(repeats: int, n_splits: int, inner: int) -> None:
@@ -250,44 +255,41 @@ def _some_photos(dataset: Dataset) -> list[Path]:
 
 def _costs(
     run: AblationRun, members: Sequence[Member], extractors: Mapping[str, ExtractorCost]
-) -> dict[str, dict[str, float | None]]:
-    """What each arm costs: its heads and, once each, the sources that they need; mean over outer folds."""
+) -> dict[str, Cost]:
+    """What each arm costs: its heads and, once each, the feature extractors that they need; mean over outer folds."""
     features = {member.name: member.features for member in members}
-    costs: dict[str, dict[str, float | None]] = {}
+    costs = {}
     for name, own in run.costs.items():
-        needed = [{extractor for member in used for extractor in features[member]} for used in run.used[name]]
-        milliseconds = [
-            [cost.predict_ms for extractor, cost in extractors.items() if extractor in some]
-            for some in needed
-        ]
-        megabytes = [
-            sum(cost.megabytes for extractor, cost in extractors.items() if extractor in some)
-            for some in needed
-        ]
-        known = [[one for one in each if one is not None] for each in milliseconds]
-        whole = all(len(one) == len(each) for one, each in zip(known, milliseconds, strict=True))
-        costs[name] = {
-            "fit_seconds": own["fit_seconds"],
-            "predict_ms": own["predict_ms"] + float(np.mean([sum(one) for one in known])) if whole else None,
-            "megabytes": own["megabytes"] + float(np.mean(megabytes)),
-        }
+        milliseconds, megabytes = [], []
+        for used in run.used[name]:
+            needed = {extractor for member in used for extractor in features[member]}
+            fold_costs = [cost for extractor, cost in extractors.items() if extractor in needed]
+            known = [cost.predict_ms for cost in fold_costs if cost.predict_ms is not None]
+            milliseconds.append(sum(known) if len(known) == len(fold_costs) else math.nan)
+            megabytes.append(sum(cost.megabytes for cost in fold_costs))
+        predict_ms = own["predict_ms"] + float(np.mean(milliseconds))
+        costs[name] = Cost(
+            fit_seconds=own["fit_seconds"],
+            predict_ms=None if math.isnan(predict_ms) else predict_ms,
+            megabytes=own["megabytes"] + float(np.mean(megabytes)),
+        )
     return costs
 
 
 def _header(
     dataset: Dataset, setup: Setup, config: Config, notes: Sequence[str], timed: int
-) -> dict[str, Any]:
+) -> AblationHeader:
     manifest = dataset.manifest
-    return {
-        "data": manifest.root.resolve().name,
-        "data_digest": manifest.digest,
-        "members": [member.name for member in setup.members],
-        "inner_folds": config.folds.n_splits,
-        "seed": config.seed,
-        "config": config.to_yaml(),
-        "sources": {name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
-        "timed_photos": timed,
-        "demonstration": (manifest.root / ".synthetic").is_file(),
-        "notes": list(notes),
-        "versions": installed_versions(),
-    }
+    return AblationHeader(
+        data=manifest.root.resolve().name,
+        data_digest=manifest.digest,
+        members=tuple(member.name for member in setup.members),
+        inner_folds=config.folds.n_splits,
+        seed=config.seed,
+        config=config.to_yaml(),
+        sources={name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
+        timed_photos=timed,
+        demonstration=(manifest.root / ".synthetic").is_file(),
+        notes=tuple(notes),
+        versions=installed_versions(),
+    )

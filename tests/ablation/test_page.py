@@ -15,10 +15,12 @@ from PIL import Image
 from ensemble_minerals.ablation import page as module
 from ensemble_minerals.ablation.arms import BUDGET, FULL, HINDSIGHT, LEAKY, Arm
 from ensemble_minerals.ablation.comparison import compare_arms
-from ensemble_minerals.ablation.page import ABLATION, write_ablation
+from ensemble_minerals.ablation.header import AblationHeader
+from ensemble_minerals.ablation.page import ABLATION, AblationReport, write_ablation
 from ensemble_minerals.ablation.run import AblationRun
-from ensemble_minerals.ablation.wording import findings, p_value
+from ensemble_minerals.ablation.wording import describe, p_value
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.reports.wording import show
 from ensemble_minerals.system.paths import check_output
 
@@ -41,14 +43,14 @@ RIGHT = {FULL: 0.95, "without_oversampling": 0.95, "uniform": 0.93, "without_fla
 HEADER = {
     "data": "photos <of> 2024",
     "data_digest": "d" * 32,
-    "members": ["m"],
+    "members": ("m",),
     "inner_folds": 5,
     "seed": 3,
     "config": "seed: 3\n",
     "sources": {},
     "timed_photos": 8,
     "demonstration": False,
-    "notes": ["A note with <angles>."],
+    "notes": ("A note with <angles>.",),
     "versions": {"numpy": "2"},
 }
 
@@ -74,14 +76,11 @@ def content(names=tuple(KINDS), repeats=1, costs=True, **header):
     ]
     folds = np.array([rng.permutation(np.arange(N) % 4) for _ in range(repeats)])
     run = AblationRun(arms, proba, folds, choices)
-    priced = {
-        name: {"fit_seconds": 2.5 + place, "predict_ms": 20.0 * (1 + place), "megabytes": 4.0 + place}
-        for place, name in enumerate(names)
-    }
+    priced = {name: Cost(2.5 + place, 20.0 * (1 + place), 4.0 + place) for place, name in enumerate(names)}
     comparison = compare_arms(
         run, y, np.arange(N) // 2, ["mica", "pyrite", "quartz"], priced if costs else {}, n_replicates=100
     )
-    return {"header": {**HEADER, **header}, **comparison, "findings": findings(comparison, 24)}
+    return AblationReport(AblationHeader(**{**HEADER, **header}), comparison, describe(comparison, 24))
 
 
 CASES = {
@@ -90,7 +89,7 @@ CASES = {
     "no costs": {"costs": False},
     "two arms": {"names": (FULL, "uniform")},
     "the full ensemble alone": {"names": (FULL,)},
-    "synthetic": {"names": (FULL, "best_single", LEAKY), "demonstration": True, "notes": []},
+    "synthetic": {"names": (FULL, "best_single", LEAKY), "demonstration": True, "notes": ()},
 }
 
 
@@ -132,11 +131,11 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module", params=list(CASES))
 def made(request, tmp_path_factory):
     """(name of the case, content, folder, text of the page, the page read)."""
-    ablation = content(**CASES[request.param])
+    report = content(**CASES[request.param])
     folder = tmp_path_factory.mktemp("ablation") / "out"
-    file = write_ablation(ablation, folder)
+    file = write_ablation(report, folder)
     text = file.read_text(encoding="utf-8")
-    return request.param, ablation, folder, text, Page(text)
+    return request.param, report.as_json(), folder, text, Page(text)
 
 
 def leaves(value):

@@ -21,12 +21,12 @@ from ensemble_minerals.ablation.arms import (
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.outer_fold import OuterFold, count_fits
 from ensemble_minerals.ablation.run import Ablation
-from ensemble_minerals.ablation.wording import outcome
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
+from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
@@ -403,10 +403,10 @@ def test_identical_arms_are_never_significant(problem):
     chosen = plan(wanted=["uniform"], candidates=("uniform",))
     run = Ablation(chosen, *problem, CLASSES).run()
     compared = compare_arms(run, problem[1], problem[2], CLASSES.tolist(), {}, n_replicates=50)
-    (arm,) = [arm for arm in compared["arms"] if arm["name"] == "uniform"]
-    assert arm["identical"]
-    assert arm["p"] == arm["p_holm"] == {"accuracy": 1.0, "log_loss": 1.0}
-    assert arm["difference"]["accuracy"] == {"estimate": 0.0, "low": 0.0, "high": 0.0, "level": 0.95}
+    paired = compared.by_name()["uniform"].against
+    assert paired.identical
+    assert paired.p == paired.p_holm == {"accuracy": 1.0, "log_loss": 1.0}
+    assert paired.difference["accuracy"] == Interval(0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -416,7 +416,7 @@ def test_permuted_labels_give_no_arm_a_significant_gain(seed):
     wanted = ["single", "choice", "combination", "ingredient", "source"]
     run = Ablation(plan(wanted=wanted), blocks, y, groups, CLASSES).run()
     compared = compare_arms(run, y, groups, CLASSES.tolist(), {}, n_replicates=50)
-    for arm in compared["arms"][1:]:
-        assert outcome(arm, "accuracy") in ("same", "not significant"), arm["name"]
-        assert outcome(arm, "log_loss") != "worse", arm["name"]
-    assert abs(compared["arms"][0]["scores"]["accuracy"] - 1 / 3) < 0.17
+    for result in compared.arms[1:]:
+        assert result.against.outcome("accuracy") in ("same", "not significant"), result.arm.name
+        assert result.against.outcome("log_loss") != "worse", result.arm.name
+    assert abs(compared.arms[0].scores["accuracy"] - 1 / 3) < 0.17

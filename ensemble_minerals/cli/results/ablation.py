@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -13,6 +12,7 @@ from ensemble_minerals.cli.tables import Column, table
 from ensemble_minerals.system.durations import format_duration
 
 if TYPE_CHECKING:
+    from ensemble_minerals.ablation.comparison import PairedComparison
     from ensemble_minerals.workflows.ablate import AblationResult
 
 
@@ -22,24 +22,24 @@ def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) ->
 
     if synthetic:
         warn_synthetic(where)
-    ablation = result.ablation
+    comparison, findings = result.report.comparison, result.report.findings
     rows = []
-    for arm in ablation["arms"]:
-        difference = arm.get("difference")
+    for arm in comparison.arms:
+        difference = arm.paired and arm.paired.difference
         rows.append(
             (
-                arm["title"],
-                show(arm["scores"]["accuracy"], "percent"),
-                difference and show(difference["accuracy"]["estimate"], "points"),
-                _verdict(arm, "accuracy"),
-                show(arm["scores"]["log_loss"], "decimal"),
-                difference and show(difference["log_loss"]["estimate"], "signed"),
-                _verdict(arm, "log_loss"),
+                arm.arm.title,
+                show(arm.scores["accuracy"], "percent"),
+                difference and show(difference["accuracy"].estimate, "points"),
+                _verdict(arm.paired, "accuracy"),
+                show(arm.scores["log_loss"], "decimal"),
+                difference and show(difference["log_loss"].estimate, "signed"),
+                _verdict(arm.paired, "log_loss"),
             )
         )
     table(
         where,
-        f"{ablation['n']} photos, each answered out of its outer fold",
+        f"{comparison.n} photos, each answered out of its outer fold",
         [
             Column("arm"),
             Column("accuracy", number=True),
@@ -51,25 +51,25 @@ def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) ->
         ],
         rows,
     )
-    findings = ablation["findings"]
     for sentence in (
-        f"{findings['title']}.",
-        findings["resolution"],
-        *findings["gain"],
-        f"{findings['ingredients']['title']}.",
+        f"{findings.title}.",
+        findings.resolution,
+        *findings.gain,
+        f"{findings.ingredients.title}.",
     ):
         say(where)
         say(where, sentence)
     say(where, f"Took {format_duration(result.seconds)}.")
 
 
-def _verdict(arm: Mapping[str, Any], score: str) -> str:
-    if score not in arm.get("p_holm", {}):
-        return "" if "difference" not in arm else "no model"
-    from ensemble_minerals.ablation.wording import outcome, p_value
+def _verdict(paired: PairedComparison | None, score: str) -> str:
+    if paired is None:
+        return ""
+    if score not in paired.p_holm:
+        return "no model"
+    from ensemble_minerals.ablation.wording import p_value
 
-    verdict = outcome(arm, score)
-    if verdict == "same":
+    if paired.outcome(score) == "same":
         return "the same answers"
-    p = p_value(arm["p_holm"][score], short=True)
-    return f"{p} {'significant' if verdict in ('better', 'worse') else 'not significant'}"
+    p = p_value(paired.p_holm[score], short=True)
+    return f"{p} {'significant' if paired.is_significant(score) else 'not significant'}"
