@@ -1,4 +1,4 @@
-"""The plan of the package: imports go down, never up and never round; heavy libraries stay where they belong."""
+"""Structure of the package: imports go down, never up or in a circle; heavy libraries stay where they belong."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+import ensemble_minerals
+from ensemble_minerals.cli.app import COMMANDS
 
 PACKAGE = "ensemble_minerals"
 ROOT = Path(__file__).resolve().parents[1] / PACKAGE
@@ -67,7 +70,7 @@ CALLS = {
 """Who may call what; most of these would run code that came as data."""
 
 MOST_AT_THE_ROOT = 8
-"""Modules outside of any package, doors included."""
+"""Modules outside of any package, `__init__` included."""
 
 HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn"}
 LIGHT = ("cli.app", "config.loading", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
@@ -134,7 +137,7 @@ def level(module):
 
 
 def edges():
-    """Every import among our modules, the public door left out: it names what it hands on, for the type checker."""
+    """Every import among our modules, without those of `__init__`, which are for the type checker alone."""
     return [(module, used) for module in MODULES if module for used in EVERYWHERE[module][0] if used]
 
 
@@ -194,12 +197,29 @@ def test_loading_stays_light(module):
     assert heavy == set()
 
 
-def test_the_public_door_loads_no_module_of_ours():
+def test_importing_the_package_loads_no_module_of_ours():
     assert AT_LOADING[""][0] == set()
 
 
-def test_doors_of_packages_hold_a_docstring_only():
-    doors = [name for name, path in MODULES.items() if path.name == "__init__.py" and name]
-    for door in doors:
-        assert len(TREES[door].body) == 1, door
-        assert ast.get_docstring(TREES[door]), door
+def test_init_files_hold_a_docstring_only():
+    packages = [name for name, path in MODULES.items() if path.name == "__init__.py" and name]
+    for name in packages:
+        assert len(TREES[name].body) == 1, name
+        assert ast.get_docstring(TREES[name]), name
+
+
+def test_no_package_and_no_module_at_the_root_bears_the_name_of_a_verb():
+    verbs = {*ensemble_minerals.__all__, *(command_name(module) for module in COMMANDS)}
+    names = {path.stem for path in ROOT.iterdir()}
+    assert names & verbs == set()
+
+
+def command_name(module):
+    (registered,) = module.app.registered_commands
+    return registered.name
+
+
+def test_a_command_is_a_file_of_its_name():
+    assert [command_name(module) for module in COMMANDS] == [
+        module.__name__.rpartition(".")[2] for module in COMMANDS
+    ]
