@@ -1,7 +1,7 @@
 """One photo from a cold start, process included: `ensemble-minerals predict` against plain PyTorch and timm.
 
 The plain program imports torch and timm, builds the bundle's backbones, reads their weights, and passes the same
-views of the photo through each; it has no members to ask. Also how long ``--help`` takes, and the bare interpreter.
+views of the photo through each; it has no members. Also how long ``--help`` takes, and the bare interpreter.
 
     python benchmarks/cold_start.py BUNDLE PHOTO [--cache DIR] [--runs 7]
 """

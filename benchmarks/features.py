@@ -50,12 +50,12 @@ def main() -> None:
         extractors = list(build_extractors(config, names, cache_dir=cache).values())
         with_descriptor = list(build_extractors(config, [*names, "descriptor"], cache_dir=cache).values())
         networks = [_plain_network(backbone) for backbone in config.backbones]
-        found: dict[str, Any] = {}
+        computed: dict[str, Any] = {}
         shares: list[float] = []
         whole_shares: list[float] = []
 
         def ours() -> None:
-            found["ours"] = extract_features(photos, [""] * len(photos), extractors, n_threads=cores())
+            computed["ours"] = extract_features(photos, [""] * len(photos), extractors, n_threads=cores())
 
         def stored() -> None:
             """The whole stage as a fit runs it: descriptor beside the backbones, contents checked, all kept."""
@@ -63,12 +63,12 @@ def main() -> None:
                 tempfile.TemporaryDirectory() as elsewhere,
                 FeatureStore(Path(elsewhere) / "f.sqlite") as store,
             ):
-                found["whole"] = extract_features(
+                computed["whole"] = extract_features(
                     photos, ids, with_descriptor, store=store, n_threads=cores(), check_contents=True
                 )
 
         def plain() -> None:
-            found["plain"] = {
+            computed["plain"] = {
                 backbone.name: _plain_features(network, backbone.views, photos)
                 for backbone, network in zip(config.backbones, networks, strict=True)
             }
@@ -79,11 +79,12 @@ def main() -> None:
         for _ in range(options.runs):
             for name, once in timing.alternate(works, 1).items():
                 times[name] += once
-            shares.append(1 - sum(found["ours"].seconds.values()) / times["ours"][-1])
-            inside = sum(found["whole"].seconds[name] for name in names)
+            shares.append(1 - sum(computed["ours"].seconds.values()) / times["ours"][-1])
+            inside = sum(computed["whole"].seconds[name] for name in names)
             whole_shares.append(1 - inside / times["whole"][-1])
         agreement = {
-            name: _cosine(found["ours"].features[name], found["plain"][name]) for name in found["plain"]
+            name: _cosine(computed["ours"].features[name], computed["plain"][name])
+            for name in computed["plain"]
         }
     each = 1000 / len(photos)
     engines = {s.name: f"{s.metadata['engine']} {s.metadata['precision']}" for s in extractors}

@@ -52,8 +52,8 @@ class Photos(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
-        return self.transform(Image.open(self.files[place]).convert("RGB")), int(self.labels[place])
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.open(self.files[position]).convert("RGB")), int(self.labels[position])
 
 
 def plain_epochs(files: list[Path], labels: np.ndarray, train: str, epochs: int) -> list[float]:
@@ -132,7 +132,7 @@ def main() -> None:
             ("the last 5 of 16 blocks", "last:5", 0),
             ("the last 5 of 16 blocks, 8 views kept", "last:5", 8),
         ):
-            # One epoch more, the first, pays for imports and first looks; with kept views those are the first eight.
+            # One epoch more, the first, includes imports and first reads; with kept views the first eight do.
             warm = max(1, prefix_views)
             plain = plain_epochs(files, labels, train, chosen.runs + 1)[1:]
             folds = Parallel(n_jobs=cores())(

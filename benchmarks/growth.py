@@ -65,9 +65,9 @@ alike = [0.0]
 compare = dataset.find_duplicates
 def find_duplicates(**arguments):
     started = time.perf_counter()
-    found = compare(**arguments)
+    groups = compare(**arguments)
     alike[0] += time.perf_counter() - started
-    return found
+    return groups
 dataset.find_duplicates = find_duplicates
 
 data, config, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -108,33 +108,33 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="Where the photos are drawn, and kept.")
     parser.add_argument("--runs", type=int, default=1)
     options = parser.parse_args()
-    found: dict[int, list[timing.Json]] = {size: [] for size in options.sizes}
+    results: dict[int, list[timing.Json]] = {size: [] for size in options.sizes}
     with tempfile.TemporaryDirectory() as temporary:
-        place = options.folder or Path(temporary)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "growth.yaml").write_text(CONFIG, encoding="utf-8")
+        base = options.folder or Path(temporary)
+        base.mkdir(parents=True, exist_ok=True)
+        (base / "growth.yaml").write_text(CONFIG, encoding="utf-8")
         for size in options.sizes:
-            data = draw(place / f"photos-{size}", size)
+            data = draw(base / f"photos-{size}", size)
             for _ in range(options.runs):
-                with tempfile.TemporaryDirectory(dir=place) as work:
-                    result = timing.fresh(RUN, data, place / "growth.yaml", work)
-                found[size].append(result)
+                with tempfile.TemporaryDirectory(dir=base) as kept:
+                    result = timing.fresh(RUN, data, base / "growth.yaml", kept)
+                results[size].append(result)
                 timing.note(f"{size}: {result}")
     rows = []
-    for size, results in found.items():
-        total = statistics.median(result["seconds"]["all"] for result in results)
-        parts = {stage: statistics.median(result["seconds"][stage] for result in results) for stage in STAGES}
+    for size, runs in results.items():
+        total = statistics.median(result["seconds"]["all"] for result in runs)
+        parts = {stage: statistics.median(result["seconds"][stage] for result in runs) for stage in STAGES}
         each = ", ".join(f"{stage} {1000 * part / size:.2f}" for stage, part in parts.items())
-        peak = statistics.median(result["peak_mb"] for result in results)
-        anonymous = statistics.median(result["anonymous_mb"] for result in results)
+        peak = statistics.median(result["peak_mb"] for result in runs)
+        anonymous = statistics.median(result["anonymous_mb"] for result in runs)
         rows += [
             (f"{size:,} photos", f"{total:.1f} s, {1000 * total / size:.2f} ms a photo ({each})"),
             (f"{size:,} photos, peak memory", f"{peak:.0f} MB, not of files {anonymous:.0f} MB"),
         ]
-    if {5640, 100_000} <= set(found):
+    if {5640, 100_000} <= set(results):
         for key, name in (("peak_mb", "peak memory"), ("anonymous_mb", "peak memory not of files")):
             large, small = (
-                statistics.median(result[key] for result in found[size]) for size in (100_000, 5640)
+                statistics.median(result[key] for result in results[size]) for size in (100_000, 5640)
             )
             rows.append((f"**{name}, 100,000 over 5,640**", f"{large / small:.2f}"))
     timing.table("growth", rows)
@@ -151,10 +151,10 @@ def draw(folder: Path, size: int) -> Path:
     pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
     for number in range(size):
         label = number % len(CLASSES) if number % 100 else (number - 1) % len(CLASSES)
-        place = folder / CLASSES[label]
-        place.mkdir(parents=True, exist_ok=True)
+        target = folder / CLASSES[label]
+        target.mkdir(parents=True, exist_ok=True)
         pixels = pixels[:, ::-1] if number and number % 100 == 0 else _texture(rng, palette[label])
-        Image.fromarray(pixels).save(place / f"{number:06}.jpg", quality=85)
+        Image.fromarray(pixels).save(target / f"{number:06}.jpg", quality=85)
     done.touch()
     return folder
 

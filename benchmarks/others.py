@@ -44,8 +44,8 @@ def main() -> None:
     options = parser.parse_args()
     config = load_config(options.config)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        prepared = photos.prepared(options.data, config, options.cache or place / "cache", place)
+        work = Path(folder)
+        prepared = photos.prepared(options.data, config, options.cache or work / "cache", work)
         blocks = prepared.blocks()
         y = np.searchsorted(np.array(prepared.dataset.classes), prepared.dataset.labels)
         fitted: dict[str, Any] = {}
@@ -59,9 +59,9 @@ def main() -> None:
         times = timing.alternate({"ours": ours}, options.runs)["ours"]
         own = summary(y, fitted["ours"].oof_proba_, prepared.dataset.classes)
         whole = np.concatenate(list(blocks.values()), axis=1)
-        np.savez(place / "features.npz", X=whole, y=y, folds=prepared.dataset.folds)
-        theirs = _run(options.python, place, options.time_limit, options.presets)
-        proba = np.load(place / "answers.npy")
+        np.savez(work / "features.npz", X=whole, y=y, folds=prepared.dataset.folds)
+        theirs = _run(options.python, work, options.time_limit, options.presets)
+        proba = np.load(work / "answers.npy")
         other = summary(y, proba / proba.sum(axis=1, keepdims=True), prepared.dataset.classes)
     rows = [("ours: " + key, f"{own[key]:.4f}") for key in ("accuracy", "log_loss", "ece")]
     rows += [("ours: seconds of all folds, members and combination", timing.spread(times))]
@@ -76,14 +76,14 @@ def main() -> None:
     timing.table(f"{len(y)} photos, {whole.shape[1]} features, {options.config}", rows)
 
 
-def _run(python: Path, place: Path, time_limit: int, presets: str) -> dict[str, Any]:
+def _run(python: Path, work: Path, time_limit: int, presets: str) -> dict[str, Any]:
     script = Path(__file__).with_name("others_fit.py")
-    arguments = [python, script, place / "features.npz", place / "answers.npy", time_limit, presets]
+    arguments = [python, script, work / "features.npz", work / "answers.npy", time_limit, presets]
     done = subprocess.run([str(a) for a in arguments], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"{script.name} failed under {python}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    outcome: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return outcome
 
 
 if __name__ == "__main__":

@@ -32,30 +32,30 @@ def main() -> None:
     parser.add_argument("--warm-cache", type=Path, default=None)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+        work = Path(folder)
         if options.warm_cache is not None:
-            warm = _fits(options.data, options.config, options.warm_cache, place, options.runs, "warm fit")
+            warm = _fits(options.data, options.config, options.warm_cache, work, options.runs, "warm fit")
             timing.table("fitting again", [("warm fit, process included", timing.spread(warm))])
             return
         cold: list[float] = []
         over: list[float] = []
         for number in range(options.cold_runs):
-            shutil.rmtree(place / "cache", ignore_errors=True)
-            cold += _fits(options.data, options.config, place / "cache", place, 1, f"cold fit {number + 1}")
-            stages = json.loads((place / "bundle" / "metrics.json").read_text())["seconds"]
+            shutil.rmtree(work / "cache", ignore_errors=True)
+            cold += _fits(options.data, options.config, work / "cache", work, 1, f"cold fit {number + 1}")
+            stages = json.loads((work / "bundle" / "metrics.json").read_text())["seconds"]
             over.append(cold[-1] / stages["features"])
-        warm = _fits(options.data, options.config, place / "cache", place, options.runs, "warm fit")
+        warm = _fits(options.data, options.config, work / "cache", work, options.runs, "warm fit")
         held_back = timing.photos_of(options.data, options.added)
-        fewer = place / "fewer"
+        fewer = work / "fewer"
         shutil.copytree(options.data, fewer)
         for photo in held_back:
             (fewer / photo.relative_to(options.data)).unlink()
-        _fits(fewer, options.config, place / "grown", place, 1, f"fit of all but {options.added}")
+        _fits(fewer, options.config, work / "grown", work, 1, f"fit of all but {options.added}")
         added: list[float] = []
         for _ in range(options.runs):
-            shutil.rmtree(place / "again", ignore_errors=True)
-            shutil.copytree(place / "grown", place / "again")
-            added += _fits(options.data, options.config, place / "again", place, 1, "with them")
+            shutil.rmtree(work / "again", ignore_errors=True)
+            shutil.copytree(work / "grown", work / "again")
+            added += _fits(options.data, options.config, work / "again", work, 1, "with them")
     timing.table(
         f"fitting again, {options.config}",
         [
@@ -72,10 +72,10 @@ def main() -> None:
     )
 
 
-def _fits(data: Path, config: str, cache: Path, place: Path, runs: int, name: str) -> list[float]:
+def _fits(data: Path, config: str, cache: Path, work: Path, runs: int, name: str) -> list[float]:
     """Seconds of fits as a user runs them, one after the other."""
     arguments = [
-        sys.executable, "-m", "ensemble_minerals", "fit", data, "--config", config, "--out", place / "bundle",
+        sys.executable, "-m", "ensemble_minerals", "fit", data, "--config", config, "--out", work / "bundle",
         "--overwrite", "--no-report", "--cache", cache,
     ]  # fmt: skip
     times = []

@@ -1,4 +1,4 @@
-"""What the benchmarks share: runs side by side in one process or in fresh ones, and a table of medians."""
+"""Shared by the benchmarks: runs in turns, in one process or in fresh ones, and a table of medians."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def alternate(works: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Times of several works, run in turns, so that a busy machine hurts all of them alike."""
+    """Times of several works, run in turns, so that a busy machine slows all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(runs):
         for name, work in works.items():
@@ -39,12 +39,12 @@ def fresh(script: str, *arguments: object, python: str = sys.executable, **envir
         What it printed, with `process_seconds` from start to end of the process added.
     """
     taken, printed = _run([python, "-c", script, *arguments], environment)
-    found: Json = json.loads(printed.strip().splitlines()[-1])
-    return found | {"process_seconds": taken}
+    printed_values: Json = json.loads(printed.strip().splitlines()[-1])
+    return printed_values | {"process_seconds": taken}
 
 
 def command(arguments: Sequence[object], **environment: str) -> float:
-    """Seconds from start to end of a command, its output thrown away."""
+    """Seconds from start to end of a command; its output is discarded."""
     return _run(arguments, environment)[0]
 
 
@@ -69,12 +69,12 @@ def table(title: str, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def note(text: str) -> None:
-    """Say on standard error how far it is."""
+    """Print progress on standard error."""
     print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def photos_of(data: Path, limit: int | None = None) -> list[Path]:
-    """Files of a folder of class folders, or so many of them, spread evenly."""
+    """Files of a folder of class folders, or `limit` of them, spread evenly."""
     files = sorted(path for path in data.rglob("*") if path.is_file() and not path.name.startswith("."))
     if limit is None or limit >= len(files):
         return files
