@@ -9,15 +9,15 @@ import pytest
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.config.students import student_config
-from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.distillation.data import read_distillation_data
+from ensemble_minerals.distillation.students import StudentTraining
 from ensemble_minerals.errors import BundleError, ConfigError, DataError, UserError, WeightsError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
-from ensemble_minerals.workflows import distill as distilling
-from ensemble_minerals.workflows.distill import FINAL, calibrated, distill
+from ensemble_minerals.workflows.distill import distill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,52 +32,51 @@ def config_of(*overrides, epochs=1):
 
 @pytest.fixture(scope="module")
 def spied(tiny, tmp_path_factory):
-    """A distillation, and what each student was given and looked at while it trained."""
-    calls, looked = [], []
-    fit, image = FineTunedNetwork.fit_subproblems, distilling._Teaching
+    """A distillation, and for each student its arguments and the images that it read while it trained."""
+    calls, images = [], []
+    fit = FineTunedNetwork.fit_subproblems
     patch = pytest.MonkeyPatch()
 
-    def watched_fit(self, rows, subproblems, groups=None):
-        looked.append(set())
-        table = self.images
-        look = type(table).image
-        patch.setattr(type(table), "image", lambda own, row: (looked[-1].add(int(row)), look(own, row))[1])
+    def spied_fit(self, rows, subproblems, groups=None):
+        images.append(set())
+        cache = type(self.images)
+        read = cache.image
+        patch.setattr(cache, "image", lambda own, row: (images[-1].add(int(row)), read(own, row))[1])
         trained = fit(self, rows, subproblems, groups)
-        patch.setattr(type(table), "image", look)
+        patch.setattr(cache, "image", read)
         calls.append((np.asarray(rows), subproblems, np.asarray(groups)))
         return trained
 
-    patch.setattr(FineTunedNetwork, "fit_subproblems", watched_fit)
+    patch.setattr(FineTunedNetwork, "fit_subproblems", spied_fit)
     out = tmp_path_factory.mktemp("distilled") / "student"
     try:
         result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1)
     finally:
         patch.undo()
-    assert image is distilling._Teaching
-    return result, calls, looked
+    return result, calls, images
 
 
 def test_a_student_never_sees_the_rows_it_is_scored_on(spied, tiny):
-    _, calls, looked = spied
-    distillation_data = read_distillation_data(read_bundle(tiny.bundle))
-    folds = [*np.unique(distillation_data.fold).tolist(), FINAL]
-    assert len(calls) == len(looked) == len(folds) == 4
-    for fold, (rows, subproblems, groups), seen in zip(folds, calls, looked, strict=True):
-        outside = np.flatnonzero(distillation_data.fold != fold)
+    _, calls, images = spied
+    known = read_distillation_data(read_bundle(tiny.bundle)).teacher.known
+    folds = [*known.numbers, NO_FOLD]
+    assert len(calls) == len(images) == len(folds) == 4
+    for fold, (rows, subproblems, groups), seen in zip(folds, calls, images, strict=True):
+        outside = np.flatnonzero(known.folds != fold)
         np.testing.assert_array_equal(rows, outside)
         assert seen == set(outside.tolist())
         assert len(subproblems[0].soft_targets) == len(subproblems[0].targets) == len(outside)
-        np.testing.assert_array_equal(groups, distillation_data.groups[outside])
+        np.testing.assert_array_equal(groups, known.groups[outside])
 
 
 def test_what_is_learned_is_a_mixture_of_label_and_out_of_fold_answer(spied, tiny):
     bundle = read_bundle(tiny.bundle)
-    distillation_data = read_distillation_data(bundle)
+    known = bundle.out_of_fold.known
     _, calls, _ = spied
     rows, (subproblem,), _ = calls[0]
-    expected = 0.25 * np.eye(3)[distillation_data.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
+    expected = 0.25 * np.eye(3)[known.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
     np.testing.assert_allclose(subproblem.soft_targets, expected)
-    np.testing.assert_array_equal(subproblem.targets, distillation_data.y[rows])
+    np.testing.assert_array_equal(subproblem.targets, known.y[rows])
 
 
 def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, tiny):
@@ -86,10 +85,10 @@ def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, 
     student = read_student(result.student)
     info = student.info
     assert info["metrics"] == result.metrics
-    distillation_data = read_distillation_data(bundle)
-    assert result.metrics["teacher"] == summary(distillation_data.y, bundle.out_of_fold.proba, bundle.classes)
+    y = bundle.out_of_fold.known.y
+    assert result.metrics["teacher"] == summary(y, bundle.out_of_fold.proba, bundle.classes)
     assert result.metrics["teacher"]["accuracy"] == bundle.metrics["oof"]["accuracy"]
-    assert result.metrics["oof"]["n"] == len(distillation_data.y)
+    assert result.metrics["oof"]["n"] == len(y)
     assert info["teacher"]["digest"] == file_digest(bundle.path / "bundle.json")
     assert info["classes"] == list(bundle.classes)
     assert info["taxonomy"] == bundle.taxonomy.to_tree()
@@ -137,7 +136,7 @@ def lie(folder):
 
 def test_an_interrupted_distillation_is_taken_up(spied, tiny, tmp_path, monkeypatch):
     done = []
-    train = distilling._Teaching.train
+    train = StudentTraining.train
 
     def interrupted(self, fold, work, n_threads):
         if len(done) == 2:
@@ -146,11 +145,11 @@ def test_an_interrupted_distillation_is_taken_up(spied, tiny, tmp_path, monkeypa
         return train(self, fold, work, n_threads)
 
     out = tmp_path / "student"
-    monkeypatch.setattr(distilling._Teaching, "train", interrupted)
+    monkeypatch.setattr(StudentTraining, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1)
     assert not out.exists()
-    monkeypatch.setattr(distilling._Teaching, "train", train)
+    monkeypatch.setattr(StudentTraining, "train", train)
     with pytest.raises(BundleError, match=r"distillation .*interrupted.*--resume"):
         distill(tiny.bundle, out, config_of(), n_jobs=1)
     result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1, resume=True)
@@ -160,24 +159,6 @@ def test_an_interrupted_distillation_is_taken_up(spied, tiny, tmp_path, monkeypa
     }
     same = [(folder / "student.safetensors").read_bytes() for folder in (out, spied[0].student)]
     assert same[0] == same[1]
-
-
-def test_temperatures_are_learned_on_other_folds():
-    rng = np.random.default_rng(0)
-    y, fold = rng.integers(0, 3, 600), np.repeat([0, 1, 2], 200)
-    log_odds = (np.eye(3)[y] + rng.normal(size=(600, 3)) / 2) * np.array([1.0, 3.0, 9.0])[fold][:, None]
-    proba, temperature = calibrated(log_odds, y, fold)
-    np.testing.assert_array_equal(proba.argmax(axis=1), log_odds.argmax(axis=1))
-    assert 0.05 < temperature < 20
-    for number in range(3):
-        inside = fold == number
-        told = np.where(
-            inside, (y + 1) % 3, y
-        )  # other labels of a fold move other folds' answers, not its own
-        again, moved = calibrated(log_odds, told, fold)
-        np.testing.assert_array_equal(again[inside], proba[inside])
-        assert not np.allclose(again[~inside], proba[~inside])
-        assert moved != temperature
 
 
 @pytest.mark.parametrize(
@@ -192,33 +173,6 @@ def test_arguments_that_make_no_sense(tiny, tmp_path, change, message):
     with pytest.raises((UserError, DataError), match=message):
         distill(tiny.bundle, tmp_path / "student", config_of(), **{"n_jobs": 1, **change})
     assert list(tmp_path.iterdir()) == []
-
-
-def test_photos_that_moved_are_found_and_changed_ones_refused(tiny, tmp_path):
-    bundle = read_bundle(tiny.bundle)
-    moved = shutil.copytree(tiny.photos, tmp_path / "moved")
-    distillation_data = read_distillation_data(bundle, moved)
-    assert all(file.is_file() and file.is_relative_to(moved) for file in distillation_data.files)
-    manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", moved)
-    np.testing.assert_array_equal(
-        manifest.label[distillation_data.row], np.array(bundle.classes)[distillation_data.y]
-    )
-    shutil.copyfile(distillation_data.files[1], distillation_data.files[0])
-    with pytest.raises(DataError, match="is not the photo of the fit any more"):
-        read_distillation_data(bundle, moved)
-
-
-def test_a_fit_without_folds_has_nothing_to_teach(tiny, tmp_path, monkeypatch):
-    bundle = read_bundle(tiny.bundle)
-    read = Manifest.read_csv
-
-    def held_out(path, root):
-        manifest = read(path, root)
-        return manifest.replace(fold=np.zeros(len(manifest), dtype=np.int64))
-
-    monkeypatch.setattr(Manifest, "read_csv", held_out)
-    with pytest.raises(DataError, match="no out-of-fold answers"):
-        read_distillation_data(bundle)
 
 
 def test_what_stands_at_out_is_no_prey(tiny, tmp_path):
