@@ -24,7 +24,7 @@ from torchvision.transforms import v2
 
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.image_cache import ImageCache
-from ensemble_minerals.data.manifest import scan
+from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.networks.models.weights import load_network
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork

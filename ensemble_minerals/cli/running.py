@@ -69,4 +69,6 @@ def jobs(n_jobs: int) -> int:
 
 def is_synthetic(data: Path) -> bool:
     """Whether photos are those of the demonstration set, which is drawn by code."""
-    return ((data if data.is_dir() else data.parent) / ".synthetic").is_file()
+    from ensemble_minerals.data import files
+
+    return files.is_synthetic(data if data.is_dir() else data.parent)

@@ -5,33 +5,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.folds import NO_FOLD
-from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
-from ensemble_minerals.data.listing import Listing, check_classes, list_photos
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.atomic import atomic_file
-from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
-
-__all__ = ["FEW_PHOTOS", "Manifest", "ScanCache", "Status", "scan"]
-
-FEW_PHOTOS = 20
-"""A class with fewer usable photos than this is worth a warning."""
-
-_AHEAD = 8  # files waiting for each thread
 
 
 class Status(StrEnum):
@@ -221,104 +204,3 @@ def _parse(name: str, cell: str) -> str | int:
     if dtype is np.uint64:
         return int(cell, 16)
     return int(cell) if dtype is np.int64 else cell
-
-
-def scan(
-    data: Path,
-    *,
-    classes: Sequence[str] | None = None,
-    n_jobs: int = 1,
-    cache: ScanCache | None = None,
-    limits: DecodeLimits = DEFAULT_LIMITS,
-    progress: Callable[[int, int], None] | None = None,
-) -> Manifest:
-    """Read a folder or a CSV of photos; every file becomes a row, sorted by path.
-
-    Args:
-        data: Folder with one sub-folder a class, or CSV (see `listing.list_photos`).
-        classes: Classes to use, None for all; rows of the others are excluded and their files not opened.
-        n_jobs: Threads, counted as joblib does (-1: one a processor); the result does not depend on it.
-        cache: Fingerprints of earlier scans.
-        limits: Sizes of the photos that are decoded.
-        progress: Called with (files done, files in all) after each file, in this thread.
-
-    Returns:
-        The manifest, row groups and folds unset.
-
-    Raises:
-        DataError: If there is nothing to use, with the way out.
-    """
-    listing = list_photos(data)
-    chosen = set(listing.classes if classes is None else check_classes(classes, listing.classes))
-    wanted = [entry.label in chosen for entry in listing.entries]
-    files = [listing.root / e.path for e, use in zip(listing.entries, wanted, strict=True) if use]
-
-    def look(file: Path) -> Fingerprint:
-        return fingerprint(file, limits=limits, cache=cache)
-
-    seen: list[Fingerprint] = []
-    for found in _in_order(look, files, effective_n_jobs(n_jobs)):
-        seen.append(found)
-        if progress is not None:
-            progress(len(seen), len(files))
-    remaining = iter(seen)
-    prints = [next(remaining) if use else Fingerprint("", reason="class not chosen") for use in wanted]
-    status = [
-        (Status.UNREADABLE if made.reason else Status.OK) if use else Status.EXCLUDED
-        for made, use in zip(prints, wanted, strict=True)
-    ]
-    return _assemble(listing, prints, [one.value for one in status], sorted(chosen))
-
-
-def _in_order(
-    look: Callable[[Path], Fingerprint], files: Sequence[Path], n_threads: int
-) -> Iterator[Fingerprint]:
-    """Results in the order of the files; an interruption does not wait for the files not begun."""
-    if n_threads == 1:
-        yield from map(look, files)
-        return
-    with ExitStack() as stack:
-        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="scan")
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        remaining = iter(files)
-        waiting = deque(pool.submit(look, file) for file in islice(remaining, _AHEAD * n_threads))
-        while waiting:
-            found = waiting.popleft().result()
-            waiting.extend(pool.submit(look, file) for file in islice(remaining, 1))
-            yield found
-
-
-def _assemble(
-    listing: Listing, prints: Sequence[Fingerprint], status: Sequence[str], chosen: Sequence[str]
-) -> Manifest:
-    columns: dict[str, Any] = {
-        field.name: [getattr(made, field.name) for made in prints]
-        for field in dataclasses.fields(Fingerprint)
-    }
-    columns["path"], columns["label"], columns["given_group"], columns["split"] = zip(
-        *listing.entries, strict=True
-    )
-    usable = Counter(
-        entry.label for entry, one in zip(listing.entries, status, strict=True) if one == Status.OK
-    )
-    warnings = list(listing.warnings)
-    unreadable = status.count(Status.UNREADABLE.value)
-    if unreadable:
-        warnings.append(f"{unreadable} of {len(status)} files cannot be read; their rows say why")
-    for name in chosen:
-        if usable[name] == 0:
-            warnings.append(f"class {name!r} has no readable photo")
-        elif usable[name] < FEW_PHOTOS:
-            photos = "photo" if usable[name] == 1 else "photos"
-            warnings.append(
-                f"class {name!r} has {usable[name]} readable {photos}; below {FEW_PHOTOS} the results of a class "
-                "are uncertain"
-            )
-    return Manifest(
-        **columns,
-        row_group=np.full(len(prints), -1),
-        fold=np.full(len(prints), NO_FOLD),
-        status=np.array(status),
-        root=listing.root,
-        warnings=tuple(warnings),
-    )

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ensemble_minerals.data.manifest import FEW_PHOTOS, Manifest, Status
+from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.scanning import FEW_PHOTOS
 
 SMALL_SIDE = 64
 """A photo with a shorter side below this is worth a warning: networks see it blown up."""

@@ -22,8 +22,10 @@ from ensemble_minerals.data.folds import (
     assign_folds,
     hold_out,
 )
-from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
+from ensemble_minerals.data.hashing import ScanCache
+from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicateReport, find_duplicates
+from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.errors import DataError, ImageError
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import extract_features

@@ -10,6 +10,7 @@ from typing import Any
 from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import save_networks
 from ensemble_minerals.bundle.writing import BundleContents, write_bundle
+from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
@@ -97,7 +98,7 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
         },
         "notes": [*plan.notes, *trained.notes],
         "failures": [vars(failure) for failure in trained.ensemble.failures_],
-        "demonstration": (manifest.root / ".synthetic").is_file(),
+        "demonstration": is_synthetic(manifest.root),
     }
     if plan.limit is not None:
         metadata["time_limit"] = {

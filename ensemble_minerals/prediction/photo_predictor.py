@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.files import expand_inputs
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.taxonomy import Taxonomy

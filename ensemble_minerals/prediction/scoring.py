@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
-from ensemble_minerals.data.manifest import Manifest, ScanCache, Status, scan
+from ensemble_minerals.data.hashing import ScanCache
+from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import find_duplicates
+from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize

@@ -21,6 +21,7 @@ from ensemble_minerals.ablation.run import Ablation, AblationRun
 from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.costs import Cost
@@ -289,7 +290,7 @@ def _header(
         config=config.to_yaml(),
         sources={name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
         timed_photos=timed,
-        demonstration=(manifest.root / ".synthetic").is_file(),
+        demonstration=is_synthetic(manifest.root),
         notes=tuple(notes),
         versions=installed_versions(),
     )

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.files import SYNTHETIC_MARKER
 from ensemble_minerals.data.synthetic.photo_set import (
     DEMONSTRATION_COUNTS,
     draw_demonstration_set,
@@ -22,8 +23,7 @@ from ensemble_minerals.workflows.fit import FitResult, fit
 from ensemble_minerals.workflows.predict import predict
 from ensemble_minerals.workflows.report import write_report
 
-MARKER = ".synthetic"
-DEMONSTRATION = FolderKind("demonstration", MARKER)
+DEMONSTRATION = FolderKind("demonstration", SYNTHETIC_MARKER)
 """Empty file in a folder of drawn photos; whatever is trained on them says that it is synthetic."""
 
 NEW_OF_CLASS = 2
@@ -85,7 +85,7 @@ def demonstrate(
     _clear(folder)
     drawn = progress.stage("Drawing photos")
     made = draw_demonstration_set(folder / "photos", seed=config.seed, scale=scale)
-    (folder / "photos" / MARKER).touch()
+    (folder / "photos" / SYNTHETIC_MARKER).touch()
     new = _draw_new(folder / "new", config.seed, folder / "photos" / made.broken[0])
     drawn(made.n_files + new, made.n_files + new)
     fitted = fit(
@@ -123,7 +123,7 @@ def _clear(folder: Path) -> None:
 def _draw_new(folder: Path, seed: int, broken: Path) -> int:
     """Draw photos that are in no training set, named for what they show, and add a broken file."""
     folder.mkdir(parents=True)
-    (folder / MARKER).touch()
+    (folder / SYNTHETIC_MARKER).touch()
     for position, mineral in enumerate(DEMONSTRATION_COUNTS):
         for number in range(NEW_OF_CLASS):
             # Three numbers seed a photo of the set itself; a fourth makes sure that none of them comes again.

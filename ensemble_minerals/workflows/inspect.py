@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings
@@ -256,7 +257,7 @@ class Inspection:
             file,
             "inspection.html.j2",
             title=f"Photos in {self.manifest.root.name}",
-            synthetic=(self.manifest.root / ".synthetic").is_file(),
+            synthetic=is_synthetic(self.manifest.root),
             found=self,
             max_of_group=_MAX_OF_GROUP,
             manifest=self.manifest,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ensemble_minerals.data.listing import Entry, check_classes, list_photos
+from ensemble_minerals.data.listing import list_photos
+from ensemble_minerals.data.photo_table import Entry
 from ensemble_minerals.errors import DataError
 
 
@@ -127,61 +128,17 @@ def test_a_folder_that_may_not_be_opened(tmp_path, monkeypatch):
         list_photos(tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_csv(tmp_path, encoding, delimiter):
-    text = '"Path",label,Group,split\r\nb.jpg,quartz,,test\r\n./sub//ä 1.jpg, b ,stone 1,\r\n\r\n'
-    path = table(tmp_path, text.replace(",", delimiter), encoding=encoding)
-    listing = list_photos(path)
+def test_a_csv_is_sorted_and_its_paths_are_relative_to_it(tmp_path):
+    listing = list_photos(table(tmp_path, "label,path\nquartz,z.jpg\nbiotite,sub/a.jpg\n"))
     assert listing.root == tmp_path
-    assert listing.entries == (Entry("b.jpg", "quartz", "", "test"), Entry("sub/ä 1.jpg", "b", "stone 1", ""))
+    assert listing.entries == (Entry("sub/a.jpg", "biotite"), Entry("z.jpg", "quartz"))
 
 
-def test_cells_may_be_quoted_and_empty_rows_skipped(tmp_path):
-    path = table(tmp_path, 'label,path\na,"x, y.jpg"\n,\nb,"two\nlines.jpg"\n')
-    assert [entry.path for entry in list_photos(path).entries] == ["two\nlines.jpg", "x, y.jpg"]
+def test_one_class_is_too_few(tmp_path):
+    with pytest.raises(DataError, match="only the class 'a'"):
+        list_photos(table(tmp_path, "path,label\n1.jpg,a\n"))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "lacks path and label"),
-        ("file,label\n1.jpg,a\n", "lacks path and has unknown columns 'file'"),
-        ("path,labels\n1.jpg,a\n", r"'labels' \(did you mean 'label'\?\)"),
-        ("path,label,label\n1.jpg,a,a\n", "names a column twice"),
-        ("path,label\n", "no rows"),
-        ("path,label\n1.jpg,a\n", "only the class 'a'"),
-        ("path,label\n1.jpg\n", "row 2 has 1 cells, the header has 2"),
-        ("path,label\n1.jpg,a\n\n2.jpg,\n", r"row 4 \(2.jpg\) has no label"),
-        ("path,label\n ,a\n", "row 2 has no path"),
-        ("path,label,split\n1.jpg,a,validate\n", "the split 'validate'; it must be train, test or empty"),
-        ('path,label\n"1.jpg,a\n', "no CSV that can be read"),
-    ],
-)
-def test_a_csv_that_cannot_be_used(tmp_path, text, message):
-    with pytest.raises(DataError, match=message):
-        list_photos(table(tmp_path, text))
-
-
-def test_all_unusable_rows_are_counted_and_the_first_shown(tmp_path):
-    path = table(tmp_path, "path,label\n" + "x.jpg,\n" * 12)
-    with pytest.raises(DataError) as caught:
-        list_photos(path)
-    assert "12 lines of" in str(caught.value)
-    assert "and 7 more" in str(caught.value)
-    assert str(caught.value).count("has no label") == 5
-
-
-def test_a_csv_in_another_encoding(tmp_path):
-    path = table(tmp_path, "path,label\n1.jpg,Grünstein\n", encoding="latin-1")
-    with pytest.raises(DataError, match="save it as 'CSV UTF-8'"):
-        list_photos(path)
-
-
-def test_chosen_classes():
-    known = ("biotite", "bornite", "quartz")
-    assert check_classes([" quartz", "biotite", "quartz"], known) == ("biotite", "quartz")
-    with pytest.raises(DataError, match=r"'quarz' \(did you mean 'quartz'\?\); the data hold biotite"):
-        check_classes(["quarz", "biotite"], known)
-    with pytest.raises(DataError, match="at least 2"):
-        check_classes(["quartz", "quartz"], known)
+def test_class_names_that_cannot_be_printed(tmp_path):
+    with pytest.raises(DataError, match="line break, a control sign"):
+        list_photos(table(tmp_path, 'path,label\n1.jpg,"a\nb"\n2.jpg,c\n'))

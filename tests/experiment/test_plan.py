@@ -12,7 +12,7 @@ import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config, load_config
-from ensemble_minerals.data.manifest import scan
+from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.ensemble import cross_fit
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.experiment import cost_model, plan

@@ -16,7 +16,6 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.features.descriptor import extractor
 from ensemble_minerals.prediction import photo_predictor
-from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.prediction.predictor import load
 
 
@@ -133,77 +132,6 @@ def test_no_inputs_have_no_rows(predictor):
     found = predictor.predict([])
     assert len(found) == 0
     assert found.proba.shape == (0, 3)
-
-
-# -- inputs -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
-    for name in (
-        "b/2.jpg", "b/1.jpg", "b/deep/3.png", "b/.hidden/4.jpg", "b/.5.jpg", "b/Thumbs.db", "a/6.JPG",
-        "odd [1].jpg", "z.jpg", ".secret/photos/7.jpg",
-    ):  # fmt: skip
-        file = tmp_path / "home" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
-    (tmp_path / "home" / "nothing").mkdir()
-    monkeypatch.chdir(tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.mark.parametrize(
-    ("inputs", "expected"),
-    [
-        (["z.jpg", "b"], ["z.jpg", "b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
-        (["b", "z.jpg", "b/1.jpg", "b/../z.jpg"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png", "z.jpg", "b/../z.jpg"]),
-        (["b/*.jpg"], ["b/1.jpg", "b/2.jpg"]),
-        (["b/?.jpg", "z.jpg"], ["b/1.jpg", "b/2.jpg", "z.jpg"]),
-        (["b/.*.jpg"], ["b/.5.jpg"]),
-        (["*/[16].*"], ["a/6.JPG", "b/1.jpg"]),
-        (["b/**/*.png"], ["b/deep/3.png"]),
-        (["[ab]"], ["a/6.JPG", "b/1.jpg", "b/2.jpg", "b/deep/3.png"]),  # folders that match are folders given
-        (["b/**"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
-        (["b/*"], ["b/1.jpg", "b/2.jpg", "b/deep/3.png"]),
-        (["odd [1].jpg"], ["odd [1].jpg"]),  # a file that is there is no pattern
-        ([Path("b") / "deep"], ["b/deep/3.png"]),
-        (["../home/*.jpg"], ["../home/odd [1].jpg", "../home/z.jpg"]),
-        ([".secret/photos/*.jpg"], [".secret/photos/7.jpg"]),
-    ],
-)  # fmt: skip
-def test_files_folders_and_patterns(place, inputs, expected):
-    assert [path.as_posix() for path in expand_inputs(inputs)] == expected
-    absolute = [place / entry for entry in inputs]
-    assert expand_inputs(absolute) == [place / entry for entry in expected]
-
-
-@pytest.mark.usefixtures("place")
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("absent.jpg", "absent.jpg is no file or folder here, and matches none as a pattern"),
-        ("b/*.tiff", "b/*.tiff is no file or folder here, and matches none as a pattern"),
-        ("nothing", "nothing holds no files"),
-        ("noth*", "noth* holds no files"),
-        ("", "an input is empty"),
-        ("b**/x", "no pattern"),
-        ("x" * 300, "File name too long"),
-        ("x" * 300 + "*", "File name too long"),
-        ("b\0", "matches none"),
-        ("[", "matches none"),
-    ],
-)
-def test_an_input_that_is_nothing_is_named(entry, message):
-    with pytest.raises(UserError) as caught:
-        expand_inputs(["z.jpg", entry])
-    assert message in str(caught.value)
-
-
-@pytest.mark.usefixtures("place")
-def test_a_folder_may_stand_in_its_own_shadow(tmp_path):
-    """A link to a folder above does not lead round and round."""
-    (tmp_path / "home" / "b" / "deep" / "again").symlink_to(tmp_path / "home" / "b")
-    assert len(expand_inputs(["b"])) == 3
 
 
 # -- sources ------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
+from ensemble_minerals.data.files import SYNTHETIC_MARKER
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.workflows.demo import MARKER, NEW_OF_CLASS, demonstrate
+from ensemble_minerals.workflows.demo import NEW_OF_CLASS, demonstrate
 
 N_CLASSES = 7
 
@@ -36,7 +37,7 @@ def test_it_draws_fits_and_answers(made):
 
 
 def test_whatever_shows_its_numbers_says_synthetic(made):
-    assert (made.folder / "photos" / MARKER).is_file()
+    assert (made.folder / "photos" / SYNTHETIC_MARKER).is_file()
     assert read_bundle(made.fit.bundle).info["demonstration"] is True
     assert "**Synthetic:**" in (made.fit.bundle / "README.md").read_text(encoding="utf-8")
     assert "Synthetic." in (made.folder / "gallery.html").read_text(encoding="utf-8")

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from ensemble_minerals.data.decoding import decode
-from ensemble_minerals.data.manifest import Status, scan
+from ensemble_minerals.data.manifest import Status
+from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.data.synthetic import photo_set
 from ensemble_minerals.data.synthetic.photo_set import (
     DEMONSTRATION_COUNTS,

@@ -1,0 +1,133 @@
+"""Reading a data set once: every file becomes a row of the manifest, whatever became of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+
+from ensemble_minerals.data.folds import NO_FOLD
+from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
+from ensemble_minerals.data.labels import check_classes
+from ensemble_minerals.data.listing import Listing, list_photos
+from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
+
+FEW_PHOTOS = 20
+"""A class with fewer usable photos than this is worth a warning."""
+
+_AHEAD = 8  # files waiting for each thread
+
+
+def scan(
+    data: Path,
+    *,
+    classes: Sequence[str] | None = None,
+    n_jobs: int = 1,
+    cache: ScanCache | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    progress: Callable[[int, int], None] | None = None,
+) -> Manifest:
+    """Read a folder or a CSV of photos; every file becomes a row, sorted by path.
+
+    Args:
+        data: Folder with one sub-folder for each class, or a CSV; see `list_photos`.
+        classes: Classes to use, None for all. Rows of the others are excluded, and their files are not opened.
+        n_jobs: Threads, counted as joblib does (-1: one for each processor). The result does not depend on it.
+        cache: Fingerprints of earlier scans.
+        limits: Sizes of the photos that are decoded.
+        progress: Called in this thread after each file, with (files done, all files).
+
+    Returns:
+        The manifest. Row groups and folds are not set yet.
+
+    Raises:
+        DataError: If there is nothing to use, with the way out.
+    """
+    listing = list_photos(data)
+    chosen = set(listing.classes if classes is None else check_classes(classes, listing.classes))
+    is_chosen = [entry.label in chosen for entry in listing.entries]
+    files = [listing.root / e.path for e, use in zip(listing.entries, is_chosen, strict=True) if use]
+    read = _in_order(partial(fingerprint, limits=limits, cache=cache), files, effective_n_jobs(n_jobs))
+    fingerprints: list[Fingerprint] = []
+    done = 0
+    for use in is_chosen:
+        if not use:
+            fingerprints.append(Fingerprint("", reason="class not chosen"))
+            continue
+        fingerprints.append(next(read))
+        done += 1
+        if progress is not None:
+            progress(done, len(files))
+    status = [
+        (Status.UNREADABLE if one.reason else Status.OK) if use else Status.EXCLUDED
+        for one, use in zip(fingerprints, is_chosen, strict=True)
+    ]
+    warnings = (*listing.warnings, *_warnings(listing, status, sorted(chosen)))
+    return _assemble(listing, fingerprints, status, warnings)
+
+
+def _in_order(
+    read: Callable[[Path], Fingerprint], files: Sequence[Path], n_threads: int
+) -> Iterator[Fingerprint]:
+    """Results in the order of the files. An interruption does not wait for files that were not begun."""
+    if n_threads == 1:
+        yield from map(read, files)
+        return
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="scan")
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        remaining = iter(files)
+        waiting = deque(pool.submit(read, file) for file in islice(remaining, _AHEAD * n_threads))
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(read, file) for file in islice(remaining, 1))
+            yield result
+
+
+def _warnings(listing: Listing, status: Sequence[Status], chosen: Sequence[str]) -> Iterator[str]:
+    """Sentences about unreadable files, and about classes with few photos."""
+    unreadable = status.count(Status.UNREADABLE)
+    if unreadable:
+        yield f"{unreadable} of {len(status)} files cannot be read; their rows say why"
+    usable = Counter(
+        entry.label for entry, one in zip(listing.entries, status, strict=True) if one == Status.OK
+    )
+    for name in chosen:
+        if usable[name] == 0:
+            yield f"class {name!r} has no readable photo"
+        elif usable[name] < FEW_PHOTOS:
+            photos = "photo" if usable[name] == 1 else "photos"
+            yield (
+                f"class {name!r} has {usable[name]} readable {photos}; below {FEW_PHOTOS} the results of a class "
+                "are uncertain"
+            )
+
+
+def _assemble(
+    listing: Listing, fingerprints: Sequence[Fingerprint], status: Sequence[Status], warnings: tuple[str, ...]
+) -> Manifest:
+    columns: dict[str, Any] = {
+        field.name: [getattr(one, field.name) for one in fingerprints]
+        for field in dataclasses.fields(Fingerprint)
+    }
+    columns["path"], columns["label"], columns["given_group"], columns["split"] = zip(
+        *listing.entries, strict=True
+    )
+    return Manifest(
+        **columns,
+        row_group=np.full(len(fingerprints), -1),
+        fold=np.full(len(fingerprints), NO_FOLD),
+        status=np.array([one.value for one in status]),
+        root=listing.root,
+        warnings=warnings,
+    )
