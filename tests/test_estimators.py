@@ -48,7 +48,7 @@ FOREIGN = {FineTuningNet: "skorch's own net, whose base class keeps what it is g
 """Classes whose contract is another library's."""
 
 NOT_OVER_FEATURES = {
-    FineTunedNetwork: "X holds row numbers of a table of pictures; tests/networks/test_finetuned.py has its contract"
+    FineTunedNetwork: "X holds rows of an image cache; tests/networks/training/test_estimator.py has its contract"
 }
 """Estimators that scikit-learn's checks cannot feed: every one of them draws a matrix of numbers."""
 

@@ -14,18 +14,18 @@ SIDE = 32
 
 
 class SpiedCache(ImageCache):
-    """Notes which rows are asked for."""
+    """Records which rows are read."""
 
-    asked = ()
+    rows_read = ()
 
     def image(self, row):
-        self.asked = (*self.asked, row)
+        self.rows_read = (*self.rows_read, row)
         return super().image(row)
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """36 photos of three colors in turn; read only but for `asked`."""
+    """36 photos of three colors in turn; shared by the tests, except for `rows_read`."""
     folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     paths = []
     for number in range(36):

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.networks.attribution.activation import DetachedIdentity, ForwardPass, patch_grid
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.multi_head import HeadlessNetwork, MultiHeadNetwork
@@ -48,7 +47,9 @@ def trained_forward_pass(predictor: NetworkPredictor, weights: str, image: NDArr
     if any(part.pools_class_token for part in parts):
         parts = [_before_last_block(state, weights, images) for state in predictor.states]
     module = _FromMaps(parts, predictor.shift)
-    boxes = np.array([_view_box(view, transform, image.shape[:2]) for view in transform.views])
+    height, width = image.shape[:2]
+    boxes = np.array([transform.view_box(view, height, width) for view in transform.views])
+    boxes /= (width, height, width, height)
     mirrored = np.array([view.endswith("_flip") for view in transform.views])
     return ForwardPass(module, tuple(module.grids()), module.maps, tuple(_names(parts)), boxes, mirrored)
 
@@ -151,17 +152,3 @@ def _names(parts: Sequence[_NetworkAtMaps]) -> list[str]:
         several = len(part.maps) > 1
         names += [f"{state}map{layer if several else ''}" for layer in range(len(part.maps))]
     return names
-
-
-def _view_box(view: str, transform: EvalTransform, shape: Sequence[int]) -> tuple[float, float, float, float]:
-    """Part of a photo that a view shows: left, top, right and bottom in shares of its sides.
-
-    Padded views reach beyond the photo.
-    """
-    base = view.removesuffix("_flip")
-    if base == "squash" and transform.resize != "pad":
-        return 0.0, 0.0, 1.0, 1.0
-    ratios = [side / wanted for side, wanted in zip(shape, transform.size, strict=True)]
-    scale = max(ratios) if base == "squash" else min(ratios) * (DETAIL if base == "detail" else 1.0)
-    down, across = (scale * wanted / side / 2 for side, wanted in zip(shape, transform.size, strict=True))
-    return 0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down

@@ -186,19 +186,41 @@ class EvalTransform:
     def _draw(self, pixels: Tensor, base: str) -> Tensor:
         if base == "squash" and self.resize == "pad":
             return _padded(pixels, self.size)
-        height, width = pixels.shape[1:]
-        box = (0.0, 0.0, float(width), float(height))
-        if base != "squash":
-            part = DETAIL if base == "detail" else 1.0
-            scale = min(height / self.size[0], width / self.size[1]) * part
-            # A rounding error beyond the image would make Pillow raise.
-            across, down = min(scale * self.size[1], width), min(scale * self.size[0], height)
-            left, top = (width - across) / 2, (height - down) / 2
-            box = (left, top, left + across, top + down)
+        box = self.view_box(base, *pixels.shape[1:])
         image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
         # Pillow crops at fractions of a pixel, as the views of frozen features do.
         resized = image.resize(self.size[::-1], Image.Resampling.BICUBIC, box=box)
         return torch.tensor(np.asarray(resized)).permute(2, 0, 1)
+
+    def view_box(self, view: str, height: int, width: int) -> tuple[float, float, float, float]:
+        """Part of a photo that a view shows.
+
+        Args:
+            view: Name of the view.
+            height: Height of the photo in pixels.
+            width: Width of the photo in pixels.
+
+        Returns:
+            Left, top, right and bottom in pixels; a padded view reaches beyond the photo.
+
+        Example:
+            >>> EvalTransform(["center"], (10, 10), "squash").view_box("center", height=20, width=40)
+            (10.0, 0.0, 30.0, 20.0)
+            >>> EvalTransform(["squash"], (10, 10), "pad").view_box("squash", height=20, width=40)
+            (0.0, -10.0, 40.0, 30.0)
+        """
+        base = view.removesuffix("_flip")
+        if base == "squash" and self.resize != "pad":
+            return 0.0, 0.0, float(width), float(height)
+        ratios = height / self.size[0], width / self.size[1]
+        if base == "squash":
+            across, down = max(ratios) * self.size[1], max(ratios) * self.size[0]
+        else:
+            scale = min(ratios) * (DETAIL if base == "detail" else 1.0)
+            # A rounding error beyond the image would make Pillow raise.
+            across, down = min(scale * self.size[1], width), min(scale * self.size[0], height)
+        left, top = (width - across) / 2, (height - down) / 2
+        return left, top, left + across, top + down
 
 
 class Normalize(nn.Module):

@@ -38,7 +38,7 @@ def drawn_net(rng, n_in, n_out, hidden=()):
     )
 
 
-def drawn_scorer(rng, kind, *, n_in=6, hidden=(), folds=2):
+def drawn_predictor(rng, kind, *, n_in=6, hidden=(), folds=2):
     one_vs_rest = kind == "one_vs_rest"
     tree = Taxonomy.from_tree(CLASSES, TREES["flat" if one_vs_rest else kind])
     widths = [1] * len(CLASSES)
@@ -57,7 +57,7 @@ def in_torch(*predictors, weights=(1.0, 1.0)):
 @pytest.mark.parametrize("kind", ["flat", "one_vs_rest", "groups", "nested"])
 def test_a_member_answers_as_in_numpy(kind, hidden):
     rng = np.random.default_rng(1)
-    predictor = drawn_scorer(rng, kind, hidden=hidden)
+    predictor = drawn_predictor(rng, kind, hidden=hidden)
     x = rng.normal(size=(7, 6)).astype(np.float32)
     found = in_torch(predictor)(torch.from_numpy(x).double())
     np.testing.assert_allclose(found.numpy(), predictor.log_proba(x), atol=1e-9)
@@ -65,7 +65,7 @@ def test_a_member_answers_as_in_numpy(kind, hidden):
 
 def test_trees_are_averaged_by_their_weights():
     rng = np.random.default_rng(2)
-    predictors = [drawn_scorer(rng, kind) for kind in ("groups", "nested")]
+    predictors = [drawn_predictor(rng, kind) for kind in ("groups", "nested")]
     whole = AveragedPredictor(tuple(predictors), (3.0, 1.0))
     x = rng.normal(size=(5, 6))
     found = in_torch(*predictors, weights=(3.0, 1.0))(torch.from_numpy(x))
@@ -74,14 +74,14 @@ def test_trees_are_averaged_by_their_weights():
     assert np.abs(found.numpy() - plain.numpy()).max() > 1e-3
 
 
-def drawn_committee(rng, kind):
+def drawn_ensemble(rng, kind):
     members = (
-        FittedMember("own", ("net",), AveragedPredictor((drawn_scorer(rng, "groups"),), (1.0,))),
+        FittedMember("own", ("net",), AveragedPredictor((drawn_predictor(rng, "groups"),), (1.0,))),
         FittedMember(
-            "both", ("other", "net"), AveragedPredictor((drawn_scorer(rng, "flat", n_in=9),), (1.0,))
+            "both", ("other", "net"), AveragedPredictor((drawn_predictor(rng, "flat", n_in=9),), (1.0,))
         ),
         FittedMember(
-            "else", ("other",), AveragedPredictor((drawn_scorer(rng, "one_vs_rest", n_in=3),), (1.0,))
+            "else", ("other",), AveragedPredictor((drawn_predictor(rng, "one_vs_rest", n_in=3),), (1.0,))
         ),
     )
     shape = (12, 4) if kind == "linear" else (3,)
@@ -90,7 +90,7 @@ def drawn_committee(rng, kind):
     return FittedEnsemble(members, Combination(kind, weight, bias), 1.7)
 
 
-def torch_committee(fitted_ensemble, rows, floor=0.0, **options):
+def torch_ensemble(fitted_ensemble, rows, floor=0.0, **options):
     plan = replace(ensemble_spec(fitted_ensemble, CLASSES), floor=floor)
     return EnsembleLogOdds(FittedEnsembleGraph(plan, exact=True), extractor="net", rows=rows, **options)
 
@@ -98,9 +98,9 @@ def torch_committee(fitted_ensemble, rows, floor=0.0, **options):
 @pytest.mark.parametrize("kind", ["mean", "product", "linear"])
 def test_a_fitted_ensemble_answers_as_in_numpy(kind):
     rng = np.random.default_rng(3)
-    fitted_ensemble = drawn_committee(rng, kind)
+    fitted_ensemble = drawn_ensemble(rng, kind)
     views, other = 0.3 * rng.normal(size=(4, 6)), 0.3 * rng.normal(size=3)
-    odds = torch_committee(fitted_ensemble, {"other": other}, floor=1e-6)
+    odds = torch_ensemble(fitted_ensemble, {"other": other}, floor=1e-6)
     members = fitted_ensemble.member_log_proba({"net": views.mean(0)[None], "other": other[None]})
     expected = np.exp(fitted_ensemble.combine(members))
     np.testing.assert_allclose(odds.members_log_proba(torch.from_numpy(views)).numpy(), members, atol=1e-9)
@@ -114,11 +114,11 @@ def test_a_fitted_ensemble_answers_as_in_numpy(kind):
 
 def test_views_may_stand_side_by_side():
     rng = np.random.default_rng(4)
-    predictor = drawn_scorer(rng, "flat", n_in=12)
+    predictor = drawn_predictor(rng, "flat", n_in=12)
     views = rng.normal(size=(2, 6))
     member = FittedMember("own", ("net",), AveragedPredictor((predictor,), (1.0,)))
     fitted_ensemble = FittedEnsemble((member,), Combination("mean", np.ones(1), np.zeros(4)), 1.0)
-    odds = torch_committee(fitted_ensemble, {}, side_by_side=True)
+    odds = torch_ensemble(fitted_ensemble, {}, side_by_side=True)
     expected = predictor.log_proba(views.reshape(1, -1))
     np.testing.assert_allclose(
         odds.members_log_proba(torch.from_numpy(views))[:, 0].numpy(), expected, atol=1e-9
@@ -127,9 +127,9 @@ def test_views_may_stand_side_by_side():
 
 def test_a_sure_answer_still_has_a_gradient():
     rng = np.random.default_rng(5)
-    fitted_ensemble = drawn_committee(rng, "product")
+    fitted_ensemble = drawn_ensemble(rng, "product")
     views = torch.from_numpy(30 * rng.normal(size=(1, 6))).requires_grad_()
-    odds = torch_committee(fitted_ensemble, {"other": np.zeros(3)}, floor=1e-6)
+    odds = torch_ensemble(fitted_ensemble, {"other": np.zeros(3)}, floor=1e-6)
     members = odds.members_log_proba(views)
     assert float(members.detach()[0, 0].min()) == pytest.approx(np.log(1e-6))  # clipped
     target = int(members.detach()[0, 0].argmax())

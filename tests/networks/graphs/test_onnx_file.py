@@ -21,7 +21,7 @@ from ensemble_minerals.networks.models.weights import load_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FACTS = {"classes": json.dumps(["Glimmer", "Quarz"]), "temperature": "1.25"}
+METADATA = {"classes": json.dumps(["Glimmer", "Quarz"]), "temperature": "1.25"}
 
 
 class Toy(nn.Module):
@@ -45,7 +45,7 @@ def toy():
 @pytest.fixture(scope="module")
 def exported(toy, tmp_path_factory):
     out = tmp_path_factory.mktemp("onnx") / "deep" / "toy.onnx"
-    return export_onnx(toy, out, metadata=FACTS, n_classes=2)
+    return export_onnx(toy, out, metadata=METADATA, n_classes=2)
 
 
 def photos_of(*shape):
@@ -69,7 +69,7 @@ def test_the_file_states_what_it_takes_and_gives(exported):
     assert [entry.name for entry in model.graph.output] == ["probabilities"]
     sides = model.graph.input[0].type.tensor_type.shape.dim
     assert [bool(side.dim_param) for side in sides] == [True, True, True, False]
-    assert read_metadata_of(exported.file) == FACTS
+    assert read_metadata_of(exported.file) == METADATA
     assert exported.megabytes == exported.file.stat().st_size / 1e6
     assert [path.name for path in exported.file.parent.iterdir()] == ["toy.onnx"]
 
@@ -81,7 +81,7 @@ def test_the_file_names_no_place_of_this_machine(exported):
 
 
 def test_the_same_network_gives_the_same_file(toy, exported, tmp_path):
-    again = export_onnx(toy, tmp_path / "again.onnx", metadata=FACTS, n_classes=2)
+    again = export_onnx(toy, tmp_path / "again.onnx", metadata=METADATA, n_classes=2)
     assert again.file.read_bytes() == exported.file.read_bytes()
 
 
@@ -90,7 +90,7 @@ def test_a_graph_that_answers_otherwise_is_no_file(toy, exported, tmp_path, monk
     other = Toy().eval().requires_grad_(False)
     monkeypatch.setattr(onnx_file, "_write", lambda _network, file, *_: shutil.copyfile(exported.file, file))
     with pytest.raises(ExportError, match=r"differs from PyTorch by .* was not written"):
-        export_onnx(other, tmp_path / "toy.onnx", metadata=FACTS, n_classes=2)
+        export_onnx(other, tmp_path / "toy.onnx", metadata=METADATA, n_classes=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,7 +100,7 @@ def test_a_failed_check_leaves_the_file_that_stood_there(toy, tmp_path, monkeypa
     monkeypatch.setattr(onnx_file, "_write", lambda _network, file, *_: file.write_bytes(b"after"))
     monkeypatch.setattr(onnx_file, "compare", lambda *_: float("nan"))
     with pytest.raises(ExportError):
-        export_onnx(toy, out, metadata=FACTS, n_classes=2)
+        export_onnx(toy, out, metadata=METADATA, n_classes=2)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("toy.onnx", b"before")]
 
 
@@ -115,7 +115,7 @@ def test_a_graph_for_one_batch_size_only_is_found(tmp_path):
             return super().forward(photos) + torch.zeros(len(photos), 2)
 
     with pytest.raises(ExportError, match=r"onnxruntime cannot run|no ONNX form"):
-        export_onnx(Fixed().eval(), tmp_path / "toy.onnx", metadata=FACTS, n_classes=2)
+        export_onnx(Fixed().eval(), tmp_path / "toy.onnx", metadata=METADATA, n_classes=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -125,14 +125,14 @@ def test_a_network_without_a_graph_is_an_error(tmp_path):
             return super().forward(photos) if photos.float().mean() > 3 else super().forward(photos) * 1.0
 
     with pytest.raises(ExportError, match="no ONNX form"):
-        export_onnx(Branching().eval(), tmp_path / "toy.onnx", metadata=FACTS, n_classes=2)
+        export_onnx(Branching().eval(), tmp_path / "toy.onnx", metadata=METADATA, n_classes=2)
 
 
 def test_missing_packages_are_named_with_the_line_that_installs_them(toy, tmp_path, monkeypatch):
     find = util.find_spec
     monkeypatch.setattr(onnx_file, "find_spec", lambda name: None if name == "onnxscript" else find(name))
     with pytest.raises(UserError, match=r"needs onnxscript: pip install 'ensemble-minerals\[export\]'"):
-        export_onnx(toy, tmp_path / "toy.onnx", metadata=FACTS, n_classes=2)
+        export_onnx(toy, tmp_path / "toy.onnx", metadata=METADATA, n_classes=2)
 
 
 def test_transformers_have_a_graph(tmp_path):

@@ -89,7 +89,7 @@ def test_only_the_last_differs_by_dropout():
 
 
 def test_a_start_that_neither_fades_nor_explodes():
-    """Logits of a fresh network tell pictures apart, also behind four hidden layers."""
+    """Logits of a fresh network tell images apart, also behind four hidden layers."""
     for name in architectures.MODELS:
         torch.manual_seed(0)
         network = timm.create_model(name, num_classes=3, drop_rate=0.0)

@@ -54,12 +54,12 @@ def test_statistics_lie_where_their_weights_do():
     ],
 )
 @pytest.mark.parametrize("n_last", [1, 3])
-def test_halves_are_the_whole(model, size, n_last):
+def test_prefix_and_suffix_are_the_whole_network(model, size, n_last):
     network = body(model)
     example = torch.rand(1, 3, size, size)
-    front, back = split_body(network, n_last, example)
+    prefix, suffix = split_body(network, n_last, example)
     blocks = blocks_of(network)
-    for part, early in ((front, True), (back, False)):
+    for part, early in ((prefix, True), (suffix, False)):
         held = {id(each) for module in part.modules() for each in module.parameters(recurse=False)}
         inside = [name for name, each in network.named_parameters() if id(each) in held and "." in name]
         used = [name for name in inside if not name.startswith(("head", "pre_logits"))]
@@ -68,7 +68,7 @@ def test_halves_are_the_whole(model, size, n_last):
     images = torch.rand(2, 3, size, size)
     with torch.no_grad():
         torch.testing.assert_close(
-            back.forward_features(front.forward_features(images)), network.forward_features(images)
+            suffix.forward_features(prefix.forward_features(images)), network.forward_features(images)
         )
 
 

@@ -23,7 +23,7 @@ def built(config, n_outcomes=(3, 2, 4)):
 
 @pytest.mark.parametrize("pooling", ["own", "avg", "max", "avgmax", "stats", "flatten", "taps"])
 @pytest.mark.parametrize("model", ["test_efficientnet", "test_vit"])
-def test_every_head_answers_all_decisions_and_learns(network_config, model, pooling):
+def test_every_head_answers_all_subproblems_and_learns(network_config, model, pooling):
     head = {"kind": "own"} if pooling == "own" else {"kind": "layers", "pooling": pooling}
     size = 32 if model == "test_efficientnet" else 160
     network = built(network_config(model=model, size=size, head=head))

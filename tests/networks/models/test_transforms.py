@@ -28,7 +28,7 @@ SIZE = (32, 40)
 
 
 def smooth(height, width, seed=0):
-    """A picture of gentle slopes, which survives resampling."""
+    """An image of gentle slopes, which survives resampling."""
     cells = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))
 
@@ -75,7 +75,7 @@ def test_whatever_is_switched_on_shape_and_range_hold(resize, shape):
         assert view.max() <= 1
 
 
-def test_a_read_only_picture_is_welcome():
+def test_a_read_only_image_is_welcome():
     image = smooth(32, 40).copy()
     image.flags.writeable = False
     assert torch.equal(transform()(image, epoch=0, row=0), torch.tensor(image).permute(2, 0, 1) / 255)
@@ -195,7 +195,7 @@ def test_moves_look_beyond_a_crop_before_they_mirror():
         torch.testing.assert_close(one, other, atol=2 / 255, rtol=0)
 
 
-def test_a_much_larger_picture_is_averaged_not_skipped():
+def test_a_much_larger_image_is_averaged_not_skipped():
     lines = np.zeros((320, 40, 3), np.uint8)
     lines[::2] = 255
     view = transform(size=(40, 40), zoom=0.01)(lines, epoch=0, row=0)

@@ -16,7 +16,7 @@ def answers():
     return logits, targets
 
 
-def test_scores_are_those_of_scikit_learn_averaged_over_decisions(answers):
+def test_scores_are_those_of_scikit_learn_averaged_over_subproblems(answers):
     logits, targets = answers
     shift = np.array([0.5, 0.0, -1.0, 0.3])
     scores = EpochScores((3, 2), shift)
@@ -31,7 +31,7 @@ def test_scores_are_those_of_scikit_learn_averaged_over_decisions(answers):
     )
 
 
-def test_a_decision_that_no_row_is_asked_is_left_out(answers):
+def test_a_subproblem_that_no_row_is_asked_is_left_out(answers):
     logits, targets = answers
     both = EpochScores((3, 2), np.zeros(4))
     assert both.loss(logits[30:], targets[30:]) == pytest.approx(

@@ -107,7 +107,7 @@ def test_samplers_between_photos_are_refused(photos, network_config):
         fitted(network_config(), photos, sampler=OverSampler("smote"))
 
 
-def test_a_fit_reads_its_rows_alone_and_trains_on_no_watched_one(photos, network_config, monkeypatch):
+def test_a_fit_reads_its_rows_alone_and_never_trains_on_validation_rows(photos, network_config, monkeypatch):
     trained = []
     call = TrainTransform.__call__
 
@@ -116,21 +116,21 @@ def test_a_fit_reads_its_rows_alone_and_trains_on_no_watched_one(photos, network
         return call(self, image, epoch=epoch, row=row, draw=draw)
 
     monkeypatch.setattr(TrainTransform, "__call__", spy)
-    photos.asked = ()
+    photos.rows_read = ()
     rows, groups = ROWS[6:33], GROUPS[6:33]
     config = network_config(
         {"epochs": 2, "schedule": "plateau", "patience": 1}, {}, augment={"rotation": 20.0}, head=PROBE
     )
     network = fitted(config, photos, rows, Y[rows], groups, sampler=OverSampler("random"))
-    watched = set(rows[network.validation_rows_])
-    assert watched
-    assert set(photos.asked) == set(rows)
-    assert set(trained) == set(rows) - watched
-    assert not set(GROUPS[list(watched)]) & set(GROUPS[trained])
+    validation = set(rows[network.validation_rows_])
+    assert validation
+    assert set(photos.rows_read) == set(rows)
+    assert set(trained) == set(rows) - validation
+    assert not set(GROUPS[list(validation)]) & set(GROUPS[trained])
     trained.clear()
-    photos.asked = ()
+    photos.rows_read = ()
     network.predict(ROWS[:4])
-    assert photos.asked == (0, 1, 2, 3)
+    assert photos.rows_read == (0, 1, 2, 3)
     assert trained == []
 
 
@@ -278,7 +278,7 @@ def test_a_loss_that_is_no_number_is_an_error_at_once(photos, network_config, mo
 
 
 def subproblems():
-    """Each color against the rest, and a decision between two of them."""
+    """Each color against the rest, and a subproblem between two of them."""
     ones = [Subproblem(str(k), ROWS, (k == ROWS % 3).astype(np.intp), 2) for k in range(3)]
     two = np.flatnonzero(ROWS % 3 > 0)
     return [*ones, Subproblem("all", ROWS, ROWS % 3, 3), Subproblem("two", two, two % 3 - 1, 2)]

@@ -65,7 +65,7 @@ def test_layers_wake_up_again(network):
     assert "body.bn1.running_mean" in step(network)
 
 
-def test_resting_layers_stay_in_evaluation_mode(network):
+def test_frozen_layers_stay_in_evaluation_mode(network):
     freeze(network, "last:1")
     network.train()
     assert not network.body.bn1.training

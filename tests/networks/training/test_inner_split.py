@@ -20,7 +20,7 @@ def subproblems():
     ]
 
 
-def test_rows_are_divided_by_groups_and_no_branch_is_lost():
+def test_rows_are_divided_by_groups_and_no_outcome_is_lost():
     split = split_rows(subproblems(), GROUPS, fraction=0.25, seed=0)
     assert split.note == ""
     assert sorted([*split.training, *split.validation]) == list(range(N))
@@ -31,7 +31,7 @@ def test_rows_are_divided_by_groups_and_no_branch_is_lost():
     assert (split.targets[Y == 0, 1] == -1).all()
 
 
-def test_rows_without_a_decision_are_left_out():
+def test_rows_without_a_subproblem_are_left_out():
     split = split_rows(subproblems()[1:], GROUPS, fraction=0.25, seed=0)
     assert sorted([*split.training, *split.validation]) == list(range(36, N))
 

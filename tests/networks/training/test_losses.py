@@ -79,11 +79,11 @@ def test_focal_slope_is_finite_where_the_network_is_certain():
         LogitAdjustedLoss(),
     ],
 )
-def test_log_odds_of_two_branches_equal_the_softmax_of_two_columns(config):
+def test_log_odds_of_two_outcomes_equal_the_softmax_of_two_columns(config):
     counts, targets = np.array([20, 80]), torch.tensor([0, 1, 1, 0, 1])
     log_odds = torch.linspace(-3, 2, 5)[:, None]
     one = loss_of(config, log_odds, targets, counts)
-    # The same decision among three branches, the third of which cannot happen.
+    # The same subproblem among three outcomes, the third of which cannot happen.
     columns = torch.cat([torch.zeros(5, 1), log_odds], 1)
     prior, weight = torch.tensor([0.2, 0.8]), torch.tensor([100 / 40, 100 / 160])
     if isinstance(config, LogitAdjustedLoss):
@@ -105,7 +105,7 @@ def test_binary_cross_entropy_is_torchs():
     torch.testing.assert_close(ours, F.binary_cross_entropy_with_logits(log_odds[:, 0], targets.float()))
 
 
-def test_decisions_add_up_and_rows_without_a_part_do_not_count(logits):
+def test_subproblems_add_up_and_rows_without_a_part_do_not_count(logits):
     both = torch.cat([logits, logits[:, :1]], 1)
     targets = torch.tensor([[0, -1], [2, 1], [-1, 0], [1, -1], [-1, -1]])
     loss = SubproblemLoss(CrossEntropyLoss(), [COUNTS, np.array([50, 50])])
@@ -114,7 +114,7 @@ def test_decisions_add_up_and_rows_without_a_part_do_not_count(logits):
     torch.testing.assert_close(loss(both, expand_targets(targets, [3, 2])), expected)
 
 
-def test_a_decision_without_rows_in_the_batch_costs_nothing(logits):
+def test_a_subproblem_without_rows_in_the_batch_costs_nothing(logits):
     logits.requires_grad_()
     loss = loss_of(CrossEntropyLoss(), logits, torch.full((5,), -1))
     loss.backward()
@@ -122,7 +122,7 @@ def test_a_decision_without_rows_in_the_batch_costs_nothing(logits):
     assert (logits.grad == 0).all()
 
 
-def test_a_branch_without_rows_keeps_the_loss_finite(logits):
+def test_an_outcome_without_rows_keeps_the_loss_finite(logits):
     for config in (CrossEntropyLoss(class_weight="balanced"), LogitAdjustedLoss()):
         assert torch.isfinite(loss_of(config, logits, counts=np.array([0, 3, 4])))
 
@@ -130,7 +130,7 @@ def test_a_branch_without_rows_keeps_the_loss_finite(logits):
 @pytest.mark.parametrize("config", [CrossEntropyLoss(class_weight="balanced"), LogitAdjustedLoss(tau=1.0)])
 @pytest.mark.parametrize("counts", [[15, 35, 50], [25, 75]])
 def test_the_prior_shift_leads_back_to_the_rows_own_frequencies(config, counts):
-    # Of photos that all look alike the best answer, after the shift, is how often each branch occurs.
+    # Of photos that all look alike the best answer, after the shift, is how often each outcome occurs.
     counts = np.array(counts)
     loss = SubproblemLoss(config, [counts])
     learned = torch.zeros(1, len(loss.prior_shift()), requires_grad=True)
@@ -170,7 +170,7 @@ def test_mixup_is_linear(batch):
     shares = set()
     for generator in generators():
         mixed, soft = Mixer(0.4, 0.0)(images, targets, generator)
-        share = float(soft[0][0, 0])  # row 0 is of branch 0, the row before it (the last) of branch 2
+        share = float(soft[0][0, 0])  # row 0 is of outcome 0, the row before it (the last) of outcome 2
         shares.add(share)
         torch.testing.assert_close(mixed, share * images + (1 - share) * images.roll(1, 0))
         for before, after in zip(targets, soft, strict=True):

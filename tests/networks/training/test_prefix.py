@@ -23,7 +23,7 @@ SIZE = (16, 20)
 ENTRY = 4 * 8 * 10 * 2  # bytes of one inner layer
 
 
-def front(seed=0):
+def first_blocks(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4), nn.ReLU()
@@ -31,17 +31,17 @@ def front(seed=0):
 
 
 class DrawnInputs:
-    """Inputs that note what was asked for: pictures that differ by row and view."""
+    """Inputs that record what was requested: images that differ by row and view."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
-    def training_input(self, draw):
-        self.asked.append((draw.row, draw.epoch, draw.number))
-        return self.draw_photo(draw.row, draw.number + 1)
+    def training_input(self, sample):
+        self.requests.append((sample.row, sample.epoch, sample.number))
+        return self.draw_photo(sample.row, sample.number + 1)
 
     def validation_input(self, row):
-        self.asked.append((row, "validation"))
+        self.requests.append((row, "validation"))
         return self.draw_photo(row, 0)
 
     @staticmethod
@@ -54,7 +54,7 @@ def prefixed(
 ):
     return PrefixInputs(
         inputs or DrawnInputs(),
-        prefix or front(),
+        prefix or first_blocks(),
         SIZE,
         rows=rows,
         validation_rows=validation,
@@ -65,12 +65,12 @@ def prefixed(
     )
 
 
-def draws(row, n, epoch=1):
+def samples(row, n, epoch=1):
     return [Sample(row, (0,), epoch, number) for number in range(n)]
 
 
 def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
-    prefix, inputs = front(), prefixed()
+    prefix, inputs = first_blocks(), prefixed()
     expected = {
         (row, view): prefix.eval()(DrawnInputs.draw_photo(row, view)[None])[0].half().float()
         for row in (2, 3, 5, 7, 9)
@@ -79,9 +79,11 @@ def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
     assert torch.equal(inputs.validation_input(9), expected[9, 0])
     seen = set()
     for row in (3, 5, 7):
-        for draw in draws(row, 40) * 2:
+        for sample in samples(row, 40) * 2:
             (view,) = [
-                view for view in range(1, 5) if torch.equal(inputs.training_input(draw), expected[row, view])
+                view
+                for view in range(1, 5)
+                if torch.equal(inputs.training_input(sample), expected[row, view])
             ]
             seen.add((row, view))
     assert len(seen) == 12
@@ -91,31 +93,31 @@ def test_entries_are_what_the_prefix_makes_of_the_views_in_16_bits():
 def test_every_view_is_computed_once_and_only_when_it_is_drawn():
     drawn = DrawnInputs()
     inputs = prefixed(drawn)
-    assert drawn.asked == []
+    assert drawn.requests == []
     for epoch in range(1, 30):
         for row in (3, 5):
             inputs.training_input(Sample(row, (0,), epoch, row))
         inputs.validation_input(2)
-    assert sorted(map(str, drawn.asked)) == sorted(
+    assert sorted(map(str, drawn.requests)) == sorted(
         [str((row, 0, view)) for row in (3, 5) for view in range(4)] + ["(2, 'validation')"]
     )
 
 
 def test_the_view_comes_from_epoch_row_and_number_alone():
-    draw = Sample(5, (0,), 3, 2)
-    first = prefixed().training_input(draw)
+    sample = Sample(5, (0,), 3, 2)
+    first = prefixed().training_input(sample)
     other = prefixed()
     state = torch.get_rng_state()
-    for each in draws(3, 5) + draws(5, 5):
+    for each in samples(3, 5) + samples(5, 5):
         other.training_input(each)
-    assert torch.equal(other.training_input(draw), first)
+    assert torch.equal(other.training_input(sample), first)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(
     ("n_rows", "n_views", "per_row"), [(3, 4, 4), (300, 9, 5), (800, 4, 2), (1600, 4, 1), (2000, 2, 1)]
 )
-def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per_row):
+def test_the_limit_holds_and_fewer_views_are_reported(tmp_path, n_rows, n_views, per_row):
     # One megabyte holds 1635 entries of 640 bytes and a mark.
     drawn = DrawnInputs()
     inputs = prefixed(drawn, rows=range(n_rows), n_views=n_views, folder=tmp_path)
@@ -129,7 +131,7 @@ def test_the_limit_holds_and_fewer_views_are_said(tmp_path, n_rows, n_views, per
         last, first = Sample(1999, (0,), 1, 0), Sample(0, (0,), 1, 0)
         assert torch.equal(inputs.training_input(last), inputs.training_input(last))
         assert torch.equal(inputs.training_input(first), inputs.training_input(first))
-        assert [row for row, *_ in drawn.asked] == [1999, 1999, 0]
+        assert [row for row, *_ in drawn.requests] == [1999, 1999, 0]
 
 
 def test_a_nearly_full_disk_is_not_filled(tmp_path, monkeypatch):
@@ -145,12 +147,12 @@ def test_the_limit_changes_no_numbers():
     assert computed.cache.capacity == 0
     assert torch.equal(kept.validation_input(2), computed.validation_input(2))
     one = prefixed(n_views=1)
-    for draw in draws(7, 5):
-        assert torch.equal(one.training_input(draw), computed.training_input(draw))
+    for sample in samples(7, 5):
+        assert torch.equal(one.training_input(sample), computed.training_input(sample))
 
 
 def test_the_network_around_keeps_its_mode_and_its_statistics():
-    prefix = front()
+    prefix = first_blocks()
     prefix.train()
     prefix[1].eval()
     before = prefix[1].running_mean.clone()
@@ -168,34 +170,34 @@ def test_entries_can_be_trained_on():
 
 
 def test_values_beyond_16_bits_are_an_error():
-    prefix = front()
+    prefix = first_blocks()
     prefix[1].weight.fill_(1e6)
     with pytest.raises(FitError, match="prefix_views to 0"):
         prefixed(prefix=prefix).validation_input(2)
 
 
-def test_the_file_goes_with_the_store_but_not_with_a_copy(tmp_path):
-    store = ActivationCache(front(), SIZE, 3, limit_mb=1, folder=tmp_path)
+def test_the_file_is_removed_with_the_cache_but_not_with_a_copy(tmp_path):
+    cache = ActivationCache(first_blocks(), SIZE, 3, limit_mb=1, folder=tmp_path)
     image = DrawnInputs.draw_photo(0, 0)
-    expected = store.get(1, lambda: image)
+    expected = cache.get(1, lambda: image)
 
     def never():
         raise AssertionError("it is kept")
 
-    copy = pickle.loads(pickle.dumps(store))
+    copy = pickle.loads(pickle.dumps(cache))
     assert torch.equal(copy.get(1, never), expected)
     copy.get(2, lambda: image)
-    assert torch.equal(store.get(2, never), expected)
+    assert torch.equal(cache.get(2, never), expected)
     del copy
     assert list(tmp_path.iterdir())
-    del store
+    del cache
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="NOT RUN: needs fork")
 def test_what_workers_compute_is_kept_for_all(tmp_path):
     inputs = prefixed(folder=tmp_path)
-    batches = [draws(3, 8), draws(5, 8), draws(7, 8)]
+    batches = [samples(3, 8), samples(5, 8), samples(7, 8)]
     loader = DataLoader(
         TrainingDataset(inputs), batch_sampler=batches, num_workers=2, multiprocessing_context="fork"
     )
@@ -203,7 +205,7 @@ def test_what_workers_compute_is_kept_for_all(tmp_path):
     kept = inputs.cache.n_cached
     assert kept > 6
     inputs.inputs = None  # nothing is computed any more
-    again = torch.stack([inputs.training_input(draw) for batch in batches for draw in batch])
+    again = torch.stack([inputs.training_input(sample) for batch in batches for sample in batch])
     assert torch.equal(first, again)
     assert inputs.cache.n_cached == kept
     assert np.isfinite(first.numpy()).all()
@@ -238,21 +240,21 @@ def weights(network):
     return {name: np.asarray(values, np.float64) for name, values in network.state_.tensors.items()}
 
 
-def test_stored_layers_train_the_same_weights_as_photos(tmp_path):
-    plain, stored = (fitted(tmp_path, prefix_views=n) for n in (0, 3))
+def test_cached_activations_train_the_same_weights_as_photos(tmp_path):
+    plain, cached = (fitted(tmp_path, prefix_views=n) for n in (0, 3))
     other = fitted(
         tmp_path, phases=({"train": "last:2", "epochs": 3, "lr": 3e-3, "optimizer": "sgd", "keep": "last"},)
     )
-    assert weights(plain).keys() == weights(stored).keys()
+    assert weights(plain).keys() == weights(cached).keys()
     for name, values in weights(plain).items():
-        np.testing.assert_allclose(weights(stored)[name], values, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(weights(cached)[name], values, atol=2e-3, err_msg=name)
     moved = max(np.abs(weights(other)[name] - values).max() for name, values in weights(plain).items())
     assert moved > 1e-2
     rows = np.arange(24)
-    np.testing.assert_allclose(stored.predict_proba(rows), plain.predict_proba(rows), atol=5e-3)
+    np.testing.assert_allclose(cached.predict_proba(rows), plain.predict_proba(rows), atol=5e-3)
 
 
-def test_photos_are_drawn_no_oftener_than_views_are_kept(tmp_path, monkeypatch):
+def test_photos_are_drawn_only_as_often_as_views_are_cached(tmp_path, monkeypatch):
     drawn = []
     original = TrainTransform.__call__
 
@@ -274,7 +276,7 @@ def test_photos_are_drawn_no_oftener_than_views_are_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("train", "expected"), [("head", 0), ("last:1", 1), ("last:3", 3), ("all", None), (("blocks.3",), None)]
 )
-def test_where_a_network_can_be_cut(train, expected):
+def test_where_a_network_can_be_split(train, expected):
     config = NetworkConfig(name="tiny", model="test_efficientnet", weights="random", size=32)
     network, _ = build_network(config, [3])
     if expected is None and train != "all":

@@ -15,8 +15,8 @@ def progress(phase=1):
 
 
 def test_what_is_written_is_read(tmp_path):
-    ProgressFile(tmp_path / "last.safetensors", "task").write(progress())
-    found = ProgressFile(tmp_path / "last.safetensors", "task").read()
+    ProgressFile(tmp_path / "last.safetensors", "job").write(progress())
+    found = ProgressFile(tmp_path / "last.safetensors", "job").read()
     assert torch.equal(found.part("network")["body.a"], progress().part("network")["body.a"])
     assert found.part("optimizer")["0/step"] == 3
     assert found.metadata["rates"] == [0.1 + 0.2]
@@ -24,25 +24,25 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "other task", "truncated", "no such file"])
+@pytest.mark.parametrize("damage", ["missing", "other job", "truncated", "no such file"])
 def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
     path = tmp_path / "last.safetensors"
-    restart = ProgressFile(path, "task")
+    file = ProgressFile(path, "job")
     if damage == "no such file":
         path.write_bytes(b"something else")
     elif damage != "missing":
-        ProgressFile(path, "other" if damage == "other task" else "task").write(progress())
+        ProgressFile(path, "other" if damage == "other job" else "job").write(progress())
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-4])
-    assert restart.read() is None
-    restart.write(progress(2))
-    assert restart.read().metadata["phase"] == 2
+    assert file.read() is None
+    file.write(progress(2))
+    assert file.read().metadata["phase"] == 2
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    restart = ProgressFile(tmp_path / "last.safetensors", "task")
-    restart.write(progress())
+    file = ProgressFile(tmp_path / "last.safetensors", "job")
+    file.write(progress())
     with pytest.raises(TypeError):
-        restart.write(TrainingProgress(progress().tensors, {"phase": object()}))
-    assert restart.read().metadata["phase"] == 1
+        file.write(TrainingProgress(progress().tensors, {"phase": object()}))
+    assert file.read().metadata["phase"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]

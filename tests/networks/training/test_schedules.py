@@ -59,7 +59,7 @@ def test_optimizers_take_their_momentum(name, kind):
 
 
 class _Stepping:
-    """As much of a net as schedulers look at."""
+    """The part of a net that schedulers use."""
 
     def __init__(self, lr):
         self.optimizer_ = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)

@@ -1,4 +1,4 @@
-"""Soft targets on their way from a decision to the loss, as a network needs them that learns another's answers."""
+"""Soft targets on their way from a subproblem to the loss, as a network needs them that learns another's answers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SOFT_TARGETS = SoftTargets([3, 2], [{7: np.array([0.2, 0.5, 0.3])}, {}])
 
 
-class Still:
+class Zeros:
     """Inputs without content."""
 
-    def training_input(self, draw):
+    def training_input(self, sample):
         return torch.zeros(1)
 
     def validation_input(self, row):
@@ -38,34 +38,34 @@ class Still:
 
 
 def test_soft_targets_replace_the_outcome_of_rows_that_have_them():
-    rows = TrainingDataset(Still(), SOFT_TARGETS)
+    rows = TrainingDataset(Zeros(), SOFT_TARGETS)
     first = rows[Sample(7, (2, 1), 1, 0)][1]
     torch.testing.assert_close(first, torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0]))
     assert rows[Sample(8, (2, 0), 1, 0)][1].tolist() == [0, 0, 1, 1, 0]
     assert rows[Sample(7, (-1, 1), 1, 0)][1].tolist() == [0, 0, 0, 0, 1]
 
 
-def test_watched_rows_have_the_same_targets():
-    rows = ValidationDataset(Still(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SOFT_TARGETS)
+def test_validation_rows_have_the_same_targets():
+    rows = ValidationDataset(Zeros(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SOFT_TARGETS)
     assert rows[0][1].tolist() == [1, 0, 0, 0, 0]
     torch.testing.assert_close(rows[1][1], torch.tensor([0.2, 0.5, 0.3, 1.0, 0.0]))
 
 
-def test_the_loss_gets_each_decisions_part():
-    spread = torch.tensor([[0.2, 0.5, 0.3, 0.0, 1.0], [0, 0, 0, 1.0, 0.0]])
-    first, second = expand_targets(spread, [3, 2])
-    torch.testing.assert_close(first, spread[:, :3])
-    torch.testing.assert_close(second, spread[:, 3:])
-    assert hard_targets(spread, [3, 2]).tolist() == [[1, 1], [-1, 0]]
+def test_the_loss_gets_each_subproblems_part():
+    soft = torch.tensor([[0.2, 0.5, 0.3, 0.0, 1.0], [0, 0, 0, 1.0, 0.0]])
+    first, second = expand_targets(soft, [3, 2])
+    torch.testing.assert_close(first, soft[:, :3])
+    torch.testing.assert_close(second, soft[:, 3:])
+    assert hard_targets(soft, [3, 2]).tolist() == [[1, 1], [-1, 0]]
     codes = torch.tensor([[0, -1]])
     assert hard_targets(codes, [3, 2]) is codes
 
 
-def test_scores_count_the_largest_share():
+def test_scores_count_the_most_probable_outcome():
     scores = EpochScores((3,), np.zeros(3))
     logits = np.array([[0.0, 5.0, 0.0], [5.0, 0.0, 0.0]])
-    spread = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=np.float32)
-    assert scores.accuracy(logits, spread) == scores.accuracy(logits, np.array([[1], [2]])) == 0.5
+    soft = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=np.float32)
+    assert scores.accuracy(logits, soft) == scores.accuracy(logits, np.array([[1], [2]])) == 0.5
 
 
 @pytest.fixture(scope="module")
