@@ -79,21 +79,19 @@ class _NetworkAtMaps:
 
     @property
     def channels_last(self) -> bool:
-        """Whether the channels are the last dimension of its maps."""
-        body = self.network.body
-        return self.network.pooling != "taps" and getattr(body, "output_fmt", "NCHW") == "NHWC"
+        """Whether the channels are the last dimension of its maps; taps are converted."""
+        return self.network.pooling != "taps" and self.network.channels_last
 
-    def n_prefix_tokens(self, output: Tensor) -> int:
-        """Number of tokens that belong to no position of the photo."""
-        if self.network.pooling == "taps" or output.ndim != 3:
-            return 0
-        return int(getattr(self.network.body, "num_prefix_tokens", 0) or 0)
+    @property
+    def n_prefix_tokens(self) -> int:
+        """Number of tokens that belong to no position of the photo; taps have none."""
+        return 0 if self.network.pooling == "taps" else self.network.n_prefix_tokens
 
     def to_grid(self, output: Tensor) -> Tensor:
         """Output of a layer as a map (n, channels, height, width)."""
         if output.ndim == 3:
             height, width = self.network.size
-            return patch_grid(output[:, self.n_prefix_tokens(output) :], height / width)
+            return patch_grid(output[:, self.n_prefix_tokens :], height / width)
         if output.ndim == 2:
             return output[:, :, None, None]
         return output.permute(0, 3, 1, 2) if self.channels_last else output
@@ -101,7 +99,7 @@ class _NetworkAtMaps:
     def from_grid(self, grid: Tensor, output: Tensor) -> Tensor:
         """The inverse of `to_grid`; prefix tokens are those of `output`."""
         if output.ndim == 3:
-            return torch.cat([output[:, : self.n_prefix_tokens(output)], grid.flatten(2).transpose(1, 2)], 1)
+            return torch.cat([output[:, : self.n_prefix_tokens], grid.flatten(2).transpose(1, 2)], 1)
         if output.ndim == 2:
             return grid[:, :, 0, 0]
         return grid.permute(0, 2, 3, 1) if self.channels_last else grid

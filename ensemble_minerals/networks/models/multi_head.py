@@ -209,11 +209,21 @@ class MultiHeadNetwork(PartlyFrozenModule):
             suffix.__dict__["_modules"] = modules | {"body": body}
         return NetworkPrefix(self.normalize, first, self._format), suffix
 
+    @property
+    def n_prefix_tokens(self) -> int:
+        """Number of the body's tokens that belong to no position of the image, such as the class token."""
+        return int(getattr(self.body, "num_prefix_tokens", 0) or 0)
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the last map of the body has the shape (b, height, width, channels)."""
+        return bool(getattr(self.body, "output_fmt", "NCHW") == "NHWC")
+
     def _pooled(self, features: Tensor) -> Tensor:
         if features.ndim == 3:
-            patches = features[:, int(getattr(self.body, "num_prefix_tokens", 0) or 0) :]
+            patches = features[:, self.n_prefix_tokens :]
             features = patches.transpose(1, 2).unsqueeze(-1)
-        elif features.ndim == 4 and getattr(self.body, "output_fmt", "NCHW") == "NHWC":
+        elif features.ndim == 4 and self.channels_last:
             features = features.permute(0, 3, 1, 2)
         elif features.ndim == 2:
             features = features[:, :, None, None]

@@ -34,6 +34,9 @@ from ensemble_minerals.system.digest import content_digest
 
 FloatArray = NDArray[np.float64]
 
+PROGRESS_FILE = "last.safetensors"
+"""Name of the progress file in the work folder."""
+
 
 class TrainingSession:
     """A job made ready for its phases: the network is built, its rows are split and oversampled.
@@ -60,7 +63,7 @@ class TrainingSession:
         """Make a job ready. Seeds torch's global random numbers.
 
         Raises:
-            ConfigError: A head that does not fit together.
+            ConfigError: Settings of the head that contradict each other.
             WeightsError: The weights cannot be had.
             UserError: TensorBoard is asked for and not installed.
         """
@@ -89,16 +92,15 @@ class TrainingSession:
         self.batches = EpochBatches([each.rows for each in self.resampled], config.batch_size, order_seed)
         self.soft_targets = _soft_targets(job)
         self.log = TrainingLog(options.work, options.tensorboard)
-        self.progress_file = None
-        if options.work is not None:
-            self.progress_file = ProgressFile(options.work / "last.safetensors", self._digest())
-        self.progress = None if self.progress_file is None else self.progress_file.read()
         self._notes: list[str] = []
+        work = options.work
+        self.progress_file = None if work is None else ProgressFile(work / PROGRESS_FILE, self._digest())
+        self.progress = None if self.progress_file is None else self.progress_file.read()
         if self.progress is None:
             self.precision = choose_precision(config.precision, options.device)
-            self._probe()
+            self._set_heads()
         else:
-            # The machine may be another one: the precision stays the one that training began in.
+            # Another machine may continue; the precision stays that of the first one.
             self.precision = str(self.progress.metadata["precision"])
             self.network.load_state_dict(self.progress.part("network"))
             self.log.restore(self.progress.metadata["records"])
@@ -189,7 +191,8 @@ class TrainingSession:
                 yield f"{subproblem.name}: {each.note}"
         yield from self._notes
 
-    def _probe(self) -> None:
+    def _set_heads(self) -> None:
+        """Set the heads by a linear probe, if configured; they are random otherwise."""
         head = self.job.config.head
         if isinstance(head, LayersHeadConfig) and head.init == "probe":
             set_heads_by_probe(
