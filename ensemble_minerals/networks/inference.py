@@ -49,7 +49,7 @@ class NetworkPredictor:
 
         Raises:
             BundleError: States of different networks, or tensors that do not fit.
-            WeightsError: The starting weights cannot be had, or are others.
+            WeightsError: The starting weights cannot be loaded, or are not those of the states.
         """
         if not states:
             raise ValueError("no states: a predictor needs at least one")

@@ -8,7 +8,7 @@ from ensemble_minerals.system.cpu import ProcessSetting
 
 
 def torch_threads(n_threads: int) -> AbstractContextManager[None]:
-    """Context in which PyTorch computes with so many threads; the old number is restored at the end.
+    """Context in which PyTorch computes with `n_threads` threads; the old number is restored at the end.
 
     For a few images one thread is nearly as fast as several. Where other programs use the cores it is much faster:
     several threads, which wait for each other, took a hundred times longer there. Part of the setting belongs to the

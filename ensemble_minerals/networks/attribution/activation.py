@@ -183,7 +183,7 @@ def on_photo(
         passed: The forward pass; it knows which part of the photo each view shows.
         layers: Contributions by layer, each of shape (n_views, height, width).
         shape: Height and width of the result, with the photo's aspect ratio.
-        grid: Finer maps are first pooled to so many cells a side.
+        grid: Largest number of cells a side; finer maps are first pooled.
 
     Returns:
         The contribution of each pixel of the result. Contributions beyond the photo, from padded views, are left out.

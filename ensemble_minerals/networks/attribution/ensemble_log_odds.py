@@ -31,7 +31,7 @@ class EnsembleLogOdds(nn.Module):
 
         Args:
             fitted_ensemble: The ensemble in float64. Probabilities of members are clipped, but gradients pass the
-                clipping: what a nearly certain member bases its answer on counts, too.
+                clipping: the features that make a member nearly certain count, too.
             extractor: Name of the extractor whose features vary.
             rows: Features of the photo by the name of each other extractor, views pooled, shape (n_features,).
             side_by_side: Whether the views of `extractor` are concatenated instead of averaged.

@@ -80,7 +80,7 @@ def student_graph(state: NetworkState, temperature: float, weights: str = "rando
 
     Raises:
         BundleError: If tensors do not fit.
-        WeightsError: If the starting weights cannot be had.
+        WeightsError: If the starting weights cannot be loaded.
     """
     metadata = state.metadata
     return StudentGraph(

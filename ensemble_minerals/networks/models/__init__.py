@@ -1,1 +1,1 @@
-"""Networks as they are built and loaded: architectures, weights, layers, what they expect of pixels."""
+"""Building and loading networks: architectures, weights, preprocessing, blocks, heads."""

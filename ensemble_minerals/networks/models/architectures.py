@@ -50,7 +50,7 @@ class BlockPlan:
     pool: bool = True
 
     def build(self, in_chans: int) -> nn.Sequential:
-        """The layers of the block, for maps of so many channels."""
+        """The layers of the block, for maps of `in_chans` channels."""
         layers = nn.Sequential()
         for number in range(self.convolutions):
             end = f"{number + 1}" if self.convolutions > 1 else ""
@@ -203,7 +203,7 @@ class PlainNetwork(nn.Module):
 
         Args:
             x: Images.
-            indices: Numbers of the blocks; an integer takes so many last ones, None all.
+            indices: Numbers of the blocks; an integer k takes the last k, None all.
             norm: Ignored: there is no final normalization.
             stop_early: Do not compute the blocks after the last chosen one.
             output_fmt: ``NCHW``.
@@ -243,7 +243,7 @@ def _initialize(layer: nn.Conv2d | nn.Linear) -> None:
 
 
 def _cfg(height: int, width: int, grid: tuple[int, int], least: int) -> dict[str, Any]:
-    """Timm's description of a network without weights: its input, and the smallest side it can take."""
+    """Description of a network for timm: its input size and the smallest side it can take."""
     return {
         "url": "",
         "num_classes": 1000,

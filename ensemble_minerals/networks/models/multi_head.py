@@ -255,7 +255,7 @@ def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[Mul
         n_outcomes: Number of outcomes of each subproblem.
 
     Raises:
-        WeightsError: Unknown model, or weights that cannot be had or do not fit.
+        WeightsError: Unknown model, or weights that cannot be loaded.
         ConfigError: Settings of the head that contradict each other.
     """
     given = config.preprocessing

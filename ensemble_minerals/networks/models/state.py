@@ -144,7 +144,7 @@ class NetworkState:
                 tensors.
 
         Raises:
-            WeightsError: They cannot be had, or are not those that training started from.
+            WeightsError: The starting weights cannot be loaded, or are not those that training started from.
             BundleError: The tensors do not fit the network.
         """
         return self.load_into(self.build_untrained(weights))
@@ -177,7 +177,7 @@ class NetworkState:
             weights: As for `build`.
 
         Raises:
-            WeightsError: They cannot be had, or are not those that training started from.
+            WeightsError: The starting weights cannot be loaded, or are not those that training started from.
         """
         metadata = self.metadata
         weights = "random" if self.complete else weights

@@ -241,7 +241,7 @@ def load_network(
             the classifier is random, unless the weights hold one of that size.
 
     Raises:
-        WeightsError: Unknown model, weights that cannot be had or do not fit, or an impossible size.
+        WeightsError: Unknown model, weights that cannot be loaded, or an impossible size.
     """
     from ensemble_minerals.networks.models import timm_models
 

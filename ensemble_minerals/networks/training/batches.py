@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Inputs(Protocol):
-    """What the trained module gets as the input of a row."""
+    """Gives the input of the trained module for each row."""
 
     def training_input(self, sample: Sample) -> Tensor:
         """Random input for training; it depends on the sample alone."""
@@ -165,7 +165,7 @@ class SubproblemRows:
     """The training rows of one subproblem.
 
     Attributes:
-        rows: Rows of the image cache (m,); oversampled ones stand there several times.
+        rows: Rows of the image cache (m,); oversampled ones occur several times.
         targets: Outcome of each (m,).
     """
 

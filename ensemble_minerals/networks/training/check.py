@@ -16,18 +16,17 @@ def check_network(config: NetworkConfig) -> None:
     """Build a network once and check that each of its phases can be trained.
 
     Raises:
-        WeightsError: Unknown model, or weights that cannot be had or do not fit.
+        WeightsError: Unknown model, or weights that cannot be loaded.
         ConfigError: A head whose settings contradict each other, layers that the network does not have, or a block
             before which it cannot be split although `prefix_views` wants that.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         network, _ = build_network(config, (2,))
-    for phase in config.phases:
-        n_last = n_last_blocks(network, phase.train)
-        if config.prefix_views and n_last is not None:
-            with torch.no_grad():
-                activations = network.eval().split(n_last)[0](torch.rand(1, 3, *network.size))
-            check_mixing(config, activations.shape[1:])
+        for phase in config.phases:
+            n_last = n_last_blocks(network, phase.train)
+            if config.prefix_views and n_last is not None:
+                prefix, _ = network.eval().split(n_last)
+                check_mixing(config, prefix(torch.rand(1, 3, *network.size)).shape[1:])
 
 
 def check_mixing(config: NetworkConfig, shape: Sequence[int]) -> None:

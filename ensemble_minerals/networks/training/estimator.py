@@ -42,7 +42,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     number of threads are restored after a fit.
 
     Args:
-        network: What is loaded and how it is trained.
+        network: The network and how it is trained.
         images: The photos by row.
         sampler: Copies rows of rare outcomes (`none` or `random`) inside the training part; None copies nothing.
         prior_correction: Whether the answers undo what over-sampling, class weights and logit adjustment did to
@@ -61,7 +61,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         state_: The trained network as plain data.
         history_: One record an epoch, see `epoch_log.FIELDS`.
         validation_rows_: Positions, among the rows given, of the inner validation part.
-        notes_: What the user should know.
+        notes_: Notes for the user.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
         Args:
             rows: Rows of the image cache, (n,) or (n, 1).
-            subproblems: What is learned; their rows are positions among `rows`.
+            subproblems: The subproblems to learn; their rows are positions among `rows`.
             groups: Row group of each row (n,); by default every row is a group of its own.
 
         Returns:
@@ -135,7 +135,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         Raises:
             ValueError: Unusable rows, or an over-sampler that makes new rows.
             ConfigError: A phase or head that does not fit the network.
-            WeightsError: The weights cannot be had.
+            WeightsError: The weights cannot be loaded.
             FitError: The loss diverged.
         """
         cache_rows = self._rows(rows)
@@ -225,7 +225,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
 @contextmanager
 def _torch_state_restored(n_threads: int, device: torch.device) -> Iterator[None]:
-    """Use so many threads, and restore torch's random numbers and number of threads at the end."""
+    """Use `n_threads` threads, and restore torch's random numbers and number of threads at the end."""
     import torch
 
     devices = [device] if device.type == "cuda" else []

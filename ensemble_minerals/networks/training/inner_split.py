@@ -42,7 +42,7 @@ class ResampledRows:
     Attributes:
         rows: Rows with their outcomes, copies included.
         counts: Rows of each outcome (n_outcomes,), copies included.
-        shift: What undoes the over-sampler's change of the prior when added to the log-probabilities (n_outcomes,).
+        shift: Added to log-probabilities (n_outcomes,), it undoes the over-sampler's change of the prior.
         note: Note of the over-sampler for the user, or empty.
     """
 

@@ -1,4 +1,4 @@
-"""What a training is asked to do: the job, which decides the trained weights, and the options of the run."""
+"""Description of a training: the job, which decides the trained weights, and the options of the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TrainingJob:
         config: The network and how it is trained.
         images: The photos by row.
         rows: Rows of the image cache (n,).
-        subproblems: What is learned; their rows are positions among `rows`.
+        subproblems: The subproblems to learn; their rows are positions among `rows`.
         groups: Row group of each row (n,).
         sampler: Copies rows of rare outcomes inside the training part.
         prior_correction: Whether changes of the prior by sampler and loss are undone in the answers.

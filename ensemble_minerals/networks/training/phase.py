@@ -44,7 +44,7 @@ class PhaseTrainer:
     """Trains one phase. After each epoch its state can be written, and later restored in a new process.
 
     Args:
-        session: What all phases share.
+        session: The session, which all phases share.
         number: Number of the phase, counted from 1.
 
     Raises:

@@ -44,7 +44,7 @@ class TrainingSession:
     If the work folder holds the progress of the same job, the network and the log continue from there.
 
     Attributes:
-        job: What is learned.
+        job: The job.
         options: How it runs.
         network: The network; it is trained in place.
         split: Training and inner validation part.
@@ -56,7 +56,7 @@ class TrainingSession:
         precision: ``float32`` or ``bfloat16``.
         log: Log of the epochs.
         progress_file: Where progress is written, if anywhere.
-        progress: What was read from there; None if training starts anew.
+        progress: Progress that was read from there; None if training starts anew.
     """
 
     def __init__(self, job: TrainingJob, options: RunOptions) -> None:
@@ -64,7 +64,7 @@ class TrainingSession:
 
         Raises:
             ConfigError: Settings of the head that contradict each other.
-            WeightsError: The weights cannot be had.
+            WeightsError: The weights cannot be loaded.
             UserError: TensorBoard is asked for and not installed.
         """
         self.job, self.options = job, options
@@ -175,7 +175,7 @@ class TrainingSession:
         )
 
     def notes(self) -> Iterator[str]:
-        """What the user should know."""
+        """Notes for the user."""
         config = self.job.config
         validates = any(
             phase.keep == "best" or phase.patience is not None or phase.schedule == "plateau"
@@ -209,7 +209,7 @@ class TrainingSession:
         return shift
 
     def _prior_shift(self) -> FloatArray:
-        """What undoes the changes of the prior by over-sampler and loss, shape (n_outputs,)."""
+        """Shift of the logits (n_outputs,) that undoes the changes of the prior by over-sampler and loss."""
         shifts = [each.shift for each in self.resampled]
         sampler = [shift if len(shift) > 2 else shift[1:] - shift[:1] for shift in shifts]
         return np.concatenate(sampler) + self._loss_shift()

@@ -25,14 +25,14 @@ from ensemble_minerals.networks.training.session import TrainingSession
 
 
 class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
-    """skorch's loop over epochs and batches, and what it lacks.
+    """skorch's loop over epochs and batches, with additions for fine-tuning.
 
-    These are: targets of several subproblems, mixing, gradient accumulation, bfloat16, and validation of a weight
-    average in place of the trained weights. Every epoch seeds the random numbers anew, so an interrupted training
-    needs to know no more than its epoch.
+    The additions are targets of several subproblems, mixing, gradient accumulation, bfloat16, and validation of a
+    weight average in place of the trained weights. Every epoch seeds the random numbers anew, so an interrupted
+    training needs to know no more than its epoch.
 
     Args:
-        session: What all phases share.
+        session: The session, which all phases share.
         phase: How this phase trains.
         module: The module that is trained in place: the network of the session, or its last blocks.
         validation: Rows of the inner validation part, if any.

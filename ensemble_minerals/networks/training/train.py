@@ -23,7 +23,7 @@ class TrainingResult:
         state: The trained network.
         history: One record an epoch, see `epoch_log.FIELDS`.
         validation: Positions, among the rows of the job, of the inner validation part.
-        notes: What the user should know.
+        notes: Notes for the user.
     """
 
     state: NetworkState
@@ -40,7 +40,7 @@ def train(job: TrainingJob, options: RunOptions) -> TrainingResult:
 
     Raises:
         ConfigError: A phase or head that does not fit the network.
-        WeightsError: The weights cannot be had.
+        WeightsError: The weights cannot be loaded.
         FitError: The loss diverged.
     """
     session = TrainingSession(job, options)
