@@ -1,0 +1,52 @@
+"""Checks that compare settings with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from drawn.configurations import SMALL, the_problem
+
+Write = Callable[[str], Path]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("members=[]", "members: at least one is needed"),
+        ("backbones=[]", "members.0.features: 'each' makes one member for each backbone, and there is none"),
+        ("backbones.0.name=descriptor", "backbones.0.name: 'descriptor' is the name of something else"),
+        ("backbones.1.name=a", "backbones.1.name: 'a' is already the name at backbones.0.name"),
+        ("members.0.features=[a, a]", "members.0.features: 'a' stands twice"),
+        ("classes=[x, y, x]", "classes: 'x' stands twice; list each once"),
+        ("classes=[x]", "classes: must be a list of at least two classes, got ['x']"),
+        ("classes=x", "classes: must be a list, got 'x'"),
+        ("meta.candidates=[greedy, greedy]", "meta.candidates: 'greedy' stands twice"),
+        ("taxonomy=learned", "taxonomy: must be default, auto, or groups such as"),
+        ("taxonomy={}", "taxonomy: must be default, auto, or groups such as"),
+        ("taxonomy={mica: [1, x]}", "taxonomy.mica: must name classes as text, got 1"),
+        ("taxonomy={mica: [x, x]}", "taxonomy.mica: 'x' already stands in taxonomy.mica"),
+        (
+            "taxonomy.mica={deep: }",
+            "taxonomy.mica.deep: must be a list of classes or a mapping of groups, got null",
+        ),
+        ("backbones.0.weights='package:'", "backbones.0.weights: 'package:' is no source of weights"),
+        ("backbones.0.weights=model.onnx", "backbones.0.weights: 'model.onnx' is no source of weights"),
+        ("backbones.0.size=224.0", "backbones.0.size: must be a whole number, got 224.0"),
+        (
+            "backbones.0.preprocessing.mean=[1, 2, 3, 4]",
+            "backbones.0.preprocessing.mean: must be a list of 3",
+        ),
+        ("folds.n_splits=1", "folds.holdout: one fold is a plain hold-out, and needs its share"),
+        ("folds={n_splits: 1, holdout: 0}", "folds.holdout: one fold is a plain hold-out"),
+        ("folds.n_splits=true", "folds.n_splits: must be a whole number, got true"),
+        ("duplicates.cosine=.inf", "duplicates.cosine: must be a number, got '.inf'"),
+        ("refit=1", "refit: must be true or false, got 1"),
+        ("refit=yes", "refit: must be true or false, got 'yes'"),
+        ("n_splits=3", "n_splits: unknown key (did you mean 'folds.n_splits'?)"),
+        ("members.0.sampler.ratio=0.5", "members.0.sampler.ratio: unknown key; known here: none but kind"),
+    ],
+)
+def test_each_check(write: Write, override: str, words: str) -> None:
+    assert the_problem(write(SMALL), [override]).startswith(words)
