@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
@@ -25,7 +24,7 @@ from ensemble_minerals.features.metadata import (
     keep_metadata,
     read_metadata,
 )
-from ensemble_minerals.networks.models.weights import Preprocessing, load_network, parse
+from ensemble_minerals.networks.models.weights import Preprocessing, load_network, pack_weights, parse
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.system import cpu
 
@@ -211,17 +210,9 @@ class BackboneExtractor(EmbeddingExtractor):
         Returns:
             The file, named after the extractor; None for random weights, which need none.
         """
-        if self._weights_source.kind == "random":
-            return None
-        file = self._weights_source.local_file(self._base_dir)
-        if file is not None and file.suffix == ".safetensors":
-            return Path(shutil.copyfile(file, folder / f"{self._name}{file.suffix}"))
-        from safetensors.torch import save_file
-
-        packed = folder / f"{self._name}.safetensors"
-        network = load_network(self._model, self._weights, base_dir=self._base_dir, size=self._size).network
-        save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, packed)
-        return packed
+        return pack_weights(
+            folder, self._name, self._model, self._weights, base_dir=self._base_dir, size=self._size
+        )
 
     def _known_metadata(self) -> BackboneMetadata:
         with self._lock:

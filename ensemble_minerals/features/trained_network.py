@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
-from ensemble_minerals.networks.models.weights import load_network, parse
+from ensemble_minerals.networks.models.weights import pack_weights
 from ensemble_minerals.system.digest import file_digest
 
 if TYPE_CHECKING:
@@ -176,15 +175,4 @@ def pack_start(network: NetworkConfig, folder: Path) -> Path | None:
     Returns:
         The file, named after the network; None for random weights, which need none.
     """
-    start = parse(network.weights)
-    if start.kind == "random":
-        return None
-    file = start.local_file()
-    if file is not None and file.suffix == ".safetensors":
-        return Path(shutil.copyfile(file, folder / f"{network.name}{file.suffix}"))
-    from safetensors.torch import save_file
-
-    packed = folder / f"{network.name}.safetensors"
-    tensors = load_network(network.model, network.weights).network.state_dict()
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, packed)
-    return packed
+    return pack_weights(folder, network.name, network.model, network.weights)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -269,6 +270,45 @@ def load_network(
         interpolation=str(cfg.interpolation),
         crop_pct=float(cfg.crop_pct),
     )
+
+
+def pack_weights(
+    folder: Path,
+    name: str,
+    model: str,
+    weights: str,
+    *,
+    base_dir: Path | None = None,
+    size: int | None = None,
+) -> Path | None:
+    """Copy the weights of a network into a folder, so that a bundle needs nothing else.
+
+    Args:
+        folder: The folder.
+        name: Name of the file, without its ending.
+        model: Name of the timm network.
+        weights: See `parse`.
+        base_dir: Folder that a relative path of weights starts from.
+        size: Side of the square input, see `load_network`.
+
+    Returns:
+        The file; None for random weights, which need none.
+
+    Raises:
+        WeightsError: The weights cannot be loaded.
+    """
+    source = parse(weights)
+    if source.kind == "random":
+        return None
+    packed = folder / f"{name}.safetensors"
+    file = source.local_file(base_dir)
+    if file is not None and file.suffix == ".safetensors":
+        return Path(shutil.copyfile(file, packed))
+    from safetensors.torch import save_file
+
+    tensors = load_network(model, weights, base_dir=base_dir, size=size).network.state_dict()
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, packed)
+    return packed
 
 
 def _preprocessing_in(file: Path) -> Preprocessing | None:

@@ -18,6 +18,7 @@ from ensemble_minerals.networks.models.weights import (
     Preprocessing,
     WeightsSource,
     load_network,
+    pack_weights,
     parse,
 )
 
@@ -225,3 +226,19 @@ def test_a_file_may_state_its_preprocessing(tmp_path: Path, tensors: dict[str, t
 def test_a_preprocessing_that_makes_no_sense_is_an_error(change: dict[str, object]) -> None:
     with pytest.raises(WeightsError, match="three numbers"):
         Preprocessing.from_mapping({"mean": [0, 0, 0], "std": [1, 1, 1]} | change)
+
+
+def test_packed_weights_are_those_of_the_file_and_random_ones_need_none(tmp_path):
+    given = load_network(MODEL, "random").network
+    with torch.no_grad():
+        for parameter in given.parameters():
+            parameter.add_(0.5)
+    torch.save(given.state_dict(), tmp_path / "given.pth")
+    save_file(given.state_dict(), tmp_path / "given.safetensors")
+    (tmp_path / "packed").mkdir()
+    for ending in ("pth", "safetensors"):
+        packed = pack_weights(tmp_path / "packed", ending, MODEL, f"given.{ending}", base_dir=tmp_path)
+        assert packed == tmp_path / "packed" / f"{ending}.safetensors"
+        loaded = load_network(MODEL, str(packed)).network
+        assert timm_models.tensor_digest(loaded) == timm_models.tensor_digest(given)
+    assert pack_weights(tmp_path / "packed", "random", MODEL, "random") is None
