@@ -1,4 +1,4 @@
-"""Which places of a photo speak for a class: to the whole ensemble, to each network in it, to single members."""
+"""Which places of a photo speak for a class: for the ensemble, for each network in it, and for single members."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Explanation:
     Attributes:
         target: Position of the class.
         log_odds: Of the class, by the whole ensemble, its networks computed in float32.
-        whole: The evidence that the ensemble found; None where no member that counts looks through a network.
+        whole: The evidence that the ensemble found; None where no member uses a network.
         extractors: The part of it that came through each network; they add up to `whole`.
-        members: Evidence of the members that were asked for, each for its own log-odds.
-        features: For chosen layers, by source and layer, the maps of the channels that move the answer most, shape
+        members: Evidence of the requested members, each for its own log-odds.
+        features: For chosen layers, by network and layer, the maps of the channels that move the answer most, shape
             (channels, height, width), of the first view.
     """
 
@@ -85,13 +85,13 @@ class Explanation:
 
 
 class Explainer:
-    """Looks into the networks of an ensemble. Several threads may ask it at once.
+    """Explains answers of an ensemble through its networks. Several threads may use it at once.
 
     Args:
         predictor: A loaded bundle.
 
     Attributes:
-        networks: Sources that can be looked into, by name.
+        networks: Feature extractors that can be explained, by name.
         fitted_ensemble: The members.
     """
 
@@ -106,6 +106,16 @@ class Explainer:
         }
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self._predictor.bundle.classes)
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether the ensemble was trained on the demonstration set."""
+        return bool(self._predictor.bundle.info.get("demonstration"))
+
+    @property
     def side(self) -> int:
         """Pixels that a photo's shorter side should have, where it has them."""
         return max([SIDE, *(extractor.side for extractor in self._predictor.extractors.values())])
@@ -115,8 +125,8 @@ class Explainer:
         """Sizes of the photos that are decoded."""
         return self._predictor.bundle.config.data.limits
 
-    def mapped(self, member: int) -> bool:
-        """Whether a member looks through a network."""
+    def has_map(self, member: int) -> bool:
+        """Whether a member uses a network, so that it has a heat-map."""
         return any(name in self.networks for name in self.fitted_ensemble.members[member].features)
 
     def explain(
@@ -133,7 +143,7 @@ class Explainer:
             photo: Upright RGB pixels of shape (height, width, 3).
             target: Position of the class.
             members: Positions of members whose own evidence is wanted.
-            layers: Source and layer of each layer whose maps are wanted.
+            layers: Network and layer of each layer whose maps are wanted.
 
         Raises:
             WeightsError: If a network's weights cannot be had.
@@ -146,21 +156,26 @@ class Explainer:
             for name, extractor in self._predictor.extractors.items():
                 if name not in rows:
                     rows[name] = self._row(name, extractor.extract([photo])[0])
-            look = partial(self._look, passes, rows, target, _shape(photo))
-            found, extractors = look(None)
+            attribute = partial(self._attribute, passes, rows, target, _shape(photo))
+            activations, extractors = attribute(None)
             return Explanation(
                 target,
-                next(iter(found.values())).score,
+                next(iter(activations.values())).score,
                 _together(extractors),
                 extractors,
-                {self.fitted_ensemble.members[member].name: _together(look(member)[1]) for member in members},
                 {
-                    (name, layer): _strongest(passes[name].maps()[layer][0], found[name].channels[layer][0])
+                    self.fitted_ensemble.members[member].name: _together(attribute(member)[1])
+                    for member in members
+                },
+                {
+                    (name, layer): _strongest(
+                        passes[name].maps()[layer][0], activations[name].channels[layer][0]
+                    )
                     for name, layer in layers
                 },
             )
 
-    def _look(
+    def _attribute(
         self,
         passes: Mapping[str, ForwardPass],
         rows: Mapping[str, Floats],
@@ -168,14 +183,14 @@ class Explainer:
         shape: tuple[int, int],
         member: int | None,
     ) -> tuple[dict[str, Activation], dict[str, Evidence]]:
-        """Of each network, or of each that a member sees: what its layers say, and where in the photo."""
+        """Class activations and evidence of each network, or of each that a member uses."""
         from ensemble_minerals.networks.attribution.activation import class_activation, on_photo
         from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds
 
-        found, evidence = {}, {}
-        seen = passes if member is None else self.fitted_ensemble.members[member].features
+        activations, evidence = {}, {}
+        used = passes if member is None else self.fitted_ensemble.members[member].features
         for name, passed in passes.items():
-            if name not in seen:
+            if name not in used:
                 continue
             odds = EnsembleLogOdds(
                 self._graph,
@@ -183,11 +198,11 @@ class Explainer:
                 rows=rows,
                 side_by_side=pooling_of(self._predictor.bundle.config, name) == "concat",
             )
-            found[name] = class_activation(passed, partial(odds, member=member), target)
-            layers = found[name].layers
+            activations[name] = class_activation(passed, partial(odds, member=member), target)
+            layers = activations[name].layers
             drawn = gaussian_filter(on_photo(passed, list(layers.values()), shape), _SMOOTHING)
             evidence[name] = Evidence(drawn, {layer: float(each.sum()) for layer, each in layers.items()})
-        return found, evidence
+        return activations, evidence
 
     @cached_property
     def _graph(self) -> FittedEnsembleGraph:

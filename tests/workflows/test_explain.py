@@ -20,6 +20,8 @@ from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.explanation.explainer import Evidence, Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import report as report_module
+from ensemble_minerals.system.progress import Silent
+from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.workflows import report as reporting
 from ensemble_minerals.workflows.explain import explain
 from ensemble_minerals.workflows.report import write_report
@@ -155,15 +157,16 @@ def test_heat_is_relative_to_what_speaks_most_for_it():
 def test_heat_maps_of_many_leave_out_what_cannot_be_read(tiny, predictor, tmp_path):
     files = sorted(tiny.new.iterdir())[:2]
     gone = tmp_path / "gone.png"
-    told = []
-    found = heat_maps(
-        Explainer(predictor),
-        {files[0]: 0, gone: 1, files[1]: 2},
-        n_threads=2,
-        progress=lambda *done: told.append(done),
-    )
+    steps = []
+
+    class Steps(Silent):
+        def stage(self, name):
+            return lambda *done: steps.append(done)
+
+    targets = {files[0]: 0, gone: 1, files[1]: 2}
+    found = heat_maps(Explainer(predictor), targets, Runtime(2, progress=Steps()))
     assert list(found) == files
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert steps == [(1, 3), (2, 3), (3, 3)]
     np.testing.assert_allclose(found[files[0]], Explainer(predictor).explain(photo_of(tiny), 0).whole.heat)
 
 
@@ -324,7 +327,7 @@ def test_a_bundle_is_left_as_it_was(home, made):
 
 @pytest.fixture
 def _without_figures(monkeypatch):
-    monkeypatch.setattr(report_module.plots, "draw", lambda analysis, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
 
 
 def heated(result):
@@ -360,17 +363,3 @@ def test_a_report_without_weights_says_why_it_has_no_heat_maps(home, tmp_path):
     assert "no heat-maps beside the worst photos: there is no weights file" in result.html.read_text(
         encoding="utf-8"
     )
-
-
-def test_the_worst_photos_take_turns_by_class():
-    def photo(path, right=False):
-        return {"path": path, "answer": f"answer to {path}", "right": right}
-
-    sheets = [
-        {"worst": [photo("a1"), photo("a2"), photo("a3")]},
-        {"worst": [photo("b1", right=True)]},
-        {"worst": [photo("c1"), photo("c2", right=True)]},
-    ]
-    found = report_module.worst_photos({"sheets": sheets}, 3)
-    assert found == {path: f"answer to {path}" for path in ("a1", "c1", "a2")}
-    assert list(found) == ["a1", "c1", "a2"]
