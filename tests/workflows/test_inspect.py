@@ -147,7 +147,7 @@ def test_the_page_shows_groups_conflicts_and_reasons(found, tmp_path):
 
 
 def test_the_page_shows_a_bounded_number_of_pictures(found, tmp_path, monkeypatch):
-    monkeypatch.setattr("ensemble_minerals.workflows.inspect.MAX_PICTURES", 4)
+    monkeypatch.setattr("ensemble_minerals.reports.inspection.MAX_PHOTOS", 4)
     text = (found.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
     assert text.count("<figure>") == 4
     assert "1 more group in duplicates.csv" in text

@@ -1,0 +1,83 @@
+"""What was found in a folder of photos, as a page, tables and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from ensemble_minerals.data.files import is_synthetic
+from ensemble_minerals.data.manifest import Status
+from ensemble_minerals.experiment.dataset import counts
+from ensemble_minerals.experiment.inspection import DataFindings
+from ensemble_minerals.reports.page import thumbnails, write_page
+from ensemble_minerals.system.atomic import atomic_file, user_errors
+
+MAX_PHOTOS = 1500
+"""Photos that are shown on the page, at most; the tables beside it list all."""
+
+_MAX_OF_GROUP = 24
+_SIDE = 200
+
+
+def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1) -> None:
+    """Save ``inspection.json``, ``manifest.csv``, ``duplicates.csv`` and ``inspection.html``.
+
+    Args:
+        findings: What was found.
+        folder: Where they go; made if need be. Files of these names are replaced.
+        n_threads: Threads that make thumbnails.
+
+    Raises:
+        UserError: If the folder cannot be written.
+    """
+    with user_errors(folder):
+        text = json.dumps(findings.to_json(), indent=1, allow_nan=False)
+        with atomic_file(folder / "inspection.json") as draft:
+            draft.write_text(text + "\n", encoding="utf-8")
+        findings.manifest.write_csv(folder / "manifest.csv")
+        _write_duplicates(findings, folder / "duplicates.csv")
+    _write_page(findings, folder / "inspection.html", n_threads)
+
+
+def _write_duplicates(findings: DataFindings, file: Path) -> None:
+    columns = ["group", "path", "label", "status", "like", "kind", "hash_distance", "cosine"]
+    with (
+        atomic_file(file) as draft,
+        draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
+    ):
+        writer = csv.DictWriter(handle, columns)
+        writer.writeheader()
+        for group in findings.duplicate_groups:
+            writer.writerows({"group": group.number, **link} for link in findings.links(group))
+
+
+def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
+    quarantined = set(findings.rows(Status.CONFLICT))
+    alike = [group for group in findings.duplicate_groups if not quarantined.issuperset(group.rows)]
+    shown: list[int] = []
+    for group in (*findings.conflicts, *alike):
+        shown += group.rows[: min(_MAX_OF_GROUP, max(MAX_PHOTOS - len(shown), 0))]
+    rows = sorted(set(shown))
+    images = thumbnails(
+        [findings.manifest.file(row) for row in rows],
+        side=_SIDE,
+        n_threads=n_threads,
+        limits=findings.config.data.limits,
+    )
+    write_page(
+        file,
+        "inspection.html.j2",
+        title=f"Photos in {findings.manifest.root.name}",
+        synthetic=is_synthetic(findings.manifest.root),
+        found=findings,
+        max_of_group=_MAX_OF_GROUP,
+        manifest=findings.manifest,
+        counts=counts(findings.manifest),
+        unreadable=findings.rows(Status.UNREADABLE),
+        copies=findings.rows(Status.DUPLICATE),
+        quarantined=quarantined,
+        alike=alike,
+        pictured={group.number for group in alike if group.rows[0] in shown},
+        pictures=dict(zip(rows, images, strict=True)),
+    )
