@@ -8,7 +8,7 @@ import time
 import threadpoolctl
 from joblib import Parallel, delayed
 
-from ensemble_minerals.system.parallel import own_cores, single_thread
+from ensemble_minerals.system.parallel import single_thread, worker_cores
 
 
 def double(number, array=None):
@@ -34,4 +34,4 @@ def nested(number):
 
 
 def cores(number):
-    return own_cores()
+    return worker_cores()

@@ -34,8 +34,8 @@ from ensemble_minerals.ensemble.tasks import (
 )
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.system.cpu import short_turns
-from ensemble_minerals.system.parallel import single_thread, unordered
+from ensemble_minerals.system.cpu import short_switch_interval
+from ensemble_minerals.system.parallel import run_unordered, single_thread
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -171,8 +171,8 @@ def _fit_heads(
         for (features, fold), same in by_features.items()
     ]
     arrays = [*shared.rows, *(shared.blocks[name] for name in used)]
-    heads = unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)
-    with single_thread, short_turns(), closing(heads) as found:
+    heads = run_unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)
+    with single_thread, short_switch_interval(), closing(heads) as found:
         for results in found:
             take(results)
 

@@ -28,7 +28,7 @@ from ensemble_minerals.ensemble.tasks import (
 )
 from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
-from ensemble_minerals.system.parallel import is_remote, unordered
+from ensemble_minerals.system.parallel import is_remote, run_unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -89,7 +89,7 @@ def train_networks(
     arrays = [*shared.rows, *matrices.values()]
     with (
         watched(lambda: sum(count_epochs(work) for work in list(open_works.values())), report),
-        closing(unordered(calls, n_jobs=at_once, shared=arrays)) as found,
+        closing(run_unordered(calls, n_jobs=at_once, shared=arrays)) as found,
     ):
         for results in found:
             taken(results)

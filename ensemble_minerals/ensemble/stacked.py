@@ -33,8 +33,8 @@ from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.members.network_predictor import NetworkMemberPredictor, average_predictors
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.predictor import AveragedPredictor
-from ensemble_minerals.system.cpu import short_turns
-from ensemble_minerals.system.parallel import single_thread, unordered
+from ensemble_minerals.system.cpu import short_switch_interval
+from ensemble_minerals.system.parallel import run_unordered, single_thread
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -216,8 +216,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             for features, same in by_features.items()
         ]
         used = [blocks[name] for name in dict.fromkeys(name for features in by_features for name in features)]
-        with single_thread, short_turns():
-            results = list(unordered(calls, n_jobs=self.n_jobs, shared=[*rows, *used], threads=True))
+        with single_thread, short_switch_interval():
+            results = list(run_unordered(calls, n_jobs=self.n_jobs, shared=[*rows, *used], threads=True))
         results += [
             fit_network_fold(
                 member,

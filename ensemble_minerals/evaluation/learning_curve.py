@@ -14,7 +14,7 @@ from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric
-from ensemble_minerals.system.cpu import short_turns
+from ensemble_minerals.system.cpu import short_switch_interval
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares that are trained anew; all rows are there from the fit itself."""
@@ -59,7 +59,7 @@ def learning_curve(
     numbers = np.unique(folds[held_out])
     rank = _joining_rank(y, groups, folds, seed)
     tasks = [(share, int(fold)) for share in shares for fold in numbers]
-    with threadpool_limits(1), short_turns():
+    with threadpool_limits(1), short_switch_interval():
         results = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_answer)(members, blocks, y, groups, folds, fold, classes, rank[fold] <= share)
             for share, fold in tasks

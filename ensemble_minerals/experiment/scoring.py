@@ -13,7 +13,7 @@ from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
 from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.system.parallel import at_home
+from ensemble_minerals.system.parallel import on_this_machine
 from ensemble_minerals.system.runtime import Runtime
 
 
@@ -58,7 +58,7 @@ def score(
         truth = np.searchsorted(np.array(classes), dataset.manifest.label[dataset.test_rows])
         metrics["test"] = summary(truth, proba, classes)
     if plan.trimmed.learning_curve:
-        with at_home():
+        with on_this_machine():
             curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
         if curve is not None:
             metrics["learning_curve"] = curve

@@ -290,7 +290,7 @@ class BackboneExtractor(EmbeddingExtractor):
             "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
             "engine": self._engine_wanted,
             "precision": self._precision_wanted,
-            "machine": cpu.identity(),
+            "machine": cpu.hardware_digest(),
             "versions": _versions(),
         }
         return cache_dir / "networks" / fingerprint_of(request)

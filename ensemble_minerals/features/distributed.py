@@ -28,7 +28,7 @@ from ensemble_minerals.features.extraction import (
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
-from ensemble_minerals.system.parallel import own_cores, unordered
+from ensemble_minerals.system.parallel import run_unordered, worker_cores
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 LARGEST = 16 * CHUNK
@@ -91,7 +91,7 @@ def extract_on_cluster(
     )
     errors: dict[int, ImageError] = {}
     decode_seconds, done = 0.0, 0
-    with closing(unordered(calls, n_jobs=n_jobs)) as results:
+    with closing(run_unordered(calls, n_jobs=n_jobs)) as results:
         for number, computed in results:
             shard = shards[number]
             errors |= _take(whole, shard, computed, store)
@@ -126,9 +126,9 @@ def compute_shard(
 ) -> tuple[int, ExtractionResult]:
     """Compute one shard on a worker, with all the cores it has; networks stay open for the next shard."""
     with _busy:
-        cores = own_cores()
+        cores = worker_cores()
         if cores is not None:
-            cpu.share(cores)
+            cpu.limit_cores(cores)
         found = extract_features(
             paths,
             image_ids,

@@ -308,4 +308,4 @@ def _quick_at_bfloat16(device: str) -> bool:
         import torch
 
         return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and cpu.quick_at_bfloat16()
+    return device == "cpu" and cpu.has_fast_bfloat16()

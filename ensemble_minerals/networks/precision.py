@@ -27,7 +27,7 @@ def choose_precision(wanted: str, device: torch.device) -> str:
         return wanted
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if cpu.quick_at_bfloat16() else "float32"
+    return "bfloat16" if cpu.has_fast_bfloat16() else "float32"
 
 
 def computing_in(precision: str, device: torch.device) -> AbstractContextManager[None]:

@@ -29,4 +29,4 @@ def _write(n_threads: int) -> None:
     torch.set_num_threads(n_threads)
 
 
-_threads = ProcessSetting(_read, _write, of_threads=True)
+_threads = ProcessSetting(_read, _write, per_thread=True)

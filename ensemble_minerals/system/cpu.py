@@ -1,4 +1,4 @@
-"""The processor this program may use: how many cores, and what they are quick at."""
+"""The processor: how many cores this process may use, and what they are good at."""
 
 from __future__ import annotations
 
@@ -18,67 +18,72 @@ from ensemble_minerals.errors import UserError
 
 _CGROUP = Path("/sys/fs/cgroup")
 
-_TURN = 2e-4
-"""Seconds after which a thread that waits for the interpreter asks for it."""
+_SWITCH_INTERVAL = 2e-4
+"""Switch interval of `short_switch_interval`, in seconds."""
 
 _T = TypeVar("_T")
 
 
 def cores() -> int:
-    """Cores this process may really use: affinity and cgroup quota, not what the machine has.
+    """Number of cores that this process may use: the affinity and the cgroup quota count, not the machine.
 
-    Threads beyond them wait for each other at barriers, up to a hundredfold slower.
+    More threads than that wait for each other at barriers, which can make them a hundred times slower.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min(count, _quota(), *_share))
+    return max(1, min(count, _quota(), *_limit))
 
 
 def count_jobs(n_jobs: int) -> int:
-    """Concurrent tasks or threads that `n_jobs` asks for; -1 is one a core.
+    """Number of concurrent tasks or threads; -1 means one for each core.
 
     Raises:
-        UserError: If it is no number of tasks.
+        UserError: If `n_jobs` is 0 or below -1.
+
+    Example:
+        >>> count_jobs(3)
+        3
     """
     if n_jobs == 0 or n_jobs < -1:
         raise UserError(f"n_jobs={n_jobs}: give the number of tasks at once, or -1 for all processors")
     return cores() if n_jobs == -1 else n_jobs
 
 
-def short_turns() -> AbstractContextManager[None]:
-    """Let threads whose steps outside the interpreter are short wait less for their turn in it.
+def short_switch_interval() -> AbstractContextManager[None]:
+    """Let Python switch threads often, for threads that leave the interpreter for a short time only.
 
-    A thread that comes back from a product of small matrices waits until another gives the interpreter up, or for
-    Python's interval of 5 ms, which is as long as ten such products.
+    A thread that returns from a product of small matrices waits until another thread gives up the interpreter, or
+    for Python's switch interval of 5 ms. That is as long as ten such products.
     """
-    return _interval.held(_TURN)
+    return _interval.held(_SWITCH_INTERVAL)
 
 
 class ProcessSetting(Generic[_T]):
-    """Something of the whole process, or partly of its threads, that is set for a while.
+    """A setting of the whole process that several threads change for a while and then restore.
 
-    Threads may hold it at once, in any order. One that lets go writes what it held around that; else what stood
-    before the first of them came, when it is the last, or where each thread has its own.
+    Threads may hold values at the same time, and let go of them in any order. A thread that lets go of a value
+    restores the value that it held before. If it held none, it restores the original value: the one before the
+    first thread came. It does so if it is the last thread, or if each thread has a value of its own.
 
     Args:
-        read: What stands now.
-        write: Sets another value.
-        of_threads: Whether what one thread sets may differ from what another sees.
+        read: Gives the current value.
+        write: Sets a value.
+        per_thread: Whether each thread has a value of its own.
     """
 
     def __init__(
-        self, read: Callable[[], _T], write: Callable[[_T], object], *, of_threads: bool = False
+        self, read: Callable[[], _T], write: Callable[[_T], object], *, per_thread: bool = False
     ) -> None:
-        self._read, self._write, self._of_threads = read, write, of_threads
+        self._read, self._write, self._per_thread = read, write, per_thread
         self._lock, self._n_held = Lock(), 0
         self._thread = local()
 
     @contextmanager
     def held(self, value: _T) -> Iterator[None]:
-        """Set it as long as this is entered."""
+        """Set a value until the block ends."""
         around: list[_T] = self._thread.__dict__.setdefault("values", [])
         with self._lock:
-            # Read by each thread: one that never asked PyTorch would take over the process's number later.
+            # Every thread reads: in PyTorch a thread that never did would take over the process's value later.
             before = self._read()
             if not self._n_held:
                 self._before = before
@@ -93,60 +98,60 @@ class ProcessSetting(Generic[_T]):
                 self._n_held -= 1
                 if around:
                     self._write(around[-1])
-                elif self._of_threads or not self._n_held:
+                elif self._per_thread or not self._n_held:
                     self._write(self._before)
 
 
 _interval = ProcessSetting(sys.getswitchinterval, sys.setswitchinterval)
 
 
-def share(count: int) -> None:
-    """Let this process use no more cores than these: a cluster runs several workers on one machine."""
-    _share[:] = [count]
+def limit_cores(count: int) -> None:
+    """Let this process use no more cores than `count`: a cluster runs several workers on one machine."""
+    _limit[:] = [count]
 
 
-_share: list[int] = []
-"""Cores that a cluster gave this worker; empty where there is no cluster."""
+_limit: list[int] = []
+"""Number of cores that a cluster gave this worker; empty without a cluster."""
 
 
 def _quota() -> int:
-    """Whole cores that the cgroup (version 2, then 1) grants; many where there is no limit."""
+    """Whole cores that the cgroup (version 2, then 1) grants; a large number where there is no limit."""
     unlimited = 1 << 16
     try:
-        given, period = (_CGROUP / "cpu.max").read_text().split()
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            given = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            quota = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text().strip()
             period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return unlimited
-    if given == "max" or int(given) <= 0:
+    if quota == "max" or int(quota) <= 0:
         return unlimited
-    return math.ceil(int(given) / int(period))
+    return math.ceil(int(quota) / int(period))
 
 
 @cache
-def flags() -> frozenset[str]:
-    """Instruction sets of the processor, where the system tells (Linux); else empty."""
+def instruction_sets() -> frozenset[str]:
+    """Instruction sets of the processor, in lower case; empty where the system does not tell (only Linux does)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return frozenset()
-    listed = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(listed.partition(":")[2].split())
+    line = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return frozenset(line.partition(":")[2].split())
 
 
-def quick_at_bfloat16() -> bool:
-    """Whether bfloat16 is worth its rounding: matrix units (AMX).
+def has_fast_bfloat16() -> bool:
+    """Whether computing in bfloat16 is worth its rounding: only with matrix units (AMX).
 
-    Measured without them, with AVX-512 BF16 alone, it was slower than float32 by half for EfficientNet-Lite0
-    and by three quarters for ViT-S/14; with them it took half of float32's time.
+    Measured with AVX-512 BF16 but without matrix units, bfloat16 took half as long again as float32 for
+    EfficientNet-Lite0, and three quarters longer for ViT-S/14. With matrix units it took half the time.
     """
-    return "amx_bf16" in flags()
+    return "amx_bf16" in instruction_sets()
 
 
-def identity() -> str:
-    """Digest of what decides the choice of an engine on this machine; 16 hexadecimal digits."""
+def hardware_digest() -> str:
+    """Digest of the hardware that decides which engine is chosen, 16 hexadecimal digits."""
     accelerators = [Path("/dev/nvidiactl").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    known = repr((platform.system(), platform.machine(), sorted(flags()), accelerators))
+    known = repr((platform.system(), platform.machine(), sorted(instruction_sets()), accelerators))
     return blake2b(known.encode(), digest_size=8).hexdigest()

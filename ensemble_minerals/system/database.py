@@ -1,4 +1,4 @@
-"""One SQLite file that several threads and processes use at once, and that survives being killed."""
+"""An SQLite file that several threads and processes use at once. A killed process does not damage it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ _WAYS_OUT = {
     sqlite3.SQLITE_FULL: "make room on the disk",
 }
 
-_parents: list[sqlite3.Connection | None] = []  # of processes that forked; SQLite forbids even to close them
+# Connections of parent processes, kept open after a fork: SQLite forbids the child even to close them.
+_parents: list[sqlite3.Connection | None] = []
 
 
 class Database:
-    """A file of our own tables. Goes to other processes by pickle or fork; each opens it for itself.
+    """An SQLite file with tables of this package.
+
+    It can be sent to other processes by pickle or fork. Each process opens the file for itself.
 
     Args:
         path: The file; made if it is not there. Not on a network file system.
-        tables: SQL statements that make the tables, separated by semicolons.
-        application: Number that marks a file as one of these (SQLite's application_id).
-        schema: Number of the tables' form; files of another number are refused.
+        tables: SQL statements that create the tables, separated by semicolons.
+        application: Number that marks the files of one kind (SQLite's application_id).
+        schema: Version number of the tables; a file with another number is refused.
         timeout: Seconds to wait for another process that is writing.
 
     Raises:
-        UserError: If the file cannot be opened, is of another program, or has another schema.
+        UserError: If the file cannot be opened, belongs to another program, or has another schema.
     """
 
     def __init__(self, path: Path, *, tables: str, application: int, schema: int, timeout: float) -> None:
@@ -90,15 +93,15 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is done inside, or nothing.
+        """A connection on which everything in the block is done, or nothing.
 
-        The right to write is taken at once: taken later, two processes could block each other.
+        The lock for writing is taken at the beginning. Taken later, it could make two processes wait for each other.
         """
         with self.connected() as connection, _transaction(connection):
             yield connection
 
     def damaged(self, why: str) -> UserError:
-        """The error to raise for contents that cannot be."""
+        """The error to raise for impossible contents."""
         return self._unusable(why, _DELETE)
 
     def _unusable(self, why: str, way_out: str) -> UserError:
@@ -124,7 +127,7 @@ class Database:
         return connection
 
     def _create(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in an empty file; of several processes that try, one does and the others find them."""
+        """Create the tables in an empty file. Of several processes that try, only one does it."""
         connection.execute(f"PRAGMA page_size = {_PAGE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         with _transaction(connection):
@@ -136,7 +139,7 @@ class Database:
             connection.execute(f"PRAGMA user_version = {self.schema}")
 
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
-        """Let readers and a writer work side by side. SQLite does not wait for others here, so this does."""
+        """Let readers and a writer work at the same time (WAL). SQLite does not wait for locks here; this does."""
         give_up = time.monotonic() + self.timeout
         while True:
             try:
@@ -160,7 +163,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary error code, 0 for errors of Python's own."""
+    """SQLite's primary error code; 0 for errors that Python's module raises itself."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 

@@ -1,7 +1,4 @@
-"""Arrays that are too large for memory live in a file without a name, which goes with them.
-
-The operating system keeps in memory what it has room for, and takes it back when others need it.
-"""
+"""Large arrays, mapped from temporary files: the operating system keeps in memory what it has room for."""
 
 from __future__ import annotations
 
@@ -14,13 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 IN_MEMORY = 32_000_000
-"""Bytes up to which an array is kept in memory."""
+"""Arrays of at most so many bytes are kept in memory."""
 
-_ROWS = 4096  # copied at once
+_ROWS = 4096  # that are copied at once
 
 
 def allocate(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """An array of float32 to be filled; mapped from a file in the folder for temporary files if it is large."""
+    """A new array of float32 with arbitrary values.
+
+    A large array is mapped from a file in the folder for temporary files. The file has no name, and disappears with
+    the array.
+
+    >>> allocate((2, 3)).shape
+    (2, 3)
+    """
     size = math.prod(shape) * np.dtype(np.float32).itemsize
     if size <= IN_MEMORY:
         return np.empty(shape, dtype=np.float32)
@@ -30,7 +34,16 @@ def allocate(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def take(matrix: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-    """Rows of a matrix, mapped if it is and they are many; the matrix itself where they are all of them, in order."""
+    """Some rows of a matrix, without filling the memory.
+
+    Args:
+        matrix: Shape (n, ...), perhaps memory-mapped.
+        rows: Positions of the rows, shape (m,).
+
+    Returns:
+        Shape (m, ...). It is the matrix itself for all rows in order; rows of a memory-mapped matrix are
+        memory-mapped again if they are large.
+    """
     if len(rows) == len(matrix) and np.array_equal(rows, np.arange(len(matrix))):
         return matrix
     if not isinstance(matrix, np.memmap):
@@ -42,7 +55,7 @@ def take(matrix: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
 
 
 def release(matrix: NDArray[Any]) -> None:
-    """Give back the memory that a mapped array took while it was read or filled; its values stay."""
-    held = getattr(matrix, "_mmap", None)
-    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    """Free the memory that a memory-mapped array occupies; its values stay in the file."""
+    mapped = getattr(matrix, "_mmap", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

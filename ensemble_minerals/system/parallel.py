@@ -1,8 +1,8 @@
-"""Where tasks run: the cores of this machine, or a Dask or Ray cluster through joblib's own backends.
+"""Parallel tasks: on the cores of this machine, or on a Dask or Ray cluster through joblib's backends.
 
-Whoever calls `joblib.Parallel` inside `cluster` sends its tasks there. `unordered` does so with what a cluster
-asks for besides: large arrays go to every worker once, nothing inside a task spreads out again, and the tasks
-of workers that died run again elsewhere.
+While `cluster` is open, `joblib.Parallel` sends its tasks to the cluster. `run_unordered` does more: it sends large
+arrays to every worker once, keeps tasks from starting parallel tasks of their own, and runs the tasks of workers
+that died again on others.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from ensemble_minerals.errors import FitError, UserError
 
 Backend: TypeAlias = Literal["local", "dask", "ray"]
 
-Task: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
-"""What `joblib.delayed` makes of a call."""
+DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+"""A function, its arguments and its keyword arguments, as `joblib.delayed` returns them."""
 
 PATIENCE = 10
 """Seconds to wait for a scheduler, and then for its first worker."""
 
 _ATTEMPTS = 5
-"""How often in a row, without a single result between, tasks are sent anew after workers have died."""
+"""So many times in a row, without any result in between, tasks are sent again after workers have died."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Cluster:
     """Where tasks run.
 
     Attributes:
-        backend: What runs them.
-        n_workers: Processes there; 0 where it is this one.
-        n_cores: Tasks at once.
+        backend: Kind of the cluster, or ``local``.
+        n_workers: Number of worker processes; 0 for ``local``.
+        n_cores: Number of tasks that run at the same time.
     """
 
     backend: Backend
@@ -61,12 +61,12 @@ class Cluster:
 def cluster(
     backend: str = "local", scheduler: str | None = None, *, n_jobs: int | None = None
 ) -> Iterator[Cluster]:
-    """Let joblib's tasks run on a cluster while this is open.
+    """Send joblib's tasks to a cluster until the block ends.
 
     Args:
         backend: ``local``, ``dask`` or ``ray``.
-        scheduler: Address of the scheduler, such as ``tcp://host:8786``; Ray finds that of its own machine.
-        n_jobs: Tasks at once on this machine; all of its cores if None.
+        scheduler: Address of the scheduler, such as ``tcp://host:8786``. Ray finds a scheduler on this machine.
+        n_jobs: Number of tasks that run at the same time for ``local``; one for each core if None.
 
     Raises:
         UserError: If there is no such backend, its package is not installed, the scheduler does not answer, it has
@@ -122,29 +122,29 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
 
 @contextmanager
 def _sending_to(client: Any, arrays: Sequence[NDArray[Any]] = ()) -> Iterator[None]:
-    """Send joblib's tasks to a Dask cluster, whose workers get the arrays beforehand."""
+    """Send joblib's tasks to a Dask cluster, and the arrays to all its workers first."""
     with parallel_config(backend="dask", client=client):
         backend, _ = joblib.parallel.get_active_backend()
         if arrays:
-            # Under keys of their own: an array that was sent before, and is being given up, would go with it.
+            # hash=False gives each array a new key. Under its old key, it could be deleted together with an earlier
+            # copy that is just being released.
             futures = client.scatter(list(arrays), broadcast=True, hash=False)
             backend.data_futures = {id(array): future for array, future in zip(arrays, futures, strict=True)}
         count = backend.effective_n_jobs
-        # To a single core joblib would send nothing; there may be one because the others are just being restarted.
+        # joblib sends nothing to a cluster with one core; it may have one because other workers are restarting.
         backend.effective_n_jobs = lambda n_jobs: max(2, count(n_jobs))
         yield
 
 
 def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
-    """Find out before a client does: one that could not connect complains once more when it is forgotten."""
+    """Try to connect before a client does: a client that could not connect logs an error once more when deleted."""
     try:
         address = urlsplit(scheduler if "://" in scheduler else f"tcp://{scheduler}")
-        place = address.hostname, address.port
+        host, port = address.hostname, address.port
     except ValueError as error:
         raise UserError(
             f"--scheduler {scheduler}: {error}; give HOST:PORT, such as tcp://host:8786"
         ) from error
-    host, port = place
     if host is None or port is None:
         raise UserError(f"--scheduler {scheduler}: give HOST:PORT, such as tcp://host:8786")
     if address.scheme in ("tcp", "tls"):
@@ -155,7 +155,7 @@ def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
 
 
 def _check_versions(client: Any, scheduler: str) -> None:
-    """Workers of other versions would give other answers, or none."""
+    """Make sure that the workers have the versions of this machine: others could give other results, or fail."""
     here = _versions()
     for worker, there in client.run(_versions, on_error="return").items():
         if isinstance(there, BaseException):
@@ -174,7 +174,7 @@ def _check_versions(client: Any, scheduler: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of what decides the answers."""
+    """Versions of the packages that decide the results."""
     packages = ("ensemble-minerals", "numpy", "scipy", "scikit-learn", "torch")
     return {"python": ".".join(map(str, sys.version_info[:2])), **{name: version(name) for name in packages}}
 
@@ -215,20 +215,20 @@ def _not_installed(backend: str, package: str) -> str:
 
 
 @contextmanager
-def at_home() -> Iterator[None]:
-    """Keep on this machine what is too small to be sent to a cluster."""
+def on_this_machine() -> Iterator[None]:
+    """Run joblib's tasks in threads of this machine until the block ends: for tasks too small for a cluster."""
     with parallel_config(backend="threading"):
         yield
 
 
 def is_remote() -> bool:
-    """Whether tasks go to a cluster."""
+    """Whether joblib's tasks go to a cluster."""
     backend, _ = joblib.parallel.get_active_backend()
     return type(backend).__module__ != "joblib._parallel_backends"
 
 
-def own_cores() -> int | None:
-    """Cores that the cluster gave the worker this runs in; None outside of workers."""
+def worker_cores() -> int | None:
+    """Number of cores that a cluster gave this worker; None where this process is no worker."""
     distributed, ray = sys.modules.get("distributed"), sys.modules.get("ray")
     if distributed is not None:
         try:
@@ -240,43 +240,50 @@ def own_cores() -> int | None:
     return None
 
 
-def unordered(
-    tasks: Sequence[Task], *, n_jobs: int, shared: Sequence[NDArray[Any]] = (), threads: bool = False
+def run_unordered(
+    calls: Sequence[DelayedCall], *, n_jobs: int, shared: Sequence[NDArray[Any]] = (), threads: bool = False
 ) -> Generator[Any, None, None]:
-    """Run tasks and give their results as they come.
+    """Run calls in parallel, and yield their results in the order in which they finish.
 
     Args:
-        tasks: Calls, see `joblib.delayed`.
-        n_jobs: Tasks at once; a Dask cluster takes all it has cores for.
-        shared: Arrays among their arguments. A cluster's workers get each once; where one died with the only copy
-            that was left (Dask keeps no more than it needs), the tasks that remain are sent again with them. Only
-            arguments themselves are found, not what lies inside of lists.
-        threads: On this machine in threads, not in processes.
+        calls: The calls, made by `joblib.delayed`.
+        n_jobs: Number of calls that run at the same time; a Dask cluster uses all its cores.
+        shared: Arrays among the arguments. Every worker of a cluster gets each array once. If a worker dies with the
+            last copy of an array, the remaining calls are sent again together with the arrays. An array is recognized
+            as an argument, but not inside a list that is an argument.
+        threads: Whether to use threads on this machine instead of processes.
+
+    Yields:
+        The result of each call.
 
     Raises:
-        FitError: If workers kept dying.
+        FitError: If workers keep dying.
+
+    Example:
+        >>> sorted(run_unordered([delayed(pow)(n, 2) for n in range(4)], n_jobs=2, threads=True))
+        [0, 1, 4, 9]
     """
-    left = dict(enumerate(tasks))
+    left = dict(enumerate(calls))
     attempts = 0
     while attempts < _ATTEMPTS:
         attempts += 1
-        with _at_hand(shared):
+        with _scattered(shared):
             run = Parallel(
                 n_jobs=n_jobs, prefer="threads" if threads else None, return_as="generator_unordered"
             )
-        calls = (
-            delayed(_numbered)(number, call, *args, **named)
-            for number, (call, args, named) in [*left.items()]
+        numbered = (
+            delayed(_numbered)(number, function, *arguments, **named)
+            for number, (function, arguments, named) in [*left.items()]
         )
         try:
-            for number, result in run(calls):
+            for number, result in run(numbered):
                 del left[number]
                 attempts = 0
                 yield result
             return
-        except _losses():
+        except _lost_worker_errors():
             continue
-        except _killers() as error:
+        except _killed_worker_errors() as error:
             raise FitError(
                 f"several workers died one after the other of the same task ({error}); is their memory too small?\n"
                 "What was finished is kept: go on with --resume when they have more."
@@ -287,15 +294,15 @@ def unordered(
     )
 
 
-def _numbered(number: int, call: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[int, Any]:
-    """Run a task; what it would run in parallel itself runs in turn, or a cluster would get tasks of tasks."""
+def _numbered(number: int, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[int, Any]:
+    """Run a call without parallel tasks inside it, which would go to the cluster again."""
     with parallel_config(backend="sequential"):
-        return number, call(*arguments, **named)
+        return number, function(*arguments, **named)
 
 
 @contextmanager
-def _at_hand(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
-    """Give every worker of an active Dask cluster the arrays, so that not all ask the first one for them."""
+def _scattered(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
+    """Send arrays to every worker of an active Dask cluster; else all workers would fetch them from the first one."""
     backend, _ = joblib.parallel.get_active_backend()
     client = getattr(backend, "client", None)
     if client is None or not arrays:
@@ -305,20 +312,20 @@ def _at_hand(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
         yield
 
 
-def _losses() -> tuple[type[BaseException], ...]:
-    """What is raised where arrays, or tasks, were lost with the workers that had them."""
+def _lost_worker_errors() -> tuple[type[BaseException], ...]:
+    """Errors that say that arrays or tasks were lost together with a worker."""
     ray = sys.modules.get("ray")
     return (CancelledError,) if ray is None else (CancelledError, ray.exceptions.RayActorError)
 
 
-def _killers() -> tuple[type[BaseException], ...]:
-    """What is raised where the scheduler gave up on a task."""
+def _killed_worker_errors() -> tuple[type[BaseException], ...]:
+    """Errors that say that the scheduler gave up a task, because it killed several workers."""
     distributed = sys.modules.get("distributed")
     return () if distributed is None else (distributed.KilledWorker,)
 
 
 class _SingleThread:
-    """Keeps BLAS and OpenMP to one thread in this process while at least one task asks for it."""
+    """Keeps BLAS and OpenMP to one thread in this process while at least one task has entered it."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -339,8 +346,9 @@ class _SingleThread:
 
 
 single_thread = _SingleThread()
-"""Threads beyond the cores wait on each other, and sums keep one order whatever the number of tasks at once.
+"""Keeps BLAS and OpenMP to one thread. Every parallel task enters it.
 
-Entered by every task itself: what a parent limits does not go along to a worker. Tasks that share a process enter
-it together, so that none gives the others their threads back.
+There are then no more threads than cores, and sums are computed in one order, however many tasks run. A worker does
+not inherit the limit of its parent process, so each task has to set it. Tasks in one process share the limit: it ends
+with the last of them.
 """

@@ -15,14 +15,14 @@ from ensemble_minerals.system.atomic import recover
 
 
 def cache_folder(chosen: Path | None, *, none: bool = False) -> Path | None:
-    """The folder where features are kept between runs, made if need be.
+    """The folder where features are kept between runs; it is created if need be.
 
     Args:
-        chosen: By the user; None is the user's cache folder.
-        none: Whether nothing shall be kept; the answer is None then.
+        chosen: Folder that the user chose; None stands for the usual cache folder of the user.
+        none: Whether nothing is to be kept. The result is None then.
 
     Raises:
-        UserError: If it cannot be written to.
+        UserError: If the folder cannot be written to.
     """
     if none:
         return None
@@ -103,18 +103,22 @@ def check_output(
 
 
 def default_bundle(data: Path) -> Path:
-    """Where a fit on `data` is saved unless the user says otherwise: in ``artifacts``, under the name of the data."""
+    """Where a fit on `data` is saved by default: in ``artifacts``, under the name of the data.
+
+    >>> default_bundle(Path("photos/minerals")).as_posix()
+    'artifacts/minerals'
+    """
     return Path("artifacts") / (_name(data) or "bundle")
 
 
 def default_ablation(data: Path) -> Path:
-    """Where an ablation on `data` is saved unless the user says otherwise."""
+    """Where an ablation on `data` is saved by default."""
     return Path("artifacts") / f"{_name(data) or 'photos'}-ablation"
 
 
 def _name(data: Path) -> str:
-    whole = data.resolve()
-    return whole.stem if whole.is_file() else whole.name
+    resolved = data.resolve()
+    return resolved.stem if resolved.is_file() else resolved.name
 
 
 def _is_free(path: Path) -> bool:

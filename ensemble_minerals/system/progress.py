@@ -1,4 +1,4 @@
-"""Who is told how long work is going; the command line draws bars, the API may listen or not."""
+"""Progress reports: what a job calls as it proceeds. The command line draws bars, a library user may pass nothing."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable
 from typing import Protocol
 
 StageProgress = Callable[[int, int], None]
-"""Called with (done, of all)."""
+"""Called with (steps done, all steps)."""
 
 
 class Progress(Protocol):
-    """Hears of stages and of things the user should know."""
+    """Receives the progress of a job, and notes for its user."""
 
     def stage(self, name: str) -> StageProgress:
-        """A stage begins; the returned function is called as it proceeds."""
+        """Begin a stage; the job calls the returned function as it proceeds."""
         ...
 
     def note(self, text: str) -> None:
-        """Something the user should know, in one sentence."""
+        """Tell the user something, in one sentence."""
         ...
 
 
 class Silent:
-    """Hears nothing."""
+    """Ignores all progress."""
 
     def stage(self, name: str) -> StageProgress:
         """Ignore the stage."""

@@ -1,4 +1,4 @@
-"""How a job runs, and what of a photo is decoded: facts that travel together travel as one."""
+"""Settings that are passed through the whole program: how a job runs, and which photos are decoded."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ class DecodeLimits:
 
 
 DEFAULT_LIMITS = DecodeLimits()
+"""The limits of a configuration that names none."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a job runs. Answers do not depend on it.
+    """How a job runs. The results do not depend on it.
 
     Attributes:
         n_jobs: Concurrent tasks or threads, at least 1.
         cache_dir: Folder where features, scans and converted networks are kept between runs; nowhere if None.
         progress: Told of stages and of notes for the user.
         deadline: Seconds since the epoch after which no member begins; none if None.
-        cluster: Whose workers compute features and fit members; this machine if None.
+        cluster: Its workers compute features and fit members; this machine does if None.
     """
 
     n_jobs: int = 1

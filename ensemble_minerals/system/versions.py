@@ -1,4 +1,4 @@
-"""Versions of what takes part in the numbers, as bundles and students record them."""
+"""Versions of the packages that decide the numbers, as bundles and students record them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _PACKAGES = (
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of the packages that decide numbers."""
-    found = {}
+    """Versions of the installed packages that decide the numbers, by name."""
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -126,8 +126,8 @@ def test_a_worker_that_would_compute_other_numbers(photos, monkeypatch):
 
 
 def test_a_worker_keeps_its_networks_and_to_its_cores(photos, monkeypatch):
-    monkeypatch.setattr(cpu, "_share", [])
-    monkeypatch.setattr(distributed, "own_cores", lambda: 1)
+    monkeypatch.setattr(cpu, "_limit", [])
+    monkeypatch.setattr(distributed, "worker_cores", lambda: 1)
     first, second, other = Mean(), Mean(), Mean("other")
     settings = {"limits": DecodeLimits(max_pixels=10**6), "check_contents": False}
     for extractor in (first, second):

@@ -95,7 +95,7 @@ def test_openvino_agrees_with_torch_for_every_kind(name: str) -> None:
 
 def test_openvino_is_usual_on_a_processor(network: TappedNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_torch_device", lambda: "cpu")
-    monkeypatch.setattr(engines.cpu, "quick_at_bfloat16", lambda: False)
+    monkeypatch.setattr(engines.cpu, "has_fast_bfloat16", lambda: False)
     choice = choose(network)
     assert (choice.name, choice.precision, choice.device) == ("openvino", "float32", "cpu")
     assert set(choice.agreement) == set(network.layers)

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(("quick", "chosen"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_goes_by_what_the_processor_is(monkeypatch, quick, chosen):
-    monkeypatch.setattr(cpu, "quick_at_bfloat16", lambda: quick)
+    monkeypatch.setattr(cpu, "has_fast_bfloat16", lambda: quick)
     assert choose_precision("auto", CPU) == chosen
     assert choose_precision("float32", CPU) == "float32"
 

@@ -38,12 +38,12 @@ def test_the_older_cgroup_is_read_too(cgroup: Path, quota: int, cores: int) -> N
 
 
 def test_bfloat16_needs_matrix_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "flags", lambda: frozenset({"avx512_bf16"}))
-    before = cpu.identity()
-    assert not cpu.quick_at_bfloat16()
-    monkeypatch.setattr(cpu, "flags", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
-    assert cpu.quick_at_bfloat16()
-    assert cpu.identity() != before
+    monkeypatch.setattr(cpu, "instruction_sets", lambda: frozenset({"avx512_bf16"}))
+    before = cpu.hardware_digest()
+    assert not cpu.has_fast_bfloat16()
+    monkeypatch.setattr(cpu, "instruction_sets", lambda: frozenset({"avx512_bf16", "amx_bf16"}))
+    assert cpu.has_fast_bfloat16()
+    assert cpu.hardware_digest() != before
 
 
 def test_turns_are_short_for_a_while_though_threads_overlap() -> None:
@@ -52,13 +52,13 @@ def test_turns_are_short_for_a_while_though_threads_overlap() -> None:
     seen: list[float] = []
 
     def outlasting() -> None:
-        with cpu.short_turns():
+        with cpu.short_switch_interval():
             second_in.set()
             first_out.wait(30)
             seen.append(sys.getswitchinterval())
 
     other = threading.Thread(target=outlasting)
-    with cpu.short_turns():
+    with cpu.short_switch_interval():
         assert sys.getswitchinterval() < before
         other.start()
         second_in.wait(30)

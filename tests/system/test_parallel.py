@@ -22,14 +22,14 @@ from ensemble_minerals.errors import FitError, UserError
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.system import parallel as clusters
-from ensemble_minerals.system.parallel import cluster, is_remote, own_cores, single_thread, unordered
+from ensemble_minerals.system.parallel import cluster, is_remote, run_unordered, single_thread, worker_cores
 from ensemble_minerals.workflows.ablate import ablate
 
 CLASSES = np.array(["bornite", "malachite", "pyrite"])
 
 
 def run(calls, **settings):
-    with closing(unordered(calls, **{"n_jobs": 2, **settings})) as found:
+    with closing(run_unordered(calls, **{"n_jobs": 2, **settings})) as found:
         return sorted(found)
 
 
@@ -40,7 +40,7 @@ def test_locally_nothing_is_remote_and_tasks_are_as_many_as_asked_for():
     with cluster(n_jobs=3) as here:
         assert (here.backend, here.n_workers, here.n_cores, here.is_local) == ("local", 0, 3, True)
         assert not is_remote()
-        assert own_cores() is None
+        assert worker_cores() is None
     with cluster() as here:
         assert here.n_cores == joblib.cpu_count()
 
@@ -160,7 +160,7 @@ def test_large_arrays_are_sent_to_every_worker(dask):
     with (
         cluster("dask", dask),
         Client(dask, set_as_default=False) as client,
-        closing(unordered(calls, n_jobs=2, shared=[array])) as found,
+        closing(run_unordered(calls, n_jobs=2, shared=[array])) as found,
     ):
         next(found)
         holders = [workers for key, workers in client.who_has().items() if "ndarray" in str(key)]
@@ -175,7 +175,7 @@ def test_tasks_of_workers_that_were_killed_run_again(mortal, victims):
     with (
         cluster("dask", mortal),
         closing(
-            unordered([delayed(slow_double)(n, array) for n in range(12)], n_jobs=2, shared=[array])
+            run_unordered([delayed(slow_double)(n, array) for n in range(12)], n_jobs=2, shared=[array])
         ) as found,
     ):
         results = [next(found), next(found)]
