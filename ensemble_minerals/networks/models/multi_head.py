@@ -136,7 +136,7 @@ class MultiHeadNetwork(PartlyFrozenModule):
         if images.ndim == 4:
             images = images.contiguous(memory_format=self._format)
         if self._tapped:
-            return self._tapped[0].tap(self.normalize(images))
+            return self._tapped[0].taps_of_normalized(self.normalize(images))
         return [(self.body.forward_features(self.normalize(images)), None)]  # type: ignore[operator]  # timm's
 
     def pool_maps(self, maps: Sequence[Tap]) -> Tensor:

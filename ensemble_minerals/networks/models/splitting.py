@@ -49,7 +49,7 @@ class TappedPrefix(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Vectors of normalized images (b, 3, height, width): activations, then the statistics of its taps."""
-        maps = self.tapped.tap(images)
+        maps = self.tapped.taps_of_normalized(images)
         # All layers after the split are identities, so the last tap returns the activations at the split.
         activations = maps[-1][0].flatten(1)
         statistics = [pool_taps([maps[number]]) for number in self.own_taps]
@@ -88,7 +88,9 @@ class TappedSuffix:
     def __call__(self, vectors: Tensor) -> Tensor:
         """Statistics of all taps, float32 of shape (b, n_features)."""
         activations, *statistics = torch.split(vectors, self._widths, dim=1)
-        maps = self._tapped.tap(activations.reshape(-1, *self._shape).contiguous(memory_format=self._format))
+        maps = self._tapped.taps_of_normalized(
+            activations.reshape(-1, *self._shape).contiguous(memory_format=self._format)
+        )
         known = dict(zip(self._prefix_taps, statistics, strict=True))
         return torch.cat(
             [known[number] if number in known else pool_taps([tap]) for number, tap in enumerate(maps)], dim=1
@@ -117,9 +119,9 @@ def split_tapped(
     """
     with evaluating(tapped.network):
         prefix_taps, suffix_taps = [tapped.over(part) for part in split_body(tapped.network, n_last, example)]
-        expected = [pool_taps([tap]) for tap in tapped.tap(example)]
+        expected = [pool_taps([tap]) for tap in tapped.taps_of_normalized(example)]
         try:
-            maps = prefix_taps.tap(example)
+            maps = prefix_taps.taps_of_normalized(example)
             own = [number for number, tap in enumerate(maps) if is_close(pool_taps([tap]), expected[number])]
             widths = [maps[-1][0][0].numel(), *(expected[number].shape[1] for number in own)]
             prefix = TappedPrefix(prefix_taps, own)

@@ -96,9 +96,9 @@ class TappedNetwork(nn.Module):
         x = pixels.permute(0, 3, 1, 2).float()
         if self._flip:
             x = x[:, [2, 1, 0]]
-        return self.tap(x * self._factor - self._shift)
+        return self.taps_of_normalized(x * self._factor - self._shift)
 
-    def tap(self, x: Tensor) -> list[Tap]:
+    def taps_of_normalized(self, x: Tensor) -> list[Tap]:
         """Outputs of the tapped layers as in `taps`, but of normalized images (n, 3, height, width)."""
         if self._tokens:
             return self._blocks(x, self._indices)

@@ -1,4 +1,4 @@
-"""Trained networks opened at their maps answer as they do when closed, and show where they look."""
+"""From their maps, fine-tuned networks give the same logits as from the photo; maps are bright at the evidence."""
 
 from __future__ import annotations
 

@@ -4,8 +4,28 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
-from ensemble_minerals.networks.training.batches import EpochBatches, SubproblemRows
+from ensemble_minerals.networks.training.batches import (
+    EpochBatches,
+    Sample,
+    SoftTargets,
+    SubproblemRows,
+    TrainingDataset,
+    ValidationDataset,
+)
+
+SOFT_TARGETS = SoftTargets([3, 2], [{7: np.array([0.2, 0.5, 0.3])}, {}])
+
+
+class Zeros:
+    """Inputs without content."""
+
+    def training_input(self, sample):
+        return torch.zeros(1)
+
+    def validation_input(self, row):
+        return torch.zeros(1)
 
 
 def outcome_rows(rows, outcome=0):
@@ -69,3 +89,17 @@ def test_several_subproblems_share_each_batch_and_count_for_themselves():
     for subproblem, each in enumerate(subproblems):
         counts = [drawn[subproblem, row] / np.sum(each.rows == row) for row in np.unique(each.rows)]
         assert max(counts) - min(counts) <= 1
+
+
+def test_soft_targets_replace_the_outcome_of_rows_that_have_them():
+    rows = TrainingDataset(Zeros(), SOFT_TARGETS)
+    first = rows[Sample(7, (2, 1), 1, 0)][1]
+    torch.testing.assert_close(first, torch.tensor([0.2, 0.5, 0.3, 0.0, 1.0]))
+    assert rows[Sample(8, (2, 0), 1, 0)][1].tolist() == [0, 0, 1, 1, 0]
+    assert rows[Sample(7, (-1, 1), 1, 0)][1].tolist() == [0, 0, 0, 0, 1]
+
+
+def test_validation_rows_have_the_same_targets():
+    rows = ValidationDataset(Zeros(), np.array([8, 7]), np.array([[0, -1], [2, 0]]), SOFT_TARGETS)
+    assert rows[0][1].tolist() == [1, 0, 0, 0, 0]
+    torch.testing.assert_close(rows[1][1], torch.tensor([0.2, 0.5, 0.3, 1.0, 0.0]))

@@ -37,3 +37,10 @@ def test_a_subproblem_that_no_row_is_asked_is_left_out(answers):
     assert both.loss(logits[30:], targets[30:]) == pytest.approx(
         EpochScores((3,), np.zeros(3)).loss(logits[30:, :3], targets[30:, :1])
     )
+
+
+def test_scores_count_the_most_probable_outcome():
+    scores = EpochScores((3,), np.zeros(3))
+    logits = np.array([[0.0, 5.0, 0.0], [5.0, 0.0, 0.0]])
+    soft = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]], dtype=np.float32)
+    assert scores.accuracy(logits, soft) == scores.accuracy(logits, np.array([[1], [2]])) == 0.5

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -443,3 +444,26 @@ def test_soft_targets_are_learned_in_place_of_outcomes(photos, network_config):
     network = FineTunedNetwork(config, photos).fit_subproblems(ROWS, [even])
     assert np.abs(network.subproblem_logits(ROWS)).max() < 1.0
     assert network.history_[-1]["train_loss"] >= np.log(2) - 1e-6
+
+
+def test_certain_soft_targets_teach_what_labels_teach(photos, network_config):
+    config = network_config({"keep": "last"}, validation_fraction=0.0)
+    hard = Subproblem("colors", ROWS, ROWS % 3, 3)
+    certain = dataclasses.replace(hard, soft_targets=np.eye(3)[hard.targets])
+    even = dataclasses.replace(hard, soft_targets=np.full((36, 3), 1 / 3))
+    states = [
+        FineTunedNetwork(config, photos).fit_subproblems(ROWS, [subproblem]).state_
+        for subproblem in (hard, certain, even)
+    ]
+    assert same(states[0], states[1])
+    assert not same(states[0], states[2])
+
+
+def test_an_interrupted_training_with_other_soft_targets_is_another_one(photos, network_config, tmp_path):
+    config = network_config({"keep": "last"}, validation_fraction=0.0)
+    hard = Subproblem("colors", ROWS, ROWS % 3, 3)
+    soft = dataclasses.replace(hard, soft_targets=np.full((36, 3), 1 / 3))
+    FineTunedNetwork(config, photos, work=tmp_path).fit_subproblems(ROWS, [hard])
+    resumed = FineTunedNetwork(config, photos, work=tmp_path).fit_subproblems(ROWS, [soft])
+    alone = FineTunedNetwork(config, photos).fit_subproblems(ROWS, [soft])
+    assert same(resumed.state_, alone.state_)

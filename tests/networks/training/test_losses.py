@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from ensemble_minerals.config.networks import CrossEntropyLoss, FocalLoss, LogitAdjustedLoss
-from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, expand_targets
+from ensemble_minerals.networks.training.losses import Mixer, SubproblemLoss, expand_targets, hard_targets
 
 COUNTS = np.array([10, 30, 60])
 TARGETS = torch.tensor([0, 2, 1, 2, 2])
@@ -23,6 +23,16 @@ def test_soft_targets_are_zero_for_rows_without_a_part():
     first, second = expand_targets(torch.tensor([[2, -1], [-1, 0], [0, 1]]), [3, 2])
     assert first.tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
     assert second.tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+def test_soft_targets_are_split_by_subproblem_and_the_most_probable_outcome_is_the_hard_one():
+    soft = torch.tensor([[0.2, 0.5, 0.3, 0.0, 1.0], [0, 0, 0, 1.0, 0.0]])
+    first, second = expand_targets(soft, [3, 2])
+    torch.testing.assert_close(first, soft[:, :3])
+    torch.testing.assert_close(second, soft[:, 3:])
+    assert hard_targets(soft, [3, 2]).tolist() == [[1, 1], [-1, 0]]
+    codes = torch.tensor([[0, -1]])
+    assert hard_targets(codes, [3, 2]) is codes
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
