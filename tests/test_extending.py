@@ -19,7 +19,7 @@ from jinja2 import ChoiceLoader, DictLoader
 from typer.testing import CliRunner
 
 from ensemble_minerals.cli import app as command_line
-from ensemble_minerals.cli.running import reporting
+from ensemble_minerals.cli.running import handle_errors
 from ensemble_minerals.config.extractors import EXTRACTORS, ExtractorSection
 from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.features.registry import BUILDERS
@@ -149,7 +149,7 @@ def count_classes_command(
     bundle: Annotated[Path, typer.Argument(help="Folder that fit saved.")], debug: bool = False
 ) -> None:
     """Count the classes of a bundle."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         typer.echo(f"{count_classes(bundle)} classes")
 
 

@@ -19,7 +19,7 @@ from ensemble_minerals.cli.options import (
     Seed,
     Settings,
 )
-from ensemble_minerals.cli.running import is_synthetic, jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs
 
 app = typer.Typer()
 
@@ -82,9 +82,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Test the ensemble against single models, and against itself without each ingredient."""
-    with reporting(debug, "finished outer folds are kept; run the same command with --resume to go on"):
+    with handle_errors(debug, "finished outer folds are kept; run the same command with --resume to go on"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.ablation import show_ablation
         from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
@@ -94,7 +94,7 @@ def command(
         resolved = load_config(config, [*(settings or []), *extra])
         folder = paths.default_ablation(data) if out is None else out
         wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
-        with reporter() as progress:
+        with show_progress() as progress:
             result = ablate(
                 data,
                 folder,

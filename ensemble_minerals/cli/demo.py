@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache
-from ensemble_minerals.cli.running import jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
 
@@ -28,9 +28,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.fit import show_fit
         from ensemble_minerals.cli.results.predictions import show_predictions
         from ensemble_minerals.config.loading import load_config
@@ -40,7 +40,7 @@ def command(
         resolved = load_config(config)
         paths.check_output(out / "photos")
         terminal = console.stdout()
-        with reporter() as progress:
+        with show_progress() as progress:
             made = demonstrate(
                 out,
                 resolved,

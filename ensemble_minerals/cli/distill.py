@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import BundleFolder, Debug, Jobs, PhotosMoved
-from ensemble_minerals.cli.running import jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
 
@@ -83,16 +83,16 @@ def command(
     It learns from the labels and from the ensemble's out-of-fold answers, and its figures are out of fold, too: a
     student is trained for each fold and scored on photos it never saw; one more, on all photos, is saved.
     """
-    with reporting(debug, "finished folds are kept; run the same command with --resume to go on"):
+    with handle_errors(debug, "finished folds are kept; run the same command with --resume to go on"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.student import show_student
         from ensemble_minerals.config.students import student_config
         from ensemble_minerals.workflows.distill import distill
 
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
         folder = bundle.with_name(f"{bundle.name}-student") if out is None else out
-        with reporter() as progress:
+        with show_progress() as progress:
             result = distill(
                 bundle,
                 folder,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Debug
-from ensemble_minerals.cli.running import reporting
+from ensemble_minerals.cli.running import handle_errors
 
 app = typer.Typer()
 
@@ -38,15 +38,15 @@ def command(
 
     Preprocessing, class names and temperature are inside. The file is compared with PyTorch before it appears.
     """
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.errors import UserError
         from ensemble_minerals.workflows.export import export
 
         if form != "onnx":
             raise UserError(f"--format {form}: the only format is onnx")
-        with reporter() as progress:
+        with show_progress() as progress:
             result = export(model, out, overwrite=overwrite, progress=progress)
         terminal = console.stdout()
         console.say(terminal, f"Saved as {result.file}, {result.megabytes:.1f} MB.")

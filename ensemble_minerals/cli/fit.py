@@ -20,7 +20,7 @@ from ensemble_minerals.cli.options import (
     Seed,
     Settings,
 )
-from ensemble_minerals.cli.running import is_synthetic, jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs
 
 app = typer.Typer()
 
@@ -91,10 +91,10 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
-    with reporting(debug, "finished parts are kept; run the same command with --resume to go on"):
+    with handle_errors(debug, "finished parts are kept; run the same command with --resume to go on"):
         from ensemble_minerals.bundle.schema import BUNDLE
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.fit import show_fit
         from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
@@ -113,7 +113,7 @@ def command(
             )
 
             report_folder(bundle)  # whatever prevents the report is reported before the work, not after it
-        with reporter() as progress:
+        with show_progress() as progress:
             result = fit(
                 data,
                 bundle,

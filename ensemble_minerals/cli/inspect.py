@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
-from ensemble_minerals.cli.running import jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
 
@@ -33,9 +33,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection
         from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
@@ -45,7 +45,7 @@ def command(
         if out is not None:
             paths.check_output(out / "inspection.html")
         threads = jobs(n_jobs)
-        with reporter(notes=False) as progress:
+        with show_progress(notes=False) as progress:
             inspection = inspect_data(
                 data,
                 resolved,

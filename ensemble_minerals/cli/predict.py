@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache
-from ensemble_minerals.cli.running import SOME_UNREADABLE, jobs, reporting
+from ensemble_minerals.cli.running import SOME_UNREADABLE, handle_errors, jobs
 
 app = typer.Typer()
 
@@ -61,14 +61,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Ask a bundle what is on photos."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.predictions import show_predictions
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.predict import predict
 
-        with reporter() as progress:
+        with show_progress() as progress:
             result = predict(
                 bundle,
                 inputs,

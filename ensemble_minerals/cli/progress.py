@@ -24,7 +24,7 @@ from ensemble_minerals.system.durations import format_duration
 from ensemble_minerals.system.progress import Progress, StageProgress
 
 
-class Reporter(Progress, Protocol):
+class ProgressDisplay(Progress, Protocol):
     """Progress with a beginning and an end."""
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class Reporter(Progress, Protocol):
         ...
 
 
-def reporter(where: Console | None = None, *, notes: bool = True) -> Reporter:
+def show_progress(where: Console | None = None, *, notes: bool = True) -> ProgressDisplay:
     """Choose bars with the time left on a terminal, and one line for each finished stage elsewhere.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ensemble_minerals.cli.options import Debug
-from ensemble_minerals.cli.running import reporting
+from ensemble_minerals.cli.running import handle_errors
 
 app = typer.Typer()
 
@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command("recipes")
 def command(debug: Debug = False) -> None:
     """List the published systems that ship as configurations, a line each."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
         from ensemble_minerals.config.files import recipes
 

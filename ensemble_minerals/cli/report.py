@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Jobs, NoCache, PhotosMoved
-from ensemble_minerals.cli.running import jobs, reporting
+from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
 
@@ -56,14 +56,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """See where an ensemble fails and why: errors, calibration, suspected labels, weak slices."""
-    with reporting(debug, "run the same command again"):
+    with handle_errors(debug, "run the same command again"):
         from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import reporter
+        from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.report import write_report
 
         threads = jobs(n_jobs)
-        with reporter() as progress:
+        with show_progress() as progress:
             result = write_report(
                 bundle,
                 data=data,

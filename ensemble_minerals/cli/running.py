@@ -14,7 +14,7 @@ SOME_UNREADABLE = 3
 
 
 @contextmanager
-def reporting(debug: bool, if_interrupted: str) -> Iterator[None]:
+def handle_errors(debug: bool, if_interrupted: str) -> Iterator[None]:
     """Turn an error into a sentence on standard error and an exit code.
 
     Args:

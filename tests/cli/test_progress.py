@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from drawn.terminals import plain, printed, window
 
-from ensemble_minerals.cli.progress import Bars, Lines, reporter
+from ensemble_minerals.cli.progress import Bars, Lines, show_progress
 
 
 def test_plain_progress_is_one_line_a_stage():
     where = plain()
-    with reporter(where) as progress:
+    with show_progress(where) as progress:
         assert isinstance(progress, Lines)
         proceed = progress.stage("Reading photos")
         for done in range(4):
@@ -22,7 +22,7 @@ def test_plain_progress_is_one_line_a_stage():
 @pytest.mark.parametrize("made", [plain, window])
 def test_notes_can_be_kept_for_later(made):
     where = made()
-    with reporter(where, notes=False) as progress:
+    with show_progress(where, notes=False) as progress:
         progress.note("kept back")
     assert "kept back" not in printed(where)
 
@@ -31,7 +31,7 @@ def test_bars_tell_how_far_and_stop_when_work_fails():
     where = window()
 
     def work() -> None:
-        with reporter(where) as progress:
+        with show_progress(where) as progress:
             assert isinstance(progress, Bars)
             progress.stage("Reading photos")(3, 3)
             progress.note("look at [this]")
@@ -48,7 +48,7 @@ def test_bars_tell_how_far_and_stop_when_work_fails():
 
 def test_a_stage_with_nothing_to_do_leaves_no_bar():
     where = window()
-    with reporter(where) as progress:
+    with show_progress(where) as progress:
         progress.stage("Computing features")
         progress.stage("Fitting members")(2, 2)
     last = printed(where).rpartition("\x1b[2K")[2]
