@@ -16,9 +16,10 @@ import timing
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.members import MemberConfig
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.tasks import Member, MemberFailure
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
+from ensemble_minerals.members.base import MemberFailure
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.system.parallel import single_thread
 
@@ -53,7 +54,7 @@ def main() -> None:
         X, y = draw(n_rows, n_columns, n_classes)
         names = np.array([f"class {number}" for number in range(n_classes)])
         tree = {f"group {n}": names[n : n + 2].tolist() for n in range(0, n_classes - 1, 2)}
-        members = [Member(str(c.name), ("drawn",), build_strategy(c, tree, 0)) for c in configs]
+        members = [FeatureMember(str(c.name), ("drawn",), build_strategy(c, tree, 0)) for c in configs]
         numbers = np.arange(n_rows)
         folds = numbers % 5
         learned = y[folds != 0]
@@ -63,7 +64,7 @@ def main() -> None:
         for _ in range(options.runs):
             rate = multiplication_rate()
             with single_thread:
-                fitted = fit_fold(members, [X], y, numbers, folds, 0, names)
+                fitted = fit_together(members, [X], FoldInputs(y, numbers, folds, names), 0)
             for config, member, found in zip(configs, members, fitted, strict=True):
                 if isinstance(found, MemberFailure):
                     raise SystemExit(found.reason)

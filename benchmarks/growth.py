@@ -85,8 +85,8 @@ before = status("VmHWM"), anonymous[0]
 seconds["alike"] = alike[0]
 seconds["folds"] = time.perf_counter() - started - sum(seconds.values())
 fitting = time.perf_counter()
-ensemble = StackedEnsemble(setup.members, n_jobs=cores(), random_state=config.seed)
-ensemble.fit(setup.blocks(photos, photos.rows), photos.labels, photos.groups, photos.folds)
+ensemble = StackedEnsemble(setup.members, runtime=runtime, random_state=config.seed)
+ensemble.fit(setup.row_data(photos, photos.rows), photos.labels, photos.groups, photos.folds)
 seconds["members"] = ensemble.cross_fit_seconds_
 seconds["combination"] = time.perf_counter() - fitting - ensemble.cross_fit_seconds_
 seconds["all"] = time.perf_counter() - started

@@ -77,21 +77,20 @@ def main() -> None:
     config = load_config(options.config)
     with tempfile.TemporaryDirectory() as folder:
         prepared = photos.prepared(options.data, config, options.cache or Path(folder), Path(folder))
-    blocks, folds = prepared.blocks(), prepared.dataset.folds
+    data, folds = prepared.row_data(), prepared.dataset.folds
     rest, aside = np.flatnonzero(folds != options.fold), np.flatnonzero(folds == options.fold)
     y = np.searchsorted(np.array(prepared.dataset.classes), prepared.dataset.labels)
     fitted: dict[str, Any] = {}
 
     def ours() -> None:
         ensemble = photos.ensemble(config, prepared)
-        part = {name: matrix[rest] for name, matrix in blocks.items()}
         fitted["ours"] = ensemble.fit(
-            part, prepared.dataset.labels[rest], prepared.dataset.groups[rest], folds[rest]
+            data.take(rest), prepared.dataset.labels[rest], prepared.dataset.groups[rest], folds[rest]
         )
 
     members = config.expanded_members()
-    widths = {name: matrix.shape[1] for name, matrix in blocks.items()}
-    X = np.concatenate([blocks[name] for name in widths], axis=1)
+    widths = {name: matrix.shape[1] for name, matrix in data.matrices.items()}
+    X = data.side_by_side(list(widths))
 
     def as_it_comes() -> None:
         stack = _stack(members, widths, prepared.setup.taxonomy, y[rest], folds[rest], tol=1e-4)
@@ -105,7 +104,7 @@ def main() -> None:
         {"ours": ours, "scikit-learn": as_it_comes, "scikit-learn, as close": as_close}, options.runs
     )
     quick, slow, close = times.values()
-    own = fitted["ours"].predict_proba({name: matrix[aside] for name, matrix in blocks.items()})
+    own = fitted["ours"].predict_proba(data.take(aside))
     theirs = [fitted[name].predict_proba(X[aside]) for name in ("sklearn", "close")]
     apart = np.abs(fitted["sklearn"].transform(X[aside]) - fitted["close"].transform(X[aside])).max()
     timing.table(

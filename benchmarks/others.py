@@ -46,19 +46,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         prepared = photos.prepared(options.data, config, options.cache or work / "cache", work)
-        blocks = prepared.blocks()
+        data = prepared.row_data()
         y = np.searchsorted(np.array(prepared.dataset.classes), prepared.dataset.labels)
         fitted: dict[str, Any] = {}
 
         def ours() -> None:
             ensemble = photos.ensemble(config, prepared)
             fitted["ours"] = ensemble.fit(
-                blocks, prepared.dataset.labels, prepared.dataset.groups, prepared.dataset.folds
+                data, prepared.dataset.labels, prepared.dataset.groups, prepared.dataset.folds
             )
 
         times = timing.alternate({"ours": ours}, options.runs)["ours"]
         own = summary(y, fitted["ours"].oof_proba_, prepared.dataset.classes)
-        whole = np.concatenate(list(blocks.values()), axis=1)
+        whole = data.side_by_side(list(data.matrices))
         np.savez(work / "features.npz", X=whole, y=y, folds=prepared.dataset.folds)
         theirs = _run(options.python, work, options.time_limit, options.presets)
         proba = np.load(work / "answers.npy")

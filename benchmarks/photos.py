@@ -13,6 +13,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, open_extractors, set_up
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import Runtime
 
@@ -24,9 +25,9 @@ class Prepared:
     dataset: Dataset
     setup: Setup
 
-    def blocks(self, rows: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
+    def row_data(self, rows: NDArray[Any] | None = None) -> RowData:
         """What members see of manifest rows; of the rows to learn from if None."""
-        return self.setup.blocks(self.dataset, self.dataset.rows if rows is None else rows)
+        return self.setup.row_data(self.dataset, self.dataset.rows if rows is None else rows)
 
 
 def prepared(data: Path, config: Config, cache: Path, work: Path) -> Prepared:

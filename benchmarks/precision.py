@@ -42,7 +42,7 @@ def main() -> None:
         scores = {}
         for name, prepared in (("fast", fast), ("exact", exact)):
             ensemble = photos.ensemble(fast_config, fast)
-            ensemble.fit(prepared.blocks(rows.rows), rows.labels, rows.groups, rows.folds)
+            ensemble.fit(prepared.row_data(rows.rows), rows.labels, rows.groups, rows.folds)
             scores[name] = summary(y, ensemble.oof_proba_, rows.classes)
     engines = {
         name: f"{extractor.metadata['engine']} {extractor.metadata['precision']}"

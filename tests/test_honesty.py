@@ -15,19 +15,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble import cross_fit as cross_fit_module
-from ensemble_minerals.ensemble import fold as fold_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member
-from ensemble_minerals.members import hierarchical
+from ensemble_minerals.members import feature_member, hierarchical
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.rows import RowData
 
 NAMES = np.array(["bornite", "malachite", "pyrite", "quartz"])
 TREE = {"metallic": ["bornite", "pyrite"]}
@@ -53,7 +54,7 @@ def ensemble_of_all_kinds(**settings):
         HierarchicalClassifier(TREE, sampler=smote),
         HierarchicalClassifier("auto", sampler=random),
     ]
-    members = [Member(f"member {number}", (WHOLE,), head) for number, head in enumerate(heads)]
+    members = [FeatureMember(f"member {number}", (WHOLE,), head) for number, head in enumerate(heads)]
     return StackedEnsemble(members, n_splits=3, **settings)
 
 
@@ -102,9 +103,9 @@ def test_planted_duplicates_never_straddle_a_split(monkeypatch):
     head = StoppingHead(hidden=(4,), max_epochs=2)
     sampler = OverSampler("smote")
     members = [
-        Member("auto", (WHOLE,), HierarchicalClassifier("auto", head=head, sampler=sampler)),
-        Member("flat", (WHOLE,), FlatClassifier(head=head, sampler=sampler)),
-        Member("each", (WHOLE,), OneVsRestClassifier(head=head, sampler=sampler)),
+        FeatureMember("auto", (WHOLE,), HierarchicalClassifier("auto", head=head, sampler=sampler)),
+        FeatureMember("flat", (WHOLE,), FlatClassifier(head=head, sampler=sampler)),
+        FeatureMember("each", (WHOLE,), OneVsRestClassifier(head=head, sampler=sampler)),
     ]
     fitted = StackedEnsemble(members, n_splits=4).fit(X, y, groups)
     for fold in range(4):
@@ -204,7 +205,7 @@ def off_the_segments(points, X):
 def test_a_spy_sees_no_held_out_row_nor_copies_or_mixtures_of_one(sampler, monkeypatch):
     X, y, groups = photos((18, 14, 10, 9), d=6, views=2, distance=0.5)
     folds = groups % 3
-    monkeypatch.setattr(fold_module, "RowSpace", WatchedRowSpace)
+    monkeypatch.setattr(feature_member, "RowSpace", WatchedRowSpace)
     strategies = [
         FlatClassifier(head=SpyHead()),
         OneVsRestClassifier(head=SpyHead()),
@@ -216,8 +217,8 @@ def test_a_spy_sees_no_held_out_row_nor_copies_or_mixtures_of_one(sampler, monke
     for number, strategy in enumerate(strategies):
         WATCH.tasks.clear()
         strategy.set_params(sampler=OverSampler(sampler, k_neighbors=3))
-        member = Member(f"spy {number}", (WHOLE,), strategy)
-        result = cross_fit([member], {WHOLE: X}, y, groups, folds, NAMES)
+        member = FeatureMember(f"spy {number}", (WHOLE,), strategy)
+        result = cross_fit([member], RowData({WHOLE: X}), FoldInputs(y, groups, folds, NAMES))
         assert len(WATCH.tasks) == 3
         for fold, task in enumerate(WATCH.tasks):
             training, held_out = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -257,9 +258,9 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
     new, truth, _ = photos((400, 300, 200), d=200, distance=0.14, seed=1)
     names = NAMES[:3]
     members = [
-        Member("flat", (WHOLE,), FlatClassifier()),
-        Member("soft", (WHOLE,), FlatClassifier(head=LogisticHead(C=3.0))),
-        Member("each", (WHOLE,), OneVsRestClassifier(sampler=OverSampler("random"))),
+        FeatureMember("flat", (WHOLE,), FlatClassifier()),
+        FeatureMember("soft", (WHOLE,), FlatClassifier(head=LogisticHead(C=3.0))),
+        FeatureMember("each", (WHOLE,), OneVsRestClassifier(sampler=OverSampler("random"))),
     ]
 
     def scores(ensemble):
@@ -276,17 +277,18 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
     assert abs(claimed - kept) < 0.12  # a standard error of 0.05 for 90 rows
     assert abs(claimed_loss - kept_loss) < 0.15
 
-    real = cross_fit_module.fit_fold
+    real = feature_member.fit_together
 
-    def in_sample(members, matrices, y, groups, folds, fold, classes):
+    def in_sample(members, matrices, inputs, fold):
         """The fraud: the model that answers for the fold has learned from it, too."""
-        results = real(members, matrices, y, groups, folds, -1, classes)
+        results = real(members, matrices, inputs, NO_FOLD)
+        held_out = RowData({WHOLE: matrices[0][inputs.held_out(fold)]})
         for result in results:
             result.fold = fold
-            result.proba = np.exp(result.predictor.log_proba(matrices[0][folds == fold]))
+            result.proba = np.exp(result.fitted.log_proba(held_out))
         return results
 
-    monkeypatch.setattr(cross_fit_module, "fit_fold", in_sample)
+    monkeypatch.setattr(feature_member, "fit_together", in_sample)
     boasted, kept, boasted_loss, kept_loss = scores(StackedEnsemble(members, n_splits=3))
     assert boasted > kept + 0.25
     assert kept_loss > boasted_loss + 0.5
@@ -302,7 +304,7 @@ def test_the_natural_priors_are_restored_through_the_whole_ensemble():
 
     def fit(correct):
         members = [
-            Member(name, (WHOLE,), strategy.set_params(prior_correction=correct))
+            FeatureMember(name, (WHOLE,), strategy.set_params(prior_correction=correct))
             for name, strategy in strategies.items()
         ]
         return StackedEnsemble(members, n_splits=3).fit(X, NAMES[y], groups)
@@ -316,11 +318,11 @@ def test_the_natural_priors_are_restored_through_the_whole_ensemble():
 def test_auto_groups_of_a_fold_do_not_look_at_its_labels():
     X, y, groups = photos((30, 30, 30, 30), d=5, distance=0.6)
     folds = groups % 3
-    member = Member("auto", (WHOLE,), HierarchicalClassifier("auto"))
-    before = cross_fit([member], {WHOLE: X}, y, groups, folds, NAMES)
+    member = FeatureMember("auto", (WHOLE,), HierarchicalClassifier("auto"))
+    before = cross_fit([member], RowData({WHOLE: X}), FoldInputs(y, groups, folds, NAMES))
     changed = y.copy()
     changed[folds == 1] = (y[folds == 1] + 1) % 4
-    after = cross_fit([member], {WHOLE: X}, changed, groups, folds, NAMES)
+    after = cross_fit([member], RowData({WHOLE: X}), FoldInputs(changed, groups, folds, NAMES))
     np.testing.assert_array_equal(
         after.out_of_fold.member_proba[0, folds == 1], before.out_of_fold.member_proba[0, folds == 1]
     )
@@ -334,13 +336,13 @@ def test_held_out_rows_move_nothing_that_is_learned():
     X, y, groups = photos((30, 24, 18, 12), d=5)
     folds = groups % 3
     members = [
-        Member("auto", (WHOLE,), HierarchicalClassifier("auto", sampler=OverSampler("smote"))),
-        Member("mlp", (WHOLE,), FlatClassifier(head=MLPHead(hidden=(4,), max_epochs=3))),
+        FeatureMember("auto", (WHOLE,), HierarchicalClassifier("auto", sampler=OverSampler("smote"))),
+        FeatureMember("mlp", (WHOLE,), FlatClassifier(head=MLPHead(hidden=(4,), max_epochs=3))),
     ]
-    before = cross_fit(members, {WHOLE: X}, y, groups, folds, NAMES)
+    before = cross_fit(members, RowData({WHOLE: X}), FoldInputs(y, groups, folds, NAMES))
     moved = X.copy()
     moved[folds == 2] = 1000 + 50 * np.random.default_rng(1).normal(size=moved[folds == 2].shape)
-    after = cross_fit(members, {WHOLE: moved}, y, groups, folds, NAMES)
+    after = cross_fit(members, RowData({WHOLE: moved}), FoldInputs(y, groups, folds, NAMES))
     for member in ("auto", "mlp"):
-        one, other = before.fitted[member][2].predictor, after.fitted[member][2].predictor
+        one, other = (run.fitted[member][2].fitted.predictor for run in (before, after))
         np.testing.assert_array_equal(one.log_proba(X), other.log_proba(X))

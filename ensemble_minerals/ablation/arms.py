@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sklearn.base import clone
 
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble.candidates import CANDIDATES
-from ensemble_minerals.ensemble.tasks import Member
-from ensemble_minerals.members.base import Strategy
-from ensemble_minerals.members.network_member import PHOTOS, NetworkStrategy
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
+from ensemble_minerals.members.base import NETWORKS, Member
 
 FULL = "full"
 """Name of the arm that all others are compared with: what `fit` would save."""
@@ -72,11 +70,8 @@ class AblationPlan:
         n_splits: Outer folds.
         n_inner: Inner folds, as a fit would use.
         repeats: Outer cross-validations, each with folds of its own.
-        candidates: Combinations of the full ensemble.
-        one_standard_error: As in the configuration.
-        greedy_iterations: As in the configuration.
-        calibrate: As in the configuration.
-        refit: As in the configuration.
+        meta: How the full ensemble combines and calibrates, unfitted.
+        refit: Whether members are trained once more on all rows, as in the configuration.
         seed: Of the folds.
     """
 
@@ -85,10 +80,7 @@ class AblationPlan:
     n_splits: int = 5
     n_inner: int = 5
     repeats: int = 1
-    candidates: tuple[str, ...] = CANDIDATES
-    one_standard_error: bool = True
-    greedy_iterations: int = 50
-    calibrate: bool = True
+    meta: MetaLearner = field(default_factory=MetaLearner)
     refit: bool = False
     seed: int = 0
 
@@ -133,8 +125,8 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
         yield Arm(f"single:{name}", f"{name} alone", f"one member{calibrated}", "single", (name,))
     if len(names) > 1:
         yield from _of_several(names, calibrated)
-    for strategy in dict.fromkeys(strategy_of(member) for member in members):
-        left = tuple(member.name for member in members if strategy_of(member) != strategy)
+    for strategy in dict.fromkeys(member.strategy.kind for member in members):
+        left = tuple(member.name for member in members if member.strategy.kind != strategy)
         words = strategy.replace("_", "-")
         if left:
             yield Arm(
@@ -145,7 +137,7 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
                 left,
                 f"{words} members",
             )
-    if any(is_oversampled(member) for member in members):
+    if any(member.strategy.is_oversampled for member in members):
         yield Arm(
             "without_oversampling",
             "Without oversampling",
@@ -154,7 +146,7 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
             names,
             "oversampling",
         )
-        if any(is_oversampled(member) and member.strategy.prior_correction for member in members):
+        if any(m.strategy.is_oversampled and m.strategy.prior_correction for m in members):
             yield Arm(
                 "without_prior_correction",
                 "Without prior correction",
@@ -172,19 +164,19 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
             names,
             "calibration",
         )
-    for source in dict.fromkeys(name for member in members for name in sources_of(member)):
-        left = tuple(member.name for member in members if source not in sources_of(member))
+    for extractor in dict.fromkeys(name for member in members for name in member.stands_on):
+        left = tuple(member.name for member in members if extractor not in member.stands_on)
         if left and len(left) < len(names):
-            networks = source == PHOTOS
+            networks = extractor == NETWORKS
             yield Arm(
-                "without:networks" if networks else f"without:{source}",
-                "Without trained networks" if networks else f"Without {source}",
+                f"without:{extractor}",
+                "Without trained networks" if networks else f"Without {extractor}",
                 "the ensemble of all members on frozen features"
                 if networks
-                else f"the ensemble of all members that do not see {source}",
+                else f"the ensemble of all members that do not see {extractor}",
                 "source",
                 left,
-                "trained networks" if networks else f"source {source}",
+                "trained networks" if networks else f"source {extractor}",
             )
     yield Arm(
         LEAKY,
@@ -230,33 +222,7 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
 
 def retrained(member: Member, arm: str) -> Member:
     """An oversampled member as an arm of `RETRAINED` trains it."""
-    inner, network = member.strategy, None
-    if isinstance(inner, NetworkStrategy):
-        inner, network = inner.strategy, inner
-    strategy: Strategy = clone(inner)
-    if arm == "without_oversampling":
-        strategy.set_params(sampler=OverSampler("none"))
-    else:
-        strategy.set_params(prior_correction=False)
-    changed = strategy if network is None else replace(network, strategy=strategy)
-    return Member(member.name, member.features, changed)
-
-
-def is_oversampled(member: Member) -> bool:
-    """Whether a member trains on added rows."""
-    sampler = member.strategy.sampler
-    return sampler is not None and sampler.kind != "none"
-
-
-def sources_of(member: Member) -> tuple[str, ...]:
-    """What a member stands on; of a trained network the photos alone."""
-    return (PHOTOS,) if isinstance(member.strategy, NetworkStrategy) else member.features
-
-
-def strategy_of(member: Member) -> str:
-    """``FlatClassifier`` is ``flat``: the name of a strategy in the configuration."""
-    strategy = member.strategy
-    if isinstance(strategy, NetworkStrategy):
-        strategy = strategy.strategy
-    name = type(strategy).__name__.removesuffix("Classifier")
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("_")
+    without = (
+        {"sampler": OverSampler("none")} if arm == "without_oversampling" else {"prior_correction": False}
+    )
+    return replace(member, strategy=clone(member.strategy).set_params(**without))

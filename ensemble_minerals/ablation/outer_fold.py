@@ -19,19 +19,17 @@ from ensemble_minerals.ablation.arms import (
     RETRAINED,
     AblationPlan,
     Arm,
-    is_oversampled,
     retrained,
 )
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.candidates import CandidateFits
-from ensemble_minerals.ensemble.fitted import Blocks, FittedMember
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
-from ensemble_minerals.ensemble.stacked import StackedEnsemble, fit_meta
-from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.log_space import log_normalize
-from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
-from ensemble_minerals.members.serialization import predictor_to_arrays
+from ensemble_minerals.members.base import Member
+from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.progress import StageProgress
+from ensemble_minerals.system.runtime import Runtime
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -61,11 +59,9 @@ class OuterFold:
 
     Attributes:
         plan: Members and arms.
-        blocks: Feature matrices by name, (n, n_features) each.
-        y: Class positions, (n,).
-        groups: Row groups, (n,).
-        classes: Labels of the positions, ascending.
-        test: Rows of the fold, (n,).
+        data: What members see of the rows.
+        known: Labels and row groups of the rows, and their outer folds.
+        fold: The outer fold.
         seed: Of everything drawn, such as inner folds.
         n_jobs: Concurrent tasks.
         leaky: Answer the leaky protocol alone; else everything but that.
@@ -73,11 +69,9 @@ class OuterFold:
     """
 
     plan: AblationPlan
-    blocks: Blocks
-    y: NDArray[np.intp]
-    groups: NDArray[np.intp]
-    classes: NDArray[Any]
-    test: NDArray[np.bool_]
+    data: RowData
+    known: FoldInputs
+    fold: int
     seed: tuple[int, ...]
     n_jobs: int = 1
     leaky: bool = False
@@ -86,29 +80,23 @@ class OuterFold:
 
     def answer(self) -> FoldAnswers:
         """Answer the test rows by every arm."""
-        y, groups, folds = self._training(self.y), self._training(self.groups), self.inner_folds(0)
-        base = self._fit(self.plan.members, folds)
-        best = self.plan.members[base.best(y)]
+        inner = self.inner(0)
+        base = self._fit(self.plan.members, inner)
+        best = self.plan.members[base.best(inner.y)]
         result = FoldAnswers(best_single=best.name)
         for arm in self.plan.arms:
             if self.leaky != (arm.name == LEAKY) or arm.name == HINDSIGHT:
                 continue
             fitted, asked = base, arm.members
             if arm.name in RETRAINED:
-                fitted = self._retrain(base, arm.name, folds)
+                fitted = self._retrain(base, arm.name, inner)
             elif arm.name == BUDGET:
                 fitted, asked = self._repeat(base, best), (best.name,)
             started = time.perf_counter()
-            places = [fitted.names.index(name) for name in asked]
-            meta, temperature = fit_meta(
-                self._meta(arm),
-                CandidateFits(fitted.out_of_fold[:, places], y, folds, self.plan.greedy_iterations),
-                groups,
-                calibrate=self.plan.calibrate and arm.name != "without_calibration",
-            )
-            result.proba[arm.name] = np.exp(
-                log_normalize(meta.log_proba(fitted.test[:, places]) / temperature)
-            )
+            columns = [fitted.names.index(name) for name in asked]
+            meta = self._meta(arm)
+            meta.fit(meta.candidate_fits(fitted.out_of_fold[:, columns], inner.y, inner.folds), inner.groups)
+            result.proba[arm.name] = np.exp(meta.log_proba(fitted.test[:, columns]))
             seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in asked)
             used = (best.name,) if arm.name == "best_single" else asked
             result.used[arm.name] = used
@@ -117,72 +105,67 @@ class OuterFold:
                 result.combination = meta.chosen_
         return result
 
-    def inner_folds(self, number: int) -> NDArray[np.intp]:
-        """Folds of the training rows; another partition for another number."""
-        return assign_folds(
-            self._training(self.y),
-            self._training(self.groups),
-            n_splits=self.plan.n_inner,
-            seed=derived_seed(*self.seed, number),
+    def inner(self, number: int) -> FoldInputs:
+        """The training rows in inner folds; another partition for another number."""
+        training = self.known.take(self.known.training(self.fold))
+        folds = assign_folds(
+            training.y, training.groups, n_splits=self.plan.n_inner, seed=derived_seed(*self.seed, number)
         )
-
-    def _training(self, values: NDArray[Any]) -> NDArray[Any]:
-        return values[~self.test]
+        return training.redrawn(training.groups, folds)
 
     def _meta(self, arm: Arm) -> MetaLearner:
-        candidates = self.plan.candidates
+        """How an arm combines its members, unfitted."""
+        meta = self.plan.meta
+        candidates = meta.candidates
         if arm.name in COMBINATIONS:
             candidates = (COMBINATIONS[arm.name],)
         elif arm.kind == "single" or arm.name == BUDGET:
             candidates = ("uniform",)
-        return MetaLearner(candidates, self.plan.one_standard_error)
+        calibrate = meta.calibrate and arm.name != "without_calibration"
+        return MetaLearner(candidates, meta.one_standard_error, meta.greedy_iterations, calibrate)
 
-    def _fit(self, members: Sequence[Member], folds: NDArray[np.intp]) -> _Answers:
-        """Fit members as `fit` does, and ask them about the test rows."""
+    def _fit(self, members: Sequence[Member], inner: FoldInputs) -> _MemberAnswers:
+        """Fit members as `fit` does, and let them answer the test rows."""
         start, plan = self._done, self.plan
         ensemble = StackedEnsemble(
             members,
-            candidates=("uniform",),
-            calibrate=False,
+            meta=MetaLearner(("uniform",), calibrate=False),
             refit=plan.refit,
-            n_jobs=self.n_jobs,
-            progress=lambda done, _: self._report(start + done),
+            runtime=Runtime(n_jobs=self.n_jobs, progress=_StepsOnly(lambda done: self._report(start + done))),
         )
-        training = {name: self._training(matrix) for name, matrix in self.blocks.items()}
+        training = self.data.take(self.known.training(self.fold))
         try:
-            ensemble.fit(training, self.classes[self._training(self.y)], self._training(self.groups), folds)
+            ensemble.fit(training, inner.classes[inner.y], inner.groups, inner.folds)
         except FitError as error:
             raise FitError(
                 f"{str(error).splitlines()[0]}\nAn ablation needs every member in every fold: mend or remove it."
             ) from error
         fitted_ensemble = ensemble.fitted_ensemble_
-        asked = {name: matrix[self.test] for name, matrix in self.blocks.items()}
+        asked = self.data.take(self.known.held_out(self.fold))
         answers, milliseconds = [], {}
         for member in fitted_ensemble.members:
             started = time.perf_counter()
             answers.append(replace(fitted_ensemble, members=(member,)).member_log_proba(asked))
             milliseconds[member.name] = 1000 * (time.perf_counter() - started) / len(answers[-1])
         test = np.concatenate(answers, axis=1)
-        return _Answers(
+        return _MemberAnswers(
             tuple(member.name for member in members),
             ensemble.out_of_fold_.log_proba(),
             test,
             ensemble.seconds_,
             milliseconds,
-            {member.name: _megabytes(member) for member in fitted_ensemble.members},
-            frozenset(
-                m.name for m in fitted_ensemble.members if all(part.is_linear for part in m.matrices.parts)
-            ),
+            {member.name: member.nbytes / 1e6 for member in fitted_ensemble.members},
+            frozenset(member.name for member in fitted_ensemble.members if member.predictor.is_linear),
         )
 
-    def _retrain(self, base: _Answers, arm: str, folds: NDArray[np.intp]) -> _Answers:
+    def _retrain(self, base: _MemberAnswers, arm: str, inner: FoldInputs) -> _MemberAnswers:
         """The base with its oversampled members trained otherwise; the rest is as it was."""
-        changed = [retrained(member, arm) for member in self.plan.members if is_oversampled(member)]
-        again = self._fit(changed, folds)
+        changed = [retrained(member, arm) for member in self.plan.members if member.strategy.is_oversampled]
+        again = self._fit(changed, inner)
         out_of_fold, test = base.out_of_fold.copy(), base.test.copy()
-        places = [base.names.index(name) for name in again.names]
-        out_of_fold[:, places], test[:, places] = again.out_of_fold, again.test
-        return _Answers(
+        columns = [base.names.index(name) for name in again.names]
+        out_of_fold[:, columns], test[:, columns] = again.out_of_fold, again.test
+        return _MemberAnswers(
             base.names,
             out_of_fold,
             test,
@@ -192,18 +175,18 @@ class OuterFold:
             base.linear,
         )
 
-    def _repeat(self, base: _Answers, best: Member) -> _Answers:
+    def _repeat(self, base: _MemberAnswers, best: Member) -> _MemberAnswers:
         """The best member trained on as many partitions as the ensemble has members; mean of the log-odds."""
-        place, times = base.names.index(best.name), len(base.names)
-        out_of_fold, test = base.out_of_fold[:, [place]].copy(), base.test[:, [place]].copy()
+        column, times = base.names.index(best.name), len(base.names)
+        out_of_fold, test = base.out_of_fold[:, [column]].copy(), base.test[:, [column]].copy()
         seconds = base.seconds[best.name]
         for number in range(1, times):
-            again = self._fit([best], self.inner_folds(number))
+            again = self._fit([best], self.inner(number))
             out_of_fold += again.out_of_fold
             test += again.test
             seconds += again.seconds[best.name]
         heads = 1 if best.name in base.linear else times
-        return _Answers(
+        return _MemberAnswers(
             (best.name,),
             out_of_fold / times,
             test / times,
@@ -220,7 +203,7 @@ class OuterFold:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _MemberAnswers:
     """Members, fitted on the training rows.
 
     Attributes:
@@ -242,7 +225,7 @@ class _Answers:
     linear: frozenset[str]
 
     def best(self, y: NDArray[np.intp]) -> int:
-        """Place of the member with the lowest log-loss, as the candidate ``best_single`` chooses it."""
+        """Position of the member with the lowest log-loss, as the candidate ``best_single`` chooses it."""
         return int(np.argmin(-self.out_of_fold[np.arange(len(y)), :, y].mean(axis=0)))
 
     def answering(self, members: Sequence[str]) -> dict[str, float]:
@@ -253,19 +236,24 @@ class _Answers:
         }
 
 
-def _megabytes(member: FittedMember) -> float:
-    """Size of a member's matrices and trained networks."""
-    size = sum(array.nbytes for array in predictor_to_arrays(member.matrices)[0].values())
-    if isinstance(member.predictor, NetworkMemberPredictor):
-        size += sum(state.nbytes for state in member.predictor.states)
-    return size / 1e6
+@dataclass(frozen=True)
+class _StepsOnly:
+    """Progress of one ensemble among many: steps are handed on, notes and names of stages are not."""
+
+    on_steps: Callable[[int], None]
+
+    def stage(self, name: str) -> StageProgress:
+        return lambda done, total: self.on_steps(done)
+
+    def note(self, text: str) -> None:
+        pass
 
 
 def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
     """How often a member is fitted in an inner fold, in one outer fold."""
-    steps = whole = sum(member.steps for member in plan.members)
+    steps = whole = sum(member.n_steps for member in plan.members)
     if not leaky:
-        oversampled = sum(member.steps for member in plan.members if is_oversampled(member))
+        oversampled = sum(member.n_steps for member in plan.members if member.strategy.is_oversampled)
         steps += oversampled * sum(plan.has(arm) for arm in RETRAINED)
         # Which member is the best, and so repeated, shows later: it counts as an average one.
         steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)

@@ -7,7 +7,6 @@ the outer training rows, by the functions that `fit` uses; the test rows of an o
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,14 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
 from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits, derived_seed
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import assign_folds
-from ensemble_minerals.ensemble.fitted import Blocks, side_by_side
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.network_tasks import fit_network_fold
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.metrics import row_log_loss
-from ensemble_minerals.members.network_member import NetworkStrategy
+from ensemble_minerals.members.base import estimate_seconds
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.atomic import atomic_file
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -61,10 +58,8 @@ class Ablation:
 
     Args:
         plan: Members and arms.
-        blocks: Feature matrices by name, (n, n_features) each.
-        y: Class positions, (n,).
-        groups: Row groups, (n,).
-        classes: Labels of the positions, ascending.
+        data: What members see of the rows.
+        known: Labels and row groups of the rows; outer folds are drawn anew.
         n_jobs: Concurrent tasks; answers do not depend on it.
         checkpoint: Folder where finished outer folds are kept; the caller names one for one set of inputs.
 
@@ -75,28 +70,18 @@ class Ablation:
     def __init__(
         self,
         plan: AblationPlan,
-        blocks: Blocks,
-        y: NDArray[np.intp],
-        groups: NDArray[np.intp],
-        classes: NDArray[Any],
+        data: RowData,
+        known: FoldInputs,
         *,
         n_jobs: int = 1,
         checkpoint: Path | None = None,
     ) -> None:
         self.plan = plan
-        self.blocks = blocks
-        self.y = y
-        self.groups = groups
-        self.classes = classes
+        self.data = data
         self.n_jobs = n_jobs
         self.checkpoint = checkpoint
-        self.folds = {
-            (repeat, leaky): assign_folds(
-                y,
-                self._together(leaky),
-                n_splits=plan.n_splits,
-                seed=derived_seed(plan.seed, repeat, int(leaky)),
-            )
+        self.known = {
+            (repeat, leaky): _in_outer_folds(plan, known, repeat, leaky)
             for repeat in range(plan.repeats)
             for leaky in ((False, True) if plan.has(LEAKY) else (False,))
         }
@@ -115,32 +100,34 @@ class Ablation:
             FitError: If a member fails.
         """
         plan = self.plan
-        shape = (plan.repeats, len(self.y), len(self.classes))
+        first = self.known[0, False]
+        shape = (plan.repeats, len(first), len(first.classes))
         run = AblationRun(
             plan.arms,
             {arm.name: np.full(shape, np.nan) for arm in plan.arms},
-            np.stack([self.folds[repeat, False] for repeat in range(plan.repeats)]),
+            np.stack([self.known[repeat, False].folds for repeat in range(plan.repeats)]),
         )
         spent: dict[str, list[dict[str, float]]] = {}
         total, before = self.count_fits(), 0
-        for place in self._places():
-            found = self._load(place)
+        for key in self._keys():
+            found = self._load(key)
             if found is None:
-                outer = self._outer_fold(place)
+                outer = self._outer_fold(key)
                 if progress is not None:
-                    own = count_fits(plan, leaky=place.leaky)
+                    own = count_fits(plan, leaky=key.leaky)
                     outer.progress = _within(progress, before, own, total)
                 with threadpool_limits(1):
                     found = outer.answer()
-                self._save(place, found)
+                self._save(key, found)
             for name, proba in found.proba.items():
-                run.proba[name][place.repeat, self._test(place)] = proba
+                held_out = self.known[key.repeat, key.leaky].held_out(key.fold)
+                run.proba[name][key.repeat, held_out] = proba
                 run.used.setdefault(name, []).append(found.used[name])
                 spent.setdefault(name, []).append(found.costs[name])
-            if not place.leaky:
+            if not key.leaky:
                 chosen = {"best_single": found.best_single, "combination": found.combination}
-                run.choices.append({"repeat": place.repeat, "fold": place.fold, **chosen})
-            before += count_fits(plan, leaky=place.leaky)
+                run.choices.append({"repeat": key.repeat, "fold": key.fold, **chosen})
+            before += count_fits(plan, leaky=key.leaky)
             if progress is not None:
                 progress(before, total)
         run.costs = {
@@ -148,104 +135,64 @@ class Ablation:
             for name, each in spent.items()
         }
         if plan.has(HINDSIGHT):
-            _choose_in_hindsight(run, self.y)
+            _choose_in_hindsight(run, first.y)
         return run
 
     def count_fits(self, *, left: bool = False) -> int:
         """How often a member is fitted in an inner fold, in all or in what is not finished yet."""
-        places = [place for place in self._places() if not (left and self._file(place, exists=True))]
-        return sum(count_fits(self.plan, leaky=place.leaky) for place in places)
+        keys = [key for key in self._keys() if not (left and self._file(key, exists=True))]
+        return sum(count_fits(self.plan, leaky=key.leaky) for key in keys)
 
     def estimate_seconds(self) -> float:
         """How long the rest will take, from one inner fold that is fitted to find out."""
         left = self.count_fits(left=True)
         if not left:
             return 0.0
-        place = _Place(0, leaky=False, fold=0)
-        outer = self._outer_fold(place)
-        training = np.flatnonzero(~self._test(place))
-        folds = outer.inner_folds(0)
-        started = time.perf_counter()
-        heads = [m for m in self.plan.members if not isinstance(m.strategy, NetworkStrategy)]
-        with threadpool_limits(1):
-            for features in dict.fromkeys(member.features for member in heads):
-                same = [member for member in heads if member.features == features]
-                matrices = [self.blocks[name][training] for name in features]
-                fit_fold(same, matrices, self.y[training], self.groups[training], folds, 0, self.classes)
-        seconds = time.perf_counter() - started
-        for member in self.plan.members:
-            if isinstance(member.strategy, NetworkStrategy):
-                seconds += self._network_seconds(member, member.strategy, training, folds)
-        return left * seconds / sum(member.steps for member in self.plan.members) / self.n_jobs
+        key = _FoldKey(0, leaky=False, fold=0)
+        inner = self._outer_fold(key).inner(0)
+        training = self.data.take(self.known[0, False].training(key.fold))
+        seconds = estimate_seconds(self.plan.members, training, inner, inner.numbers[0])
+        return left * seconds / sum(member.n_steps for member in self.plan.members) / self.n_jobs
 
-    def _network_seconds(
-        self, member: Member, strategy: NetworkStrategy, training: NDArray[np.intp], folds: NDArray[np.intp]
-    ) -> float:
-        """What the networks of one inner fold take, from an epoch of each phase."""
-        phases = strategy.network.phases
-        short = tuple(phase.model_copy(update={"epochs": 1}) for phase in phases)
-        quick = replace(strategy, network=strategy.network.model_copy(update={"phases": short}))
-        started = time.perf_counter()
-        fit_network_fold(
-            replace(member, strategy=quick),
-            side_by_side(self.blocks, member.features)[training],
-            self.y[training],
-            self.groups[training],
-            folds,
-            0,
-            self.classes,
-        )
-        return (time.perf_counter() - started) * strategy.epochs / len(phases)
-
-    def _places(self) -> Iterator[_Place]:
-        for repeat, leaky in self.folds:
+    def _keys(self) -> Iterator[_FoldKey]:
+        for repeat, leaky in self.known:
             for fold in range(self.plan.n_splits):
-                yield _Place(repeat, leaky, fold)
+                yield _FoldKey(repeat, leaky, fold)
 
-    def _together(self, leaky: bool) -> NDArray[np.intp]:
-        """What folds keep together: row groups; nothing, in the leaky protocol."""
-        return np.arange(len(self.y)) if leaky else self.groups
-
-    def _test(self, place: _Place) -> NDArray[np.bool_]:
-        test: NDArray[np.bool_] = self.folds[place.repeat, place.leaky] == place.fold
-        return test
-
-    def _outer_fold(self, place: _Place) -> OuterFold:
+    def _outer_fold(self, key: _FoldKey) -> OuterFold:
         return OuterFold(
             self.plan,
-            self.blocks,
-            self.y,
-            self._together(place.leaky),
-            self.classes,
-            self._test(place),
-            seed=(self.plan.seed, place.repeat, int(place.leaky), place.fold),
+            self.data,
+            self.known[key.repeat, key.leaky],
+            key.fold,
+            seed=(self.plan.seed, key.repeat, int(key.leaky), key.fold),
             n_jobs=self.n_jobs,
-            leaky=place.leaky,
+            leaky=key.leaky,
         )
 
     def _check_inner_folds(self) -> None:
-        for place in self._places():
-            training = ~self._test(place)
-            for position, name in enumerate(self.classes):
-                rows = training & (self.y == position)
-                n_groups = len(np.unique(self._together(place.leaky)[rows]))
+        for key in self._keys():
+            known = self.known[key.repeat, key.leaky]
+            training = known.take(known.training(key.fold))
+            for position, name in enumerate(known.names):
+                n_groups = len(np.unique(training.groups[training.y == position]))
                 if n_groups < self.plan.n_inner:
                     raise DataError(
-                        f"with {self.plan.n_splits} outer folds {str(name)!r} has {n_groups} row groups left to "
+                        f"with {self.plan.n_splits} outer folds {name!r} has {n_groups} row groups left to "
                         f"train on, fewer than the {self.plan.n_inner} inner folds; use fewer inner folds "
                         "(folds.n_splits of the configuration), or photograph more specimens"
                     )
 
-    def _file(self, place: _Place, *, exists: bool = False) -> Path | None:
+    def _file(self, key: _FoldKey, *, exists: bool = False) -> Path | None:
         if self.checkpoint is None:
             return None
-        kind = "leaky" if place.leaky else "grouped"
-        file = self.checkpoint / f"{place.repeat}.{kind}.{place.fold}.safetensors"
+        kind = "leaky" if key.leaky else "grouped"
+        file = self.checkpoint / f"{key.repeat}.{kind}.{key.fold}.safetensors"
         return file if file.is_file() or not exists else None
 
-    def _save(self, place: _Place, found: FoldAnswers) -> None:
+    def _save(self, key: _FoldKey, found: FoldAnswers) -> None:
         """Keep a finished outer fold; it appears whole or not at all."""
-        file = self._file(place)
+        file = self._file(key)
         if file is None:
             return
         arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
@@ -253,9 +200,9 @@ class Ablation:
         with atomic_file(file) as draft:
             save_file(arrays, draft, metadata={"facts": metadata})
 
-    def _load(self, place: _Place) -> FoldAnswers | None:
+    def _load(self, key: _FoldKey) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
-        file = self._file(place, exists=True)
+        file = self._file(key, exists=True)
         if file is None:
             return None
         try:
@@ -268,8 +215,15 @@ class Ablation:
         return FoldAnswers(proba, used, metadata["costs"], metadata["best_single"], metadata["combination"])
 
 
+def _in_outer_folds(plan: AblationPlan, known: FoldInputs, repeat: int, leaky: bool) -> FoldInputs:
+    """The rows in outer folds that keep row groups together, or nothing in the leaky protocol."""
+    groups = np.arange(len(known)) if leaky else known.groups
+    seed = derived_seed(plan.seed, repeat, int(leaky))
+    return known.redrawn(groups, assign_folds(known.y, groups, n_splits=plan.n_splits, seed=seed))
+
+
 @dataclass(frozen=True)
-class _Place:
+class _FoldKey:
     """One outer fold of one repeat, with row groups kept together or not."""
 
     repeat: int

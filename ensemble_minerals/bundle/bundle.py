@@ -23,9 +23,10 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
-from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold, load_members
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.serialization import predictor_from_arrays
 from ensemble_minerals.taxonomy import Taxonomy
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.features.trained_network import PREFIX, TrainedNetworkExtractor
-from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.fitted import FittedMember
 
 
 @dataclass(frozen=True)
@@ -24,34 +24,35 @@ class SavedNetworks:
 
 
 def save_networks(fitted_ensemble: FittedEnsemble, folder: Path, *, n_threads: int = 1) -> SavedNetworks:
-    """Write the networks of a fitted fitted ensemble.
+    """Write the networks of a fitted ensemble.
 
     Args:
         fitted_ensemble: As the fit made it.
         folder: New; nothing is written where no member stands on networks.
         n_threads: Threads that the networks may use to answer.
     """
-    members, extractors = [], {}
+    members: list[FittedMember] = []
+    extractors: dict[str, TrainedNetworkExtractor] = {}
     for number, member in enumerate(fitted_ensemble.members):
-        predictor = member.predictor
-        if not isinstance(predictor, NetworkMemberPredictor):
+        networks = member.networks
+        if networks is None:
             members.append(member)
             continue
         folder.mkdir(exist_ok=True)
         files = []
-        for place, state in enumerate(predictor.states):
+        for place, state in enumerate(networks.states):
             files.append(folder / f"{number}.{place}.safetensors")
             state.save(files[-1])
         name = PREFIX + member.name
         extractors[name] = TrainedNetworkExtractor(
             name,
-            predictor.network,
+            networks.config,
             files,
-            side=predictor.images.side,
-            device=predictor.device,
+            side=networks.images.side,
+            device=networks.device,
             n_threads=n_threads,
         )
-        members.append(FittedMember(member.name, (name,), predictor.logits))
+        members.append(FittedMember(member.name, (name,), member.predictor))
     return SavedNetworks(
         FittedEnsemble(tuple(members), fitted_ensemble.combination, fitted_ensemble.temperature), extractors
     )

@@ -93,7 +93,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
     arrays: dict[str, NDArray[np.float32]] = {}
     members = []
     for number, member in enumerate(fitted_ensemble.members):
-        own, description = predictor_to_arrays(member.matrices, f"{number}.")
+        own, description = predictor_to_arrays(member.predictor, f"{number}.")
         arrays |= own
         members.append({"name": member.name, "features": list(member.features), "scorer": description})
     save_file(arrays, folder / "members.safetensors")

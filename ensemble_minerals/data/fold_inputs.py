@@ -65,6 +65,10 @@ class FoldInputs:
         """Positions of the rows of a fold."""
         return np.flatnonzero(self.folds == fold)
 
+    def redrawn(self, groups: NDArray[np.intp], folds: NDArray[np.intp]) -> FoldInputs:
+        """The same rows in other groups and folds."""
+        return FoldInputs(self.y, groups, folds, self.classes)
+
     def take(self, rows: NDArray[Any]) -> FoldInputs:
         """Some rows alone.
 

@@ -17,12 +17,12 @@ from ensemble_minerals.data.image_cache import ImageCache
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.distillation.data import DistillationData
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.network_tasks import count_epochs, watched
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.log_space import log_normalize
+from ensemble_minerals.members.network_folds import count_epochs, reported
 from ensemble_minerals.prediction.student import StudentExtractor
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 
@@ -112,7 +112,7 @@ class StudentTraining:
         epochs = sum(phase.epochs for phase in self.network.phases) * len(folds)
         stage = runtime.progress.stage("Training students")
         run = joblib.Parallel(n_jobs=at_once)
-        with watched(lambda: count_epochs(self.work), lambda done: stage(min(done, epochs), epochs)):
+        with reported(lambda: count_epochs(self.work), lambda done: stage(min(done, epochs), epochs)):
             students: list[FoldStudent] = run(
                 joblib.delayed(self.train)(fold, self.work / f"student{number}", n_threads)
                 for number, fold in enumerate(folds)

@@ -1,43 +1,35 @@
-"""Members x folds through joblib: every member predicts every row by a model that never saw it.
+"""Members x folds: every member predicts every row by a model that never saw it.
 
-A task is one fold of one feature set: the fold's training rows are brought into their row space once, and every
-member on those features is fitted there. Finished tasks are kept in a checkpoint folder; a fit that was killed
-runs only what is missing.
+Finished tasks are kept in a checkpoint folder; a fit that was killed runs only what is missing.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from joblib import delayed
-from numpy.typing import NDArray
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.ensemble.checkpoints import load_task, save_task
-from ensemble_minerals.ensemble.fitted import Blocks
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.network_tasks import train_networks
 from ensemble_minerals.ensemble.oof import OutOfFold
-from ensemble_minerals.ensemble.tasks import (
+from ensemble_minerals.errors import FitError
+from ensemble_minerals.members.base import (
     FittedFold,
+    FoldResult,
+    FoldTask,
     Member,
     MemberFailure,
     OutOfTime,
-    Shared,
+    fit_folds,
 )
-from ensemble_minerals.errors import FitError
-from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.system.cpu import short_switch_interval
-from ensemble_minerals.system.parallel import run_unordered, single_thread
+from ensemble_minerals.members.checkpoints import load_task, save_task
+from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.progress import StageProgress
+from ensemble_minerals.system.runtime import Runtime
 
-FloatMatrix = NDArray[np.floating[Any]]
+STAGE = "Fitting members"
+"""Name of the stage of progress."""
 
 
 @dataclass
@@ -45,9 +37,9 @@ class CrossFit:
     """All members in all folds.
 
     Attributes:
-        out_of_fold: Out-of-fold probabilities of the members that succeeded.
-        fitted: For each member its fold models, in fold order.
-        failures: Members that did not, fold by fold.
+        out_of_fold: Answers of the members that succeeded.
+        fitted: For each of them its fold models, in the order of the folds.
+        failures: Members that failed, fold by fold.
         notes: Distinct notes as (member, note).
         seconds: For each member the time of its fits.
     """
@@ -61,33 +53,24 @@ class CrossFit:
 
 def cross_fit(
     members: Sequence[Member],
-    blocks: Blocks,
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    classes: NDArray[Any],
+    data: RowData,
+    inputs: FoldInputs,
+    runtime: Runtime | None = None,
     *,
-    n_jobs: int = 1,
     checkpoint: Path | None = None,
     allow_failures: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-    deadline: float | None = None,
 ) -> CrossFit:
-    """Fit every member in every fold and collect what it predicts for the held-out rows.
+    """Fit every member without every fold and collect what it predicts for the held-out rows.
 
     Args:
         members: The base learners.
-        blocks: Feature matrices by name, each of shape (n, n_features).
-        y: Class positions, shape (n,).
-        groups: Row groups, shape (n,).
-        folds: Fold of each row, shape (n,); rows of a negative one are only trained on.
-        classes: Labels of the positions.
-        n_jobs: Concurrent tasks; answers do not depend on it.
+        data: What members see of the rows.
+        inputs: Labels, row groups and folds of the rows.
+        runtime: Tasks at once; who is told of the progress, which counts the steps of each member in each fold;
+            and the time after which no task begins. Members that lack a fold then are left out, but for one, if no
+            other is complete.
         checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
         allow_failures: Leave failed members out instead of raising.
-        progress: Called with (steps done, of all): one for each member in each fold, or the epochs of its network.
-        deadline: Seconds since the epoch after which no task begins; members that lack a fold then are left out,
-            but for one, if no other is complete.
 
     Raises:
         FitError: If a member failed and that is not allowed, or all failed.
@@ -96,146 +79,121 @@ def cross_fit(
     twice = [name for name, count in Counter(member.name for member in members).items() if count > 1]
     if twice:
         raise ValueError(f"two members are named {twice[0]!r}; every member needs a name of its own")
-    numbers = [int(fold) for fold in np.unique(folds) if fold >= 0]
-    names = tuple(str(label) for label in classes)
-    outcomes: dict[tuple[str, int], FittedFold | MemberFailure] = {}
-    steps = {member.name: member.steps for member in members}
-    todo: list[tuple[Member, int]] = []
-    for member in members:
-        for fold in numbers:
-            if (kept := load_task(checkpoint, member, fold, names)) is not None:
-                outcomes[member.name, fold] = kept
-            else:
-                todo.append((member, fold))
-
-    def report(under_way: int = 0) -> None:
-        if progress:
-            finished = [name for (name, _), one in outcomes.items() if not isinstance(one, OutOfTime)]
-            done, total = sum(steps[name] for name in finished), sum(steps.values()) * len(numbers)
-            # Separate specialists train more networks than their member counts for, and early stopping fewer epochs.
-            progress(done + min(under_way, max(total - done - 1, 0)), total)
-
-    def take(results: Sequence[FittedFold | MemberFailure]) -> None:
-        for result in results:
-            outcomes[result.member, result.fold] = result
-            if isinstance(result, FittedFold):
-                save_task(checkpoint, result)
-            elif not (allow_failures or isinstance(result, OutOfTime)):
-                raise FitError(
-                    f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"
-                    "Mend or remove the member, or leave failed members out with --allow-failures."
-                )
-        report()
-
-    report()
-    shared = Shared(blocks, y, groups, folds, classes, n_jobs)
-
-    def run(tasks: Sequence[tuple[Member, int]], until: float | None) -> None:
-        _fit_heads(tasks, shared, until, take)
-        networks = [task for task in tasks if isinstance(task[0].strategy, NetworkStrategy)]
-        if networks:
-            train_networks(networks, shared, until, checkpoint, take, report)
-
-    run(todo, deadline)
-    if (spared := _spare(members, outcomes, numbers)) is not None:
-        missing = [fold for fold in numbers if isinstance(outcomes[spared.name, fold], OutOfTime)]
-        run([(spared, fold) for fold in missing], None)
-    if progress and any(isinstance(one, OutOfTime) for one in outcomes.values()):
-        progress(sum(steps.values()) * len(numbers), sum(steps.values()) * len(numbers))
-    return _collect(members, outcomes, numbers, FoldInputs(y, groups, folds, classes))
+    runtime = Runtime() if runtime is None else runtime
+    work = _CrossFitting(members, data, inputs, checkpoint, allow_failures, runtime.progress.stage(STAGE))
+    work.run(work.load(), runtime)
+    if (spared := work.spare()) is not None:
+        work.run(work.late(spared), replace(runtime, deadline=None))
+    return work.collect()
 
 
-def _fit_heads(
-    tasks: Sequence[tuple[Member, int]],
-    shared: Shared,
-    deadline: float | None,
-    take: Callable[[Sequence[FittedFold | MemberFailure]], None],
-) -> None:
-    """Fit members on features; those on the same features in one task a fold."""
-    by_features: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
-    for member, fold in tasks:
-        if not isinstance(member.strategy, NetworkStrategy):
-            by_features[member.features, fold].append(member)
-    used = dict.fromkeys(name for features, _ in by_features for name in features)
-    calls = [
-        delayed(fit_task)(
-            same,
-            fold,
-            deadline,
-            shared.y,
-            shared.groups,
-            shared.folds,
-            shared.classes,
-            *(shared.blocks[name] for name in features),
+@dataclass
+class _CrossFitting:
+    """A cross-fit under way.
+
+    Attributes:
+        results: What there is of each member in each fold, by (member, fold).
+    """
+
+    members: Sequence[Member]
+    data: RowData
+    inputs: FoldInputs
+    checkpoint: Path | None
+    allow_failures: bool
+    progress: StageProgress
+    results: dict[tuple[str, int], FoldResult] = field(default_factory=dict)
+
+    def load(self) -> list[FoldTask[Member]]:
+        """Take up what an earlier run finished, and list the rest."""
+        rest = []
+        for member in self.members:
+            for fold in self.inputs.numbers:
+                finished = load_task(self.checkpoint, member, fold, self.inputs.names)
+                if finished is None:
+                    rest.append(FoldTask(member, fold))
+                else:
+                    self.results[member.name, fold] = finished
+        return rest
+
+    def run(self, tasks: Sequence[FoldTask[Member]], runtime: Runtime) -> None:
+        """Fit members without folds and keep what comes of it."""
+        self.report()
+        results = fit_folds(
+            tasks, self.data, self.inputs, runtime, checkpoint=self.checkpoint, on_steps=self.report
         )
-        for (features, fold), same in by_features.items()
-    ]
-    arrays = [*shared.rows, *(shared.blocks[name] for name in used)]
-    heads = run_unordered(calls, n_jobs=shared.n_jobs, shared=arrays, threads=True)
-    with single_thread, short_switch_interval(), closing(heads) as found:
-        for results in found:
-            take(results)
+        with closing(results):
+            for some in results:
+                for result in some:
+                    self.take(result)
+                self.report()
 
+    def take(self, result: FoldResult) -> None:
+        """Keep a result.
 
-def fit_task(
-    members: Sequence[Member],
-    fold: int,
-    deadline: float | None,
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    classes: NDArray[Any],
-    *matrices: FloatMatrix,
-) -> list[FittedFold | MemberFailure]:
-    """`fit_fold` as a task: arrays are arguments of their own, a late one is not begun, and it keeps to one core."""
-    if deadline is not None and time.time() > deadline:
-        return [OutOfTime(member.name, fold) for member in members]
-    with single_thread:
-        return fit_fold(members, matrices, y, groups, folds, fold, classes)
+        Raises:
+            FitError: If a member failed and that is not allowed.
+        """
+        self.results[result.member, result.fold] = result
+        if isinstance(result, FittedFold):
+            save_task(self.checkpoint, result)
+        elif not (self.allow_failures or isinstance(result, OutOfTime)):
+            raise FitError(
+                f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"
+                "Mend or remove the member, or leave failed members out with --allow-failures."
+            )
 
+    def report(self, under_way: int = 0) -> None:
+        """Tell how many steps are done, those of long tasks under way included."""
+        steps = {member.name: member.n_steps for member in self.members}
+        finished = [name for (name, _), one in self.results.items() if not isinstance(one, OutOfTime)]
+        done, total = sum(steps[name] for name in finished), sum(steps.values()) * len(self.inputs.numbers)
+        # Separate specialists train more networks than their member counts for, and early stopping fewer epochs.
+        self.progress(done + min(under_way, max(total - done - 1, 0)), total)
 
-def _spare(
-    members: Sequence[Member],
-    outcomes: Mapping[tuple[str, int], FittedFold | MemberFailure],
-    numbers: Sequence[int],
-) -> Member | None:
-    """The member that is fitted though time is up, as no other is complete; None if there is no need."""
+    def late(self, member: Member) -> list[FoldTask[Member]]:
+        """Tasks of a member that would have begun after the time limit."""
+        return [
+            FoldTask(member, fold)
+            for fold in self.inputs.numbers
+            if isinstance(self.results[member.name, fold], OutOfTime)
+        ]
 
-    def done(member: Member) -> int:
-        return sum(isinstance(outcomes[member.name, fold], FittedFold) for fold in numbers)
+    def fitted(self, member: Member) -> list[FittedFold]:
+        """Fold models of a member, in the order of the folds."""
+        results = [self.results[member.name, fold] for fold in self.inputs.numbers]
+        return [result for result in results if isinstance(result, FittedFold)]
 
-    late = [
-        member
-        for member in members
-        if any(isinstance(outcomes[member.name, fold], OutOfTime) for fold in numbers)
-        and all(isinstance(outcomes[member.name, fold], FittedFold | OutOfTime) for fold in numbers)
-    ]
-    if not late or any(done(member) == len(numbers) for member in members):
-        return None
-    return max(late, key=lambda member: (not isinstance(member.strategy, NetworkStrategy), done(member)))
+    def spare(self) -> Member | None:
+        """The member that is fitted though time is up, as no other is complete; None if there is no need."""
+        n_folds = len(self.inputs.numbers)
+        done = {member.name: len(self.fitted(member)) for member in self.members}
+        late = [
+            member
+            for member in self.members
+            if (missing := self.late(member)) and done[member.name] + len(missing) == n_folds
+        ]
+        if not late or n_folds in done.values():
+            return None
+        return max(late, key=lambda member: (member.is_quick, done[member.name]))
 
-
-def _collect(
-    members: Sequence[Member],
-    outcomes: Mapping[tuple[str, int], FittedFold | MemberFailure],
-    numbers: Sequence[int],
-    inputs: FoldInputs,
-) -> CrossFit:
-    """Bring outcomes into the order of members and folds, whatever order they finished in."""
-    failures = [outcome for outcome in outcomes.values() if isinstance(outcome, MemberFailure)]
-    failures.sort(key=lambda failure: (failure.member, failure.fold))
-    failed = {failure.member for failure in failures}
-    whole = [member for member in members if member.name not in failed]
-    if not whole:
-        raise FitError(f"every member failed; the first: {failures[0].member!r}: {failures[0].reason}")
-    result = CrossFit(OutOfFold(inputs, [m.name for m in whole]), {}, failures)
-    for member in whole:
-        fits = [outcomes[member.name, fold] for fold in numbers]
-        fitted = [fit for fit in fits if isinstance(fit, FittedFold)]
-        for fit in fitted:
-            result.out_of_fold.write(member.name, inputs.held_out(fit.fold), fit.proba)
-        result.fitted[member.name] = fitted
-        result.seconds[member.name] = sum(fit.seconds for fit in fitted)
-        notes = dict.fromkeys(note for fit in fitted for note in fit.notes)
-        result.notes += [(member.name, note) for note in notes]
-    return result
+    def collect(self) -> CrossFit:
+        """Bring results into the order of members and folds, whatever order they finished in."""
+        failures = [result for result in self.results.values() if isinstance(result, MemberFailure)]
+        failures.sort(key=lambda failure: (failure.member, failure.fold))
+        if any(isinstance(failure, OutOfTime) for failure in failures):
+            total = sum(member.n_steps for member in self.members) * len(self.inputs.numbers)
+            self.progress(total, total)
+        failed = {failure.member for failure in failures}
+        whole = [member for member in self.members if member.name not in failed]
+        if not whole:
+            raise FitError(f"every member failed; the first: {failures[0].member!r}: {failures[0].reason}")
+        collected = CrossFit(OutOfFold(self.inputs, [member.name for member in whole]), {}, failures)
+        for member in whole:
+            fits = self.fitted(member)
+            for fit in fits:
+                collected.out_of_fold.write(member.name, self.inputs.held_out(fit.fold), fit.proba)
+            collected.fitted[member.name] = fits
+            collected.seconds[member.name] = sum(fit.seconds for fit in fits)
+            notes = dict.fromkeys(note for fit in fits for note in fit.notes)
+            collected.notes += [(member.name, note) for note in notes]
+        return collected

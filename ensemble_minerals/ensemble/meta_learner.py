@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, Candidate, CandidateFits
+from ensemble_minerals.log_space import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -20,24 +22,45 @@ _ROUNDING = 1e-12  # nats; candidates that give the same answers are equal, what
 
 
 class MetaLearner:
-    """Chooses and fits a combination of members.
+    """Chooses, fits and calibrates a combination of members.
 
     Args:
         candidates: Which of `CANDIDATES` to consider.
         one_standard_error: Prefer the simplest candidate within one standard error of the best; else the best.
+        greedy_iterations: Draws of greedy selection.
+        calibrate: Learn a temperature; else it is 1.
 
     Attributes:
         scores_: For each candidate its cross-fitted ``log_loss`` and ``accuracy``.
         chosen_: Name of the candidate in use.
         combination_: It, fitted on all rows.
-        cross_fitted_: Its cross-fitted log-probabilities, shape (n, n_classes).
+        cross_fitted_: Its cross-fitted log-probabilities, not calibrated, shape (n, n_classes).
+        temperature_: Learned from those, so from answers of combinations that never saw the row.
         penalty_: Inverse penalty of the logistic candidate, where it was considered.
         notes_: What the user should know of the candidate in use.
     """
 
-    def __init__(self, candidates: Sequence[str] = CANDIDATES, one_standard_error: bool = True) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[str] = CANDIDATES,
+        one_standard_error: bool = True,
+        greedy_iterations: int = 50,
+        calibrate: bool = True,
+    ) -> None:
         self.candidates = candidates
         self.one_standard_error = one_standard_error
+        self.greedy_iterations = greedy_iterations
+        self.calibrate = calibrate
+
+    def unfitted(self) -> MetaLearner:
+        """A meta-learner with the same settings that has learned nothing."""
+        return MetaLearner(self.candidates, self.one_standard_error, self.greedy_iterations, self.calibrate)
+
+    def candidate_fits(
+        self, members: FloatMatrix, y: NDArray[np.intp], folds: NDArray[np.intp]
+    ) -> CandidateFits:
+        """Candidates on rows, to be given to `fit`; see `CandidateFits`."""
+        return CandidateFits(members, y, folds, self.greedy_iterations)
 
     def fit(self, fits: CandidateFits, groups: NDArray[np.intp]) -> MetaLearner:
         """Choose by cross-fitting over the folds of the fits, of which there are two at least.
@@ -56,13 +79,13 @@ class MetaLearner:
         rows = np.arange(len(y))
         names = [name for name in CANDIDATES if name in self.candidates]
         answers: dict[str, FloatMatrix] = {}
-        places: dict[str, int] = {}
+        variants: dict[str, int] = {}
         for name in names:
             tried = _cross_fit(name, fits)
-            places[name] = int(np.argmin([-answer[rows, y].mean() for answer in tried]))
-            answers[name] = tried[places[name]]
-        if "logistic" in places:
-            self.penalty_ = PENALTIES[places["logistic"]]
+            variants[name] = int(np.argmin([-answer[rows, y].mean() for answer in tried]))
+            answers[name] = tried[variants[name]]
+        if "logistic" in variants:
+            self.penalty_ = PENALTIES[variants["logistic"]]
         losses = {name: -answer[rows, y] for name, answer in answers.items()}
         self.scores_ = {name: _scores(answers[name], y) for name in names}
         best = min(names, key=lambda name: float(losses[name].mean()))
@@ -74,7 +97,10 @@ class MetaLearner:
                     self.chosen_ = name
                     break
         self.cross_fitted_ = answers[self.chosen_]
-        self._take(fits.fit(self.chosen_)[places[self.chosen_]])
+        self._take(fits.fit(self.chosen_)[variants[self.chosen_]])
+        self.temperature_ = 1.0
+        if self.calibrate:
+            self.temperature_ = TemperatureScaling().fit(self.cross_fitted_, y).temperature_
         return self
 
     def _take(self, candidate: Candidate) -> None:
@@ -82,7 +108,7 @@ class MetaLearner:
         self.notes_ = () if candidate.is_close else (f"{self.chosen_} stopped short of its tolerance",)
 
     def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:
-        """Take the uniform mean where there are no rows to learn from; `y` is scored, and nothing else.
+        """Take the uniform mean, uncalibrated, where no rows are left to learn from; `y` is scored, and no more.
 
         Args:
             members: Log-probabilities of rows that the members never saw, shape (n, n_members, n_classes).
@@ -90,13 +116,14 @@ class MetaLearner:
         """
         self.chosen_ = "uniform"
         self._take(*CandidateFits(members, y, np.zeros(len(y), np.intp)).fit(self.chosen_))
-        self.cross_fitted_ = self.log_proba(members)
+        self.temperature_ = 1.0
+        self.cross_fitted_ = self.combination_.log_proba(members)
         self.scores_ = {self.chosen_: _scores(self.cross_fitted_, y)}
         return self
 
     def log_proba(self, members: FloatMatrix) -> FloatMatrix:
-        """Combined log-probabilities, shape (n, n_classes), of members' (n, n_members, n_classes)."""
-        return self.combination_.log_proba(members)
+        """Calibrated log-probabilities, shape (n, n_classes), of members' (n, n_members, n_classes)."""
+        return log_normalize(self.combination_.log_proba(members) / self.temperature_)
 
 
 def _cross_fit(name: str, fits: CandidateFits) -> list[FloatMatrix]:

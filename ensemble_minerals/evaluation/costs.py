@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ensemble_minerals.ensemble.fitted import FittedMember
+from ensemble_minerals.members.fitted import FittedMember
 
 Recorded = Mapping[str, Mapping[str, float]]
 """Of each feature extractor what the fit measured: any of ``predict_ms`` (of one photo) and ``megabytes``."""
@@ -44,13 +44,13 @@ def member_costs(
     """
     costs = {
         member.name: replace(
-            _answer_cost(extractors, member.features, [member.matrices.nbytes]),
+            _answer_cost(extractors, member.features, [member.nbytes]),
             fit_seconds=fit_seconds.get(member.name),
         )
         for member in members
     }
     needed = [name for member in members for name in member.features]
-    return costs, _answer_cost(extractors, needed, [member.matrices.nbytes for member in members])
+    return costs, _answer_cost(extractors, needed, [member.nbytes for member in members])
 
 
 def _answer_cost(extractors: Recorded, needed: Iterable[str], nbytes: Sequence[int]) -> Cost:

@@ -10,10 +10,11 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.tasks import FittedFold, Member
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric
+from ensemble_minerals.members.base import FittedFold, Member
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import short_switch_interval
 
 SHARES = (0.25, 0.5, 0.75)
@@ -22,11 +23,8 @@ SHARES = (0.25, 0.5, 0.75)
 
 def learning_curve(
     members: Sequence[Member],
-    blocks: Mapping[str, NDArray[np.floating[Any]]],
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    classes: NDArray[Any],
+    data: RowData,
+    inputs: FoldInputs,
     whole: Floats,
     *,
     shares: Sequence[float] = SHARES,
@@ -40,11 +38,9 @@ def learning_curve(
 
     Args:
         members: Base learners, unfitted.
-        blocks: Feature matrices by name, each (n, n_features).
-        y: (n,) class positions.
-        groups: (n,) row groups.
-        folds: (n,) folds; groups do not straddle them. Rows of a negative fold are only trained on.
-        classes: Labels of the positions.
+        data: What members see of n rows.
+        inputs: Labels, row groups and folds of the rows; groups do not straddle folds. Rows of a negative fold are
+            only trained on.
         whole: (M, n, K) out-of-fold probabilities of the same members trained on all training rows.
         shares: Parts to train on, ascending, below 1.
         n_jobs: Concurrent tasks; the answer does not depend on it.
@@ -55,14 +51,12 @@ def learning_curve(
         ``log_loss`` with group-bootstrap intervals; ``last_step``: the paired gain in accuracy of the last point
         over the one before; ``notes`` on shares that could not be trained.
     """
-    held_out = folds >= 0
-    numbers = np.unique(folds[held_out])
-    rank = _joining_rank(y, groups, folds, seed)
-    tasks = [(share, int(fold)) for share in shares for fold in numbers]
+    predicted, numbers = inputs.predicted, inputs.numbers
+    rank = _joining_rank(inputs, seed)
+    tasks = [(share, fold) for share in shares for fold in numbers]
     with threadpool_limits(1), short_switch_interval():
         results = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(_answer)(members, blocks, y, groups, folds, fold, classes, rank[fold] <= share)
-            for share, fold in tasks
+            delayed(_answer)(members, data, inputs, fold, rank[fold] <= share) for share, fold in tasks
         )
     answered: dict[float, tuple[Floats, float]] = {}
     notes = []
@@ -72,59 +66,41 @@ def learning_curve(
         if failed is not None:
             notes.append(f"{share:.0%} of the training rows: {failed}")
             continue
-        proba = np.zeros((len(y), len(classes)))
+        proba = np.zeros((len(inputs), len(inputs.classes)))
         for fold, result in own.items():
-            proba[folds == fold] = result
+            proba[inputs.held_out(fold)] = result
         answered[share] = (
-            proba[held_out],
-            float(np.mean([(rank[fold][folds != fold] <= share).sum() for fold in numbers])),
+            proba[predicted],
+            float(np.mean([(rank[fold][inputs.training(fold)] <= share).sum() for fold in numbers])),
         )
-    everything = float(np.mean([(folds != fold).sum() for fold in numbers]))
-    answered[1.0] = np.asarray(whole[:, held_out].mean(axis=0)), everything
-    return _summarize(members, answered, y[held_out], groups[held_out], notes, seed)
+    everything = float(np.mean([len(inputs.training(fold)) for fold in numbers]))
+    answered[1.0] = np.asarray(whole[:, predicted].mean(axis=0)), everything
+    return _summarize(members, answered, inputs.take(predicted), notes, seed)
 
 
-def _joining_rank(
-    y: NDArray[np.intp], groups: NDArray[np.intp], folds: NDArray[np.intp], seed: int
-) -> dict[int, Floats]:
+def _joining_rank(inputs: FoldInputs, seed: int) -> dict[int, Floats]:
     """For each fold (n,) the share of the training part at which each row joins, 0 for its class's first group."""
     ranks = {}
-    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
-    label = y[first]
+    _, first, group_of = np.unique(inputs.groups, return_index=True, return_inverse=True)
+    label = inputs.y[first]
     order = np.random.default_rng(seed).permutation(len(label))
-    for fold in np.unique(folds[folds >= 0]):
+    for fold in inputs.numbers:
         rank = np.zeros(len(label))
         for k in np.unique(label):
-            own = [g for g in order if label[g] == k and folds[first[g]] != fold]
+            own = [g for g in order if label[g] == k and inputs.folds[first[g]] != fold]
             rank[own] = np.arange(len(own)) / max(len(own), 1)
-        ranks[int(fold)] = np.asarray(rank[group_of.reshape(-1)] + 1e-9)
+        ranks[fold] = np.asarray(rank[group_of.reshape(-1)] + 1e-9)
     return ranks
 
 
 def _answer(
-    members: Sequence[Member],
-    blocks: Mapping[str, NDArray[np.floating[Any]]],
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    folds: NDArray[np.intp],
-    fold: int,
-    classes: NDArray[Any],
-    joined: NDArray[np.bool_],
+    members: Sequence[Member], data: RowData, inputs: FoldInputs, fold: int, joined: NDArray[np.bool_]
 ) -> Floats | str:
-    """Mean answer of the members for the rows of `fold`, or why there is none."""
-    rows = np.flatnonzero((folds == fold) | joined)
+    """Mean answer of the members for the rows of a fold, trained on those that joined, or why there is none."""
+    rows = np.flatnonzero((inputs.folds == fold) | joined)
     answers = []
     for member in members:
-        (fitted,) = fit_fold(
-            [member],
-            [blocks[name] for name in member.features],
-            y[rows],
-            groups[rows],
-            folds[rows],
-            fold,
-            classes,
-            rows,
-        )
+        fitted = member.fit_fold(data, inputs.take(rows), fold, rows=rows)
         if not isinstance(fitted, FittedFold):
             return f"{fitted.member} could not be trained in fold {fold}: {fitted.reason}"
         answers.append(fitted.proba)
@@ -134,14 +110,13 @@ def _answer(
 def _summarize(
     members: Sequence[Member],
     answered: Mapping[float, tuple[Floats, float]],
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
+    known: FoldInputs,
     notes: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    bootstrap = GroupBootstrap(groups, seed=seed)
+    bootstrap = GroupBootstrap(known.groups, seed=seed)
     names = ("accuracy", "log_loss")
-    scores = [weighted_metric(name, y, proba) for proba, _ in answered.values() for name in names]
+    scores = [weighted_metric(name, known.y, proba) for proba, _ in answered.values() for name in names]
     found = iter(bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1)))
     points = [
         {"share": share, "rows": rows, **{name: next(found) for name in names}}
@@ -151,7 +126,8 @@ def _summarize(
     if len(answered) > 1:
         before, last = list(answered.values())[-2:]
         last_step = bootstrap.interval(
-            weighted_metric("accuracy", y, last[0]), minus=weighted_metric("accuracy", y, before[0])
+            weighted_metric("accuracy", known.y, last[0]),
+            minus=weighted_metric("accuracy", known.y, before[0]),
         )
     summary: dict[str, Any] = jsonable(
         {

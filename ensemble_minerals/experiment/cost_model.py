@@ -14,13 +14,13 @@ from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.ensemble.network_tasks import devices
 from ensemble_minerals.experiment.dataset import FEATURES
 from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
 from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime

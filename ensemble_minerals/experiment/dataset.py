@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import (
     HOLDOUT_FOLD,
     NO_FOLD,
@@ -96,6 +97,13 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes of `rows`, ascending."""
         return tuple(np.unique(self.labels).tolist())
+
+    @property
+    def inputs(self) -> FoldInputs:
+        """Class positions, row groups and folds of `rows`."""
+        classes = np.array(self.classes)
+        y = np.searchsorted(classes, self.labels).astype(np.intp)
+        return FoldInputs(y, self.groups.astype(np.intp), self.folds.astype(np.intp), classes)
 
     def blocks(self, rows: NDArray[np.intp]) -> dict[str, FloatMatrix]:
         """Feature matrices of manifest rows, by extractor, each (len(rows), n_features)."""

@@ -12,7 +12,6 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
-from ensemble_minerals.members.network_member import NetworkStrategy
 from ensemble_minerals.system.parallel import on_this_machine
 from ensemble_minerals.system.runtime import Runtime
 
@@ -54,7 +53,7 @@ def score(
         "counts": counts(dataset.manifest),
     }
     if dataset.test_rows.size:
-        proba = ensemble.predict_proba(trained.setup.blocks(dataset, dataset.test_rows))
+        proba = ensemble.predict_proba(trained.setup.row_data(dataset, dataset.test_rows))
         truth = np.searchsorted(np.array(classes), dataset.manifest.label[dataset.test_rows])
         metrics["test"] = summary(truth, proba, classes)
     if plan.trimmed.learning_curve:
@@ -68,21 +67,17 @@ def score(
 def _learning_curve(
     trained: Trained, dataset: Dataset, metrics: Mapping[str, Any], *, n_jobs: int, seed: int
 ) -> dict[str, Any] | None:
-    """Of the best member on features, on growing parts of the training rows; training networks takes too long."""
+    """Of the best member that is quick to fit, on growing parts of the training rows."""
     answers = trained.ensemble.out_of_fold_
-    on_features = {m.name: m for m in trained.setup.members if not isinstance(m.strategy, NetworkStrategy)}
-    candidates = [place for place, name in enumerate(answers.members) if name in on_features]
+    quick = {member.name: member for member in trained.setup.members if member.is_quick}
+    candidates = [number for number, name in enumerate(answers.members) if name in quick]
     if not candidates:
         return None
     best = min(candidates, key=lambda m: float(metrics["members"][answers.members[m]]["log_loss"]))
-    classes = np.array(dataset.classes)
     return learning_curve(
-        [on_features[answers.members[best]]],
-        trained.setup.blocks(dataset, dataset.rows),
-        np.searchsorted(classes, dataset.labels),
-        dataset.groups,
-        dataset.folds,
-        classes,
+        [quick[answers.members[best]]],
+        trained.setup.row_data(dataset, dataset.rows),
+        dataset.inputs,
         answers.member_proba[[best]],
         n_jobs=n_jobs,
         seed=seed,

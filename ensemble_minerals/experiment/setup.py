@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,17 @@ from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.folds import TRAINING_FOLD
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.trained_network import image_side
-from ensemble_minerals.members.network_member import PHOTOS, NetworkStrategy
+from ensemble_minerals.members.base import Member
+from ensemble_minerals.members.feature_member import FeatureMember
+from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.registry import build_strategy
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
@@ -46,13 +49,10 @@ class Setup:
     notes: tuple[str, ...]
     images: tuple[ImageCache, ...]
 
-    def blocks(self, dataset: Dataset, rows: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """What members see of manifest rows: feature matrices by name, and where networks find their photos."""
-        blocks: dict[str, NDArray[Any]] = dataset.blocks(rows)
-        if self.images:
-            positions = np.searchsorted(dataset.manifest.usable, rows)
-            blocks[PHOTOS] = positions[:, None].astype(np.float64)
-        return blocks
+    def row_data(self, dataset: Dataset, rows: NDArray[np.intp]) -> RowData:
+        """What members see of manifest rows: feature matrices, and where networks find the photos."""
+        images = np.searchsorted(dataset.manifest.usable, rows) if self.images else None
+        return RowData(dataset.blocks(rows), images)
 
 
 def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | None = None) -> Setup:
@@ -165,17 +165,22 @@ def build_ensemble(
     """
     return StackedEnsemble(
         tuple(members),
-        candidates=config.meta.candidates,
-        one_standard_error=config.meta.one_standard_error,
-        greedy_iterations=config.meta.greedy_iterations,
-        calibrate=config.calibration.temperature,
+        meta=build_meta_learner(config),
         refit=config.refit,
         allow_failures=config.allow_failures,
-        n_jobs=runtime.n_tasks,
         checkpoint=checkpoint,
-        progress=runtime.progress.stage("Fitting members"),
-        deadline=runtime.deadline,
+        runtime=runtime,
         random_state=config.seed,
+    )
+
+
+def build_meta_learner(config: Config) -> MetaLearner:
+    """How a configuration combines and calibrates members, unfitted."""
+    return MetaLearner(
+        config.meta.candidates,
+        config.meta.one_standard_error,
+        config.meta.greedy_iterations,
+        config.calibration.temperature,
     )
 
 
@@ -212,13 +217,16 @@ def _build_member(
     strategy = build_strategy(member, tree, seed)
     name = str(member.name)
     if member.network is None:
-        return Member(name, tuple(member.features or ()), strategy)
+        return FeatureMember(name, tuple(member.features or ()), strategy)
     network = next(network for network in config.networks if network.name == member.network)
     learns_groups = member.strategy == "hierarchical" and tree == "auto"
-    return Member(
+    return NetworkMember(
         name,
-        (PHOTOS, DESCRIPTOR) if learns_groups else (PHOTOS,),
-        NetworkStrategy(strategy, network, images.get(network.name), member.specialists),
+        (DESCRIPTOR,) if learns_groups else (),
+        strategy,
+        network,
+        images.get(network.name),
+        member.specialists,
     )
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import OutOfTime
 from ensemble_minerals.experiment.checkpoint import inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.experiment.plan import Plan, keep_plan
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, set_up
+from ensemble_minerals.members.base import OutOfTime
 from ensemble_minerals.system.runtime import Runtime
 
 
@@ -62,7 +62,7 @@ def train(plan: Plan, dataset: Dataset, runtime: Runtime, *, work: Path) -> Trai
         images.prepare(runtime.n_jobs, progress.stage("Shrinking photos"))
     started = time.perf_counter()
     ensemble = build_ensemble(config, setup.members, runtime, checkpoint=checkpoint)
-    ensemble.fit(setup.blocks(dataset, dataset.rows), dataset.labels, dataset.groups, dataset.folds)
+    ensemble.fit(setup.row_data(dataset, dataset.rows), dataset.labels, dataset.groups, dataset.folds)
     seconds = time.perf_counter() - started
     late = _late(ensemble)
     notes = [

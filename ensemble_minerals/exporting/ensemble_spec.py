@@ -9,7 +9,6 @@ import numpy as np
 
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.log_space import LOG_FLOOR
-from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.serialization import predictor_to_arrays
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def ensemble_spec(
     members = []
     for number in chosen:
         member = fitted_ensemble.members[number]
-        if not isinstance(member.predictor, AveragedPredictor):
-            raise TypeError(f"member {member.name!r} of a saved bundle has no features")
+        if member.networks is not None:
+            raise TypeError(f"member {member.name!r} stands on networks that are not saved")
         members.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
     return EnsembleSpec(
         classes=classes,

@@ -1,167 +1,234 @@
-"""The contract of a member's strategy, in scikit-learn's words."""
+"""The contract of a member, and what becomes of a member in a fold.
+
+A member is a strategy (which subproblems there are, how they are oversampled) over what it stands on: feature
+matrices, or a network that is trained on the photos. Nobody outside of this package asks which of the two it is.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from numpy.typing import NDArray
 
-from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.heads.logistic import LogisticHead
-from ensemble_minerals.members.heads.logistic_solver import Solution
-from ensemble_minerals.members.predictor import MemberPredictor
-from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.specialists import Begun, Training, solve_together
-from ensemble_minerals.taxonomy import Taxonomy
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.errors import EnsembleMineralsError
+from ensemble_minerals.members.fitted import FittedMember
+from ensemble_minerals.members.predictor import AveragedPredictor
+from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.members.strategy import Strategy
+from ensemble_minerals.system.runtime import Runtime
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.models.state import NetworkState
 
 FloatMatrix = NDArray[np.floating[Any]]
 
+NETWORKS = "networks"
+"""What members on networks stand on, beside the names of feature extractors."""
+
+MEMBER_ERRORS = (
+    EnsembleMineralsError,
+    ValueError,
+    FloatingPointError,
+    np.linalg.LinAlgError,
+    MemoryError,
+    RuntimeError,  # how torch says that memory ran out
+)
+"""What makes a member fail and leaves the others as they are."""
+
+
+@dataclass
+class FittedFold:
+    """A member that was fitted without one fold.
+
+    Attributes:
+        fold: Number of the fold; `NO_FOLD` when trained on all rows.
+        fitted: The fitted member.
+        proba: Answers for the held-out rows, shape (k, n_classes).
+        notes: What the user should know, such as an over-sampler that was replaced.
+        seconds: Time of the fit, with the member's share of what was computed for several together.
+        logs: Of a member on networks: for each network the records of its epochs.
+    """
+
+    fold: int
+    fitted: FittedMember
+    proba: FloatMatrix
+    notes: tuple[str, ...]
+    seconds: float
+    logs: tuple[list[dict[str, Any]], ...] = ()
+
+    @property
+    def member(self) -> str:
+        """Name of the member."""
+        return self.fitted.name
+
 
 @dataclass(frozen=True)
-class Plan:
-    """The decisions whose answers make a distribution over the classes.
+class MemberFailure:
+    """A member that could not be fitted in a fold, and why."""
+
+    member: str
+    fold: int
+    reason: str
+
+    @classmethod
+    def of(cls, member: Member, fold: int, error: BaseException) -> Self:
+        """The failure that an error means."""
+        return cls(member.name, fold, f"{type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True)
+class OutOfTime(MemberFailure):
+    """A member whose fit in a fold would have begun after the time limit."""
+
+    reason: str = "time limit"
+
+
+FoldResult = FittedFold | MemberFailure
+
+
+MemberT_co = TypeVar("MemberT_co", bound="Member", covariant=True)
+
+
+class FoldTask(NamedTuple, Generic[MemberT_co]):
+    """One member to be fitted without one fold."""
+
+    member: MemberT_co
+    fold: int
+
+
+@dataclass(frozen=True)
+class Member(ABC):
+    """A base learner of the ensemble, unfitted.
 
     Attributes:
-        taxonomy: Tree at whose nodes the decisions stand; flat for flat and one-vs-rest members.
-        one_vs_rest: Whether the decisions are one a class against the others instead of one a node.
-        subproblems: What each specialist learns, in the order of nodes or classes.
+        name: Unique.
+        features: Names of the feature matrices it needs, side by side.
+        strategy: Into which subproblems it divides the classes, how they are oversampled, and the seed.
     """
 
-    taxonomy: Taxonomy
-    one_vs_rest: bool
-    subproblems: tuple[Subproblem, ...]
+    name: str
+    features: tuple[str, ...]
+    strategy: Strategy
 
+    is_quick: ClassVar[bool]
+    """Whether a fit takes seconds. Quick members are fitted first, and one of them is kept when time runs out."""
 
-class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
-    """A classifier made of specialists over one feature matrix.
+    @property
+    @abstractmethod
+    def n_steps(self) -> int:
+        """Steps that a fit without one fold counts for in a bar of progress."""
 
-    Args:
-        head: Unfitted classifier for every specialist; `LogisticHead` by default. Any scikit-learn classifier
-            with ``predict_proba`` will do.
-        sampler: Over-sampler of every specialist; none by default.
-        prior_correction: Restore the natural prior that oversampling shifted.
-        random_state: Seed.
-
-    Attributes:
-        classes_: Labels, ascending.
-        n_features_in_: Number of columns seen in `fit`.
-        predictor_: The fitted specialists.
-        notes_: Sentences about over-samplers that had to be replaced.
-    """
-
-    def __init__(
-        self,
-        head: Any = None,
-        sampler: OverSampler | None = None,
-        prior_correction: bool = True,
-        random_state: int = 0,
-    ) -> None:
-        self.head = head
-        self.sampler = sampler
-        self.prior_correction = prior_correction
-        self.random_state = random_state
-
-    def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Strategy:
-        """Fit the specialists.
-
-        Args:
-            X: Features, shape (n, n_features).
-            y: Labels, shape (n,).
-            groups: Row groups, shape (n,); inner splits keep a group on one side. Each row by itself if None.
-
-        Raises:
-            ValueError: If there are fewer than two classes, or lengths differ.
-        """
-        matrix, labels = validate_data(self, X, y, dtype=(np.float64, np.float32))
-        check_classification_targets(labels)
-        self.classes_, encoded = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes; the data has one class: {str(self.classes_[0])!r}"
-            )
-        given = np.arange(len(labels)) if groups is None else np.asarray(groups)
-        check_consistent_length(matrix, given)
-        space = RowSpace()
-        reduced = space.fit_transform(matrix)
-        begun = self.begin_reduced(
-            space, reduced, encoded.astype(np.intp), np.unique(given, return_inverse=True)[1], self.classes_
-        )
-        return self.finish_reduced(begun, *solve_together(reduced, [begun]))
-
-    def begin_reduced(
-        self,
-        space: RowSpace,
-        Z: FloatMatrix,
-        y: NDArray[np.intp],
-        groups: NDArray[np.intp],
-        classes: NDArray[Any],
-    ) -> Begun:
-        """Begin on rows that are already in a row space, up to what is solved together with others on the same rows.
-
-        Args:
-            space: The fitted change of coordinates.
-            Z: Training rows in it, shape (n, rank).
-            y: Class positions, shape (n,); every class has rows.
-            groups: Row groups, shape (n,).
-            classes: Labels of the positions.
-        """
-        self.classes_ = classes
-        self.n_features_in_ = space.n_features_in_
-        training = Training(
-            space=space,
-            Z=Z,
-            groups=groups,
-            head=LogisticHead() if self.head is None else self.head,
-            sampler=OverSampler("none") if self.sampler is None else self.sampler,
-            prior_correction=self.prior_correction,
-            seed=self.random_state,
-        )
-        self._plan = self.plan(y, tuple(str(label) for label in classes), Z, groups)
-        return training.begin(self._plan.subproblems)
-
-    def finish_reduced(self, begun: Begun, solutions: Sequence[Solution]) -> Strategy:
-        """Finish what `begin_reduced` began, with the solutions of its problems."""
-        specialists, self.notes_ = begun.finish(solutions)
-        self.predictor_ = MemberPredictor(self._plan.taxonomy, self._plan.one_vs_rest, (specialists,))
-        return self
+    @property
+    @abstractmethod
+    def stands_on(self) -> tuple[str, ...]:
+        """Names of the feature extractors it stands on, or `NETWORKS`."""
 
     @abstractmethod
-    def plan(
+    def fit_fold(
         self,
-        y: NDArray[np.intp],
-        names: tuple[str, ...],
-        Z: FloatMatrix,
-        groups: NDArray[np.intp],
-    ) -> Plan:
-        """What the specialists shall decide.
+        data: RowData,
+        inputs: FoldInputs,
+        fold: int,
+        *,
+        rows: NDArray[np.intp] | None = None,
+    ) -> FoldResult:
+        """Fit on the rows outside a fold and predict the rows in it; without processes or threads of its own.
 
         Args:
-            y: Class positions, shape (n,).
-            names: Class names.
-            Z: Training rows, shape (n, d), for what is learned about the classes.
-            groups: Row groups, shape (n,).
+            data: What members see of the rows.
+            inputs: Labels, row groups and folds of n rows.
+            fold: Held out; `NO_FOLD` trains on all rows and predicts none.
+            rows: Positions in `data` of the rows of `inputs`, shape (n,); all of them if None.
         """
 
-    def predict_log_proba(self, X: ArrayLike) -> FloatMatrix:
-        """Log-probabilities, shape (n, n_classes)."""
-        check_is_fitted(self)
-        matrix = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return self.predictor_.log_proba(matrix)
+    @classmethod
+    @abstractmethod
+    def fit_folds(
+        cls,
+        tasks: Sequence[FoldTask[Self]],
+        data: RowData,
+        inputs: FoldInputs,
+        runtime: Runtime,
+        *,
+        checkpoint: Path | None,
+        on_steps: Callable[[int], None],
+    ) -> Generator[Sequence[FoldResult]]:
+        """Fit members of this kind, several at once; arguments and results as of the function `fit_folds`."""
 
-    def predict_proba(self, X: ArrayLike) -> FloatMatrix:
-        """Probabilities, shape (n, n_classes)."""
-        return np.exp(self.predict_log_proba(X))
+    @classmethod
+    @abstractmethod
+    def estimate_seconds(cls, members: Sequence[Self], data: RowData, inputs: FoldInputs, fold: int) -> float:
+        """How long a fit of members of this kind takes, as of the function `estimate_seconds`."""
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable label of each row, shape (n,)."""
-        check_is_fitted(self)
-        labels: NDArray[Any] = self.classes_[self.predict_log_proba(X).argmax(axis=1)]
-        return labels
+    @abstractmethod
+    def restore(self, predictor: AveragedPredictor, states: tuple[NetworkState, ...]) -> FittedMember:
+        """The fitted member that was saved as these parts."""
+
+
+def fit_folds(
+    tasks: Sequence[FoldTask[Member]],
+    data: RowData,
+    inputs: FoldInputs,
+    runtime: Runtime,
+    *,
+    checkpoint: Path | None = None,
+    on_steps: Callable[[int], None] = lambda steps: None,
+) -> Generator[Sequence[FoldResult]]:
+    """Fit members without folds, each kind in its own way, quick ones first; results as they come.
+
+    Args:
+        tasks: Members and folds.
+        data: What members see of the rows.
+        inputs: Labels, row groups and folds of the rows.
+        runtime: Tasks at once, and the time after which no task begins. Answers do not depend on it.
+        checkpoint: Folder where long fits keep their logs and take up what was interrupted.
+        on_steps: Called, from any thread, with the steps that long fits under way have done.
+
+    Yields:
+        For members that were fitted together what each was fitted to, or why it failed.
+    """
+    kinds = dict.fromkeys(type(task.member) for task in tasks)
+    for kind in sorted(kinds, key=lambda kind: not kind.is_quick):
+        own = [task for task in tasks if type(task.member) is kind]
+        results = kind.fit_folds(own, data, inputs, runtime, checkpoint=checkpoint, on_steps=on_steps)
+        with closing(results):
+            yield from results
+
+
+def estimate_seconds(members: Sequence[Member], data: RowData, inputs: FoldInputs, fold: int) -> float:
+    """How long it takes on one core to fit members without one fold, from fits as short as they can be.
+
+    Args:
+        members: Unfitted.
+        data: What members see of the rows.
+        inputs: Labels, row groups and folds of the rows.
+        fold: Held out.
+    """
+    kinds = dict.fromkeys(type(member) for member in members)
+    return sum(
+        kind.estimate_seconds([member for member in members if type(member) is kind], data, inputs, fold)
+        for kind in kinds
+    )
+
+
+def lacking_classes(y: NDArray[np.intp], classes: NDArray[Any]) -> str | None:
+    """Why nothing can be trained on rows: which classes have none among them; None where every class has some.
+
+    Args:
+        y: Class positions of the rows, shape (n,).
+        classes: Labels of the positions.
+
+    Example:
+        >>> lacking_classes(np.array([0, 0]), np.array(["mica", "quartz"]))
+        'no training row of class quartz'
+    """
+    lacking = np.setdiff1d(np.arange(len(classes)), y)
+    names = ", ".join(str(classes[k]) for k in lacking)
+    return f"no training row of class {names}" if names else None

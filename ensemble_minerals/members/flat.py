@@ -6,17 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.base import FloatMatrix, Plan, Strategy
+from ensemble_minerals.members.strategy import Decomposition, FloatMatrix, Strategy
 from ensemble_minerals.taxonomy import Taxonomy
 
 
 class FlatClassifier(Strategy):
     """One head over all classes."""
 
-    def plan(
+    kind = "flat"
+
+    def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
-    ) -> Plan:
+    ) -> Decomposition:
         """One decision of all rows."""
-        return Plan(
+        return Decomposition(
             Taxonomy.flat(names), False, (Subproblem("all classes", np.arange(len(y)), y, len(names)),)
         )

@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.base import Plan, Strategy
 from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.strategy import Decomposition, Strategy
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -35,6 +35,8 @@ class HierarchicalClassifier(Strategy):
         taxonomy_: The tree that was used.
     """
 
+    kind = "hierarchical"
+
     def __init__(
         self,
         taxonomy: Tree | str = "auto",
@@ -48,9 +50,9 @@ class HierarchicalClassifier(Strategy):
         self.taxonomy = taxonomy
         self.n_groups = n_groups
 
-    def plan(
+    def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
-    ) -> Plan:
+    ) -> Decomposition:
         """One decision a node of the tree, each of the rows below it."""
         if isinstance(self.taxonomy, str):
             if self.taxonomy != "auto":
@@ -65,7 +67,7 @@ class HierarchicalClassifier(Strategy):
             targets = node.targets(y)
             rows = np.flatnonzero(targets >= 0)
             subproblems.append(Subproblem(node.name, rows, targets[rows], len(node.branches)))
-        return Plan(self.taxonomy_, False, tuple(subproblems))
+        return Decomposition(self.taxonomy_, False, tuple(subproblems))
 
 
 def learn_taxonomy(

@@ -6,20 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.base import FloatMatrix, Plan, Strategy
+from ensemble_minerals.members.strategy import Decomposition, FloatMatrix, Strategy
 from ensemble_minerals.taxonomy import Taxonomy
 
 
 class OneVsRestClassifier(Strategy):
     """A binary head for each class against the rest; the answers are normalized to sum to 1."""
 
-    def plan(
+    kind = "one_vs_rest"
+
+    def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
-    ) -> Plan:
+    ) -> Decomposition:
         """One decision a class, each of all rows."""
         rows = np.arange(len(y))
         subproblems = tuple(
             Subproblem(f"{name} against the rest", rows, (y == position).astype(np.intp), 2)
             for position, name in enumerate(names)
         )
-        return Plan(Taxonomy.flat(names), True, subproblems)
+        return Decomposition(Taxonomy.flat(names), True, subproblems)

@@ -118,6 +118,16 @@ class MemberPredictor:
             for specialist in fold
         )
 
+    def widened(self, start: int, total: int) -> MemberPredictor:
+        """The same predictor of columns that stand at `start` among `total`."""
+        return MemberPredictor(
+            self.taxonomy,
+            self.one_vs_rest,
+            tuple(
+                tuple(_widened(specialist, start, total) for specialist in fold) for fold in self.specialists
+            ),
+        )
+
     def collapse(self) -> MemberPredictor:
         """The same answers with one net a node where every net is linear; otherwise itself."""
         if not self.is_linear or len(self.specialists) == 1:
@@ -151,6 +161,11 @@ class AveragedPredictor:
             specialist.nbytes for part in self.parts for folds in part.specialists for specialist in folds
         )
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether all fold models are affine maps, so that many cost what one does."""
+        return all(part.is_linear for part in self.parts)
+
     @classmethod
     def average(cls, predictors: Sequence[MemberPredictor]) -> AveragedPredictor:
         """Bundle fold models: those of one tree are averaged as log-odds, trees as log-probabilities."""
@@ -172,3 +187,12 @@ class AveragedPredictor:
         return log_normalize(
             np.average([part.log_proba(X) for part in self.parts], axis=0, weights=self.weights)
         )
+
+
+def _widened(specialist: Specialist, start: int, total: int) -> Specialist:
+    if not isinstance(specialist, DenseSpecialist):
+        raise TypeError("a foreign classifier cannot be given other columns")
+    (weight, bias), *rest = specialist.layers
+    wide = np.zeros((total, weight.shape[1]), dtype=weight.dtype)
+    wide[start : start + len(weight)] = weight
+    return DenseSpecialist(((wide, bias), *rest))

@@ -7,12 +7,12 @@ from typing import Any
 
 from ensemble_minerals.config.members import HeadConfig, MemberConfig, SamplerConfig
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.members.base import Strategy
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.strategy import Strategy
 from ensemble_minerals.taxonomy import Tree
 
 STRATEGIES: Mapping[str, type[Strategy]] = {

@@ -1,8 +1,8 @@
-"""Rows of feature matrices that lie side by side, whole or some at a time."""
+"""What members see of rows: feature matrices side by side, whole or in parts, and photos."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,57 @@ MANY = 16_384
 
 PART = 1024
 """Rows of a part."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowData:
+    """What members see of n rows.
+
+    Attributes:
+        matrices: Feature matrices by name, each of shape (n, n_features).
+        images: Position of each row's photo in the image caches of networks, shape (n,); None where no member
+            stands on networks.
+
+    Example:
+        >>> data = RowData({"color": np.eye(2), "texture": np.ones((2, 1))}, images=np.array([7, 4]))
+        >>> data.side_by_side(["texture", "color"])
+        array([[1., 1., 0.],
+               [1., 0., 1.]])
+        >>> data.take(np.array([1])).photos()
+        array([4])
+    """
+
+    matrices: Mapping[str, FloatMatrix]
+    images: NDArray[np.intp] | None = None
+
+    def side_by_side(self, features: Sequence[str]) -> FloatMatrix:
+        """The named matrices as one, shape (n, sum of their columns)."""
+        if len(features) == 1:
+            return self.matrices[features[0]]
+        return np.concatenate([self.matrices[name] for name in features], axis=1)
+
+    def photos(self) -> NDArray[np.intp]:
+        """Position of each row's photo in the image caches, shape (n,).
+
+        Raises:
+            ValueError: If the rows come without photos.
+        """
+        if self.images is None:
+            raise ValueError(
+                "a member on networks needs to know the photo of each row; these rows come without"
+            )
+        return self.images
+
+    def take(self, rows: NDArray[Any]) -> RowData:
+        """Some rows alone.
+
+        Args:
+            rows: Their positions in order, or a mask, shape (n,).
+        """
+        return RowData(
+            {name: matrix[rows] for name, matrix in self.matrices.items()},
+            None if self.images is None else self.images[rows],
+        )
 
 
 @dataclass(frozen=True)

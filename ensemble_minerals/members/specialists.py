@@ -27,7 +27,7 @@ Trained: TypeAlias = tuple[tuple[Specialist, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Begun:
+class UnsolvedSpecialists:
     """Specialists of which some are still to be solved, together with those of other members.
 
     Attributes:
@@ -43,7 +43,7 @@ class Begun:
     finish: Callable[[Sequence[Solution]], Trained]
 
 
-def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution]]:
+def solve_together(Z: FloatMatrix, begun: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
     """Solutions for each of several members on the same rows, shape (n, rank).
 
     Raises:
@@ -61,7 +61,7 @@ def solve_together(Z: FloatMatrix, begun: Sequence[Begun]) -> list[list[Solution
 
 
 @dataclass(frozen=True)
-class Training:
+class SpecialistTraining:
     """What all specialists of a member share in one fold.
 
     Attributes:
@@ -83,7 +83,7 @@ class Training:
     prior_correction: bool
     seed: int
 
-    def begin(self, nodes: Sequence[Subproblem]) -> Begun:
+    def start(self, nodes: Sequence[Subproblem]) -> UnsolvedSpecialists:
         """Fit one net a node, but for logistic regressions on the rows as they are, which are solved together."""
         samplers = [
             clone(self.sampler).set_params(random_state=_seed(self.seed, number))
@@ -91,14 +91,14 @@ class Training:
         ]
         if isinstance(self.head, LogisticHead):
             if self.sampler.kind in ("none", "random"):
-                return self._begin_logistic(self.head, nodes, samplers)
+                return self._start_logistic(self.head, nodes, samplers)
             specialists, notes = self._train_logistic(self.head, nodes, samplers)
         elif isinstance(self.head, MLPHead):
             specialists, notes = self._train_each(nodes, samplers, self._train_mlp)
         else:
             specialists, notes = self._train_each(nodes, samplers, self._train_classifier)
         trained = tuple(specialists), _named(nodes, notes)
-        return Begun((), 0.0, 0, lambda _: trained)
+        return UnsolvedSpecialists((), 0.0, 0, lambda _: trained)
 
     def _train_each(
         self,
@@ -112,9 +112,9 @@ class Training:
         ]
         return [specialist for specialist, _ in pairs], [note for _, note in pairs]
 
-    def _begin_logistic(
+    def _start_logistic(
         self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]
-    ) -> Begun:
+    ) -> UnsolvedSpecialists:
         """Problems of nodes without synthetic rows: copies of a row are a weight on it."""
         problems, shifts, notes = [], [], []
         for node, sampler in zip(nodes, samplers, strict=True):
@@ -129,7 +129,7 @@ class Training:
         def finish(solutions: Sequence[Solution]) -> Trained:
             return tuple(self._specialists(solutions, shifts)), _named(nodes, _doubts(notes, solutions))
 
-        return Begun(tuple(problems), head.tol, head.max_iter, finish)
+        return UnsolvedSpecialists(tuple(problems), head.tol, head.max_iter, finish)
 
     def _train_logistic(
         self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]

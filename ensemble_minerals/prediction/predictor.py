@@ -16,6 +16,7 @@ from ensemble_minerals.errors import BundleError
 from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.features.pooling import pool_views, pooling_of
 from ensemble_minerals.features.registry import build_extractors, build_network_extractors
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 
 _KEYS_OF_THE_MACHINE = frozenset({"engine", "precision", "device", "engine_note", "versions", "libraries"})
@@ -57,7 +58,7 @@ class Predictor(PhotoPredictor):
         """See `PhotoPredictor.answer`."""
         config, ensemble = self.bundle.config, self.bundle.fitted_ensemble
         blocks = {name: pool_views(views, pooling_of(config, name)) for name, views in features.items()}
-        member_log_proba = ensemble.member_log_proba(blocks)
+        member_log_proba = ensemble.member_log_proba(RowData(blocks))
         return member_log_proba, ensemble.combine(member_log_proba)
 
     def conformal_sets(self) -> ConformalSets:

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import joblib
 from joblib import Parallel, delayed, parallel_config
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.errors import FitError, UserError
@@ -121,7 +120,7 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _sending_to(client: Any, arrays: Sequence[NDArray[Any]] = ()) -> Iterator[None]:
+def _sending_to(client: Any, arrays: Sequence[Any] = ()) -> Iterator[None]:
     """Send joblib's tasks to a Dask cluster, and the arrays to all its workers first."""
     with parallel_config(backend="dask", client=client):
         backend, _ = joblib.parallel.get_active_backend()
@@ -241,16 +240,16 @@ def worker_cores() -> int | None:
 
 
 def run_unordered(
-    calls: Sequence[DelayedCall], *, n_jobs: int, shared: Sequence[NDArray[Any]] = (), threads: bool = False
+    calls: Sequence[DelayedCall], *, n_jobs: int, shared: Sequence[Any] = (), threads: bool = False
 ) -> Generator[Any, None, None]:
     """Run calls in parallel, and yield their results in the order in which they finish.
 
     Args:
         calls: The calls, made by `joblib.delayed`.
         n_jobs: Number of calls that run at the same time; a Dask cluster uses all its cores.
-        shared: Arrays among the arguments. Every worker of a cluster gets each array once. If a worker dies with the
-            last copy of an array, the remaining calls are sent again together with the arrays. An array is recognized
-            as an argument, but not inside a list that is an argument.
+        shared: Arrays, and objects made of arrays, among the arguments. Every worker of a cluster gets each once. If
+            a worker dies with the last copy of one, the remaining calls are sent again together with all. They are
+            recognized as arguments, but not inside a list that is an argument.
         threads: Whether to use threads on this machine instead of processes.
 
     Yields:
@@ -301,7 +300,7 @@ def _numbered(number: int, function: Callable[..., Any], *arguments: Any, **name
 
 
 @contextmanager
-def _scattered(arrays: Sequence[NDArray[Any]]) -> Iterator[None]:
+def _scattered(arrays: Sequence[Any]) -> Iterator[None]:
     """Send arrays to every worker of an active Dask cluster; else all workers would fetch them from the first one."""
     backend, _ = joblib.parallel.get_active_backend()
     client = getattr(backend, "client", None)

@@ -22,13 +22,20 @@ from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.files import is_synthetic
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
-from ensemble_minerals.experiment.setup import Setup, build_members, check_networks, open_extractors, set_up
+from ensemble_minerals.experiment.setup import (
+    Setup,
+    build_members,
+    build_meta_learner,
+    check_networks,
+    open_extractors,
+    set_up,
+)
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
+from ensemble_minerals.members.base import Member
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.parallel import cluster
@@ -164,21 +171,16 @@ def _ablate(
         n_splits=n_splits,
         n_inner=config.folds.n_splits,
         repeats=repeats,
-        candidates=config.meta.candidates,
-        one_standard_error=config.meta.one_standard_error,
-        greedy_iterations=config.meta.greedy_iterations,
-        calibrate=config.calibration.temperature,
+        meta=build_meta_learner(config),
         refit=config.refit,
         seed=config.seed,
     )
-    y = np.searchsorted(np.array(dataset.classes), dataset.labels).astype(np.intp)
+    inputs = dataset.inputs
     names = [arm.name for arm in chosen]
     ablation = Ablation(
         plan,
-        setup.blocks(dataset, dataset.rows),
-        y,
-        dataset.groups,
-        np.array(dataset.classes),
+        setup.row_data(dataset, dataset.rows),
+        inputs,
         n_jobs=runtime.n_tasks,
         checkpoint=root / inputs_digest(config, dataset, n_splits, names),
     )
@@ -190,7 +192,12 @@ def _ablate(
     extractors = measure_extractors(dataset.extractors, photos, limits=config.data.limits)
     timed(len(photos), len(photos))
     comparison = compare_arms(
-        run, y, dataset.groups, dataset.classes, _costs(run, setup.members, extractors), seed=config.seed
+        run,
+        inputs.y,
+        inputs.groups,
+        dataset.classes,
+        _costs(run, setup.members, extractors),
+        seed=config.seed,
     )
     header = _header(dataset, setup, config, notes, len(photos))
     report = AblationReport(header, comparison, describe(comparison, alike))

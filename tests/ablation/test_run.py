@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -16,28 +18,33 @@ from ensemble_minerals.ablation.arms import (
     AblationPlan,
     list_arms,
     retrained,
-    strategy_of,
 )
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.outer_fold import OuterFold, count_fits
 from ensemble_minerals.ablation.run import Ablation
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
+from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.log_space import log_normalize
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.rows import RowData
 
 HEAD = LogisticHead(C=3.0)
 MEMBERS = (
-    Member("a-flat", ("a",), FlatClassifier(HEAD)),
-    Member("b-ovr", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"))),
-    Member("ab-tree", ("a", "b"), HierarchicalClassifier("auto", head=HEAD, sampler=OverSampler("smote", 3))),
+    FeatureMember("a-flat", ("a",), FlatClassifier(HEAD)),
+    FeatureMember("b-ovr", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"))),
+    FeatureMember(
+        "ab-tree", ("a", "b"), HierarchicalClassifier("auto", head=HEAD, sampler=OverSampler("smote", 3))
+    ),
 )
 CLASSES = np.array(["mica", "pyrite", "quartz"])
 
@@ -52,7 +59,11 @@ def draw(counts=(36, 30, 24), seed=0, signal=1.0, alike=2):
         centers = rng.normal(size=(len(counts), width))
         own = rng.normal(size=(groups.max() + 1, width))[groups] + 0.1 * rng.normal(size=(len(y), width))
         blocks[name] = signal * centers[y] + own
-    return blocks, y, groups
+    return RowData(blocks), known(y, groups)
+
+
+def known(y, groups):
+    return FoldInputs(y, groups, np.full(len(y), NO_FOLD), CLASSES)
 
 
 def plan(members=MEMBERS, wanted=None, **changes):
@@ -66,14 +77,24 @@ def problem():
 
 @pytest.fixture(scope="module")
 def run(problem):
-    return Ablation(plan(repeats=2), *problem, CLASSES).run()
+    return Ablation(plan(repeats=2), *problem).run()
 
 
 def outer(problem, wanted=None, y=None, **changes):
-    blocks, own, groups = problem
-    test = groups % 3 == 0
-    labels = own if y is None else y
-    return OuterFold(plan(wanted=wanted, **changes), blocks, labels, groups, CLASSES, test, seed=(7,))
+    data, own = problem
+    rows = FoldInputs(own.y if y is None else y, own.groups, own.groups % 3, CLASSES)
+    return OuterFold(plan(wanted=wanted, **changes), data, rows, 0, seed=(7,))
+
+
+def fitted_inside(fold, number=0, members=MEMBERS, **settings):
+    """What `fit` makes of the training rows of an outer fold."""
+    inner = fold.inner(number)
+    training = fold.data.take(fold.known.training(fold.fold))
+    return StackedEnsemble(members, **settings).fit(training, CLASSES[inner.y], inner.groups, inner.folds)
+
+
+def held_out(fold):
+    return fold.data.take(fold.known.held_out(fold.fold))
 
 
 # -- which arms -------------------------------------------------------------------------------------------
@@ -101,7 +122,7 @@ def test_arms_of_one_member():
 
 
 def test_no_arm_leaves_out_what_is_not_there():
-    natural = (MEMBERS[0], Member("b-flat", ("b",), FlatClassifier(HEAD)))
+    natural = (MEMBERS[0], FeatureMember("b-flat", ("b",), FlatClassifier(HEAD)))
     listed = names(natural, calibrate=False)
     assert not {
         "without_flat",
@@ -110,7 +131,7 @@ def test_no_arm_leaves_out_what_is_not_there():
         "without_calibration",
     } & set(listed)
     assert {"without:a", "without:b"} <= set(listed)
-    uncorrected = Member(
+    uncorrected = FeatureMember(
         "b", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"), prior_correction=False)
     )
     assert "without_prior_correction" not in names((MEMBERS[0], uncorrected))
@@ -143,7 +164,7 @@ def test_retraining_changes_one_thing():
     assert (natural.strategy.sampler.kind, natural.strategy.prior_correction) == ("none", True)
     assert (shifted.strategy.sampler.kind, shifted.strategy.prior_correction) == ("random", False)
     assert MEMBERS[1].strategy.sampler.kind == "random"
-    assert [strategy_of(member) for member in MEMBERS] == ["flat", "one_vs_rest", "hierarchical"]
+    assert [member.strategy.kind for member in MEMBERS] == ["flat", "one_vs_rest", "hierarchical"]
 
 
 # -- answers ----------------------------------------------------------------------------------------------
@@ -162,17 +183,18 @@ def test_each_outer_fold_answers_its_own_rows_only(problem, monkeypatch):
     answer = OuterFold.answer
 
     def spy(self):
-        seen.append((self.leaky, self.test.copy(), self.groups))
+        seen.append((self.leaky, self.known.folds == self.fold))
         return answer(self)
 
     monkeypatch.setattr(OuterFold, "answer", spy)
-    Ablation(plan(wanted=["uniform", LEAKY]), *problem, CLASSES).run()
+    Ablation(plan(wanted=["uniform", LEAKY]), *problem).run()
     for leaky in (False, True):
-        tests = np.array([test for own, test, _ in seen if own == leaky])
+        tests = np.array([test for own, test in seen if own == leaky])
         assert (tests.sum(axis=0) == 1).all()
-    straddling = [bool(set(problem[2][test]) & set(problem[2][~test])) for own, test, _ in seen if not own]
+    groups = problem[1].groups
+    straddling = [bool(set(groups[test]) & set(groups[~test])) for own, test in seen if not own]
     assert straddling == [False] * 3
-    assert any(set(problem[2][test]) & set(problem[2][~test]) for own, test, _ in seen if own)
+    assert any(set(groups[test]) & set(groups[~test]) for own, test in seen if own)
 
 
 def test_repeats_have_folds_of_their_own(run):
@@ -183,16 +205,8 @@ def test_repeats_have_folds_of_their_own(run):
 @pytest.mark.parametrize("refit", [False, True])
 def test_the_full_arm_is_what_fit_makes(problem, refit):
     fold = outer(problem, wanted=["uniform"], refit=refit)
-    blocks, y, groups = problem
-    training = ~fold.test
-    ensemble = StackedEnsemble(MEMBERS, refit=refit)
-    ensemble.fit(
-        {name: matrix[training] for name, matrix in blocks.items()},
-        CLASSES[y[training]],
-        groups[training],
-        fold.inner_folds(0),
-    )
-    expected = ensemble.predict_proba({name: matrix[fold.test] for name, matrix in blocks.items()})
+    ensemble = fitted_inside(fold, refit=refit)
+    expected = ensemble.predict_proba(held_out(fold))
     found = fold.answer()
     np.testing.assert_allclose(found.proba[FULL], expected, atol=1e-12)
     assert found.combination == ensemble.meta_.chosen_
@@ -201,26 +215,18 @@ def test_the_full_arm_is_what_fit_makes(problem, refit):
 def test_an_arm_of_one_combination_always_uses_it(problem):
     fold = outer(problem, wanted=["combination"])
     found = fold.answer()
-    blocks, y, groups = problem
-    training = ~fold.test
     for name in ("uniform", "greedy", "log_pool", "stacked"):
-        ensemble = StackedEnsemble(MEMBERS, candidates=[COMBINATIONS[name]])
-        ensemble.fit(
-            {block: matrix[training] for block, matrix in blocks.items()},
-            CLASSES[y[training]],
-            groups[training],
-            fold.inner_folds(0),
-        )
-        expected = ensemble.predict_proba({block: matrix[fold.test] for block, matrix in blocks.items()})
+        ensemble = fitted_inside(fold, meta=MetaLearner([COMBINATIONS[name]]))
+        expected = ensemble.predict_proba(held_out(fold))
         np.testing.assert_allclose(found.proba[name], expected, atol=1e-12, err_msg=name)
 
 
 def test_labels_of_the_test_rows_influence_nothing(problem):
     wanted = [name for name in names(MEMBERS) if name != LEAKY]
     fold = outer(problem, wanted)
-    shuffled = problem[1].copy()
-    shuffled[fold.test] = np.random.default_rng(5).permutation(shuffled[fold.test])
-    assert (shuffled != problem[1]).any()
+    shuffled, test = problem[1].y.copy(), fold.known.held_out(0)
+    shuffled[test] = np.random.default_rng(5).permutation(shuffled[test])
+    assert (shuffled != problem[1].y).any()
     found, again = fold.answer(), outer(problem, wanted, shuffled).answer()
     assert set(found.proba) == set(wanted) - {HINDSIGHT}
     for name, proba in found.proba.items():
@@ -230,8 +236,8 @@ def test_labels_of_the_test_rows_influence_nothing(problem):
 
 def test_labels_of_the_training_rows_do_influence_every_arm(problem):
     fold = outer(problem)
-    shuffled = problem[1].copy()
-    shuffled[~fold.test] = np.random.default_rng(5).permutation(shuffled[~fold.test])
+    shuffled, training = problem[1].y.copy(), fold.known.training(0)
+    shuffled[training] = np.random.default_rng(5).permutation(shuffled[training])
     found, again = fold.answer(), outer(problem, None, shuffled).answer()
     assert not any(np.array_equal(proba, again.proba[name]) for name, proba in found.proba.items())
 
@@ -246,33 +252,21 @@ def test_the_best_single_is_the_one_with_the_lowest_loss_inside(problem):
 def test_the_budget_matched_control_is_the_mean_over_partitions(problem):
     fold = outer(problem, wanted=[BUDGET])
     found = fold.answer()
-    blocks, y, groups = problem
     best = next(member for member in MEMBERS if member.name == found.best_single)
-    training, fits = ~fold.test, []
+    fits = []
     for number in range(len(MEMBERS)):
-        ensemble = StackedEnsemble([clone_of(best)]).fit(
-            {name: matrix[training] for name, matrix in blocks.items()},
-            CLASSES[y[training]],
-            groups[training],
-            fold.inner_folds(number),
-        )
-        test = ensemble.fitted_ensemble_.member_log_proba(
-            {n: matrix[fold.test] for n, matrix in blocks.items()}
-        )
+        ensemble = fitted_inside(fold, number, [replace(best, strategy=clone(best.strategy))])
+        test = ensemble.fitted_ensemble_.member_log_proba(held_out(fold))
         fits.append((ensemble.out_of_fold_.log_proba()[:, 0], test[:, 0]))
     out_of_fold, test = (np.mean(values, axis=0) for values in zip(*fits, strict=True))
-    temperature = TemperatureScaling().fit(log_normalize(out_of_fold), y[training]).temperature_
+    temperature = TemperatureScaling().fit(log_normalize(out_of_fold), fold.inner(0).y).temperature_
     np.testing.assert_allclose(found.proba[BUDGET], np.exp(log_normalize(test / temperature)), atol=1e-6)
 
 
-def clone_of(member):
-    return Member(member.name, member.features, clone(member.strategy))
-
-
 def test_an_ingredient_is_left_out_and_nothing_else(problem):
-    found = outer(problem, candidates=("log_pool",)).answer()
+    found = outer(problem, meta=MetaLearner(("log_pool",))).answer()
     only = outer(problem, wanted=["single"]).answer()
-    uniform = outer(problem, wanted=["source"], candidates=("uniform",)).answer()
+    uniform = outer(problem, wanted=["source"], meta=MetaLearner(("uniform",))).answer()
     np.testing.assert_allclose(uniform.proba["without:a"], only.proba["single:b-ovr"])
     np.testing.assert_allclose(uniform.proba["without:b"], only.proba["single:a-flat"])
     np.testing.assert_allclose(found.proba["log_pool"], found.proba[FULL])
@@ -283,7 +277,7 @@ def test_an_ingredient_is_left_out_and_nothing_else(problem):
 
 
 def test_hindsight_takes_the_winner_on_the_test_rows(run, problem):
-    y = problem[1]
+    y = problem[1].y
     for repeat in range(2):
         losses = {
             name: -np.log(proba[repeat][np.arange(len(y)), y]).mean()
@@ -305,14 +299,14 @@ def test_every_arm_knows_its_cost(run):
 
 def test_answers_do_not_depend_on_the_number_of_jobs(problem):
     chosen = plan(wanted=["stacked", "without_oversampling"])
-    one, two = (Ablation(chosen, *problem, CLASSES, n_jobs=n_jobs).run() for n_jobs in (1, 2))
+    one, two = (Ablation(chosen, *problem, n_jobs=n_jobs).run() for n_jobs in (1, 2))
     for name, proba in one.proba.items():
         np.testing.assert_array_equal(proba, two.proba[name])
 
 
 def test_progress_counts_every_fit_and_ends_once(problem):
     steps = []
-    ablation = Ablation(plan(wanted=[BUDGET, "without_oversampling", LEAKY]), *problem, CLASSES)
+    ablation = Ablation(plan(wanted=[BUDGET, "without_oversampling", LEAKY]), *problem)
     ablation.run(lambda done, total: steps.append((done, total)))
     # three members, two of them once more without oversampling, one twice more; then the leaky protocol
     per_fold = (3 + 2 + 2) * 2, 3 * 2
@@ -329,7 +323,7 @@ def test_progress_counts_every_fit_and_ends_once(problem):
 
 def test_a_resumed_run_does_only_what_is_missing(problem, tmp_path, monkeypatch):
     chosen = plan(wanted=["best_single", "uniform", LEAKY])
-    first = Ablation(chosen, *problem, CLASSES, checkpoint=tmp_path)
+    first = Ablation(chosen, *problem, checkpoint=tmp_path)
     assert first.count_fits(left=True) == first.count_fits() > 0
     run = first.run()
     kept = sorted(file.name for file in tmp_path.iterdir())
@@ -339,7 +333,7 @@ def test_a_resumed_run_does_only_what_is_missing(problem, tmp_path, monkeypatch)
     answered = []
     answer = OuterFold.answer
     monkeypatch.setattr(OuterFold, "answer", lambda self: answered.append(self.seed[1:]) or answer(self))
-    again = Ablation(chosen, *problem, CLASSES, checkpoint=tmp_path).run()
+    again = Ablation(chosen, *problem, checkpoint=tmp_path).run()
     assert answered == [(0, 0, 1), (0, 1, 2)]
     assert sorted(file.name for file in tmp_path.iterdir()) == kept
     for name, proba in run.proba.items():
@@ -357,7 +351,7 @@ def test_a_killed_run_leaves_whole_folds_only(problem, tmp_path, monkeypatch):
         return answer(self)
 
     monkeypatch.setattr(OuterFold, "answer", killed)
-    ablation = Ablation(plan(wanted=["uniform"]), *problem, CLASSES, checkpoint=tmp_path / "deep")
+    ablation = Ablation(plan(wanted=["uniform"]), *problem, checkpoint=tmp_path / "deep")
     with pytest.raises(KeyboardInterrupt):
         ablation.run()
     assert sorted(file.name for file in (tmp_path / "deep").iterdir()) == [
@@ -374,23 +368,23 @@ def test_too_few_row_groups_are_found_before_anything_is_fitted(monkeypatch):
     monkeypatch.setattr(module, "OuterFold", None)
     problem = draw(counts=(30, 30, 6))
     with pytest.raises(DataError, match=r"3 outer folds 'quartz' has 2 row groups left.*3 inner folds"):
-        Ablation(plan(n_inner=3), *problem, CLASSES)
+        Ablation(plan(n_inner=3), *problem)
 
 
 class Broken(FlatClassifier):
-    def plan(self, y, names, Z, groups):
+    def decompose(self, y, names, Z, groups):
         raise ValueError("no")
 
 
 def test_a_member_that_fails_stops_the_ablation_and_is_named(problem):
-    members = (MEMBERS[0], Member("broken", ("b",), Broken(HEAD)))
+    members = (MEMBERS[0], FeatureMember("broken", ("b",), Broken(HEAD)))
     with pytest.raises(FitError, match=r"'broken' failed in fold 0(?s:.)*mend or remove") as caught:
-        Ablation(plan(members, ["uniform"]), *problem, CLASSES).run()
+        Ablation(plan(members, ["uniform"]), *problem).run()
     assert "allow-failures" not in str(caught.value)
 
 
 def test_the_estimate_is_for_what_is_left(problem, tmp_path):
-    ablation = Ablation(plan(wanted=["uniform"]), *problem, CLASSES, checkpoint=tmp_path)
+    ablation = Ablation(plan(wanted=["uniform"]), *problem, checkpoint=tmp_path)
     assert ablation.estimate_seconds() > 0
     ablation.run()
     assert ablation.estimate_seconds() == 0
@@ -400,9 +394,9 @@ def test_the_estimate_is_for_what_is_left(problem, tmp_path):
 
 
 def test_identical_arms_are_never_significant(problem):
-    chosen = plan(wanted=["uniform"], candidates=("uniform",))
-    run = Ablation(chosen, *problem, CLASSES).run()
-    compared = compare_arms(run, problem[1], problem[2], CLASSES.tolist(), {}, n_replicates=50)
+    chosen = plan(wanted=["uniform"], meta=MetaLearner(("uniform",)))
+    run = Ablation(chosen, *problem).run()
+    compared = compare_arms(run, problem[1].y, problem[1].groups, CLASSES.tolist(), {}, n_replicates=50)
     paired = compared.by_name()["uniform"].against
     assert paired.identical
     assert paired.p == paired.p_holm == {"accuracy": 1.0, "log_loss": 1.0}
@@ -411,10 +405,10 @@ def test_identical_arms_are_never_significant(problem):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_permuted_labels_give_no_arm_a_significant_gain(seed):
-    blocks, y, groups = draw(counts=(30, 30, 30), alike=1)
-    y = np.random.default_rng(seed).permutation(y)
+    data, drawn = draw(counts=(30, 30, 30), alike=1)
+    y, groups = np.random.default_rng(seed).permutation(drawn.y), drawn.groups
     wanted = ["single", "choice", "combination", "ingredient", "source"]
-    run = Ablation(plan(wanted=wanted), blocks, y, groups, CLASSES).run()
+    run = Ablation(plan(wanted=wanted), data, known(y, groups)).run()
     compared = compare_arms(run, y, groups, CLASSES.tolist(), {}, n_replicates=50)
     for result in compared.arms[1:]:
         assert result.against.outcome("accuracy") in ("same", "not significant"), result.arm.name

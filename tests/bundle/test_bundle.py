@@ -20,6 +20,7 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA
 from ensemble_minerals.bundle.writing import BundleContents, write_bundle
 from ensemble_minerals.errors import BundleError, EnsembleMineralsError
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system import atomic
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.paths import check_output
@@ -125,7 +126,7 @@ def test_what_is_read_is_what_was_written(contents, tmp_path):
     ]
     blocks = {"descriptor": np.random.default_rng(0).normal(size=(5, 1464)).astype(np.float32)}
     answers = [
-        fitted_ensemble.member_log_proba(blocks)
+        fitted_ensemble.member_log_proba(RowData(blocks))
         for fitted_ensemble in (read.fitted_ensemble, contents.fitted_ensemble)
     ]
     np.testing.assert_array_equal(*answers)

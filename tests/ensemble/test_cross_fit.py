@@ -2,19 +2,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn.runtimes import runtime
 from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble import cross_fit as module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.members import feature_member as module
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.rows import RowData
 
 CLASSES = np.array(["bornite", "malachite", "pyrite"])
 TREE = {"metallic": ["bornite", "pyrite"]}
@@ -23,7 +25,7 @@ TREE = {"metallic": ["bornite", "pyrite"]}
 class Failing(FlatClassifier):
     """Always fails."""
 
-    def plan(self, y, names, Z, groups):
+    def decompose(self, y, names, Z, groups):
         raise ValueError("no convergence")
 
 
@@ -39,17 +41,18 @@ def specimens(n=90, seed=0):
 
 
 MEMBERS = [
-    Member("tree", ("lite0",), HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
-    Member("flat", ("color",), FlatClassifier()),
-    Member("auto", ("lite0", "color"), HierarchicalClassifier("auto")),
-    Member("mlp", ("lite0",), OneVsRestClassifier(head=MLPHead(hidden=(4,), max_epochs=2))),
-    Member("against", ("color",), OneVsRestClassifier(sampler=OverSampler("random"))),
+    FeatureMember("tree", ("lite0",), HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
+    FeatureMember("flat", ("color",), FlatClassifier()),
+    FeatureMember("auto", ("lite0", "color"), HierarchicalClassifier("auto")),
+    FeatureMember("mlp", ("lite0",), OneVsRestClassifier(head=MLPHead(hidden=(4,), max_epochs=2))),
+    FeatureMember("against", ("color",), OneVsRestClassifier(sampler=OverSampler("random"))),
 ]
 
 
-def run(members=MEMBERS, **settings):
-    blocks, y, groups, folds = specimens()
-    return cross_fit(members, blocks, y, groups, folds, CLASSES, **settings)
+def run(members=MEMBERS, *, folds=None, n_jobs=1, on_step=None, **settings):
+    blocks, y, groups, own = specimens()
+    inputs = FoldInputs(y, groups, own if folds is None else folds, CLASSES)
+    return cross_fit(members, RowData(blocks), inputs, runtime(on_step, n_jobs=n_jobs), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +65,11 @@ def tasks(monkeypatch):
     """(members, fold) of every task that was run."""
     seen = []
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
+    def spy(members, matrices, inputs, fold):
         seen.append((tuple(member.name for member in members), fold))
-        return fit_fold(members, matrices, y, groups, folds, fold, classes)
+        return fit_together(members, matrices, inputs, fold)
 
-    monkeypatch.setattr(module, "fit_fold", spy)
+    monkeypatch.setattr(module, "fit_together", spy)
     return seen
 
 
@@ -91,24 +94,23 @@ def test_answers_do_not_depend_on_the_number_of_jobs(whole):
     np.testing.assert_array_equal(together.out_of_fold.member_proba, whole.out_of_fold.member_proba)
     assert together.notes == whole.notes
     assert list(together.fitted) == list(whole.fitted)
-    X = specimens(seed=3)[0]["color"]
+    new = RowData(specimens(seed=3)[0])
     for mine, other in zip(together.fitted["flat"], whole.fitted["flat"], strict=True):
-        np.testing.assert_array_equal(mine.predictor.log_proba(X), other.predictor.log_proba(X))
+        np.testing.assert_array_equal(mine.fitted.log_proba(new), other.fitted.log_proba(new))
 
 
 def test_progress_counts_members_times_folds():
     seen = []
-    run(progress=lambda done, total: seen.append((done, total)))
+    run(on_step=lambda done, total: seen.append((done, total)))
     assert seen[0] == (0, 15)
     assert seen[-1] == (15, 15)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
 def test_notes_are_told_once_a_member():
-    blocks, y, groups, folds = specimens()
     sampler = OverSampler("smote", k_neighbors=12)
-    member = Member("ovr", ("color",), OneVsRestClassifier(sampler=sampler))
-    result = cross_fit([member], blocks, y, groups, folds, CLASSES)
+    member = FeatureMember("ovr", ("color",), OneVsRestClassifier(sampler=sampler))
+    result = run([member])
     assert result.notes
     assert len(set(result.notes)) == len(result.notes)
     assert all(name == "ovr" and "random oversampling used" in note for name, note in result.notes)
@@ -116,8 +118,7 @@ def test_notes_are_told_once_a_member():
 
 
 def test_fold_numbers_may_be_any():
-    blocks, y, groups, folds = specimens()
-    result = cross_fit(MEMBERS[1:2], blocks, y, groups, np.array([7, 2, 40])[folds], CLASSES)
+    result = run(MEMBERS[1:2], folds=np.array([7, 2, 40])[specimens()[3]])
     np.testing.assert_array_equal(result.out_of_fold.member_proba, run(MEMBERS[1:2]).out_of_fold.member_proba)
     assert [fit.fold for fit in result.fitted["flat"]] == [2, 7, 40]
 
@@ -126,11 +127,11 @@ def test_a_failing_member_stops_the_fit():
     with pytest.raises(
         FitError, match=r"'broken' failed in fold 0: ValueError: no convergence(.|\n)*--allow"
     ):
-        run([*MEMBERS[:2], Member("broken", ("lite0",), Failing())])
+        run([*MEMBERS[:2], FeatureMember("broken", ("lite0",), Failing())])
 
 
 def test_a_failing_member_is_listed_and_left_out_where_that_is_allowed(whole):
-    members = [MEMBERS[0], Member("broken", ("lite0",), Failing()), *MEMBERS[1:]]
+    members = [MEMBERS[0], FeatureMember("broken", ("lite0",), Failing()), *MEMBERS[1:]]
     result = run(members, allow_failures=True)
     assert [(failure.member, failure.fold) for failure in result.failures] == [
         ("broken", f) for f in range(3)
@@ -144,12 +145,12 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
     blocks, _, _, folds = specimens()
 
     class Sometimes(FlatClassifier):
-        def begin_reduced(self, space, *rows):
+        def start_fit(self, space, *rows):
             if abs(space.mean_[0] - blocks["color"][folds != 1, 0].mean()) < 1e-3:
                 raise ValueError("bad luck")
-            return super().begin_reduced(space, *rows)
+            return super().start_fit(space, *rows)
 
-    result = run([MEMBERS[1], Member("moody", ("color",), Sometimes())], allow_failures=True)
+    result = run([MEMBERS[1], FeatureMember("moody", ("color",), Sometimes())], allow_failures=True)
     assert [(failure.member, failure.fold) for failure in result.failures] == [("moody", 1)]
     assert result.out_of_fold.members == ("flat",)
     assert set(result.fitted) == {"flat"}
@@ -157,22 +158,21 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
 
 def test_nothing_is_left_when_all_fail():
     with pytest.raises(FitError, match="every member failed; the first: 'broken'"):
-        run([Member("broken", ("lite0",), Failing())], allow_failures=True)
+        run([FeatureMember("broken", ("lite0",), Failing())], allow_failures=True)
 
 
 def test_a_defect_is_no_failure_of_the_member():
     class Defective(FlatClassifier):
-        def plan(self, y, names, Z, groups):
+        def decompose(self, y, names, Z, groups):
             raise AttributeError("a bug")
 
     with pytest.raises(AttributeError, match="a bug"):
-        run([Member("defective", ("lite0",), Defective())], allow_failures=True)
+        run([FeatureMember("defective", ("lite0",), Defective())], allow_failures=True)
 
 
 def test_a_fold_that_holds_all_rows_of_a_class():
-    blocks, y, groups, _ = specimens()
     with pytest.raises(FitError, match="'flat' failed in fold 4: no training row of class pyrite"):
-        cross_fit(MEMBERS[1:2], blocks, y, groups, np.array([5, 6, 4])[y], CLASSES)
+        run(MEMBERS[1:2], folds=np.array([5, 6, 4])[specimens()[1]])
 
 
 def test_members_need_names_of_their_own():
@@ -191,28 +191,28 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
     (tmp_path / "flat.0.part").write_bytes(b"written when the power went")
     tasks.clear()
     progress = []
-    resumed = run(checkpoint=tmp_path, progress=lambda done, total: progress.append(done))
+    resumed = run(checkpoint=tmp_path, on_step=lambda done, total: progress.append(done))
     assert sorted(tasks) == [(("flat", "against"), 0), (("tree", "mlp"), 1)]
     assert progress[0] == 11
 
     tasks.clear()
     again = run(checkpoint=tmp_path)
     assert tasks == []
-    X = np.hstack(list(specimens(seed=3)[0].values()))
+    new = RowData(specimens(seed=3)[0])
     for other in (resumed, again):
         np.testing.assert_array_equal(other.out_of_fold.member_proba, whole.out_of_fold.member_proba)
         assert other.notes == whole.notes
         for member in MEMBERS:
-            width = {"tree": 8, "flat": 4, "auto": 12, "mlp": 8, "against": 4}[member.name]
             for mine, fresh in zip(other.fitted[member.name], whole.fitted[member.name], strict=True):
-                np.testing.assert_array_equal(
-                    mine.predictor.log_proba(X[:, :width]), fresh.predictor.log_proba(X[:, :width])
-                )
+                np.testing.assert_array_equal(mine.fitted.log_proba(new), fresh.fitted.log_proba(new))
 
 
 def test_finished_tasks_outlive_a_failure(tmp_path, tasks):
     with pytest.raises(FitError):
-        run([MEMBERS[0], MEMBERS[1], Member("broken", ("lite0", "color"), Failing())], checkpoint=tmp_path)
+        run(
+            [MEMBERS[0], MEMBERS[1], FeatureMember("broken", ("lite0", "color"), Failing())],
+            checkpoint=tmp_path,
+        )
     tasks.clear()
     run(MEMBERS[:2], checkpoint=tmp_path)
     assert tasks == []
@@ -228,7 +228,7 @@ def test_a_damaged_file_is_made_again(tmp_path, tasks, whole):
 
 
 def test_a_foreign_head_cannot_be_kept_for_later(tmp_path):
-    members = [Member("bayes", ("color",), FlatClassifier(head=GaussianNB()))]
+    members = [FeatureMember("bayes", ("color",), FlatClassifier(head=GaussianNB()))]
     assert run(members).out_of_fold.member_proba.shape == (1, 90, 3)
     with pytest.raises(Exception, match="foreign classifier"):
         run(members, checkpoint=tmp_path)

@@ -6,21 +6,24 @@ import time
 
 import numpy as np
 import pytest
+from drawn.runtimes import runtime
 
-from ensemble_minerals.ensemble import cross_fit as module
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member, OutOfTime
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.members import feature_member as module
+from ensemble_minerals.members.base import OutOfTime
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.rows import RowData
 
 CLASSES = np.array(["bornite", "malachite", "pyrite"])
 MEMBERS = [
-    Member("color", ("color",), OneVsRestClassifier()),
-    Member("lite0", ("lite0",), FlatClassifier()),
-    Member("both", ("lite0", "color"), FlatClassifier()),
+    FeatureMember("color", ("color",), OneVsRestClassifier()),
+    FeatureMember("lite0", ("lite0",), FlatClassifier()),
+    FeatureMember("both", ("lite0", "color"), FlatClassifier()),
 ]
 
 
@@ -32,8 +35,10 @@ def specimens(n=90):
     return {"color": X[:, :4].copy(), "lite0": X[:, 4:].copy()}, y, groups, groups % 3
 
 
-def run(members=MEMBERS, **settings):
-    return cross_fit(members, *specimens(), CLASSES, **settings)
+def run(members=MEMBERS, *, deadline=None, on_step=None, **settings):
+    blocks, y, groups, folds = specimens()
+    inputs = FoldInputs(y, groups, folds, CLASSES)
+    return cross_fit(members, RowData(blocks), inputs, runtime(on_step, deadline=deadline), **settings)
 
 
 @pytest.fixture
@@ -48,12 +53,12 @@ def clock(monkeypatch):
         def time():
             return float(len(seen))
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
+    def spy(members, matrices, inputs, fold):
         seen.append((members[0].name, fold))
-        return fit_fold(members, matrices, y, groups, folds, fold, classes)
+        return fit_together(members, matrices, inputs, fold)
 
     monkeypatch.setattr(module, "time", Clock)
-    monkeypatch.setattr(module, "fit_fold", spy)
+    monkeypatch.setattr(module, "fit_together", spy)
     return seen
 
 
@@ -79,7 +84,7 @@ def test_members_with_an_unfinished_fold_are_left_out(clock):
 
 def test_one_member_is_fitted_however_late_it_is(clock):
     told = []
-    result = run(deadline=-1.0, progress=lambda done, total: told.append((done, total)))
+    result = run(deadline=-1.0, on_step=lambda done, total: told.append((done, total)))
     assert clock == [("color", 0), ("color", 1), ("color", 2)]
     assert result.out_of_fold.members == ("color",)
     assert {failure.member for failure in result.failures} == {"lite0", "both"}
@@ -107,10 +112,10 @@ def test_what_an_earlier_run_finished_counts(clock, tmp_path):
 
 def test_a_member_that_fails_is_not_the_one(clock):
     class Failing(FlatClassifier):
-        def plan(self, y, names, Z, groups):
+        def decompose(self, y, names, Z, groups):
             raise ValueError("no convergence")
 
-    broken = Member("broken", ("color",), Failing())
+    broken = FeatureMember("broken", ("color",), Failing())
     result = run([broken, *MEMBERS[1:]], deadline=0.5, allow_failures=True)
     assert result.out_of_fold.members == ("lite0",)
     with pytest.raises(FitError, match="'broken' failed in fold 0"):
@@ -119,7 +124,7 @@ def test_a_member_that_fails_is_not_the_one(clock):
 
 def test_the_ensemble_is_of_those_that_were_in_time(clock):
     blocks, y, groups, folds = specimens()
-    ensemble = StackedEnsemble(MEMBERS, deadline=4.5)
+    ensemble = StackedEnsemble(MEMBERS, runtime=runtime(deadline=4.5))
     ensemble.fit(blocks, CLASSES[y], groups, folds)
     assert [member.name for member in ensemble.fitted_ensemble_.members] == ["color"]
     assert {failure.member for failure in ensemble.failures_} == {"lite0", "both"}

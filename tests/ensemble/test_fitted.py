@@ -5,9 +5,11 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from ensemble_minerals.ensemble.combination import Combination, centered
-from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember, side_by_side
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.log_space import LOG_FLOOR
+from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.taxonomy import Taxonomy
 
 FLAT = Taxonomy.flat(("bornite", "pyrite", "quartz"))
@@ -31,14 +33,8 @@ def fitted_ensemble(combination, temperature=1.0):
 UNIFORM = Combination("mean", np.array([0.5, 0.5]), np.zeros(3))
 
 
-def test_features_stand_side_by_side_in_the_members_order():
-    both = side_by_side(BLOCKS, ("lite0", "color"))
-    np.testing.assert_array_equal(both, np.hstack([BLOCKS["lite0"], BLOCKS["color"]]))
-    assert side_by_side(BLOCKS, ("color",)) is BLOCKS["color"]
-
-
 def test_members_answer_from_their_own_features():
-    answers = fitted_ensemble(UNIFORM).member_log_proba(BLOCKS)
+    answers = fitted_ensemble(UNIFORM).member_log_proba(RowData(BLOCKS))
     assert answers.shape == (8, 2, 3)
     np.testing.assert_allclose(np.exp(answers).sum(axis=2), 1.0)
     ((net,),) = fitted_ensemble(UNIFORM).members[1].predictor.parts[0].specialists
@@ -48,7 +44,7 @@ def test_members_answer_from_their_own_features():
 
 def test_certain_answers_are_clipped_as_they_were_for_the_meta_learner():
     sure = {name: 1e4 * values for name, values in BLOCKS.items()}
-    assert fitted_ensemble(UNIFORM).member_log_proba(sure).min() == pytest.approx(np.log(LOG_FLOOR))
+    assert fitted_ensemble(UNIFORM).member_log_proba(RowData(sure)).min() == pytest.approx(np.log(LOG_FLOOR))
 
 
 def test_kinds_of_combination():

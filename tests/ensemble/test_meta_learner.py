@@ -3,15 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from drawn.opinions import ALONE, FOLDS, K, N, a_good_and_two_poor_members, draw, informed, opinions
+from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
 from ensemble_minerals.ensemble import candidates, meta_learner
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 
 
 def only(name, members, y, folds=FOLDS, groups=ALONE):
-    return MetaLearner([name]).fit(CandidateFits(members, y, folds), groups)
+    return MetaLearner([name], calibrate=False).fit(CandidateFits(members, y, folds), groups)
 
 
 def test_best_single_is_the_member_of_lowest_log_loss():
@@ -143,3 +145,23 @@ def test_a_regression_that_stopped_short_is_told(monkeypatch):
     solve = candidates.solve_logistic
     monkeypatch.setattr(candidates, "solve_logistic", lambda *a, **k: solve(*a, **k, max_iter=0))
     assert only("logistic", members, y).notes_ == ("logistic stopped short of its tolerance",)
+
+
+def test_answers_are_calibrated_by_a_temperature_of_the_cross_fitted_ones():
+    members, y = a_good_and_two_poor_members()
+    raw = only("uniform", members, y)
+    calibrated = MetaLearner(["uniform"]).fit(CandidateFits(members, y, FOLDS), ALONE)
+    assert raw.temperature_ == 1.0
+    assert calibrated.temperature_ == TemperatureScaling().fit(raw.cross_fitted_, y).temperature_ != 1.0
+    np.testing.assert_array_equal(calibrated.cross_fitted_, raw.cross_fitted_)
+    expected = log_softmax(raw.log_proba(members) / calibrated.temperature_, axis=1)
+    np.testing.assert_allclose(calibrated.log_proba(members), expected)
+
+
+def test_an_unfitted_copy_keeps_the_settings_and_nothing_else():
+    members, y = a_good_and_two_poor_members()
+    meta = MetaLearner(["greedy"], one_standard_error=False, greedy_iterations=7, calibrate=False)
+    fresh = meta.fit(meta.candidate_fits(members, y, FOLDS), ALONE).unfitted()
+    assert vars(fresh) == {
+        "candidates": ["greedy"], "one_standard_error": False, "greedy_iterations": 7, "calibrate": False
+    }  # fmt: skip

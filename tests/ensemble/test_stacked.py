@@ -2,23 +2,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn.runtimes import runtime
 from scipy.special import log_softmax
 from sklearn.base import clone
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble import stacked as module
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
-from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.log_space import clipped_log
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.predictor import DenseSpecialist, MemberPredictor
+from ensemble_minerals.members.rows import RowData
 
 NAMES = np.array(["bornite", "malachite", "pyrite"])
 TREE = {"metallic": ["bornite", "pyrite"]}
@@ -35,10 +38,10 @@ def specimens(n=120, seed=0, distance=0.9):
 
 
 MEMBERS = [
-    Member("tree", ("lite0",), HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
-    Member("flat", ("color",), FlatClassifier()),
-    Member("both", ("lite0", "color"), OneVsRestClassifier(sampler=OverSampler("random"))),
-    Member("mlp", ("lite0",), FlatClassifier(head=MLPHead(hidden=(6,), max_epochs=4))),
+    FeatureMember("tree", ("lite0",), HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
+    FeatureMember("flat", ("color",), FlatClassifier()),
+    FeatureMember("both", ("lite0", "color"), OneVsRestClassifier(sampler=OverSampler("random"))),
+    FeatureMember("mlp", ("lite0",), FlatClassifier(head=MLPHead(hidden=(6,), max_epochs=4))),
 ]
 
 
@@ -55,15 +58,15 @@ class Given(FlatClassifier):
         super().__init__(head, sampler, prior_correction, random_state)
         self.first = first
 
-    def finish_reduced(self, begun, solutions):
+    def finish_fit(self, unsolved, solutions):
         weight = np.zeros((self.n_features_in_, 3), dtype=np.float32)
         weight[self.first + np.arange(3), np.arange(3)] = 1.0
         net = DenseSpecialist(((weight, np.zeros(3, np.float32)),))
-        self.predictor_, self.notes_ = MemberPredictor(self._plan.taxonomy, False, ((net,),)), ()
+        self.predictor_, self.notes_ = MemberPredictor(self._decomposition.taxonomy, False, ((net,),)), ()
         return self
 
 
-GIVEN = [Member(f"given {first}", (WHOLE,), Given(first)) for first in (0, 3)]
+GIVEN = [FeatureMember(f"given {first}", (WHOLE,), Given(first)) for first in (0, 3)]
 
 
 def test_prediction_is_members_over_folds_then_combination_then_temperature(fitted):
@@ -74,9 +77,10 @@ def test_prediction_is_members_over_folds_then_combination_then_temperature(fitt
     for member in MEMBERS:
         matrices = [blocks[name] for name in member.features]
         fits = [
-            fit_fold([member], matrices, codes, np.arange(120), fitted.folds_, f, NAMES) for f in range(3)
+            fit_together([member], matrices, FoldInputs(codes, np.arange(120), fitted.folds_, NAMES), f)
+            for f in range(3)
         ]
-        parts = [fit[0].predictor.parts[0] for fit in fits]
+        parts = [fit[0].fitted.predictor.parts[0] for fit in fits]
         whole = MemberPredictor(
             parts[0].taxonomy, parts[0].one_vs_rest, tuple(part.specialists[0] for part in parts)
         )
@@ -100,7 +104,7 @@ def test_it_learns(fitted):
 def test_one_seed_one_result_byte_for_byte(fitted):
     blocks, y = specimens()
     new, _ = specimens(30, seed=1)
-    again = StackedEnsemble(MEMBERS, n_splits=3, n_jobs=3).fit(blocks, y)
+    again = StackedEnsemble(MEMBERS, n_splits=3, runtime=runtime(n_jobs=3)).fit(blocks, y)
     np.testing.assert_array_equal(again.out_of_fold_.member_proba, fitted.out_of_fold_.member_proba)
     np.testing.assert_array_equal(again.oof_proba_, fitted.oof_proba_)
     np.testing.assert_array_equal(again.predict_proba(new), fitted.predict_proba(new))
@@ -122,7 +126,7 @@ def test_an_answer_does_not_depend_on_the_other_rows_nor_on_their_order(fitted):
 def test_the_order_of_the_training_rows_does_not_matter_where_nothing_is_drawn():
     blocks, y = specimens()
     folds = np.arange(120) % 3
-    members = [MEMBERS[1], Member("all", ("color", "lite0"), HierarchicalClassifier(TREE))]
+    members = [MEMBERS[1], FeatureMember("all", ("color", "lite0"), HierarchicalClassifier(TREE))]
     order = np.random.default_rng(3).permutation(120)
     shuffled = {name: X[order] for name, X in blocks.items()}
     one = StackedEnsemble(members).fit(blocks, y, folds=folds)
@@ -136,7 +140,7 @@ def test_the_order_of_the_training_rows_does_not_matter_where_nothing_is_drawn()
 def test_one_matrix_is_a_mapping_of_one(fitted):
     X = specimens()[0]["lite0"]
     y = specimens()[1]
-    members = [Member("flat", (WHOLE,), FlatClassifier())]
+    members = [FeatureMember("flat", (WHOLE,), FlatClassifier())]
     whole = StackedEnsemble(members, n_splits=3).fit(X, y)
     mapped = StackedEnsemble(members, n_splits=3).fit({WHOLE: X}, y)
     np.testing.assert_array_equal(whole.predict_proba(X), mapped.predict_proba({WHOLE: X}))
@@ -149,7 +153,7 @@ def test_names_of_classes_stay_with_their_columns():
     blocks, y = specimens()
     renamed = np.array(["zz", "mm", "aa"])[np.searchsorted(NAMES, y)]
     folds = np.arange(120) % 3
-    members = [MEMBERS[1], Member("flat too", ("lite0",), FlatClassifier())]
+    members = [MEMBERS[1], FeatureMember("flat too", ("lite0",), FlatClassifier())]
     one = StackedEnsemble(members).fit(blocks, y, folds=folds)
     other = StackedEnsemble(members).fit(blocks, renamed, folds=folds)
     assert other.classes_.tolist() == ["aa", "mm", "zz"]
@@ -167,11 +171,11 @@ def test_labels_of_a_fold_never_touch_its_own_answers(name, n_splits):
     X = np.hstack([2.0 * np.eye(3)[y] + rng.normal(size=(120, 3)) for _ in range(2)])
     folds = np.arange(120) % n_splits
     candidates = [name] if name != "logistic" else list(CANDIDATES)
-    before = StackedEnsemble(GIVEN, candidates=candidates).fit(X, NAMES[y], folds=folds)
+    before = StackedEnsemble(GIVEN, meta=MetaLearner(candidates)).fit(X, NAMES[y], folds=folds)
     mine = folds == 1
     changed = y.copy()
     changed[mine] = (y[mine] + 1) % 3
-    after = StackedEnsemble(GIVEN, candidates=candidates).fit(X, NAMES[changed], folds=folds)
+    after = StackedEnsemble(GIVEN, meta=MetaLearner(candidates)).fit(X, NAMES[changed], folds=folds)
     np.testing.assert_array_equal(after.out_of_fold_.member_proba, before.out_of_fold_.member_proba)
     np.testing.assert_array_equal(after.oof_proba_[mine], before.oof_proba_[mine])
     assert not np.array_equal(after.oof_proba_[~mine], before.oof_proba_[~mine])
@@ -185,8 +189,9 @@ def test_the_score_of_the_whole_is_by_a_combination_and_a_temperature_of_the_oth
         meta = MetaLearner().fit(
             CandidateFits(members[rest], y[rest], fitted.folds_[rest]), np.arange(120)[rest]
         )
-        temperature = module.TemperatureScaling().fit(meta.cross_fitted_, y[rest]).temperature_
-        expected = log_softmax(meta.log_proba(members[~rest]) / temperature, axis=1)
+        temperature = TemperatureScaling().fit(meta.cross_fitted_, y[rest]).temperature_
+        expected = log_softmax(meta.combination_.log_proba(members[~rest]) / temperature, axis=1)
+        assert fitted.fold_temperatures_[fold] == temperature
         np.testing.assert_allclose(fitted.oof_proba_[~rest], np.exp(expected), rtol=1e-9)
 
 
@@ -196,12 +201,13 @@ def test_two_folds_are_split_again_by_row_groups(monkeypatch):
     folds = np.where(groups % 2, 0, 1)  # all groups of a fold have numbers of one parity
     seen = []
 
-    class Spy(MetaLearner):
-        def fit(self, fits, groups):
-            seen.append((fits.folds, groups))
-            return super().fit(fits, groups)
+    fit = MetaLearner.fit
 
-    monkeypatch.setattr(module, "MetaLearner", Spy)
+    def spy(self, fits, groups):
+        seen.append((fits.folds, groups))
+        return fit(self, fits, groups)
+
+    monkeypatch.setattr(MetaLearner, "fit", spy)
     ensemble = StackedEnsemble(MEMBERS[:2]).fit(blocks, y, groups=groups, folds=folds)
     assert np.isfinite(ensemble.oof_proba_).all()
     assert len(seen) == 3
@@ -215,7 +221,7 @@ def test_two_folds_are_split_again_by_row_groups(monkeypatch):
 
 def test_without_calibration_the_temperature_is_one():
     blocks, y = specimens()
-    raw = StackedEnsemble(MEMBERS[:2], n_splits=3, calibrate=False).fit(blocks, y)
+    raw = StackedEnsemble(MEMBERS[:2], n_splits=3, meta=MetaLearner(calibrate=False)).fit(blocks, y)
     assert raw.fitted_ensemble_.temperature == 1.0
     softened = StackedEnsemble(MEMBERS[:2], n_splits=3).fit(blocks, y)
     assert softened.fitted_ensemble_.temperature != 1.0
@@ -233,14 +239,14 @@ def test_refitting_predicts_with_one_model_of_all_rows_and_scores_the_same(fitte
     for member, learner in zip(MEMBERS, again.fitted_ensemble_.members, strict=True):
         assert len(learner.predictor.parts[0].specialists) == 1
         X = [blocks[name] for name in member.features]
-        (alone,) = fit_fold([member], X, codes, np.arange(120), np.zeros(120, int), -1, NAMES)
-        rows = np.hstack([new[name] for name in member.features])
-        np.testing.assert_array_equal(learner.predictor.log_proba(rows), alone.predictor.log_proba(rows))
+        inputs = FoldInputs(codes, np.arange(120), np.zeros(120, int), NAMES)
+        (alone,) = fit_together([member], X, inputs, NO_FOLD)
+        np.testing.assert_array_equal(learner.log_proba(RowData(new)), alone.fitted.log_proba(RowData(new)))
 
 
 def test_notes_of_models_of_all_rows_and_of_the_combination_are_kept(monkeypatch):
     blocks, y = specimens()
-    few = Member("few", ("lite0",), FlatClassifier(sampler=OverSampler("smote", k_neighbors=60)))
+    few = FeatureMember("few", ("lite0",), FlatClassifier(sampler=OverSampler("smote", k_neighbors=60)))
     monkeypatch.setattr(MetaLearner, "notes_", ("stopped short",), raising=False)
     monkeypatch.setattr(
         MetaLearner, "_take", lambda self, one: setattr(self, "combination_", one.combination)
@@ -251,13 +257,13 @@ def test_notes_of_models_of_all_rows_and_of_the_combination_are_kept(monkeypatch
 
 
 class Failing(FlatClassifier):
-    def plan(self, y, names, Z, groups):
+    def decompose(self, y, names, Z, groups):
         raise ValueError("no convergence")
 
 
 def test_a_failing_member_stops_the_fit_or_is_left_out():
     blocks, y = specimens()
-    members = [MEMBERS[1], Member("broken", ("lite0",), Failing()), MEMBERS[2]]
+    members = [MEMBERS[1], FeatureMember("broken", ("lite0",), Failing()), MEMBERS[2]]
     with pytest.raises(FitError, match="'broken' failed in fold 0"):
         StackedEnsemble(members, n_splits=3).fit(blocks, y)
     left = StackedEnsemble(members, n_splits=3, allow_failures=True, refit=True).fit(blocks, y)
@@ -275,19 +281,22 @@ def test_a_killed_fit_resumes_to_the_same_bytes(tmp_path, fitted, monkeypatch):
     def dying(*arguments):
         if len(calls) == 4:
             raise KeyboardInterrupt
-        calls.append(arguments[5])
-        return fit_fold(*arguments)
+        calls.append(arguments)
+        return fit_together(*arguments)
 
-    monkeypatch.setattr("ensemble_minerals.ensemble.cross_fit.fit_fold", dying)
+    monkeypatch.setattr("ensemble_minerals.members.feature_member.fit_together", dying)
     with pytest.raises(KeyboardInterrupt):
         StackedEnsemble(MEMBERS, n_splits=3, checkpoint=tmp_path).fit(blocks, y)
     assert len(calls) == 4
-    monkeypatch.setattr("ensemble_minerals.ensemble.cross_fit.fit_fold", fit_fold)
+    monkeypatch.setattr("ensemble_minerals.members.feature_member.fit_together", fit_together)
     finished = len(list(tmp_path.glob("*.safetensors")))
     assert 0 < finished < 12
     progress = []
     resumed = StackedEnsemble(
-        MEMBERS, n_splits=3, checkpoint=tmp_path, progress=lambda done, total: progress.append(done)
+        MEMBERS,
+        n_splits=3,
+        checkpoint=tmp_path,
+        runtime=runtime(lambda done, total: progress.append(done)),
     ).fit(blocks, y)
     assert progress[0] == finished
     np.testing.assert_array_equal(resumed.oof_proba_, fitted.oof_proba_)

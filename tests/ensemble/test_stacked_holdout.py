@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn.runtimes import runtime
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble import cross_fit as cross_fit_module
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.fold import fit_fold
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.evaluation.learning_curve import learning_curve
+from ensemble_minerals.members import feature_member as module
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
+from ensemble_minerals.members.rows import RowData
 
 NAMES = np.array(["bornite", "malachite", "pyrite"])
 MEMBERS = [
-    Member("flat", ("a",), FlatClassifier()),
-    Member("each", ("a", "b"), OneVsRestClassifier(sampler=OverSampler("random"))),
-    Member("auto", ("b",), HierarchicalClassifier("auto", sampler=OverSampler("smote"))),
-    Member("mlp", ("b",), FlatClassifier(head=MLPHead(hidden=(6,), max_epochs=4))),
+    FeatureMember("flat", ("a",), FlatClassifier()),
+    FeatureMember("each", ("a", "b"), OneVsRestClassifier(sampler=OverSampler("random"))),
+    FeatureMember("auto", ("b",), HierarchicalClassifier("auto", sampler=OverSampler("smote"))),
+    FeatureMember("mlp", ("b",), FlatClassifier(head=MLPHead(hidden=(6,), max_epochs=4))),
 ]
 
 
@@ -38,6 +40,7 @@ BLOCKS, Y = specimens()
 GROUPS = np.arange(120) // 2
 HELD_OUT = GROUPS % 5 == 0
 FOLDS = np.where(HELD_OUT, 0, TRAINING_FOLD)
+INPUTS = FoldInputs(Y, GROUPS, FOLDS, NAMES)
 NEW = specimens(40, seed=1)[0]
 
 
@@ -53,12 +56,12 @@ def fitted():
 def test_members_are_trained_on_the_other_rows_and_on_no_other(monkeypatch):
     seen = {}
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
+    def spy(members, matrices, inputs, fold):
         for member in members:
-            seen.setdefault(member.name, []).append(np.flatnonzero(folds != fold).tolist())
-        return fit_fold(members, matrices, y, groups, folds, fold, classes)
+            seen.setdefault(member.name, []).append(inputs.training(fold).tolist())
+        return fit_together(members, matrices, inputs, fold)
 
-    monkeypatch.setattr(cross_fit_module, "fit_fold", spy)
+    monkeypatch.setattr(module, "fit_together", spy)
     fit()
     assert seen == {member.name: [np.flatnonzero(~HELD_OUT).tolist()] for member in MEMBERS}
 
@@ -118,15 +121,13 @@ def test_one_member_alone_is_itself():
 def test_a_killed_fit_is_taken_up(tmp_path, fitted, monkeypatch):
     fit(checkpoint=tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == len(MEMBERS)
-    monkeypatch.setattr(cross_fit_module, "fit_fold", lambda *_: pytest.fail("it was fitted again"))
+    monkeypatch.setattr(module, "fit_together", lambda *_: pytest.fail("it was fitted again"))
     np.testing.assert_array_equal(fit(checkpoint=tmp_path).oof_proba_, fitted.oof_proba_)
 
 
 def test_progress_counts_each_member_once():
     told = []
-    cross_fit(
-        MEMBERS[:2], BLOCKS, Y, GROUPS, FOLDS, NAMES, progress=lambda done, total: told.append((done, total))
-    )
+    cross_fit(MEMBERS[:2], RowData(BLOCKS), INPUTS, runtime(lambda *steps: told.append(steps)))
     assert told[-1] == (2, 2)
 
 
@@ -145,7 +146,7 @@ def test_a_hold_out_is_neither_refitted_nor_folded():
 
 def test_the_learning_curve_answers_the_hold_out(fitted):
     curve = learning_curve(
-        MEMBERS[:1], BLOCKS, Y, GROUPS, FOLDS, NAMES, fitted.out_of_fold_.member_proba[[0]], shares=(0.5,)
+        MEMBERS[:1], RowData(BLOCKS), INPUTS, fitted.out_of_fold_.member_proba[[0]], shares=(0.5,)
     )
     half, whole = curve["points"]
     assert whole["rows"] == (~HELD_OUT).sum()

@@ -7,11 +7,14 @@ import json
 import numpy as np
 import pytest
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.tasks import Member, MemberFailure
 from ensemble_minerals.evaluation import learning_curve as module
 from ensemble_minerals.evaluation.learning_curve import learning_curve
+from ensemble_minerals.members.base import MemberFailure
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.rows import RowData
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +23,12 @@ def problem():
     y = np.repeat(np.arange(3), 40)
     X = (rng.normal(size=(120, 30)) + 0.9 * rng.normal(size=(3, 30))[y]).astype(np.float32)
     groups = np.arange(120) // 2
-    members = [Member("flat", ("x",), FlatClassifier())]
+    members = [FeatureMember("flat", ("x",), FlatClassifier())]
     folds = groups % 4
     classes = np.array(["a", "b", "c"])
-    fitted = cross_fit(members, {"x": X}, y, groups, folds, classes)
-    return members, {"x": X}, y, groups, folds, classes, fitted.out_of_fold.member_proba
+    data, inputs = RowData({"x": X}), FoldInputs(y, groups, folds, classes)
+    fitted = cross_fit(members, data, inputs)
+    return members, data, inputs, fitted.out_of_fold.member_proba
 
 
 def test_more_photos_help_where_they_do(problem):
@@ -35,7 +39,7 @@ def test_more_photos_help_where_they_do(problem):
     assert rows == pytest.approx([23, 46, 68, 90], abs=5)
     first, last = found["points"][0], found["points"][-1]
     assert last["accuracy"]["estimate"] > first["accuracy"]["estimate"]
-    assert last["accuracy"]["estimate"] == np.mean(problem[-1][0].argmax(axis=1) == problem[2])
+    assert last["accuracy"]["estimate"] == np.mean(problem[-1][0].argmax(axis=1) == problem[2].y)
     step = found["points"][-1]["accuracy"]["estimate"] - found["points"][-2]["accuracy"]["estimate"]
     assert found["last_step"]["estimate"] == pytest.approx(step)
     assert found["members"] == ["flat"]
@@ -46,8 +50,8 @@ def test_it_does_not_depend_on_the_number_of_jobs(problem):
 
 
 def test_parts_are_nested_groups_go_whole_and_no_class_is_lost(problem):
-    _, _, y, groups, folds, _, _ = problem
-    for fold, rank in module._joining_rank(y, groups, folds, 0).items():
+    y, groups, folds = problem[2].y, problem[2].groups, problem[2].folds
+    for fold, rank in module._joining_rank(problem[2], 0).items():
         training = folds != fold
         for group in np.unique(groups):
             assert len(set(rank[groups == group].tolist())) == 1
@@ -57,16 +61,15 @@ def test_parts_are_nested_groups_go_whole_and_no_class_is_lost(problem):
 
 
 def test_held_out_rows_are_never_trained_on(problem, monkeypatch):
-    _, _, _, _, folds, _, _ = problem
-    seen = []
-    inner = module.fit_fold
+    folds, seen = problem[2].folds, []
+    inner = FeatureMember.fit_fold
 
-    def spy(members, matrices, y, groups, own, fold, classes, rows):
-        np.testing.assert_array_equal(own, folds[rows])
-        seen.append((fold, len(own), int((own == fold).sum())))
-        return inner(members, matrices, y, groups, own, fold, classes, rows)
+    def spy(self, data, inputs, fold, *, rows):
+        np.testing.assert_array_equal(inputs.folds, folds[rows])
+        seen.append((fold, len(inputs), int((inputs.folds == fold).sum())))
+        return inner(self, data, inputs, fold, rows=rows)
 
-    monkeypatch.setattr(module, "fit_fold", spy)
+    monkeypatch.setattr(FeatureMember, "fit_fold", spy)
     learning_curve(*problem, shares=(0.5,))
     assert sorted(fold for fold, _, _ in seen) == [0, 1, 2, 3]
     for fold, rows, held_out in seen:
@@ -75,15 +78,14 @@ def test_held_out_rows_are_never_trained_on(problem, monkeypatch):
 
 
 def test_a_share_that_cannot_be_trained_is_named(problem, monkeypatch):
-    members, blocks, y, groups, folds, classes, whole = problem
-    inner = module.fit_fold
+    inner = FeatureMember.fit_fold
 
-    def fails(members, matrices, y, *rest):
-        if len(y) < 60:
-            return [MemberFailure("flat", 0, "too few rows")]
-        return inner(members, matrices, y, *rest)
+    def fails(self, data, inputs, fold, *, rows):
+        if len(rows) < 60:
+            return MemberFailure("flat", 0, "too few rows")
+        return inner(self, data, inputs, fold, rows=rows)
 
-    monkeypatch.setattr(module, "fit_fold", fails)
-    found = learning_curve(members, blocks, y, groups, folds, classes, whole)
+    monkeypatch.setattr(FeatureMember, "fit_fold", fails)
+    found = learning_curve(*problem)
     assert [point["share"] for point in found["points"]] == [0.5, 0.75, 1.0]
     assert found["notes"] == ["25% of the training rows: flat could not be trained in fold 0: too few rows"]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ensemble_minerals.members import rows
-from ensemble_minerals.members.rows import Rows, parts
+from ensemble_minerals.members.rows import RowData, Rows, parts
 
 
 def test_rows_of_matrices_side_by_side(monkeypatch):
@@ -31,3 +32,23 @@ def test_parts_cover_everything_once():
     seen = np.concatenate([np.arange(n)[part] for part in parts(n)])
     np.testing.assert_array_equal(seen, np.arange(n))
     assert max(part.stop - part.start for part in parts(n)) <= rows.PART
+
+
+def test_named_matrices_stand_side_by_side_in_the_order_asked_for():
+    color, texture = np.arange(6.0).reshape(3, 2), np.ones((3, 1))
+    data = RowData({"color": color, "texture": texture})
+    np.testing.assert_array_equal(data.side_by_side(["texture", "color"]), np.hstack([texture, color]))
+    assert data.side_by_side(["color"]) is color
+
+
+def test_some_rows_keep_features_and_photos():
+    data = RowData({"color": np.arange(6.0).reshape(3, 2)}, np.array([9, 4, 7]))
+    for chosen in (np.array([0, 2]), np.array([True, False, True])):
+        part = data.take(chosen)
+        assert part.photos().tolist() == [9, 7]
+        assert part.matrices["color"].tolist() == [[0.0, 1.0], [4.0, 5.0]]
+
+
+def test_rows_without_photos_say_so():
+    with pytest.raises(ValueError, match="these rows come without"):
+        RowData({}).photos()

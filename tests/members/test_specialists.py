@@ -17,7 +17,7 @@ from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.specialists import Training, solve_together
+from ensemble_minerals.members.specialists import SpecialistTraining, solve_together
 
 COUNTS = (70, 30, 14)
 QUICK = MLPHead(hidden=(8,), max_epochs=6)
@@ -37,7 +37,7 @@ MICA = Subproblem("mica", np.flatnonzero(Y > 0), Y[Y > 0] - 1, 2)
 
 def training(head=None, sampler="none", correct=True, seed=0, groups=None, features=X):
     space = RowSpace()
-    return Training(
+    return SpecialistTraining(
         space=space,
         Z=space.fit_transform(features),
         groups=np.arange(len(features)) if groups is None else groups,
@@ -49,8 +49,8 @@ def training(head=None, sampler="none", correct=True, seed=0, groups=None, featu
 
 
 def train(shared, nodes):
-    begun = shared.begin(nodes)
-    return begun.finish(*solve_together(shared.Z, [begun]))
+    unsolved = shared.start(nodes)
+    return unsolved.finish(*solve_together(shared.Z, [unsolved]))
 
 
 def answers(shared, *nodes):
@@ -234,7 +234,7 @@ def test_a_head_that_splits_has_only_its_training_part_oversampled(sampler):
 
 def test_members_of_different_limits_are_not_solved_together():
     shared = training()
-    begun = [replace(shared, head=LogisticHead(tol=tol)).begin([ALL]) for tol in (1e-4, 1e-6)]
+    unsolved = [replace(shared, head=LogisticHead(tol=tol)).start([ALL]) for tol in (1e-4, 1e-6)]
     with pytest.raises(ValueError, match=r"different limits: \[\(1e-06, 100\), \(0.0001, 100\)\]"):
-        solve_together(shared.Z, begun)
-    assert [len(solutions) for solutions in solve_together(shared.Z, begun[:1])] == [1]
+        solve_together(shared.Z, unsolved)
+    assert [len(solutions) for solutions in solve_together(shared.Z, unsolved[:1])] == [1]

@@ -14,13 +14,16 @@ import joblib
 import numpy as np
 import pytest
 from cluster_tasks import cores, double, limited, nested, slow_double, threads_of
+from drawn.runtimes import runtime
 from joblib import delayed
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.cross_fit import cross_fit
-from ensemble_minerals.ensemble.tasks import Member
 from ensemble_minerals.errors import FitError, UserError
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system import parallel as clusters
 from ensemble_minerals.system.parallel import cluster, is_remote, run_unordered, single_thread, worker_cores
 from ensemble_minerals.workflows.ablate import ablate
@@ -269,14 +272,17 @@ def specimens(n=90):
 
 
 MEMBERS = [
-    Member("flat", ("color",), FlatClassifier()),
-    Member("tree", ("lite0",), HierarchicalClassifier({"metallic": ["bornite", "pyrite"]})),
-    Member("both", ("lite0", "color"), FlatClassifier()),
+    FeatureMember("flat", ("color",), FlatClassifier()),
+    FeatureMember("tree", ("lite0",), HierarchicalClassifier({"metallic": ["bornite", "pyrite"]})),
+    FeatureMember("both", ("lite0", "color"), FlatClassifier()),
 ]
 
 
-def fitted(progress=None, **settings):
-    return cross_fit(MEMBERS, *specimens(), CLASSES, progress=progress, n_jobs=2, **settings)
+def fitted(on_step=None, **settings):
+    blocks, *known = specimens()
+    return cross_fit(
+        MEMBERS, RowData(blocks), FoldInputs(*known, CLASSES), runtime(on_step, n_jobs=2), **settings
+    )
 
 
 def test_members_are_the_same_to_the_last_bit(dask):

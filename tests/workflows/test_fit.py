@@ -16,11 +16,11 @@ import pytest
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.ensemble import cross_fit, stacked
-from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.ensemble import stacked
 from ensemble_minerals.errors import BundleError, DataError, FitError, TaxonomyError, UserError
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.members import registry
+from ensemble_minerals.members import feature_member, registry
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.prediction.predictor import load
@@ -166,19 +166,21 @@ class Interrupted(BaseException):
 @pytest.fixture
 def spied(monkeypatch):
     """Every (fold, members) that `fit_fold` is asked for; dies after so many, if told to."""
-    real = cross_fit.fit_fold
+    real = feature_member.fit_together
     seen: list[tuple[int, tuple[str, ...]]] = []
 
     def arm(survived: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
         seen.clear()
 
-        def spy(members, matrices, y, groups, folds, fold, classes):
+        def spy(members, matrices, inputs, fold, *rows):
+            if rows:  # a part of the rows, for the learning curve
+                return real(members, matrices, inputs, fold, *rows)
             if survived is not None and len(seen) == survived:
                 raise Interrupted
             seen.append((fold, tuple(member.name for member in members)))
-            return real(members, matrices, y, groups, folds, fold, classes)
+            return real(members, matrices, inputs, fold, *rows)
 
-        monkeypatch.setattr(cross_fit, "fit_fold", spy)
+        monkeypatch.setattr(feature_member, "fit_together", spy)
         return seen
 
     return arm
@@ -281,11 +283,11 @@ def test_impossible_numbers_of_jobs_are_refused(tiny, tmp_path, n_jobs):
 class Failing(FlatClassifier):
     """Is not able to learn the second fold."""
 
-    def begin_reduced(self, space, Z, y, groups, classes):
+    def start_fit(self, space, Z, y, groups, classes):
         if len(SUCCEEDED) == 1:
             raise np.linalg.LinAlgError("no convergence")
         SUCCEEDED.append(len(Z))
-        return super().begin_reduced(space, Z, y, groups, classes)
+        return super().start_fit(space, Z, y, groups, classes)
 
 
 SUCCEEDED: list[int] = []
@@ -396,13 +398,15 @@ def test_groups_that_name_an_absent_class_are_refused_by_name(tiny, tmp_path):
 @pytest.fixture
 def trained_on(monkeypatch):
     """Feature rows that any member learned from, and those it was held back from, over all folds and refits."""
-    real, seen = cross_fit.fit_fold, set()
+    real, seen = feature_member.fit_together, set()
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
+    def spy(members, matrices, inputs, fold, *rows):
+        if rows:  # a part of the rows, for the learning curve
+            return real(members, matrices, inputs, fold, *rows)
         seen.update(row.tobytes() for row in matrices[0])
-        return real(members, matrices, y, groups, folds, fold, classes)
+        return real(members, matrices, inputs, fold, *rows)
 
-    monkeypatch.setattr(cross_fit, "fit_fold", spy)
+    monkeypatch.setattr(feature_member, "fit_together", spy)
     return seen
 
 
@@ -527,7 +531,8 @@ def test_odd_member_names_share_no_checkpoint(tmp_path, spied):
     X, y = rng.normal(size=(24, 4)), np.tile(["a", "b"], 12)
     names = ["A", "a", "../../up", "Ä/ä", "Ä_ä", "con:", "n" * 400, "n" * 399, "a.0", "a.0.safetensors"]
     members = [
-        Member(name, (stacked.WHOLE,), FlatClassifier(LogisticHead(C=1 + n))) for n, name in enumerate(names)
+        FeatureMember(name, (stacked.WHOLE,), FlatClassifier(LogisticHead(C=1 + n)))
+        for n, name in enumerate(names)
     ]
     inside = tmp_path / "deep" / "checkpoint"
     inside.mkdir(parents=True)

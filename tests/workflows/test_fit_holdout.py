@@ -19,9 +19,9 @@ from ensemble_minerals.cli.results.fit import show_fit
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.ensemble import cross_fit
 from ensemble_minerals.errors import ConfigError, DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.members import feature_member
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.system.progress import Silent
@@ -67,13 +67,15 @@ def manifest(tiny, result):
 @pytest.fixture
 def trained_on(monkeypatch):
     """Feature rows that any member learned from."""
-    real, seen = cross_fit.fit_fold, []
+    real, seen = feature_member.fit_together, []
 
-    def spy(members, matrices, y, groups, folds, fold, classes):
-        seen.extend(row.tobytes() for row in matrices[0][folds != fold])
-        return real(members, matrices, y, groups, folds, fold, classes)
+    def spy(members, matrices, inputs, fold, *rows):
+        if rows:  # a part of the rows, for the learning curve
+            return real(members, matrices, inputs, fold, *rows)
+        seen.extend(row.tobytes() for row in matrices[0][inputs.training(fold)])
+        return real(members, matrices, inputs, fold, *rows)
 
-    monkeypatch.setattr(cross_fit, "fit_fold", spy)
+    monkeypatch.setattr(feature_member, "fit_together", spy)
     return seen
 
 

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from ensemble_minerals.ensemble.combination import Combination
-from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
+from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.serialization import predictor_to_arrays
 from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds, log_odds
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph, MemberGraph, MemberSpec
@@ -101,7 +103,7 @@ def test_a_fitted_ensemble_answers_as_in_numpy(kind):
     fitted_ensemble = drawn_ensemble(rng, kind)
     views, other = 0.3 * rng.normal(size=(4, 6)), 0.3 * rng.normal(size=3)
     odds = torch_ensemble(fitted_ensemble, {"other": other}, floor=1e-6)
-    members = fitted_ensemble.member_log_proba({"net": views.mean(0)[None], "other": other[None]})
+    members = fitted_ensemble.member_log_proba(RowData({"net": views.mean(0)[None], "other": other[None]}))
     expected = np.exp(fitted_ensemble.combine(members))
     np.testing.assert_allclose(odds.members_log_proba(torch.from_numpy(views)).numpy(), members, atol=1e-9)
     found = odds(torch.from_numpy(views)).numpy()

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from ensemble_minerals.ensemble.combination import Combination
-from ensemble_minerals.ensemble.fitted import FittedEnsemble, FittedMember
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.log_space import LOG_FLOOR
+from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.predictor import AveragedPredictor, DenseSpecialist, MemberPredictor
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -64,7 +66,7 @@ def test_torch_answers_what_the_fitted_ensemble_answers(combination):
     fitted_ensemble = FittedEnsemble(MEMBERS, combination, 1.7)
     # Wide rows: some members are so sure that the floor counts.
     blocks = {name: (RNG.normal(size=(20, width)) * 3).astype(np.float32) for name, width in WIDTHS.items()}
-    expected = np.exp(fitted_ensemble.combine(fitted_ensemble.member_log_proba(blocks)))
+    expected = np.exp(fitted_ensemble.combine(fitted_ensemble.member_log_proba(RowData(blocks))))
     graph = FittedEnsembleGraph(ensemble_spec(fitted_ensemble, CLASSES))
     rows = {name: torch.from_numpy(block) for name, block in blocks.items()}
     np.testing.assert_allclose(graph(rows).numpy(), expected, atol=2e-5)

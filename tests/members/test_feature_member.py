@@ -5,11 +5,11 @@ import pytest
 from drawn.rows import overlapping
 from sklearn.naive_bayes import GaussianNB
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.ensemble import fold as module
-from ensemble_minerals.ensemble.fold import fit_fold
-from ensemble_minerals.ensemble.tasks import Member
+from ensemble_minerals.members import feature_member as module
 from ensemble_minerals.members import rows
+from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
@@ -19,14 +19,14 @@ CLASSES = np.array(["bornite", "malachite", "pyrite", "quartz"])
 TREE = {"metallic": ["bornite", "pyrite"]}
 USED = ("lite0",)
 
-FLAT = Member("flat", USED, FlatClassifier())
-AGAINST = Member("against", USED, OneVsRestClassifier(LogisticHead(C=3.0), OverSampler("random")))
+FLAT = FeatureMember("flat", USED, FlatClassifier())
+AGAINST = FeatureMember("against", USED, OneVsRestClassifier(LogisticHead(C=3.0), OverSampler("random")))
 TOGETHER = [
     FLAT,
     AGAINST,
-    Member("tree", USED, HierarchicalClassifier(TREE, head=LogisticHead(C=10.0))),
-    Member("made", USED, HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
-    Member("naive", USED, FlatClassifier(GaussianNB())),
+    FeatureMember("tree", USED, HierarchicalClassifier(TREE, head=LogisticHead(C=10.0))),
+    FeatureMember("made", USED, HierarchicalClassifier(TREE, sampler=OverSampler("smote"))),
+    FeatureMember("naive", USED, FlatClassifier(GaussianNB())),
 ]
 
 
@@ -34,7 +34,7 @@ def fit(members, **changes):
     X, y = overlapping()
     given = {"X": X, "fold": 1} | changes
     numbers = np.arange(len(y))
-    return fit_fold(members, [given["X"]], y, numbers, numbers % 3, given["fold"], CLASSES)
+    return fit_together(members, [given["X"]], FoldInputs(y, numbers, numbers % 3, CLASSES), given["fold"])
 
 
 def test_members_solved_together_answer_as_alone():
@@ -47,7 +47,7 @@ def test_members_solved_together_answer_as_alone():
 
 @pytest.mark.parametrize("loose", [{"max_iter": 1}, {"tol": 1.0}])
 def test_limits_of_a_head_are_its_own(loose):
-    limited = Member("limited", USED, FlatClassifier(LogisticHead(C=100.0, **loose)))
+    limited = FeatureMember("limited", USED, FlatClassifier(LogisticHead(C=100.0, **loose)))
     close, far = fit([FLAT, limited])
     (alone,) = fit([limited])
     np.testing.assert_allclose(far.proba, alone.proba, atol=1e-6)
@@ -69,7 +69,7 @@ def test_one_row_space_and_one_solve_for_all(monkeypatch):
     monkeypatch.setattr(
         module,
         "solve_together",
-        lambda Z, begun: solves.append([len(one.problems) for one in begun]) or solve(Z, begun),
+        lambda Z, unsolved: solves.append([len(one.problems) for one in unsolved]) or solve(Z, unsolved),
     )
     n_training = int(np.sum(np.arange(len(overlapping()[1])) % 3 != 1))
     fit(TOGETHER)
@@ -81,9 +81,9 @@ def test_time_is_charged_by_columns(monkeypatch):
     clock = [0.0]
     solve = module.solve_together
 
-    def takes_eight_seconds(Z, begun):
+    def takes_eight_seconds(Z, unsolved):
         clock[0] += 8.0
-        return solve(Z, begun)
+        return solve(Z, unsolved)
 
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(module, "solve_together", takes_eight_seconds)
@@ -91,7 +91,7 @@ def test_time_is_charged_by_columns(monkeypatch):
 
 
 def test_members_that_could_not_be_solved_leave_the_others(monkeypatch):
-    def runs_out(Z, begun):
+    def runs_out(Z, unsolved):
         raise MemoryError("too large")
 
     monkeypatch.setattr(module, "solve_together", runs_out)
@@ -123,5 +123,5 @@ def test_held_out_rows_that_are_not_finite_fail_their_members():
 def test_a_class_without_training_rows_fails_all_members():
     X, y = overlapping()
     folds = (y == 2).astype(int)
-    (failure,) = fit_fold([FLAT], [X], y, np.arange(len(y)), folds, 1, CLASSES)
+    (failure,) = fit_together([FLAT], [X], FoldInputs(y, np.arange(len(y)), folds, CLASSES), 1)
     assert failure.reason == "no training row of class pyrite"

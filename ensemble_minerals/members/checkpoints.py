@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from ensemble_minerals.ensemble.tasks import FittedFold, Member
 from ensemble_minerals.errors import WeightsError
-from ensemble_minerals.members.network_member import NetworkStrategy
-from ensemble_minerals.members.network_predictor import NetworkMemberPredictor
+from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.system.atomic import atomic_file
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.models.state import NetworkState
 
 
 def task_path(checkpoint: Path, member: str, fold: int) -> Path:
@@ -32,18 +35,16 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
     if checkpoint is None:
         return
     path = task_path(checkpoint, fitted.member, fitted.fold)
-    predictor, n_states = fitted.predictor, 0
-    if isinstance(predictor, NetworkMemberPredictor):
-        n_states = len(predictor.states)
-        for number, state in enumerate(predictor.states):
-            state.save(_state_path(path, number))
-        predictor = predictor.logits
-    arrays, description = predictor_to_arrays(predictor, "scorer.")
+    networks = fitted.fitted.networks
+    states = () if networks is None else networks.states
+    for number, state in enumerate(states):
+        state.save(_state_path(path, number))
+    arrays, description = predictor_to_arrays(fitted.fitted.predictor, "scorer.")
     metadata = {
         "scorer": description,
         "notes": list(fitted.notes),
         "seconds": fitted.seconds,
-        "states": n_states,
+        "states": len(states),
         "logs": list(fitted.logs),
     }
     with atomic_file(path) as draft:
@@ -67,25 +68,27 @@ def load_task(
         arrays = load_file(path)
     except SafetensorError:
         return None
-    logits = predictor_from_arrays(arrays, metadata["scorer"], names, "scorer.")
-    predictor: NetworkMemberPredictor | None = None
-    if isinstance(member.strategy, NetworkStrategy) and member.strategy.images is not None:
-        from ensemble_minerals.networks.models.state import NetworkState
-
-        try:
-            states = tuple(NetworkState.load(_state_path(path, n)) for n in range(metadata["states"]))
-        except (WeightsError, OSError):
-            return None
-        predictor = NetworkMemberPredictor(member.strategy.network, member.strategy.images, states, logits)
+    predictor = predictor_from_arrays(arrays, metadata["scorer"], names, "scorer.")
+    try:
+        states = _load_states([_state_path(path, number) for number in range(metadata["states"])])
+    except (WeightsError, OSError):
+        return None
     return FittedFold(
-        member.name,
         fold,
-        predictor or logits,
+        member.restore(predictor, states),
         arrays["proba"],
         tuple(metadata["notes"]),
         metadata["seconds"],
         tuple(metadata["logs"]),
     )
+
+
+def _load_states(files: Sequence[Path]) -> tuple[NetworkState, ...]:
+    if not files:
+        return ()
+    from ensemble_minerals.networks.models.state import NetworkState  # brings torch along
+
+    return tuple(NetworkState.load(file) for file in files)
 
 
 def _state_path(task: Path, number: int) -> Path:

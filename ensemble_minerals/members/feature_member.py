@@ -1,0 +1,245 @@
+"""Members on features: those on the same features share one row space a fold, and one solve of their regressions."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from joblib import delayed
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.members.base import (
+    MEMBER_ERRORS,
+    FittedFold,
+    FoldResult,
+    FoldTask,
+    Member,
+    MemberFailure,
+    OutOfTime,
+    lacking_classes,
+)
+from ensemble_minerals.members.fitted import FittedMember
+from ensemble_minerals.members.heads.logistic_solver import Solution
+from ensemble_minerals.members.predictor import AveragedPredictor
+from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.rows import RowData, Rows
+from ensemble_minerals.members.specialists import UnsolvedSpecialists, solve_together
+from ensemble_minerals.members.strategy import Strategy
+from ensemble_minerals.system.cpu import short_switch_interval
+from ensemble_minerals.system.parallel import run_unordered, single_thread
+from ensemble_minerals.system.runtime import Runtime
+
+if TYPE_CHECKING:
+    from ensemble_minerals.networks.models.state import NetworkState
+
+FloatMatrix = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class FeatureMember(Member):
+    """A strategy over feature matrices.
+
+    Example:
+        >>> from ensemble_minerals.members.flat import FlatClassifier
+        >>> member = FeatureMember("flat", ("color",), FlatClassifier())
+        >>> data = RowData({"color": np.array([[0.0], [1.0], [9.0], [8.0], [1.5], [9.5]])})
+        >>> y, folds = np.array([0, 0, 1, 1, 0, 1]), np.array([0, 0, 0, 0, 1, 1])
+        >>> inputs = FoldInputs(y, np.arange(6), folds, np.array(["malachite", "quartz"]))
+        >>> member.fit_fold(data, inputs, 1).proba.round(1)
+        array([[1., 0.],
+               [0., 1.]])
+    """
+
+    is_quick: ClassVar[bool] = True
+
+    @property
+    def n_steps(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def stands_on(self) -> tuple[str, ...]:
+        """Its features."""
+        return self.features
+
+    def fit_fold(
+        self, data: RowData, inputs: FoldInputs, fold: int, *, rows: NDArray[np.intp] | None = None
+    ) -> FoldResult:
+        """Fit on the rows outside a fold and predict the rows in it, see `Member.fit_fold`."""
+        (result,) = fit_together([self], [data.matrices[name] for name in self.features], inputs, fold, rows)
+        return result
+
+    @classmethod
+    def fit_folds(
+        cls,
+        tasks: Sequence[FoldTask[Self]],
+        data: RowData,
+        inputs: FoldInputs,
+        runtime: Runtime,
+        *,
+        checkpoint: Path | None,
+        on_steps: Callable[[int], None],
+    ) -> Generator[Sequence[FoldResult]]:
+        """Fit members in threads, those on the same features in one task a fold."""
+        together: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
+        for member, fold in tasks:
+            together[member.features, fold].append(member)
+        calls = [
+            delayed(_fit_task)(
+                same, fold, runtime.deadline, inputs, *(data.matrices[name] for name in features)
+            )
+            for (features, fold), same in together.items()
+        ]
+        used = dict.fromkeys(name for features, _ in together for name in features)
+        shared = [inputs, *(data.matrices[name] for name in used)]
+        results = run_unordered(calls, n_jobs=runtime.n_tasks, shared=shared, threads=True)
+        with single_thread, short_switch_interval(), closing(results):
+            yield from results
+
+    @classmethod
+    def estimate_seconds(cls, members: Sequence[Self], data: RowData, inputs: FoldInputs, fold: int) -> float:
+        """How long a fit of members takes on one core, from one that is made."""
+        started = time.perf_counter()
+        with single_thread:
+            for features in dict.fromkeys(member.features for member in members):
+                same = [member for member in members if member.features == features]
+                fit_together(same, [data.matrices[name] for name in features], inputs, fold)
+        return time.perf_counter() - started
+
+    def restore(self, predictor: AveragedPredictor, states: tuple[NetworkState, ...]) -> FittedMember:
+        """The fitted member that was saved as a predictor."""
+        return FittedMember(self.name, self.features, predictor)
+
+
+def _fit_task(
+    members: Sequence[Member],
+    fold: int,
+    deadline: float | None,
+    inputs: FoldInputs,
+    *matrices: FloatMatrix,
+) -> list[FoldResult]:
+    """`fit_together` as a task: arrays are arguments of their own, a late one is not begun, it keeps to one core."""
+    if deadline is not None and time.time() > deadline:
+        return [OutOfTime(member.name, fold) for member in members]
+    with single_thread:
+        return fit_together(members, matrices, inputs, fold)
+
+
+def fit_together(
+    members: Sequence[Member],
+    matrices: Sequence[FloatMatrix],
+    inputs: FoldInputs,
+    fold: int,
+    rows: NDArray[np.intp] | None = None,
+) -> list[FoldResult]:
+    """Fit members that share their features on the rows outside a fold, and predict the rows in it.
+
+    Logistic regressions on the rows as they are, with the same limits, go in one solve: beside which others a member
+    is fitted changes its answers by less than the solver's tolerance.
+
+    Args:
+        members: All on the same features.
+        matrices: Those, each of shape (n_all, n_features).
+        inputs: Labels, row groups and folds of n rows.
+        fold: Held out; `NO_FOLD` trains on all rows and predicts none.
+        rows: Positions in the matrices of the rows of `inputs`, shape (n,); all of them if None.
+
+    Returns:
+        For each member what it was fitted to, or why it failed, in their order.
+    """
+    training, held_out = inputs.training(fold), inputs.held_out(fold)
+    positions = np.arange(len(inputs)) if rows is None else rows
+    if (reason := lacking_classes(inputs.y[training], inputs.classes)) is not None:
+        return [MemberFailure(member.name, fold, reason) for member in members]
+    started = time.perf_counter()
+    space = RowSpace()
+    try:
+        Z = space.fit_rows(Rows(matrices, positions[training]))
+    except MEMBER_ERRORS as error:
+        return [MemberFailure.of(member, fold, error) for member in members]
+    each = (time.perf_counter() - started) / len(members)
+    fits = [_MemberFit(member, fold, each) for member in members]
+    for fit in fits:
+        with fit.timed():
+            fit.start(space, Z, inputs.take(training))
+    by_limits: dict[tuple[float, int], list[_MemberFit]] = {}
+    for fit in fits:
+        if fit.failure is None and fit.unsolved.problems:
+            by_limits.setdefault((fit.unsolved.tol, fit.unsolved.max_iter), []).append(fit)
+    for same in by_limits.values():
+        _solve(Z, same)
+    answered = Rows(matrices, positions[held_out])
+    for fit in fits:
+        with fit.timed():
+            fit.finish(answered)
+    return [fit.result() for fit in fits]
+
+
+@dataclass
+class _MemberFit:
+    """The fit of one member without one fold, in steps between which it waits for other members."""
+
+    member: Member
+    fold: int
+    seconds: float
+    failure: MemberFailure | None = None
+    solutions: list[Solution] = field(default_factory=list)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Take the time of a step; an error makes the member fail."""
+        started = time.perf_counter()
+        try:
+            yield
+        except MEMBER_ERRORS as error:
+            self.failure = MemberFailure.of(self.member, self.fold, error)
+        self.seconds += time.perf_counter() - started
+
+    def start(self, space: RowSpace, Z: FloatMatrix, training: FoldInputs) -> None:
+        self.strategy: Strategy = clone(self.member.strategy)
+        self.unsolved: UnsolvedSpecialists = self.strategy.start_fit(
+            space, Z, training.y, training.groups, training.classes
+        )
+
+    def finish(self, held_out: Rows) -> None:
+        """Predict the held-out rows, unless the member has failed."""
+        if self.failure is not None:
+            return
+        specialists = self.strategy.finish_fit(self.unsolved, self.solutions).predictor_
+        self.predictor = AveragedPredictor.average([specialists])
+        with np.errstate(invalid="ignore"):  # told below
+            log_proba = [self.predictor.log_proba(X).astype(np.float64) for X in held_out.parts()]
+        proba = np.exp(np.concatenate(log_proba))
+        if not np.isfinite(proba).all():
+            raise ValueError("held-out rows get no probabilities: features have NaN or infinity")
+        self.proba = proba / proba.sum(axis=1, keepdims=True)
+
+    def result(self) -> FoldResult:
+        if self.failure is not None:
+            return self.failure
+        fitted = FittedMember(self.member.name, self.member.features, self.predictor)
+        return FittedFold(self.fold, fitted, self.proba, self.strategy.notes_, self.seconds)
+
+
+def _solve(Z: FloatMatrix, fits: Sequence[_MemberFit]) -> None:
+    """Solve together the regressions of members with the same limits; each pays by its columns."""
+    columns = [sum(problem.n_columns for problem in fit.unsolved.problems) for fit in fits]
+    started = time.perf_counter()
+    try:
+        solved = solve_together(Z, [fit.unsolved for fit in fits])
+    except MEMBER_ERRORS as error:
+        for fit in fits:
+            fit.failure = MemberFailure.of(fit.member, fit.fold, error)
+        return
+    each = (time.perf_counter() - started) / sum(columns)
+    for fit, solutions, count in zip(fits, solved, columns, strict=True):
+        fit.solutions = solutions
+        fit.seconds += each * count
