@@ -35,12 +35,12 @@ def test_states_answer_together_as_each_alone(network_config, images, head, chan
     states = [state(config, change, 1), state(config, change, 2, (2, 4))]
     both = NetworkPredictor(states, "random")
     assert (both.shared is not None) == shared
-    found = both.logits(images)
-    assert found.shape == (5, 2, 3 + 1 + 4)
+    logits = both.logits(images)
+    assert logits.shape == (5, 2, 3 + 1 + 4)
     assert (both.n_views, both.n_outputs) == (2, 8)
     alone = [NetworkPredictor([each], "random").logits(images) for each in states]
-    np.testing.assert_allclose(found, np.concatenate(alone, axis=2), atol=1e-5)
-    assert np.ptp(found[:, 0] - found[:, 1]) > 0
+    np.testing.assert_allclose(logits, np.concatenate(alone, axis=2), atol=1e-5)
+    assert np.ptp(logits[:, 0] - logits[:, 1]) > 0
 
 
 @pytest.mark.parametrize("pooling", ["avg", "taps"])
@@ -48,9 +48,9 @@ def test_states_answer_together_as_each_alone(network_config, images, head, chan
 def test_networks_that_are_cut_alike_keep_their_own_tensors(network_config, images, pooling, change):
     config = network_config(head={"kind": "layers", "pooling": pooling, "batch_norm": True})
     states = [state(config, (change, "body.blocks.4"), seed) for seed in range(3)]
-    found = NetworkPredictor(states, "random").logits(images)
+    logits = NetworkPredictor(states, "random").logits(images)
     alone = [NetworkPredictor([each], "random").logits(images) for each in states]
-    np.testing.assert_allclose(found, np.concatenate(alone, axis=2), atol=1e-5)
+    np.testing.assert_allclose(logits, np.concatenate(alone, axis=2), atol=1e-5)
     assert np.abs(alone[1] - alone[0]).max() > 0.1
 
 
@@ -70,7 +70,7 @@ def test_logits_are_the_networks_own_plus_the_shift(network_config, images):
     config = network_config(resize="pad")
     chosen = state(config, ("body.bn2",), 4)
     predictor = NetworkPredictor([chosen], "random")
-    found = predictor.logits(images)
+    logits = predictor.logits(images)
     network = chosen.build("random")
     white = np.full((32, 32, 3), 255, np.uint8)
     np.testing.assert_allclose(
@@ -78,7 +78,7 @@ def test_logits_are_the_networks_own_plus_the_shift(network_config, images):
         network(torch.ones(1, 3, 32, 32))[0].numpy() + np.array([4.0, 5.0, 6.0]),
         atol=1e-5,
     )
-    assert found.shape == (5, 1, 3)
+    assert logits.shape == (5, 1, 3)
     assert predictor.logits([]).shape == (0, 1, 3)
 
 

@@ -56,8 +56,8 @@ def image():
 @pytest.mark.parametrize(("target", "quarter"), [(0, (0, 1)), (1, (1, 0))])
 def test_only_the_quarter_that_matters_is_bright(image, target, quarter):
     passed = passed_through(Cross(), image)
-    found = class_activation(passed, lambda views: views, target)
-    drawn = on_photo(passed, list(found.layers.values()), (48, 48))
+    activation = class_activation(passed, lambda views: views, target)
+    drawn = on_photo(passed, list(activation.layers.values()), (48, 48))
     quarters = drawn.reshape(2, 24, 2, 24).sum(axis=(1, 3))
     assert np.unravel_index(quarters.argmax(), (2, 2)) == quarter
     assert quarters[quarter] > 0.9 * drawn.sum() > 0
@@ -65,12 +65,12 @@ def test_only_the_quarter_that_matters_is_bright(image, target, quarter):
 
 def test_places_add_up_to_the_score(image):
     passed = passed_through(Cross(), image)
-    found = class_activation(passed, lambda views: views, 0)
-    assert found.score == pytest.approx(0.25)
-    assert found.channels["body"].shape == (1, 2, 8, 8)
-    assert found.layers["body"].sum() == pytest.approx(0.25)
-    assert on_photo(passed, list(found.layers.values()), (40, 30)).sum() == pytest.approx(0.25, rel=1e-3)
-    fine = on_photo(passed, list(found.layers.values()), (40, 30), grid=4)
+    activation = class_activation(passed, lambda views: views, 0)
+    assert activation.score == pytest.approx(0.25)
+    assert activation.channels["body"].shape == (1, 2, 8, 8)
+    assert activation.layers["body"].sum() == pytest.approx(0.25)
+    assert on_photo(passed, list(activation.layers.values()), (40, 30)).sum() == pytest.approx(0.25, rel=1e-3)
+    fine = on_photo(passed, list(activation.layers.values()), (40, 30), grid=4)
     assert fine.sum() == pytest.approx(0.25, rel=1e-3)
 
 
@@ -89,12 +89,12 @@ def test_views_come_back_to_their_place(image):
     views = torch.cat([image.flip(3), half])
     boxes = np.array([[0, 0, 1, 1], [0.5, 0, 1, 1]])
     passed = passed_through(Cross(), views, boxes, np.array([True, False]))
-    found = class_activation(passed, lambda views: views.mean(0, keepdim=True), 0)
-    drawn = on_photo(passed, list(found.layers.values()), (32, 32))
+    activation = class_activation(passed, lambda views: views.mean(0, keepdim=True), 0)
+    drawn = on_photo(passed, list(activation.layers.values()), (32, 32))
     assert drawn[:14, 18:].min() > 0
     assert np.abs(drawn[18:]).max() < 1e-6
     assert np.abs(drawn[:, :14]).max() < 1e-6
-    assert drawn.sum() == pytest.approx(found.score, rel=1e-2)
+    assert drawn.sum() == pytest.approx(activation.score, rel=1e-2)
 
 
 def test_what_a_view_shows_beyond_the_photo_is_left_out(image):
@@ -120,8 +120,8 @@ def test_several_layers_are_explained_at_once():
     two = Two()
     passed = ForwardPass(two, maps, two.stop, ("early", "late"), np.repeat(WHOLE, 2, 0), np.zeros(2, bool))
     weight = torch.randn(8, 3)
-    found = class_activation(passed, lambda views: views.mean(0, keepdim=True) @ weight, 2)
-    assert sum(each.sum() for each in found.layers.values()) == pytest.approx(found.score, abs=1e-5)
+    activation = class_activation(passed, lambda views: views.mean(0, keepdim=True) @ weight, 2)
+    assert sum(each.sum() for each in activation.layers.values()) == pytest.approx(activation.score, abs=1e-5)
     assert set(passed.maps()) == {"early", "late"}
     np.testing.assert_array_equal(passed.maps()["late"], maps[1])
 
@@ -138,9 +138,9 @@ def test_a_tapped_network_gives_the_same_features_through_its_maps(model):
     assert passed.names == tuple(network.layers)
     assert all(each.ndim == 4 and len(each) == 2 for each in passed.maps().values())
     weight = torch.randn(network.n_features, 4, dtype=torch.float64) / 30
-    found = class_activation(passed, lambda views: views.double().mean(0, keepdim=True) @ weight, 1)
-    assert found.score == pytest.approx(float(expected.mean(0) @ weight.numpy()[:, 1]), abs=1e-4)
-    drawn = on_photo(passed, list(found.layers.values()), (30, 50))
+    activation = class_activation(passed, lambda views: views.double().mean(0, keepdim=True) @ weight, 1)
+    assert activation.score == pytest.approx(float(expected.mean(0) @ weight.numpy()[:, 1]), abs=1e-4)
+    drawn = on_photo(passed, list(activation.layers.values()), (30, 50))
     assert drawn.shape == (30, 50)
     assert np.isfinite(drawn).all()
     assert np.abs(drawn).max() > 0

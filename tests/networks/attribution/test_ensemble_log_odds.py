@@ -61,8 +61,8 @@ def test_a_member_answers_as_in_numpy(kind, hidden):
     rng = np.random.default_rng(1)
     predictor = drawn_predictor(rng, kind, hidden=hidden)
     x = rng.normal(size=(7, 6)).astype(np.float32)
-    found = in_torch(predictor)(torch.from_numpy(x).double())
-    np.testing.assert_allclose(found.numpy(), predictor.log_proba(x), atol=1e-9)
+    actual = in_torch(predictor)(torch.from_numpy(x).double())
+    np.testing.assert_allclose(actual.numpy(), predictor.log_proba(x), atol=1e-9)
 
 
 def test_trees_are_averaged_by_their_weights():
@@ -70,10 +70,10 @@ def test_trees_are_averaged_by_their_weights():
     predictors = [drawn_predictor(rng, kind) for kind in ("groups", "nested")]
     whole = AveragedPredictor(tuple(predictors), (3.0, 1.0))
     x = rng.normal(size=(5, 6))
-    found = in_torch(*predictors, weights=(3.0, 1.0))(torch.from_numpy(x))
-    np.testing.assert_allclose(found.numpy(), whole.log_proba(x), atol=1e-9)
+    actual = in_torch(*predictors, weights=(3.0, 1.0))(torch.from_numpy(x))
+    np.testing.assert_allclose(actual.numpy(), whole.log_proba(x), atol=1e-9)
     plain = in_torch(*predictors)(torch.from_numpy(x))
-    assert np.abs(found.numpy() - plain.numpy()).max() > 1e-3
+    assert np.abs(actual.numpy() - plain.numpy()).max() > 1e-3
 
 
 def drawn_ensemble(rng, kind):
@@ -106,8 +106,8 @@ def test_a_fitted_ensemble_answers_as_in_numpy(kind):
     members = fitted_ensemble.member_log_proba(RowData({"net": views.mean(0)[None], "other": other[None]}))
     expected = np.exp(fitted_ensemble.combine(members))
     np.testing.assert_allclose(odds.members_log_proba(torch.from_numpy(views)).numpy(), members, atol=1e-9)
-    found = odds(torch.from_numpy(views)).numpy()
-    np.testing.assert_allclose(found, np.log(expected) - np.log1p(-expected), atol=1e-8)
+    actual = odds(torch.from_numpy(views)).numpy()
+    np.testing.assert_allclose(actual, np.log(expected) - np.log1p(-expected), atol=1e-8)
     alone = np.exp(members[:, 1])
     np.testing.assert_allclose(
         odds(torch.from_numpy(views), member=1).numpy(), np.log(alone) - np.log1p(-alone), atol=1e-8

@@ -21,8 +21,8 @@ def image(photos):
 
 
 def contributions(passed, target=1):
-    found = class_activation(passed, lambda views: views.mean(0, keepdim=True), target)
-    return found, on_photo(passed, list(found.layers.values()), (20, 24))
+    activation = class_activation(passed, lambda views: views.mean(0, keepdim=True), target)
+    return activation, on_photo(passed, list(activation.layers.values()), (20, 24))
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_opened_networks_answer_as_closed_ones(network_config, image, changes, c
     passed = trained_forward_pass(predictor, "random", image)
     np.testing.assert_allclose(passed.features(), predictor.logits([image])[0], atol=1e-4)
     assert names is None or passed.names == names
-    found, drawn = contributions(passed)
-    assert found.score == pytest.approx(passed.features().mean(0)[1], abs=1e-4)
+    activation, drawn = contributions(passed)
+    assert activation.score == pytest.approx(passed.features().mean(0)[1], abs=1e-4)
     assert np.abs(drawn).max() > 0
     assert np.ptp(drawn) > 0
     assert set(passed.maps()) == set(passed.names)
@@ -83,8 +83,8 @@ def test_the_quarter_that_matters_is_bright(network_config):
     side = passed.inputs[0].shape[2] // 2
     passed.inputs[0][0, :, :side, -side:] = 1.0
     passed.inputs[0][1, :, :side, :side] = 1.0  # mirrored
-    found = class_activation(passed, lambda views: views.mean(0, keepdim=True), 0)
-    sign = np.sign(found.layers["map"].sum())
-    drawn = sign * on_photo(passed, list(found.layers.values()), (40, 40))
+    activation = class_activation(passed, lambda views: views.mean(0, keepdim=True), 0)
+    sign = np.sign(activation.layers["map"].sum())
+    drawn = sign * on_photo(passed, list(activation.layers.values()), (40, 40))
     quarters = drawn.reshape(2, 20, 2, 20).sum(axis=(1, 3))
     assert np.unravel_index(quarters.argmax(), (2, 2)) == (0, 1)

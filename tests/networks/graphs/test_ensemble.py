@@ -70,10 +70,10 @@ def test_logits_are_those_of_the_predictor(changed, resize, pooling):
     predictor = NetworkPredictor(states, "random")
     assert (predictor.shared is None) == (changed == ("body.",))
     photo = photo_of(44, 37)
-    found = LogitsGraph(predictor).eval()(batch(photo)).detach().numpy()
+    actual = LogitsGraph(predictor).eval()(batch(photo)).detach().numpy()
     expected = predictor.logits([photo]).mean(axis=1)
-    assert found.shape == (1, 8)
-    np.testing.assert_allclose(found, expected, atol=0.02)  # Pillow rounds to gray levels
+    assert actual.shape == (1, 8)
+    np.testing.assert_allclose(actual, expected, atol=0.02)  # Pillow rounds to gray levels
     assert np.abs(expected[:, :4] - expected[:, 4:]).max() > 0.1
 
 
@@ -83,8 +83,8 @@ def test_features_are_those_of_the_tapped_network_on_drawn_views(pooling):
     photo = photo_of(50, 40)
     drawn = torch.from_numpy(np.stack(list(draw_views(photo, VIEWS, 32))))
     expected = network(drawn).flatten()[None] if pooling == "concat" else network(drawn).mean(0, keepdim=True)
-    found = ExtractorGraph(network, VIEWS, pooling)(batch(photo))
-    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+    actual = ExtractorGraph(network, VIEWS, pooling)(batch(photo))
+    torch.testing.assert_close(actual, expected, atol=0.02, rtol=0.02)
 
 
 @pytest.mark.parametrize("n_classes", [2, 4])

@@ -26,40 +26,40 @@ def views_of(photo, names, height, width):
 @pytest.mark.parametrize("shape", [(40, 52), (31, 30), (24, 24), (25, 61), (90, 44)])
 def test_views_are_those_of_pillow_but_for_its_rounding(shape):
     photo = drawn(*shape)
-    found = views_of(photo, VIEWS, 24, 24)
+    actual = views_of(photo, VIEWS, 24, 24)
     expected = np.stack(list(draw_views(photo, VIEWS, 24)))
     if max(shape) < 2 * 24:  # larger photos Pillow first averages down
-        assert np.abs(found - expected).max() < 1.6
-    assert np.abs(found - expected).mean() < 0.7
+        assert np.abs(actual - expected).max() < 1.6
+    assert np.abs(actual - expected).mean() < 0.7
 
 
 def test_an_enlarged_photo_is_interpolated_and_not_blurred():
     photo = drawn(13, 17)
-    found = views_of(photo, ["squash"], 24, 24)
-    assert np.abs(found - np.stack(list(draw_views(photo, ["squash"], 24)))).max() < 1.6
+    actual = views_of(photo, ["squash"], 24, 24)
+    assert np.abs(actual - np.stack(list(draw_views(photo, ["squash"], 24)))).max() < 1.6
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
 def test_inputs_of_any_shape_show_what_the_transform_of_networks_shows(resize):
     photo, names = drawn(40, 50), ("squash", "center", "detail_flip")
     mine = [name.replace("squash", resize) for name in names]
-    found = views_of(photo, mine, 20, 36)
+    actual = views_of(photo, mine, 20, 36)
     expected = EvalTransform(names, (20, 36), resize)(photo).permute(0, 2, 3, 1).numpy() * 255
-    assert np.abs(found - expected).max() < 1.6
+    assert np.abs(actual - expected).max() < 1.6
 
 
 def test_padding_is_white_and_around_the_middle():
     photo = np.zeros((10, 40, 3), dtype=np.uint8)
-    found = views_of(photo, ["pad"], 20, 20)[0]
-    assert (found[:7] == 255).all()
-    assert (found[13:] == 255).all()
-    assert np.abs(found[8:12]).max() < 1e-3
+    actual = views_of(photo, ["pad"], 20, 20)[0]
+    assert (actual[:7] == 255).all()
+    assert (actual[13:] == 255).all()
+    assert np.abs(actual[8:12]).max() < 1e-3
 
 
 def test_views_stand_in_the_order_of_their_names_and_photos_apart():
     photos = torch.from_numpy(np.stack([drawn(20, 30, seed) for seed in range(3)]))
-    found = PhotoViews(("squash_flip", "squash"), 16, 16)(photos)
-    assert found.shape == (3, 2, 3, 16, 16)
-    assert torch.equal(found[:, 0], found[:, 1].flip(-1))
+    actual = PhotoViews(("squash_flip", "squash"), 16, 16)(photos)
+    assert actual.shape == (3, 2, 3, 16, 16)
+    assert torch.equal(actual[:, 0], actual[:, 1].flip(-1))
     alone = PhotoViews(("squash",), 16, 16)(photos[1:2])
-    torch.testing.assert_close(alone[0, 0], found[1, 1])
+    torch.testing.assert_close(alone[0, 0], actual[1, 1])

@@ -65,12 +65,12 @@ def test_the_arithmetic_of_the_write_ups(name, maps, flat):
     network = timm.create_model(name, num_classes=3).eval()
     size = network.pretrained_cfg["input_size"]
     with torch.inference_mode():
-        found = network.forward_features(torch.rand(1, *size))
-        pooled = network.global_pool(found)
-    assert found.shape == (1, *maps)
+        actual = network.forward_features(torch.rand(1, *size))
+        pooled = network.global_pool(actual)
+    assert actual.shape == (1, *maps)
     assert pooled.shape == (1, flat)
     if name != "cnn_seven":  # nothing is averaged at the network's own size
-        torch.testing.assert_close(pooled, found.flatten(1), rtol=0, atol=0)
+        torch.testing.assert_close(pooled, actual.flatten(1), rtol=0, atol=0)
 
 
 def test_the_layers_of_the_first_stand_in_the_published_order():

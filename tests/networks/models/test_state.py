@@ -46,12 +46,12 @@ def trained(config, n_outcomes=(3, 2), change=("body.blocks.4.0.bn1.running_mean
 def test_a_saved_state_answers_alike(tmp_path, network_config, head):
     network, state = trained(network_config(head=head))
     state.save(tmp_path / "a.safetensors")
-    found = NetworkState.load(tmp_path / "a.safetensors")
-    assert found.metadata == state.metadata
+    loaded = NetworkState.load(tmp_path / "a.safetensors")
+    assert loaded.metadata == state.metadata
     images = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        torch.testing.assert_close(found.build("random")(images), network(images), rtol=0, atol=0)
-    assert (found.n_outcomes, found.n_outputs, found.size) == ((3, 2), 4, (32, 32))
+        torch.testing.assert_close(loaded.build("random")(images), network(images), rtol=0, atol=0)
+    assert (loaded.n_outcomes, loaded.n_outputs, loaded.size) == ((3, 2), 4, (32, 32))
 
 
 def test_only_what_differs_is_kept(network_config):

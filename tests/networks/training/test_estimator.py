@@ -297,15 +297,15 @@ def test_joint_specialists_answer_as_separate_ones_do(photos, network_config, he
         for each in subproblems()
     ]
     apart = np.concatenate([each.subproblem_logits(ROWS) for each in separate], axis=1)
-    found = joint.subproblem_logits(ROWS)
-    assert apart.shape == found.shape
+    together = joint.subproblem_logits(ROWS)
+    assert apart.shape == together.shape
     if head is PROBE:
-        for logits in (apart, found):
+        for logits in (apart, together):
             assert np.mean((logits[:, :3] > 0) == (ROWS[:, None] % 3 == np.arange(3))) > 0.75
             assert np.mean(logits[:, 3:6].argmax(1) == ROWS % 3) > 0.75
             two = ROWS % 3 > 0
             assert np.mean((logits[two, 6] > 0) == (ROWS[two] % 3 == 2)) > 0.75
-        assert min(np.corrcoef(found[:, k], apart[:, k])[0, 1] for k in range(7)) > 0.9
+        assert min(np.corrcoef(together[:, k], apart[:, k])[0, 1] for k in range(7)) > 0.9
 
 
 def test_rows_may_stand_anywhere_in_the_table(photos, network_config):

@@ -93,19 +93,19 @@ def test_rates_fall_with_the_way_from_the_head(network):
     phase = PhaseConfig(lr=0.1, body_lr=0.01, layer_decay=0.5, weight_decay=0.3)
     groups = parameter_groups(network, phase)
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    found = {
+    settings = {
         names[id(parameter)]: (group["lr"], group["weight_decay"])
         for group in groups
         for parameter in group["params"]
     }
-    assert found.keys() == dict(network.named_parameters()).keys()
-    assert sum(len(group["params"]) for group in groups) == len(found)
-    assert found["heads.0.2.weight"] == (0.1, 0.3)
-    assert found["heads.0.2.bias"] == (0.1, 0.0)
-    assert found["body.conv_head.weight"] == found["body.blocks.4.0.conv_pw.weight"] == (0.01, 0.3)
-    assert found["body.blocks.3.0.conv_pw.weight"] == (0.005, 0.3)
-    assert found["body.conv_stem.weight"] == (0.01 * 0.5**5, 0.3)
-    assert found["body.bn1.weight"] == (0.01 * 0.5**5, 0.0)
+    assert settings.keys() == dict(network.named_parameters()).keys()
+    assert sum(len(group["params"]) for group in groups) == len(settings)
+    assert settings["heads.0.2.weight"] == (0.1, 0.3)
+    assert settings["heads.0.2.bias"] == (0.1, 0.0)
+    assert settings["body.conv_head.weight"] == settings["body.blocks.4.0.conv_pw.weight"] == (0.01, 0.3)
+    assert settings["body.blocks.3.0.conv_pw.weight"] == (0.005, 0.3)
+    assert settings["body.conv_stem.weight"] == (0.01 * 0.5**5, 0.3)
+    assert settings["body.bn1.weight"] == (0.01 * 0.5**5, 0.0)
     assert groups[-1]["lr"] == 0.1
 
 

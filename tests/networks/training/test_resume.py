@@ -16,11 +16,11 @@ def progress(phase=1):
 
 def test_what_is_written_is_read(tmp_path):
     ProgressFile(tmp_path / "last.safetensors", "job").write(progress())
-    found = ProgressFile(tmp_path / "last.safetensors", "job").read()
-    assert torch.equal(found.part("network")["body.a"], progress().part("network")["body.a"])
-    assert found.part("optimizer")["0/step"] == 3
-    assert found.metadata["rates"] == [0.1 + 0.2]
-    assert found.metadata["best"] == float("inf")
+    read = ProgressFile(tmp_path / "last.safetensors", "job").read()
+    assert torch.equal(read.part("network")["body.a"], progress().part("network")["body.a"])
+    assert read.part("optimizer")["0/step"] == 3
+    assert read.metadata["rates"] == [0.1 + 0.2]
+    assert read.metadata["best"] == float("inf")
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 

@@ -32,16 +32,16 @@ def test_one_cycle_is_that_of_torch(warmup):
 
 
 def test_cosine_rises_then_falls_to_nothing():
-    found = rates(PhaseConfig(schedule="cosine", warmup=0.25))
-    assert found[:10] == pytest.approx([step / 10 for step in range(1, 11)])
-    assert found[10:] == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 30)) for step in range(30)])
+    factors = rates(PhaseConfig(schedule="cosine", warmup=0.25))
+    assert factors[:10] == pytest.approx([step / 10 for step in range(1, 11)])
+    assert factors[10:] == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 30)) for step in range(30)])
 
 
 def test_without_warmup_the_rate_starts_at_its_top():
     for schedule in ("cosine", "one_cycle"):
-        found = rates(PhaseConfig(schedule=schedule, warmup=0.0))
-        assert found[0] == pytest.approx(1.0)
-        assert sorted(found, reverse=True) == found
+        factors = rates(PhaseConfig(schedule=schedule, warmup=0.0))
+        assert factors[0] == pytest.approx(1.0)
+        assert sorted(factors, reverse=True) == factors
 
 
 def test_decay_is_that_of_keras():
