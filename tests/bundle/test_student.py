@@ -86,7 +86,7 @@ def test_classes_and_groups_must_fit_each_other(copied):
 
 def test_the_network_must_answer_for_the_classes(copied):
     restate(copied, classes=["azurite", "malachite", "pyrite", "quartz"])
-    with pytest.raises(BundleError, match=r"answers for .* classes"):
+    with pytest.raises(BundleError, match=r"is a network for .* classes"):
         read_student(copied).graph()
 
 

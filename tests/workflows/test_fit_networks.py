@@ -176,7 +176,7 @@ IMPOSSIBLE = [
     (
         {"phases": [{"train": "head"}], "prefix_views": 2, "cutmix": 1.0},
         ConfigError,
-        "'net': cutmix cuts rectangles out of maps",
+        "'net': cutmix mixes feature maps",
     ),
     ({"head": {"kind": "layers", "dropout": [0.1, 0.2]}}, ConfigError, "2 shares for 1 dense layers"),
 ]

@@ -114,7 +114,7 @@ def read_student_graph(file: Path, n_classes: int, temperature: float) -> Studen
     """
     state = NetworkState.load(file)
     if state.n_outcomes != (n_classes,):
-        raise BundleError(f"{file} answers for {state.n_outcomes} classes, not for {n_classes}")
+        raise BundleError(f"{file} is a network for {state.n_outcomes} classes, not for {n_classes}")
     graph = student_graph(state, temperature)
     names = {name for name in graph._network.state_dict() if not name.endswith(COUNTER)}
     missing = sorted(names - state.tensors.keys())

@@ -136,9 +136,7 @@ def download(model: str, cfg: PretrainedCfg) -> dict[str, Tensor]:
         WeightsError: There are none, or the hub cannot be reached; the message names the two other ways.
     """
     if model in architectures.MODELS:
-        raise WeightsError(
-            f"{model!r} is trained from nothing, there are no weights of it; write weights: random"
-        )
+        raise WeightsError(f"{model!r} has no pretrained weights; write weights: random")
     if not cfg.hf_hub_id:
         raise WeightsError(f"timm names no weights on the hub for {model!r}; {OTHER_WAYS}")
     name, _, revision = str(cfg.hf_hub_id).partition("@")

@@ -38,7 +38,7 @@ def check_mixing(config: NetworkConfig, shape: Sequence[int]) -> None:
     if config.cutmix and len(shape) != 3:
         raise ConfigError(
             [
-                f"network {config.name!r}: cutmix cuts rectangles out of maps, but what prefix_views keeps for its "
-                "head are vectors; set cutmix or prefix_views to 0"
+                f"network {config.name!r}: cutmix mixes feature maps, but prefix_views caches vectors for its head; "
+                "set cutmix or prefix_views to 0"
             ]
         )
