@@ -95,7 +95,6 @@ def write_ablation(report: AblationReport, folder: Path) -> Path:
             effects=EFFECTS,
             combined=COMBINED,
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by plots
-            pictures={},
             p_value=p_value,
             capitalized=capitalized,
         )

@@ -1,4 +1,4 @@
-"""Rows with known classes and what was answered for them: what an error analysis is made of."""
+"""Rows with known classes and the answers to them: the input of an error analysis."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AnsweredPhoto:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Answers of an ensemble and its members for n rows by models that never saw them.
+    """Answers of an ensemble and its members for n rows that the models never saw.
 
     Attributes:
         taxonomy: The K classes, in the order of every probability column, and their groups.
@@ -147,6 +147,6 @@ class Answers:
         )
 
     def one_a_group(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Of `rows`, in their order, the first of each row group: near-duplicates say nothing twice."""
+        """Of `rows`, in their order, the first of each row group: near-duplicates are shown once."""
         _, first = np.unique(self.groups[rows], return_index=True)
         return rows[np.sort(first)]

@@ -1,4 +1,4 @@
-"""Class by class: how well it is recognized, its hardest and most typical photos, what it is mistaken for."""
+"""Scores and photos of each class: how well it is recognized, and what it is mistaken for."""
 
 from __future__ import annotations
 

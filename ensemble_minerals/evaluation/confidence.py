@@ -1,4 +1,4 @@
-"""What a stated probability is worth: reliability, abstention, and conformal prediction sets."""
+"""How reliable stated probabilities are, what abstention brings, and whether prediction sets hold the true class."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ReliabilityCurve:
 
 @dataclass(frozen=True)
 class Reliability:
-    """What the stated probabilities of all answers, and of each class, are worth.
+    """The reliability of all answers, and of each class.
 
     Attributes:
         temperature: Of the final ensemble; None if not known.
@@ -146,7 +146,7 @@ class RiskCurve:
 
 @dataclass(frozen=True, eq=False)
 class Abstention:
-    """What it brings to leave the doubtful photos to a person.
+    """How many errors are avoided when the doubtful photos are left to a person.
 
     Attributes:
         aurc: Area under the risk-coverage curve.

@@ -1,7 +1,11 @@
-"""Confusion counts (..., K, K): what they score, and how they roll up to taxonomy groups.
+"""Scores of confusion counts (..., K, K), and how they roll up to taxonomy groups.
 
-Rows are given labels, columns are answers. Leading axes are free, so one call scores two thousand
+Rows are given labels, columns are answers. Leading axes are free, so that one call scores two thousand
 bootstrap replicates. A score that is not defined is NaN.
+
+>>> counts = np.array([[8.0, 2.0], [1.0, 9.0]])
+>>> accuracy(counts), recall(counts)
+(array(0.85), array([0.8, 0.9]))
 """
 
 from __future__ import annotations
@@ -15,7 +19,11 @@ Floats = NDArray[np.float64]
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
-    """Divide; NaN where the denominator is zero, so where the ratio is not defined."""
+    """Divide; NaN where the denominator is zero.
+
+    >>> ratio(np.array([1.0, 1.0]), np.array([4.0, 0.0]))
+    array([0.25,  nan])
+    """
     top, bottom = np.broadcast_arrays(top, bottom)
     quotient: Floats = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
     return quotient
@@ -87,6 +95,9 @@ def row_percentages(confusion: ArrayLike, *, decimals: int | None = None) -> Flo
 
     Returns:
         (K, K) percentages; the row of a class without photos is NaN.
+
+    >>> row_percentages([[1, 1, 1]] * 3, decimals=1)[0]
+    array([33.4, 33.3, 33.3])
     """
     counts = np.asarray(confusion, dtype=np.float64)
     percentages = 100 * ratio(counts, counts.sum(axis=1, keepdims=True))
@@ -108,6 +119,10 @@ def roll_up(table: ArrayLike, group_of: ArrayLike) -> NDArray[Any]:
 
     Returns:
         (G, G) counts with the same total.
+
+    >>> roll_up([[5, 1, 0], [2, 6, 1], [0, 0, 7]], [0, 0, 1])
+    array([[14,  1],
+           [ 0,  7]])
     """
     groups = np.asarray(group_of)
     member = np.eye(int(groups.max()) + 1, dtype=np.int64)[groups]
@@ -115,7 +130,11 @@ def roll_up(table: ArrayLike, group_of: ArrayLike) -> NDArray[Any]:
 
 
 def errors_by_group(confusion: ArrayLike, group_of: ArrayLike) -> tuple[int, int]:
-    """Errors within a taxonomy group and errors across groups."""
+    """Errors within a taxonomy group and errors across groups.
+
+    >>> errors_by_group([[5, 1, 0], [2, 6, 1], [0, 0, 7]], [0, 0, 1])
+    (3, 1)
+    """
     counts = np.asarray(confusion)
     across = int(counts.sum() - np.trace(roll_up(counts, group_of)))
     return int(counts.sum() - np.trace(counts)) - across, across

@@ -1,6 +1,6 @@
-"""Reliability bins and risk-coverage curves: what a confidence is worth.
+"""Reliability bins and risk-coverage curves of stated probabilities.
 
-Equal confidences are always taken together, so no curve depends on the order of the rows.
+Equal confidences are always taken together, so that no curve depends on the order of the rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class ReliabilityBins:
     """A reliability diagram, bin by bin (m bins).
 
     Attributes:
-        edges: (m + 1,) bin edges; a bin holds its right edge.
+        edges: (m + 1,) bin edges; the right edge of a bin belongs to it.
         count: (m,) rows in each bin; they sum to n.
         confidence: (m,) mean probability in each bin; NaN in an empty bin.
         frequency: (m,) how often it was right; NaN in an empty bin.
@@ -40,13 +40,13 @@ def reliability(
     n_bins: int = N_BINS,
     adaptive: bool = False,
 ) -> ReliabilityBins:
-    """Stated against observed frequency.
+    """Compare stated with observed frequencies.
 
     Args:
         y_true: (n,) class positions.
         proba: (n, K) class probabilities.
-        of_class: The probability of this class against its presence; by default the probability of the
-            answer against its being right.
+        of_class: Compare the probability of this class with its presence; by default the probability of the
+            answer with its being right.
         n_bins: How many bins.
         adaptive: Bins of equal count instead of equal width.
 
@@ -70,7 +70,7 @@ def reliability(
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """What abstaining buys: answer only where the confidence is at least a threshold (m thresholds).
+    """Errors among the answers whose confidence reaches a threshold (m thresholds).
 
     Attributes:
         threshold: (m,) the distinct confidences, falling.
@@ -109,6 +109,10 @@ def risk_coverage(y_true: ArrayLike, proba: ArrayLike) -> RiskCoverage:
 
     Returns:
         The curve from the most confident rows to all rows.
+
+    >>> curve = risk_coverage([0, 0, 0], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]])
+    >>> curve.at_risk(0.0)[1]
+    0.8
 
     Raises:
         ValueError: Rows that are not labels and distributions.

@@ -47,7 +47,11 @@ def diversity(y_true: ArrayLike, probas: Mapping[str, ArrayLike]) -> Diversity:
         probas: (n, K) class probabilities of each member.
 
     Returns:
-        The table.
+        The measures.
+
+    >>> both = {"a": [[0.9, 0.1], [0.2, 0.8]], "b": [[0.3, 0.7], [0.1, 0.9]]}
+    >>> diversity([0, 1], both).oracle, diversity([0, 1], both).all_right
+    (1.0, 0.5)
 
     Raises:
         ValueError: No members, or rows that are not labels and distributions.

@@ -1,4 +1,4 @@
-"""Suspected label errors: rows that the model confidently gives to another class.
+"""Suspected label errors: rows that the model confidently assigns to another class.
 
 Confident learning on out-of-fold probabilities: Northcutt, Jiang and Chuang, "Confident Learning: Estimating
 Uncertainty in Dataset Labels", JAIR 70 (2021) 1373-1411. Written from the paper.
@@ -24,7 +24,7 @@ class LabelErrors:
     Attributes:
         rows: (s,) row positions.
         given: (s,) the labels they carry.
-        suggested: (s,) the classes the model finds instead.
+        suggested: (s,) the classes that the model suggests instead.
         self_confidence: (s,) probability of the given label.
         suggested_confidence: (s,) probability of the suggested class.
         normalized_margin: (s,) probability of the given label minus the largest of any other; at most 0.

@@ -1,4 +1,4 @@
-"""The members: how good each is, how differently they err, what they cost, and how much each one counts."""
+"""The members of an ensemble: their scores, diversity, costs and weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BestSingle:
 
 @dataclass(frozen=True, eq=False)
 class Leaderboard:
-    """The members of an ensemble beside each other.
+    """A comparison of the members of an ensemble.
 
     Attributes:
         ensemble: Scores of the ensemble.
@@ -152,14 +152,17 @@ def _scores(answers: Answers, proba: Floats, bootstrap: GroupBootstrap) -> Answe
 
 
 def member_weights(combination: Combination, n_members: int) -> tuple[NDArray[np.float64], str]:
-    """How much each member counts in a fitted combination, and what the number means.
+    """The weight of each member in a fitted combination, and what it means.
 
     Args:
         combination: Of the final ensemble.
         n_members: M.
 
     Returns:
-        (M,) weights, and a sentence on them.
+        (M,) weights, and a sentence on what they mean.
+
+    >>> member_weights(Combination("mean", np.array([0.75, 0.25]), np.zeros(3)), 2)[0]
+    array([0.75, 0.25])
     """
     weight = np.asarray(combination.weight, dtype=np.float64)
     if combination.kind == "mean":

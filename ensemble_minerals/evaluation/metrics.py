@@ -1,8 +1,8 @@
 """Scores of a classifier: pure functions of (true class, class probabilities).
 
 Every score that is a function of sums over rows is written once, over row weights (`weighted_metric`).
-The point estimate is that function at weights of one, a bootstrap replicate is the same function at
-resampled weights, so an interval can never belong to another definition than its estimate.
+The point estimate is that function at weights of one; a bootstrap replicate is the same function at
+resampled weights. So an interval always belongs to the same definition as its estimate.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ N_BINS = 15
 """Bins of the expected calibration error."""
 
 SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
-"""Floor of the log-loss, as in scikit-learn: a class called impossible costs 36 nats, not infinity."""
+"""Lower bound of a probability in the log-loss, as in scikit-learn: one of 0 costs 36 nats, not infinity."""
 
 
 def check_rows(y_true: ArrayLike, proba: ArrayLike) -> tuple[Ints, Floats]:
-    """Bring labels and probabilities to one form, or say what is wrong with them.
+    """Check labels and probabilities, and bring them to one form.
 
     Args:
         y_true: (n,) class positions, 0..K-1.
@@ -114,18 +114,26 @@ def _mean_metric(loss: Callable[[Ints, Floats], Floats]) -> Callable[[Ints, Floa
 
 
 def row_log_loss(y: Ints, p: Floats) -> Floats:
-    """Minus the logarithm of each row's probability of its true class, (n,) in nats."""
+    """Minus the logarithm of each row's probability of its true class, (n,) in nats.
+
+    >>> row_log_loss(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]])).round(3)
+    array([0.693, 1.386])
+    """
     true = p[np.arange(len(y)), y]
     return -np.log(np.clip(true, SMALLEST_PROBABILITY, 1.0))
 
 
 def row_brier(y: Ints, p: Floats) -> Floats:
-    """Squared distance of each row's probabilities to the truth, summed over classes, (n,) in 0..2."""
+    """Squared distance of each row's probabilities to the truth, summed over classes, (n,) in 0..2.
+
+    >>> row_brier(np.array([0, 1]), np.array([[0.5, 0.5], [1.0, 0.0]]))
+    array([0.5, 2. ])
+    """
     return np.asarray(((p - np.eye(p.shape[1])[y]) ** 2).sum(axis=1))
 
 
 def bin_edges(confidence: Floats, *, n_bins: int = N_BINS, adaptive: bool = False) -> Floats:
-    """Edges of the reliability bins; a bin holds its right edge.
+    """Edges of the reliability bins; the right edge of a bin belongs to it.
 
     Args:
         confidence: (n,) probabilities in 0..1.
@@ -135,6 +143,9 @@ def bin_edges(confidence: Floats, *, n_bins: int = N_BINS, adaptive: bool = Fals
 
     Returns:
         (m + 1,) increasing edges from 0 to 1.
+
+    >>> bin_edges(np.array([0.2, 0.4, 0.9, 0.9]), n_bins=2, adaptive=True)
+    array([0. , 0.4, 1. ])
     """
     if not adaptive:
         return np.linspace(0.0, 1.0, n_bins + 1)
@@ -143,7 +154,11 @@ def bin_edges(confidence: Floats, *, n_bins: int = N_BINS, adaptive: bool = Fals
 
 
 def bin_of(confidence: Floats, edges: Floats) -> Ints:
-    """The bin (0-based) of each probability under `bin_edges`."""
+    """The bin (0-based) of each probability under `bin_edges`.
+
+    >>> bin_of(np.array([0.0, 0.5, 0.51, 1.0]), np.array([0.0, 0.5, 1.0]))
+    array([0, 0, 1, 1])
+    """
     return np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, len(edges) - 2)
 
 
@@ -210,10 +225,14 @@ def weighted_metric(name: str, y_true: ArrayLike, proba: ArrayLike) -> WeightedM
         proba: (n, K) class probabilities.
 
     Returns:
-        The score, to be evaluated at weights or at weights of one (`estimate`).
+        The score; its `estimate` weighs all rows alike.
 
     Raises:
         ValueError: An unknown name, or rows that `check_rows` refuses.
+
+    >>> score = weighted_metric("accuracy", [0, 1], [[0.9, 0.1], [0.8, 0.2]])
+    >>> float(score.estimate), score(np.array([[3.0, 1.0]]))
+    (0.5, array([0.75]))
     """
     known = {**METRICS, **CLASS_METRICS}
     if name not in known:
@@ -225,7 +244,12 @@ def weighted_metric(name: str, y_true: ArrayLike, proba: ArrayLike) -> WeightedM
 
 
 def confusion_counts(y_true: ArrayLike, proba: ArrayLike) -> Ints:
-    """Rows by (given label, answer), (K, K)."""
+    """Rows by (given label, answer), (K, K).
+
+    >>> confusion_counts([0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    array([[1, 0],
+           [1, 1]])
+    """
     y, p = check_rows(y_true, proba)
     return np.asarray(confusion_matrix(y, p.argmax(axis=1), labels=np.arange(p.shape[1])), dtype=np.int64)
 
@@ -268,7 +292,11 @@ def summary(y_true: ArrayLike, proba: ArrayLike, classes: Sequence[str]) -> dict
 
 
 def jsonable(value: Any) -> Any:
-    """The same tree in plain JSON values: arrays as lists, NaN and infinities as None."""
+    """The same tree in plain JSON values: dataclasses as mappings, arrays as lists, NaN and infinities as None.
+
+    >>> jsonable({"scores": np.array([0.5, np.nan]), "n": np.int64(2)})
+    {'scores': [0.5, None], 'n': 2}
+    """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Which class is taken for which: the confusion matrix, its roll-up to groups, and the most confused pairs."""
+"""The confusion matrix, its roll-up to groups, and the most confused pairs of classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be measured of a photo without knowing minerals: light, color, sharpness, background, size."""
+"""Measures of a photo that are not about minerals: light, color, sharpness, background, size."""
 
 from __future__ import annotations
 
@@ -19,12 +19,10 @@ from ensemble_minerals.errors import ImageError
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 
 SIDE = 192
-"""Photos are brought to this shorter side before they are measured, so that sharpness has one meaning."""
+"""Photos are resized to this shorter side before they are measured, so that sharpness means the same for all."""
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-_EDGE = (
-    0.03  # change of luminance from pixel to pixel; looked at on photos of specimens, it spares soft shadows
-)
+_EDGE = 0.03  # change of luminance from pixel to pixel; on photos of specimens, soft shadows stay below it
 _BORDER = 0.1  # of the shorter side
 
 Measures = Mapping[str, NDArray[Any]]
@@ -88,7 +86,7 @@ def _measure_file(file: Path, limits: DecodeLimits) -> dict[str, float]:
 
 
 def measure(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """What can be seen without knowing minerals.
+    """Measure light, color, sharpness and background of a photo.
 
     Args:
         pixels: (H, W, 3) RGB.

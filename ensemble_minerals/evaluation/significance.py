@@ -1,7 +1,7 @@
-"""Tests of one arm against another, and what they say in plain words.
+"""Tests of one arm against another, and their results in plain words.
 
-McNemar asks about these fitted models on photos like these; the corrected resampled t test asks about the
-recipe, fitted anew. An arm that differs nowhere has p = 1.
+McNemar's test is about these fitted models on other photos of the same kind. The corrected resampled t test is
+about the recipe, fitted anew. Two arms that give the same answers have p = 1.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike, groups: ArrayLike |
 
     Returns:
         Discordant counts and the p-value.
+
+    >>> mcnemar([True, True, True, False], [True, False, False, False])
+    McNemar(only_first=2, only_second=0, n=4, p=0.5)
 
     Raises:
         ValueError: The two arms do not answer the same number of rows, or no rows.
@@ -106,8 +109,11 @@ def corrected_resampled_t(
         level: Nominal coverage of the interval.
 
     Returns:
-        The test. Where the spread cannot be estimated (a single difference, or all the same, as happens
+        The test. Where the spread cannot be estimated (a single difference, or all the same, as can happen
         with accuracies of small folds), t is NaN and p is 1.
+
+    >>> round(corrected_resampled_t([[0.02, 0.03, 0.01, 0.02, 0.03]]).p, 3)
+    0.017
 
     Raises:
         ValueError: No differences, NaN among them, or no `test_share` where it cannot be derived.
@@ -135,13 +141,16 @@ def corrected_resampled_t(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): the chance of any false finding in the table stays below alpha.
+    """Holm's adjusted p-values (1979), which keep the chance of any false finding in the table below alpha.
 
     Args:
         p_values: The p-values of a table of comparisons.
 
     Returns:
         The adjusted p-values, in the same order.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
 
     Raises:
         ValueError: A p-value outside 0..1 or NaN.

@@ -1,4 +1,4 @@
-"""Slices: how the answers fare on dark, pale, blurred, small, oblong or busy photos, the weakest slice first."""
+"""Slices of the rows, such as dark, pale, blurred, small, oblong or busy photos, and the accuracy in each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ensemble_minerals.evaluation.metrics import Floats, Ints
 from ensemble_minerals.evaluation.photo_measures import Measures
 
 FEW = 20
-"""A slice with fewer photos says little; it is listed last."""
+"""A slice with fewer photos shows little; it is listed last."""
 
 BUSY = 0.2
 """Share of the border's pixels on an edge from which a background counts as busy."""
@@ -48,14 +48,14 @@ _QUARTERS: Mapping[str, tuple[tuple[str, str, str, str], str]] = {
 
 
 def slicings(measures: Measures) -> list[Slicing]:
-    """Divide rows by everything that was measured.
+    """Divide the rows by each measure.
 
     Args:
         measures: Any of ``brightness``, ``saturation``, ``sharpness``, ``background`` (see `photo_measures`),
             ``resolution`` (shorter side in pixels), ``aspect`` (width over height) and ``format``.
 
     Returns:
-        One division a measure that says anything: quarters, or kinds.
+        One division for each measure that is known for any row: into quarters, or into kinds.
     """
     found = [
         _quarters(name, measures[name], *setting) for name, setting in _QUARTERS.items() if name in measures
@@ -92,7 +92,7 @@ def _quarters(name: str, values: Floats, words: Sequence[str], form: str) -> Sli
 
 @dataclass(frozen=True)
 class SliceScore:
-    """How one slice fares.
+    """The accuracy in one slice.
 
     Attributes:
         measure: By what the rows were divided.

@@ -1,4 +1,4 @@
-"""What in the data deserves a second look: suspected labels, duplicates, conflicts, unreadable files."""
+"""Doubtful data: suspected labels, duplicates, conflicts and unreadable files."""
 
 from __future__ import annotations
 

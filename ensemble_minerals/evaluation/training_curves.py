@@ -1,4 +1,4 @@
-"""How trained networks learned: their epochs, network by network."""
+"""The epochs of trained networks, network by network."""
 
 from __future__ import annotations
 

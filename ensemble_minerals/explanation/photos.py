@@ -31,7 +31,7 @@ from ensemble_minerals.reports.page import percent
 PANELS, FEATURES = "panels", "features"
 
 _SHOWN = 640  # pixels of the longer side of a photo in a panel
-_FEW, _SIDE, _SIDE_OF_MANY = 40, 300, 200  # up to so many photos their pictures in the page are large
+_FEW, _SIDE, _SIDE_OF_MANY = 40, 300, 200  # up to this number of photos, their images in the page are large
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class InlineImage:
 
 
 @dataclass(frozen=True)
-class MemberVote:
+class ExplainedVote:
     """What one member answers.
 
     Attributes:
@@ -90,7 +90,7 @@ class ExplainedPhoto:
     explained: str
     p_explained: float
     images: Sequence[InlineImage]
-    votes: Sequence[MemberVote]
+    votes: Sequence[ExplainedVote]
     panel: str
     features: str
 
@@ -189,8 +189,8 @@ class Illustrator:
             draw_features(
                 self._folder / features,
                 [
-                    (f"{source}, {layer}: {maps.shape[1]} x {maps.shape[2]} places", maps)
-                    for (source, layer), maps in explanation.features.items()
+                    (f"{network}, {layer}: {maps.shape[1]} x {maps.shape[2]} places", maps)
+                    for (network, layer), maps in explanation.features.items()
                 ],
                 title=f"{path.name}: channels that move the answer {explained} most",
             )
@@ -215,7 +215,7 @@ class Illustrator:
                 for heat in heats
             ],
             votes=[
-                MemberVote(
+                ExplainedVote(
                     member,
                     float(weight),
                     label,

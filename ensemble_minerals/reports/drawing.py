@@ -1,4 +1,4 @@
-"""What the figures of a page are drawn with: colors the page can change, forests of intervals, matrices.
+"""Tools for the figures of a page: style and colors, forest plots of intervals, matrices.
 
 Every figure is drawn once and written twice: as SVG that takes its colors from the page, and as PNG. Two series
 always differ in marker and line as well as in color.
@@ -25,7 +25,7 @@ from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.svg import inline_svg
 
 INK, SOFT, LINE, FIRST, SECOND, FAINT = "#1c1e20", "#5c6065", "#dcd8d0", "#17685a", "#c2571a", "#cfe5df"
-"""Roles of colors; the SVG names them as the variables of `_VARIABLES`, so a page can be light or dark."""
+"""Colors by their role; in the SVG they become CSS variables, so that a page can be light or dark."""
 
 _VARIABLES = {
     INK: "--ink",
@@ -68,7 +68,7 @@ POINTS = FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIG
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """Draw in the style of the pages, whatever the user's own settings say."""
+    """Draw in the style of the pages, independent of the user's own settings."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
@@ -76,7 +76,7 @@ def page_style() -> Iterator[None]:
 
 
 def save(figure: Figure, png: Path, name: str) -> str:
-    """Write the PNG on white and return the SVG as an element to stand in a page."""
+    """Write the figure as PNG on white, and return it as an SVG element for a page."""
     figure.set_dpi(150)
     figure.set_facecolor("white")
     agg: Any = FigureCanvasAgg(figure)
@@ -106,7 +106,7 @@ def forest(
     offset: float = 0.0,
     first: int = 0,
 ) -> None:
-    """Points with intervals, one row each, downwards.
+    """Draw points with intervals, one row each, from top to bottom.
 
     Args:
         axes: Where.
@@ -148,13 +148,17 @@ def forest(
 
 
 def end_at_all(axes: Axes) -> None:
-    """Let a horizontal axis of shares end at 1, with room for the marker."""
+    """Let a horizontal axis of shares end at 1, with some margin for the marker."""
     left, right = axes.get_xlim()
     axes.set_xlim(left, min(right, 1 + 0.02 * (1 - left)))
 
 
 def short(name: str, most: int = 26) -> str:
-    """A name that leaves room for the figure."""
+    r"""A name, cut after `most` characters.
+
+    >>> short("muscovite", 5) == "musc\N{HORIZONTAL ELLIPSIS}"
+    True
+    """
     return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -167,7 +171,7 @@ def matrix(
     top: float,
     form: str,
 ) -> Figure:
-    """A square table of numbers, the larger the darker.
+    """Draw a square matrix of numbers; larger ones are darker.
 
     Args:
         values: Square; NaN where not defined.

@@ -13,19 +13,26 @@ from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.page import thumbnails, write_page
 
 FEW = 200
-"""Up to so many photos are shown large."""
+"""Up to this number, photos are shown large."""
 
 _SIDE, _SIDE_OF_MANY = 360, 220
 _GUESSES = 3
 
 
 @dataclass(frozen=True)
-class Vote:
-    """What one member says of a photo: its most probable class, and that probability."""
+class GalleryVote:
+    """The vote of one member.
+
+    Attributes:
+        member: Name of the member.
+        label: The class that it finds most probable.
+        probability: What it gives that class.
+        agrees: Whether it is the answer of the ensemble.
+    """
 
     member: str
     label: str
-    share: float
+    probability: float
     agrees: bool
 
 
@@ -37,30 +44,30 @@ class GalleryEntry:
         number: Position among the inputs, from 1.
         folder: Path without the name.
         name: Name of the file.
-        picture: Its thumbnail as a ``data:`` address, empty if it can no longer be read.
+        thumbnail: As a ``data:`` address; empty if the photo can no longer be read.
         label: The answer.
         group: Group of the answer, empty where the group is the class itself.
         confidence: Probability of the answer.
         guesses: The most probable classes with their probabilities, the answer first.
-        votes: Of every member.
-        agreeing: How many members have the answer first.
+        votes: Of each member.
+        agreeing: Number of members that give the same answer.
     """
 
     number: int
     folder: str
     name: str
-    picture: str
+    thumbnail: str
     label: str
     group: str
     confidence: float
     guesses: tuple[tuple[str, float], ...]
-    votes: tuple[Vote, ...]
+    votes: tuple[GalleryVote, ...]
     agreeing: int
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How many photos were answered with a class, and how confident the answers are on average."""
+    """The number of photos that were answered with a class, and the mean confidence of the answers."""
 
     label: str
     group: str
@@ -77,7 +84,7 @@ def write_gallery(
     synthetic: bool = False,
     n_threads: int = 1,
 ) -> Path:
-    """Write the gallery; it stands alone, pictures inside.
+    """Write the gallery as one self-contained page.
 
     Args:
         predictions: What to show.
@@ -110,7 +117,7 @@ def write_gallery(
 
 
 def count_by_class(predictions: Predictions) -> list[ClassCount]:
-    """Answered photos by class, the most frequent first; classes that no photo got are left out."""
+    """Answered photos by class, the most frequent first; classes without photos are left out."""
     rows = np.flatnonzero(predictions.answered)
     best = predictions.proba[rows].argmax(axis=1)
     top = predictions.proba[rows, best]
@@ -128,12 +135,13 @@ def count_by_class(predictions: Predictions) -> list[ClassCount]:
 
 def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[GalleryEntry]:
     side = _SIDE if len(rows) <= FEW else _SIDE_OF_MANY
-    pictures = thumbnails([predictions.paths[row] for row in rows], side=side, n_threads=n_threads)
-    for row, picture in zip(rows, pictures, strict=True):
+    addresses = thumbnails([predictions.paths[row] for row in rows], side=side, n_threads=n_threads)
+    for row, thumbnail in zip(rows, addresses, strict=True):
         guesses = predictions.top(row, _GUESSES)
         label, confidence = guesses[0]
         votes = tuple(
-            Vote(member, choice, share, choice == label) for member, choice, share in predictions.votes(row)
+            GalleryVote(member, choice, share, choice == label)
+            for member, choice, share in predictions.votes(row)
         )
         path = predictions.paths[row]
         folder = path.parent.as_posix()
@@ -141,7 +149,7 @@ def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Itera
             number=row + 1,
             folder="" if folder == "." else folder.rstrip("/") + "/",
             name=path.name,
-            picture=picture,
+            thumbnail=thumbnail,
             label=label,
             group=_group_name(predictions, predictions.classes.index(label)),
             confidence=confidence,

@@ -1,4 +1,4 @@
-"""Heat-maps over photos, the maps of a network's channels, and votes, as pictures."""
+"""Figures of explanations: heat-maps over photos, the channels of a network, and votes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 
 _HEAT, _CHANNEL = "inferno", "viridis"
 _COLD, _HOT = 0.3, 0.72
-"""How much of the color covers the photo where nothing and where most speaks for the class."""
+"""Opacity of the heat-map at its lowest and at its highest value."""
 
 _QUALITY = 80
 _GAP = 4  # pixels between the maps of channels
@@ -34,10 +34,10 @@ _MAP = 72  # pixels of a channel's longer side
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """A heat-map and what it is.
+    """A heat-map with its title.
 
     Attributes:
-        title: Of the picture.
+        title: What it shows.
         values: Shape (height, width), in [0, 1]; None for the bare photo.
     """
 
@@ -47,12 +47,12 @@ class Heat:
 
 @dataclass(frozen=True)
 class VoteRow:
-    """What one voter says.
+    """The probabilities of one member, or of the ensemble.
 
     Attributes:
         name: Of the member, or of the ensemble.
         proba: Probability of each class.
-        strong: Whether the row stands out.
+        strong: Whether the row is emphasized.
     """
 
     name: str
@@ -65,10 +65,10 @@ def overlay(pixels: Pixels, heat: Floats) -> Pixels:
 
     Args:
         pixels: RGB, shape (height, width, 3).
-        heat: Values in [0, 1], shape (h, w), of the photo's shape in its own resolution.
+        heat: Values in [0, 1], shape (h, w): the whole photo, in a resolution of its own.
 
     Returns:
-        RGB of the photo's size: dark where nothing speaks for the class, bright where most does.
+        RGB of the photo's size: dark where the values are low, bright where they are high.
     """
     height, width = pixels.shape[:2]
     drawn = Image.fromarray(np.asarray(heat, dtype=np.float32)).resize(
@@ -82,14 +82,14 @@ def overlay(pixels: Pixels, heat: Floats) -> Pixels:
 
 
 def shrink(pixels: Pixels, side: int) -> Pixels:
-    """A picture with at most `side` pixels on its longer side."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.asarray(picture)
+    """An image with at most `side` pixels on its longer side."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.asarray(image)
 
 
 def as_address(pixels: Pixels) -> str:
-    """A picture as a ``data:`` address."""
+    """An image as a ``data:`` address."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -105,12 +105,12 @@ def draw_panel(
     title: str,
     target: int,
 ) -> Path:
-    """Draw a photo, its heat-maps, and how everyone voted.
+    """Draw a photo, its heat-maps, and the votes of all members.
 
     Args:
         file: The PNG.
         pixels: The photo.
-        heats: Pictures of the upper row or rows, in order.
+        heats: Heat-maps of the upper row or rows, in order.
         classes: Names of the classes.
         votes: From top to bottom.
         title: Of the whole.
@@ -137,7 +137,7 @@ def draw_panel(
 
 
 def draw_features(file: Path, rows: Sequence[tuple[str, Floats]], *, title: str) -> Path:
-    """Draw the maps of a network's channels, one row of pictures a layer.
+    """Draw the maps of a network's channels, one row a layer.
 
     Args:
         file: The PNG.
@@ -200,12 +200,12 @@ def _draw_votes(axes: Axes, classes: Sequence[str], votes: Sequence[VoteRow], ta
 
 
 def _percent(share: float) -> str:
-    """A whole number, but never a 100 that is none."""
+    """A share in whole per cent; 100 % only if it is exactly that."""
     return "> 99 %" if 0.995 <= share < 1 else f"{100 * share:.0f} %"
 
 
 def _mosaic(maps: Floats) -> Pixels:
-    """Maps side by side, each stretched to its own range, white between them."""
+    """Maps side by side with white between them, each scaled to its own range."""
     colors = mpl.colormaps[_CHANNEL](np.linspace(0, 1, 256))[:, :3]
     table = (255 * colors).round().astype(np.uint8)
     scale = _MAP / max(maps.shape[1:])

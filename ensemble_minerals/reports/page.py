@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: one file with its style, script and pictures inside, no address outside of it."""
+"""Self-contained HTML pages: one file with its style, script and images, without any address outside of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_page(file: Path, template: str, **context: Any) -> Path:
     Args:
         file: Where the page goes; its folder is made if need be.
         template: Name of a file in ``reports/templates``.
-        context: What the template names. Iterators are drawn from as the page is written, so that pictures
+        context: What the template names. Iterators are drawn from as the page is written, so that images
             need not be in memory together.
 
     Raises:
@@ -56,7 +56,7 @@ def thumbnails(
     n_threads: int = 1,
     limits: DecodeLimits = DEFAULT_LIMITS,
 ) -> Iterator[str]:
-    """Small pictures as ``data:`` addresses, in the order of the files.
+    """Thumbnails as ``data:`` addresses, in the order of the files.
 
     Args:
         files: Photos; None for one that is known to be unreadable.
@@ -65,7 +65,7 @@ def thumbnails(
         limits: Sizes of the photos that are decoded.
 
     Yields:
-        An address for each file; empty where there is no picture.
+        An address for each file; empty where the photo cannot be read.
     """
 
     def draw(file: Path | None) -> str:
@@ -77,15 +77,15 @@ def thumbnails(
 
 
 def thumbnail(file: Path, *, side: int, limits: DecodeLimits = DEFAULT_LIMITS) -> str:
-    """One small picture as a ``data:`` address; empty if the photo cannot be read (any more)."""
+    """A thumbnail as a ``data:`` address; empty if the photo cannot be read (any more)."""
     try:
         photo = decode(file, at_least=side, limits=limits)
     except ImageError:
         return ""
-    picture = Image.fromarray(photo.pixels)
-    picture.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    image = Image.fromarray(photo.pixels)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = BytesIO()
-    picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -107,5 +107,9 @@ def _environment() -> Environment:
 
 
 def percent(share: float) -> str:
-    """A share as a page says it: one decimal, never a 100 % that is none, and no line break before the sign."""
+    r"""A share as printed: one decimal, 100 % only if it is exactly that, and no line break before the sign.
+
+    >>> percent(0.9999) == "99.9\N{NO-BREAK SPACE}%"
+    True
+    """
     return f"{min(100 * share, 100.0 if share >= 1 else 99.9):.1f}\N{NO-BREAK SPACE}%"

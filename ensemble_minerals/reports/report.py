@@ -122,7 +122,7 @@ def save_report(
             sections=shown,
             figures={name: Markup(svg) for name, svg in figures.items()},  # drawn by the sections
             tables=tables,
-            pictures=_thumbnails(shown, files, Runtime() if runtime is None else runtime),
+            thumbnails=_thumbnails(shown, files, Runtime() if runtime is None else runtime),
             heated=_heated(files, heats or {}),
             heat_note=heat_note,
         )

@@ -1,4 +1,4 @@
-"""An SVG file as an element of a page: no addresses, no names that could clash, the page's colors and font."""
+"""Turns an SVG file into an element of a page: without addresses, with unique ids, in the page's colors and font."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FONTS = re.compile(r"\s*font-family:[^;\"]*;?")
 
 
 def inline_svg(text: str, name: str, variables: Mapping[str, str]) -> str:
-    """Bring an SVG file of matplotlib into the form that stands inside HTML.
+    """Turn an SVG file of matplotlib into an element for HTML.
 
     Args:
         text: The file.
