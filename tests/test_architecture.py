@@ -72,6 +72,9 @@ CALLS = {
 MOST_AT_THE_ROOT = 8
 """Modules outside of any package, `__init__` included."""
 
+NO_MEMBERS = {"FittedFold", "MemberFailure", "OutOfTime", "RowData"}
+"""Classes of members/ that are neither members nor predictors: the outcome of a fold, and its rows."""
+
 HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn"}
 LIGHT = ("cli.app", "config.loading", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
          "ablation.run", "members.registry", "prediction.table")  # fmt: skip
@@ -223,3 +226,28 @@ def test_a_command_is_a_file_of_its_name():
     assert [command_name(module) for module in COMMANDS] == [
         module.__name__.rpartition(".")[2] for module in COMMANDS
     ]
+
+
+def classes_of_members():
+    """Names of the classes in members/: members, strategies, specialists, predictors."""
+    return {
+        node.name
+        for module, tree in TREES.items()
+        if package(module) == "members"
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def test_nobody_outside_of_members_asks_which_kind_a_member_is():
+    kinds = classes_of_members() - NO_MEMBERS
+    questions = [
+        f"{module}: {ast.unparse(node)}"
+        for module, tree in TREES.items()
+        if package(module) != "members"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in {"isinstance", "issubclass"}
+        and {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)} & kinds
+    ]
+    assert questions == []

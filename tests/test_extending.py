@@ -16,13 +16,19 @@ import numpy as np
 import pytest
 import typer
 from jinja2 import ChoiceLoader, DictLoader
+from sklearn.base import BaseEstimator, ClassifierMixin
 from typer.testing import CliRunner
 
 from ensemble_minerals.cli import app as command_line
 from ensemble_minerals.cli.running import handle_errors
+from ensemble_minerals.config import members as config_members
 from ensemble_minerals.config.extractors import EXTRACTORS, ExtractorSection
+from ensemble_minerals.config.members import HeadSection, SamplerSection
+from ensemble_minerals.data.oversampling import SAMPLERS, SamplerKind
+from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.features.registry import BUILDERS
+from ensemble_minerals.members.registry import HEADS
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import page
 from ensemble_minerals.reports.sections.base import Section
@@ -81,6 +87,115 @@ def test_a_feature_extractor(mean_color, tiny, tmp_path):
     predictor = load(tmp_path / "bundle")
     assert predictor.bundle.config.extractors == (MeanColorConfig(**extractor),)
     assert predictor.predict([tiny.new]).answered.all()
+
+
+# --- a head
+
+
+class NearestMeanConfig(HeadSection):
+    """In config/members.py."""
+
+    kind: Literal["nearest_mean"] = "nearest_mean"
+    softness: float = 1.0
+
+
+class NearestMean(ClassifierMixin, BaseEstimator):
+    """In members/heads/nearest_mean.py. A head made of affine layers can be saved in a bundle."""
+
+    def __init__(self, softness=1.0):
+        self.softness = softness
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        means = np.stack([X[y == label].mean(axis=0) for label in self.classes_])
+        weight, bias = means.T / self.softness, -(means**2).sum(axis=1) / 2 / self.softness
+        if len(self.classes_) == 2:  # the log-odds of the second
+            weight, bias = weight[:, [1]] - weight[:, [0]], bias[[1]] - bias[[0]]
+        self.layers_ = [(weight, bias)]
+        return self
+
+
+@pytest.fixture
+def nearest_mean(monkeypatch):
+    monkeypatch.setattr(config_members.HEADS, "sections", [*config_members.HEADS.sections, NearestMeanConfig])
+    monkeypatch.setitem(HEADS, "nearest_mean", NearestMean)
+
+
+def test_a_head(nearest_mean, tiny, tmp_path):
+    head = {"kind": "nearest_mean", "softness": 0.5}
+    members = [
+        {"features": ["descriptor"], "strategy": strategy, "head": head, "sampler": "random"}
+        for strategy in ("flat", "one_vs_rest", "hierarchical")
+    ]
+    tiny.fit(tiny.photos, tmp_path / "bundle", tiny.config(members=members))
+    metrics = read_metrics(tmp_path / "bundle")
+    assert "descriptor-hierarchical-nearest_mean" in metrics["members"]
+    assert all(member["accuracy"] > 0.6 for member in metrics["members"].values())
+    predictor = load(tmp_path / "bundle")
+    assert predictor.bundle.config.members[0].head == NearestMeanConfig(softness=0.5)
+    assert predictor.predict([tiny.new]).answered.all()
+
+
+# --- an over-sampler
+
+
+class JitterConfig(SamplerSection):
+    """In config/members.py."""
+
+    kind: Literal["jitter"] = "jitter"
+    ratio: float = 1.0
+
+
+class Jitter:
+    """In data/oversampling.py: copies of rows with noise, in the manner of imbalanced-learn."""
+
+    made = 0
+
+    def __init__(self, sampling_strategy, random_state):
+        self.wanted, self.seed = sampling_strategy, random_state
+
+    def fit_resample(self, X, y):
+        rng = np.random.default_rng(self.seed)
+        rows = np.concatenate(
+            [
+                rng.choice(np.flatnonzero(y == label), n - np.sum(y == label))
+                for label, n in self.wanted.items()
+            ]
+        )
+        Jitter.made += len(rows)
+        noise = rng.normal(0, 1e-3, X[rows].shape).astype(X.dtype)
+        return np.concatenate([X, X[rows] + noise]), np.concatenate([y, y[rows]])
+
+
+@pytest.fixture
+def jitter(monkeypatch):
+    monkeypatch.setattr(
+        config_members.SAMPLERS, "sections", [*config_members.SAMPLERS.sections, JitterConfig]
+    )
+    monkeypatch.setitem(SAMPLERS, "jitter", SamplerKind(makes_rows=True, build=build_jitter))
+    monkeypatch.setattr(Jitter, "made", 0)
+
+
+def build_jitter(common, k_neighbors, n_rows):
+    return Jitter(**common)
+
+
+def test_an_over_sampler(jitter, tiny, tmp_path):
+    photos = tiny.folder(tmp_path / "photos", {"azurite": 12, "malachite": 10, "pyrite": 12})
+    member = {"features": ["descriptor"], "strategy": "flat", "sampler": "jitter"}
+    tiny.fit(photos, tmp_path / "bundle", tiny.config(members=[member]))
+    assert Jitter.made > 0
+    assert load(tmp_path / "bundle").predict([tiny.new]).answered.all()
+    network = {"name": "n", "model": "test_resnet"}
+    with pytest.raises(ConfigError, match="'jitter' makes new rows"):
+        tiny.config(networks=[network], members=[{"network": "n", "strategy": "flat", "sampler": "jitter"}])
+
+
+def test_the_configuration_and_the_table_of_over_samplers_agree():
+    sections = config_members.SAMPLERS.by_name()
+    assert {kind: row.makes_rows for kind, row in SAMPLERS.items()} == {
+        kind: section.makes_rows for kind, section in sections.items()
+    }
 
 
 # --- a section of the report

@@ -6,7 +6,7 @@ back to the natural shares by Bayes' rule before anything else looks at them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, cast
@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator
-
-SAMPLERS: tuple[str, ...] = ("none", "random", "smote", "borderline_smote", "svm_smote", "adasyn")
 
 _UNDISTURBED = Lock()
 """Threads sample in turn: they compute next to nothing outside the interpreter, and beside each other take longer."""
@@ -42,6 +40,55 @@ class Resampled:
     note: str = ""
 
 
+def _smote(common: dict[str, Any], k_neighbors: int, n_rows: int) -> Any:
+    from imblearn.over_sampling import SMOTE
+
+    return SMOTE(**common, k_neighbors=k_neighbors)
+
+
+def _borderline_smote(common: dict[str, Any], k_neighbors: int, n_rows: int) -> Any:
+    from imblearn.over_sampling import BorderlineSMOTE
+
+    return BorderlineSMOTE(**common, k_neighbors=k_neighbors, m_neighbors=min(_DANGER_NEIGHBORS, n_rows - 1))
+
+
+def _svm_smote(common: dict[str, Any], k_neighbors: int, n_rows: int) -> Any:
+    from imblearn.over_sampling import SVMSMOTE
+
+    return SVMSMOTE(**common, k_neighbors=k_neighbors, m_neighbors=min(_DANGER_NEIGHBORS, n_rows - 1))
+
+
+def _adasyn(common: dict[str, Any], k_neighbors: int, n_rows: int) -> Any:
+    from imblearn.over_sampling import ADASYN
+
+    return ADASYN(**common, n_neighbors=k_neighbors)
+
+
+@dataclass(frozen=True)
+class SamplerKind:
+    """How a kind of over-sampler adds rows.
+
+    Attributes:
+        makes_rows: Whether it makes new rows, from (n, d) floats; otherwise it copies rows of any shape.
+        build: For a kind that makes rows: builds an object with imbalanced-learn's `fit_resample` from the parameters
+            that all kinds have (`sampling_strategy`, `random_state`), the number of neighbors and the number of rows.
+    """
+
+    makes_rows: bool
+    build: Callable[[dict[str, Any], int, int], Any] | None = None
+
+
+SAMPLERS: dict[str, SamplerKind] = {
+    "none": SamplerKind(makes_rows=False),
+    "random": SamplerKind(makes_rows=False),
+    "smote": SamplerKind(makes_rows=True, build=_smote),
+    "borderline_smote": SamplerKind(makes_rows=True, build=_borderline_smote),
+    "svm_smote": SamplerKind(makes_rows=True, build=_svm_smote),
+    "adasyn": SamplerKind(makes_rows=True, build=_adasyn),
+}
+"""Kinds of over-samplers. To add one, add a row here and its section to `config.members`."""
+
+
 class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Adds rows to the rare classes with imbalanced-learn; never touches or removes an original row.
 
@@ -62,6 +109,11 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         self.k_neighbors = k_neighbors
         self.ratio = ratio
         self.random_state = random_state
+
+    @property
+    def makes_rows(self) -> bool:
+        """Whether the kind makes new rows, instead of none or copies."""
+        return SAMPLERS[self.kind].makes_rows
 
     def resample(self, X: ArrayLike, y: ArrayLike) -> Resampled:
         """Oversample the rare classes.
@@ -92,7 +144,7 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         notes: list[str] = []
         parts: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
         missing = dict(wanted)  # rows still to be added, by copying, once the synthetic ones are there
-        if self.kind != "random":
+        if self.makes_rows:
             if rows.ndim != 2 or rows.dtype.kind != "f":
                 raise ValueError(f"{self.kind} needs (n, d) floats, not {rows.dtype} of shape {rows.shape}")
             if not np.isfinite(rows).all():
@@ -140,19 +192,11 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         return drawn, f"got {len(drawn)} of {n_needed} rows from {self.kind}" if short else ""
 
     def _sampler(self, strategy: dict[int, int], n: int, code: int) -> Any:
-        from imblearn.over_sampling import ADASYN, SMOTE, SVMSMOTE, BorderlineSMOTE
-
+        build = SAMPLERS[self.kind].build
+        assert build is not None
         # Classes must not share one random stream, or their synthetic rows would repeat the same steps.
         seed = int(np.random.SeedSequence((self.random_state, code)).generate_state(1)[0])
-        common = {"sampling_strategy": strategy, "random_state": seed}
-        danger = {"k_neighbors": self.k_neighbors, "m_neighbors": min(_DANGER_NEIGHBORS, n - 1)}
-        if self.kind == "smote":
-            return SMOTE(**common, k_neighbors=self.k_neighbors)
-        if self.kind == "borderline_smote":
-            return BorderlineSMOTE(**common, **danger)
-        if self.kind == "svm_smote":
-            return SVMSMOTE(**common, **danger)
-        return ADASYN(**common, n_neighbors=self.k_neighbors)
+        return build({"sampling_strategy": strategy, "random_state": seed}, self.k_neighbors, n)
 
 
 def _resampled(sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp]) -> NDArray[Any]:

@@ -75,7 +75,7 @@ class FoldShape:
             one = 6 * n * rank * sum(member.head.hidden) * member.head.max_epochs
             return one * (2 if member.strategy == "flat" else 4)
         one = 4 * n * rank * self.n_classes * _ITERATIONS
-        if member.sampler.kind not in ("none", "random"):  # copies of a row are a weight on it
+        if member.sampler.makes_rows:  # copies of a row are a weight on it
             return 2 * one * self._oversampled(member) / n
         return one if member.strategy == "flat" else 1.4 * one
 

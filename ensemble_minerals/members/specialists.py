@@ -16,7 +16,6 @@ from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
-from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
 
@@ -90,11 +89,9 @@ class SpecialistTraining:
             for number in range(len(nodes))
         ]
         if isinstance(self.head, LogisticHead):
-            if self.sampler.kind in ("none", "random"):
+            if not self.sampler.makes_rows:
                 return self._start_logistic(self.head, nodes, samplers)
             specialists, notes = self._train_logistic(self.head, nodes, samplers)
-        elif isinstance(self.head, MLPHead):
-            specialists, notes = self._train_each(nodes, samplers, self._train_mlp)
         else:
             specialists, notes = self._train_each(nodes, samplers, self._train_classifier)
         trained = tuple(specialists), _named(nodes, notes)
@@ -158,21 +155,12 @@ class SpecialistTraining:
             for columns, part in zip(np.split(weight, ends, axis=1), np.split(bias, ends), strict=True)
         ]
 
-    def _train_mlp(self, node: Subproblem, sampler: OverSampler, number: int) -> tuple[Specialist, str]:
-        head = clone(self.head).set_params(random_state=_seed(self.seed, number), scaling="whole")
-        trained, note = self._fit_splitting(head, node, sampler)
-        shift = _as_log_odds(self._shift(node, trained))
-        layers = [(weight, bias) for weight, bias in head.layers_]
-        layers[-1] = (layers[-1][0], layers[-1][1] + shift)
-        layers[0] = self.space.fold_in(*layers[0])
-        return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers)), note
-
     def _train_classifier(
         self, node: Subproblem, sampler: OverSampler, number: int
     ) -> tuple[Specialist, str]:
         head = clone(self.head)
-        if "random_state" in head.get_params():
-            head.set_params(random_state=_seed(self.seed, number))
+        settings = {"random_state": _seed(self.seed, number), "scaling": "whole"}
+        head.set_params(**{name: value for name, value in settings.items() if name in head.get_params()})
         if has_fit_parameter(head, "resample"):
             trained, note = self._fit_splitting(head, node, sampler)
         else:
@@ -185,7 +173,16 @@ class SpecialistTraining:
                     "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
                 )
             head.fit(drawn.X, drawn.y, **({"groups": self.groups[node.rows]} if splits else {}))
-        return ClassifierSpecialist(_InSpace(self.space, head), self._shift(node, trained)), note
+        return self._as_specialist(head, self._shift(node, trained)), note
+
+    def _as_specialist(self, head: Any, shift: FloatMatrix) -> Specialist:
+        """A fitted head over raw features; one with affine `layers_` becomes plain arrays, which can be saved."""
+        if not hasattr(head, "layers_"):
+            return ClassifierSpecialist(_InSpace(self.space, head), shift)
+        layers = list(head.layers_)
+        layers[-1] = (layers[-1][0], layers[-1][1] + _as_log_odds(shift))
+        layers[0] = self.space.fold_in(*layers[0])
+        return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers))
 
     def _fit_splitting(
         self, head: Any, node: Subproblem, sampler: OverSampler

@@ -143,7 +143,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         if row_groups.shape != cache_rows.shape:
             raise ValueError(f"groups has shape {row_groups.shape}; expected ({len(cache_rows)},)")
         sampler = self.sampler or OverSampler("none")
-        if sampler.kind not in ("none", "random"):
+        if sampler.makes_rows:
             raise ValueError(
                 f"sampler {sampler.kind!r} interpolates between rows, which photos do not allow; "
                 "choose random or none"
