@@ -30,6 +30,11 @@ class PhotoViews(nn.Module):
         names: ``squash``, ``center``, ``detail`` or ``pad``, each also with ``_flip``.
         height: Rows of each view.
         width: Columns of each view.
+
+    Example:
+        >>> views = PhotoViews(("squash", "pad"), height=12, width=16)
+        >>> views(torch.zeros(5, 30, 40, 3, dtype=torch.uint8)).shape
+        torch.Size([5, 2, 3, 12, 16])
     """
 
     def __init__(self, names: Sequence[str], height: int, width: int) -> None:

@@ -259,7 +259,7 @@ def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[Mul
         ConfigError: Settings of the head that contradict each other.
     """
     given = config.preprocessing
-    loaded = load(
+    loaded = load_body(
         config.model,
         config.weights,
         config.size,
@@ -268,7 +268,7 @@ def build_network(config: NetworkConfig, n_outcomes: Sequence[int]) -> tuple[Mul
     return MultiHeadNetwork(loaded, config.head, n_outcomes, input_size(config.size, loaded)), loaded
 
 
-def load(
+def load_body(
     model: str, weights: str, size: int | tuple[int, int] | None, preprocessing: Preprocessing | None
 ) -> LoadedNetwork:
     """Load a network without a classifier for an input of any shape, see `load_network`.

@@ -16,7 +16,7 @@ from torch import Tensor
 from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
-from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load_body
 from ensemble_minerals.networks.models.tensor_file import read_tensors, to_plain, write_tensors
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
 
@@ -185,7 +185,7 @@ class NetworkState:
         height, width = self.size
         size = height if height == width else (height, width)
         with torch.random.fork_rng(devices=[]):
-            loaded = load(metadata["model"], weights, size, preprocessing)
+            loaded = load_body(metadata["model"], weights, size, preprocessing)
             if weights != "random" and loaded.digest != metadata["digest"]:
                 raise WeightsError(
                     f"the weights {weights!r} of {metadata['model']} are not those that training started from: their "

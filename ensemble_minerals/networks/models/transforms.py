@@ -170,6 +170,11 @@ class EvalTransform:
 
         Returns:
             Floats in [0, 1] of shape (n_views, 3, height, width).
+
+        Example:
+            >>> draw = EvalTransform(["squash", "center_flip"], (12, 16), "squash")
+            >>> draw(np.zeros((30, 40, 3), np.uint8)).shape
+            torch.Size([2, 3, 12, 16])
         """
         pixels = torch.tensor(image).permute(2, 0, 1)
         drawn: dict[str, Tensor] = {}

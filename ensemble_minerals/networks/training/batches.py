@@ -188,6 +188,12 @@ class EpochBatches(Sampler[list[Sample]]):
 
     Attributes:
         epoch: The epoch, counted from 1, that iteration goes through.
+
+    Example:
+        >>> rows = SubproblemRows(np.array([3, 5, 7, 7]), np.array([0, 0, 1, 1]))
+        >>> batches = EpochBatches([rows], batch_size=2, seed=0)
+        >>> [[(sample.row, sample.targets) for sample in batch] for batch in batches]
+        [[(7, (1,)), (3, (0,))], [(5, (0,)), (7, (1,))]]
     """
 
     def __init__(self, subproblems: Sequence[SubproblemRows], batch_size: int, seed: int) -> None:

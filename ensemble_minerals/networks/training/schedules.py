@@ -53,12 +53,12 @@ def rate_factor(phase: PhaseConfig, n_steps: int) -> Factor:
         if phase.schedule == "cosine":
             if step < rise:
                 return min(1.0, (step + 1) / rise)
-            return _between(1.0, 0.0, (step - rise) / max(n_steps - rise, 1.0))
+            return _cosine(1.0, 0.0, (step - rise) / max(n_steps - rise, 1.0))
         if phase.schedule == "one_cycle":
             if step < rise - 1:
-                return _between(1 / _START, 1.0, step / (rise - 1))
+                return _cosine(1 / _START, 1.0, step / (rise - 1))
             top = max(rise - 1, 0.0)
-            return _between(1.0, 1 / (_START * _END), (step - top) / max(n_steps - 1 - top, 1.0))
+            return _cosine(1.0, 1 / (_START * _END), (step - top) / max(n_steps - 1 - top, 1.0))
         return 1.0
 
     return lambda step: scheduled(step) / (1.0 + phase.lr_decay * step)
@@ -113,6 +113,6 @@ class StepScheduler(LRScheduler):  # type: ignore[misc]  # skorch ships no types
             super().on_batch_end(net, training=training, **kwargs)
 
 
-def _between(start: float, end: float, share: float) -> float:
+def _cosine(start: float, end: float, share: float) -> float:
     """Cosine interpolation from `start` at share 0 to `end` at share 1."""
     return end + (start - end) / 2 * (1 + math.cos(math.pi * min(share, 1.0)))
