@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.data.subproblem import Subproblem
+from ensemble_minerals.data.subproblem import Subproblem, n_logits
 from ensemble_minerals.members.base import (
     MEMBER_ERRORS,
     NETWORKS,
@@ -198,7 +198,7 @@ class NetworkMember(Member):
 
 def _selecting(decomposition: Decomposition) -> tuple[Specialist, ...]:
     """For each subproblem the specialist that picks its columns from all logits."""
-    widths = [1 if one.n_outcomes == 2 else one.n_outcomes for one in decomposition.subproblems]
+    widths = [n_logits(one.n_outcomes) for one in decomposition.subproblems]
     total, start = sum(widths), 0
     specialists: list[Specialist] = []
     for width in widths:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.members.rows import are_many, parts
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -68,7 +69,7 @@ class LogisticProblem:
     @property
     def n_columns(self) -> int:
         """Columns of the solution: one log-odds for two branches, else one a branch."""
-        return 1 if self.n_outcomes == 2 else self.n_outcomes
+        return n_logits(self.n_outcomes)
 
 
 class Solution(NamedTuple):

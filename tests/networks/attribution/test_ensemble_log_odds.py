@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
@@ -45,7 +46,7 @@ def drawn_predictor(rng, kind, *, n_in=6, hidden=(), folds=2):
     tree = Taxonomy.from_tree(CLASSES, TREES["flat" if one_vs_rest else kind])
     widths = [1] * len(CLASSES)
     if not one_vs_rest:
-        widths = [1 if len(node.branches) == 2 else len(node.branches) for node in tree.nodes]
+        widths = [n_logits(len(node.branches)) for node in tree.nodes]
     nets = tuple(tuple(drawn_net(rng, n_in, width, hidden) for width in widths) for _ in range(folds))
     return MemberPredictor(tree, one_vs_rest, nets)
 

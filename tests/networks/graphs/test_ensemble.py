@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config.students import student_config
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.data.views import draw_views
 from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph, LogitsGraph
 from ensemble_minerals.networks.graphs.student import complete, student_graph
@@ -47,7 +48,7 @@ def states_of(n_outcomes, *, changed=(), resize="squash", size=32, pooling="avg"
             for name, parameter in network.named_parameters():
                 if name.startswith(tuple(changed)):
                     parameter.add_(0.1 * torch.randn_like(parameter))
-        columns = sum(1 if count == 2 else count for count in n_outcomes)
+        columns = sum(n_logits(count) for count in n_outcomes)
         states.append(
             NetworkState.of(
                 network,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
@@ -40,7 +41,7 @@ def fold(n_in, taxonomy, *, one_vs_rest=False, hidden=()):
         specialists = tuple(specialist(n_in, 1, hidden) for _ in CLASSES)
     else:
         counts = [len(node.branches) for node in taxonomy.nodes]
-        specialists = tuple(specialist(n_in, 1 if count == 2 else count, hidden) for count in counts)
+        specialists = tuple(specialist(n_in, n_logits(count), hidden) for count in counts)
     return MemberPredictor(taxonomy, one_vs_rest, (specialists,))
 
 
