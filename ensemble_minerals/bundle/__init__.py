@@ -1,1 +1,1 @@
-"""The saved ensemble: what is in it, how it is written whole, and how it is read back."""
+"""Saved models: the bundle of an ensemble and the student, their files, writing and reading."""

@@ -82,7 +82,7 @@ class Bundle:
 
     @property
     def out_of_fold(self) -> OutOfFold:
-        """Out-of-fold probabilities of the members and of the whole."""
+        """Out-of-fold probabilities of the members and of the ensemble."""
         try:
             arrays = load_file(self.path / "ensemble_oof.safetensors")
         except (SafetensorError, OSError) as error:

@@ -14,13 +14,13 @@ def write_model_card(
     config: Config,
     extractors: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Markdown text of the card.
+    """The text of the model card, in Markdown.
 
     Args:
         metrics: As saved in ``metrics.json``.
         metadata: Data digest and counts, notes, failures, and whether the photos were drawn by code.
         config: Resolved.
-        extractors: Facts of the feature extractors.
+        extractors: Metadata and fingerprints of the feature extractors.
     """
     oof, data = metrics["oof"], metadata["data"]
     lines = ["# An ensemble-minerals bundle", ""]

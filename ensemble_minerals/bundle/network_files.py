@@ -1,4 +1,4 @@
-"""Trained networks between fit and bundle: their files, and a fitted ensemble that reads their logits."""
+"""Files of trained networks, and the fitted ensemble that uses their logits as features."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SavedNetworks:
     """A fitted ensemble whose networks are files.
 
     Attributes:
-        fitted_ensemble: Every member stands on a feature extractor or of logits.
-        extractors: The sources of logits, by name.
+        fitted_ensemble: Its members use features, or the logits of saved networks.
+        extractors: The extractors of logits, by name.
     """
 
     fitted_ensemble: FittedEnsemble

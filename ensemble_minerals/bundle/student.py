@@ -112,10 +112,10 @@ def write_student(
         state: Its network, complete.
         metadata: What else ``student.json`` says.
         answers: What students answered for the rows of the fit that they never saw, calibrated and cross-fitted.
-        overwrite: Replace a student that stands there.
+        overwrite: Replace a student that is there.
 
     Raises:
-        UserError: If something stands at `path` that may not be replaced, or it cannot be written.
+        UserError: If `path` exists and may not be replaced, or it cannot be written.
     """
     check_output(path, kind=STUDENT, overwrite=overwrite)
     with user_errors(path), atomic_folder(path) as folder:

@@ -62,10 +62,10 @@ def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = Fals
     Args:
         path: The folder.
         contents: What is saved.
-        overwrite: Replace a bundle that stands there.
+        overwrite: Replace a bundle that is there.
 
     Raises:
-        BundleError: If something stands at `path` that may not be replaced, or a member cannot be saved.
+        BundleError: If `path` exists and may not be replaced, or a member cannot be saved.
     """
     check_output(path, kind=BUNDLE, overwrite=overwrite)
     with atomic_folder(path) as folder:

@@ -52,7 +52,7 @@ def command(
         show_predictions(terminal, made.predictions, synthetic=True)
         console.say(terminal)
         console.say(terminal, "All of this is synthetic. Where to look:")
-        width = max(len(str(path)) for path, _ in made.places())
-        for path, what in made.places():
+        width = max(len(str(path)) for path, _ in made.outputs())
+        for path, what in made.outputs():
             console.say(terminal, f"  {path!s:{width}}  {what}")
         console.say(terminal, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")

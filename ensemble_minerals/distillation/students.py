@@ -185,6 +185,14 @@ def soft_targets(data: DistillationData, label_weight: float) -> NDArray[np.floa
     Args:
         data: Labels and answers of n rows.
         label_weight: Weight of the label, between 0 and 1.
+
+    Example:
+        >>> from ensemble_minerals.data.fold_inputs import FoldInputs
+        >>> from ensemble_minerals.ensemble.oof import OutOfFold
+        >>> known = FoldInputs(np.array([1]), np.array([0]), np.array([0]), np.array(["mica", "quartz"]))
+        >>> data = DistillationData((), OutOfFold(known, proba=np.array([[0.5, 0.5]])))
+        >>> soft_targets(data, label_weight=0.5)
+        array([[0.25, 0.75]])
     """
     known = data.teacher.known
     labels = np.eye(len(known.classes))[known.y]

@@ -15,9 +15,9 @@ def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> P
     """Folder of interrupted work beside `out`, emptied unless the work is to be resumed.
 
     Args:
-        out: Where the finished work will stand, checked by `check_output`.
+        out: Where the finished work will be saved, checked by `check_output`.
         resume: Take up what was interrupted.
-        overwrite: Replace what stands at `out`, and forget interrupted work unless it is to be resumed.
+        overwrite: Replace what is there, and forget interrupted work unless it is to be resumed.
         work: What it is, for messages, such as "a fit".
 
     Raises:

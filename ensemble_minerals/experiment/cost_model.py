@@ -26,7 +26,7 @@ from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 
 FEW = 32
-"""Photos that lack features, up to which no time is taken: they are soon done."""
+"""Up to this number of photos without features none is timed: they are soon done."""
 
 _ROUNDS = (2, 2, 12)
 """Photos of each round of timing: the first loads the networks, the last is for quick extractors."""
@@ -61,10 +61,10 @@ class ExtractorTime:
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of a fit take, measured or modelled, for the whole configuration.
+    """How long the parts of a fit take, measured or modelled, for the whole configuration.
 
     Attributes:
-        n_photos: All of them.
+        n_photos: Photos with different contents.
         extractors: By name.
         members: Seconds of each member in all folds.
         learning_curve: Seconds.
@@ -147,7 +147,13 @@ def estimate_parts(
 
 
 def describe(config: Config, costs: Costs, estimate: Estimate) -> str:
-    """An estimate in words: ``about 3 min: features 140 s (3 backbones x 4 views x 755 photos), members 20 s``."""
+    """An estimate in words, such as ``about 21 s: features 3 s (1 backbone x 3 views x 100 photos), members 18 s``.
+
+    Args:
+        config: The whole configuration.
+        costs: How much of it is computed.
+        estimate: How long it takes.
+    """
     missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
     computing = [backbone for backbone in config.backbones if backbone.name in missing]
     views = {len(backbone.views) for backbone in computing}
@@ -230,7 +236,8 @@ def _time_extractors(
 ) -> dict[str, float]:
     """Seconds a photo of each extractor, and of decoding, with all the cores there are."""
     n_threads = cpu.cores()
-    share = 1.0 if runtime.is_local else n_threads / runtime.n_tasks
+    # A cluster computes with all its cores what is timed here on those of this machine.
+    scale = 1.0 if runtime.is_local else n_threads / runtime.n_tasks
     seconds: dict[str, float] = {}
     start = 0
     for count in _ROUNDS:
@@ -247,7 +254,7 @@ def _time_extractors(
             check_contents=True,
         )
         each = _seconds_a_photo(extracted, extractors, n_threads)
-        seconds |= {name: share * value for name, value in each.items()}
+        seconds |= {name: scale * value for name, value in each.items()}
         start += count
     return seconds
 
@@ -275,7 +282,7 @@ def member_seconds(
     Args:
         config: Members and folds.
         manifest: The photos.
-        extractors: What members stand on, by name.
+        extractors: What members use, by name.
         n_tasks: Fits of a member at once.
     """
     shape = FoldShape.of(manifest.label[manifest.usable].tolist(), config)

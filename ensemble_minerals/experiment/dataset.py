@@ -39,10 +39,10 @@ from ensemble_minerals.system.runtime import Runtime
 FloatMatrix = NDArray[np.floating[Any]]
 
 SCANS = "scans.sqlite"
-"""File of the cache folder: what was found in photos."""
+"""File in the cache folder: scans of photos."""
 
 FEATURES = "features.sqlite"
-"""File of the cache folder: features of photos."""
+"""File in the cache folder: features of photos."""
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,17 @@ def extract(
 
 
 def group(dataset: Dataset, config: Config) -> Dataset:
-    """Fill in row groups: photos of one object share one. Set exact copies and contradictions aside.
+    """Fill in row groups, one for each object; set exact copies and contradictory labels aside.
 
     Args:
-        dataset: As extracted.
-        config: From when on two photos are alike.
+        dataset: As `extract` returned it.
+        config: When two photos count as the same object.
     """
     return apply_groups(dataset, find_groups(dataset, config), config)
 
 
 def find_groups(dataset: Dataset, config: Config) -> DuplicateReport:
-    """Find photos that are alike; positions in the report are those of `Dataset.readable`."""
+    """Find photos of the same object; positions in the report are positions in `Dataset.readable`."""
     manifest, rows, limits = dataset.manifest, dataset.readable, config.duplicates
     return find_duplicates(
         pixel_hash=manifest.pixel_hash[rows],
@@ -214,7 +214,7 @@ def find_groups(dataset: Dataset, config: Config) -> DuplicateReport:
 
 
 def apply_groups(dataset: Dataset, report: DuplicateReport, config: Config) -> Dataset:
-    """Write what `find_groups` found into the manifest: row groups, exact copies, contradictions."""
+    """Write the result of `find_groups` into the manifest: row groups, exact copies, contradictory labels."""
     manifest, rows = dataset.manifest, dataset.readable
     status, reason = manifest.status.tolist(), manifest.reason.tolist()
     row_group = np.full(len(manifest), -1, dtype=np.int64)
@@ -236,8 +236,8 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     With one fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
 
     Args:
-        dataset: As grouped.
-        config: Number of folds, share of the test part, seed.
+        dataset: As `group` returned it.
+        config: Number of folds, size of the test part, seed.
 
     Raises:
         DataError: If nothing usable is left, or a class has fewer row groups than folds.
@@ -290,21 +290,21 @@ class _Files(Sequence[Path]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, place: int) -> Path: ...
+    def __getitem__(self, index: int) -> Path: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[Path]: ...
+    def __getitem__(self, index: slice) -> list[Path]: ...
 
-    def __getitem__(self, place: int | slice) -> Path | list[Path]:
-        if isinstance(place, slice):
-            return [self.manifest.file(row) for row in self.rows[place].tolist()]
-        return self.manifest.file(int(self.rows[place]))
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        if isinstance(index, slice):
+            return [self.manifest.file(row) for row in self.rows[index].tolist()]
+        return self.manifest.file(int(self.rows[index]))
 
 
 def _mark_unreadable(
     manifest: Manifest, rows: NDArray[np.intp], errors: Mapping[int, ImageError]
 ) -> Manifest:
-    """Write down why rows, by their position among `rows`, could not be read after the scan."""
+    """The manifest with the reasons why rows could not be read after the scan, by their position in `rows`."""
     if not errors:
         return manifest
     status, reason = manifest.status.tolist(), manifest.reason.tolist()
@@ -320,8 +320,8 @@ def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
     labels, groups = manifest.label[rows], manifest.row_group[rows]
     named = manifest.split == "test"
     if named[rows].any():
-        # A group goes whole: its other rows would give the answer away. A test photo whose exact copy stands
-        # among the others is set aside itself, and takes the copy with it all the same.
+        # The whole row group goes to the test part, or its other rows would reveal the answer. This holds as well
+        # where a test photo was set aside as an exact copy: its original goes to the test part.
         aside = np.isin(groups, manifest.row_group[named])
         untrained = sorted(set(labels[aside].tolist()) - set(labels[~aside].tolist()))
         if untrained:
@@ -336,5 +336,5 @@ def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
 
 
 def _by_status(manifest: Manifest) -> str:
-    found = Counter(manifest.status.tolist())
-    return ", ".join(f"{number} are {status}" for status, number in sorted(found.items()))
+    numbers = Counter(manifest.status.tolist())
+    return ", ".join(f"{number} are {status}" for status, number in sorted(numbers.items()))

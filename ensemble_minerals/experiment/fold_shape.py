@@ -42,7 +42,7 @@ class FoldShape:
 
         Args:
             labels: Class of each usable photo.
-            config: Number of folds, or share of the hold-out.
+            config: Number of folds, or size of the hold-out.
 
         Example:
             >>> from ensemble_minerals.config.loading import build_config
@@ -51,12 +51,12 @@ class FoldShape:
             >>> FoldShape.of(["a"] * 30 + ["b"] * 20, config)
             FoldShape(n_rows=40, n_held_out=10, n_classes=2, largest=24.0)
         """
-        share = 1 - config.folds.holdout if config.folds.n_splits == 1 else 1 - 1 / config.folds.n_splits
+        trained = 1 - config.folds.holdout if config.folds.n_splits == 1 else 1 - 1 / config.folds.n_splits
         return cls(
-            n_rows=round(share * len(labels)),
-            n_held_out=round((1 - share) * len(labels)),
+            n_rows=round(trained * len(labels)),
+            n_held_out=round((1 - trained) * len(labels)),
             n_classes=max(2, len(set(labels))),
-            largest=share * max(Counter(labels).values(), default=0),
+            largest=trained * max(Counter(labels).values(), default=0),
         )
 
     def space(self, width: int) -> float:

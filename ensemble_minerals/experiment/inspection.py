@@ -96,8 +96,8 @@ class DataFindings:
 
     def rows(self, status: Status) -> list[int]:
         """Rows of a status, ascending."""
-        found: list[int] = np.flatnonzero(self.manifest.status == status.value).tolist()
-        return found
+        rows: list[int] = np.flatnonzero(self.manifest.status == status.value).tolist()
+        return rows
 
     @cached_property
     def conflicts(self) -> tuple[DuplicateGroup, ...]:
@@ -136,7 +136,7 @@ class DataFindings:
         return tuple(sorted(groups, key=lambda group: (-len(group.photos), group.number)))
 
     def labels(self, group: DuplicateGroup) -> list[str]:
-        """Classes that the photos of a group stand under, sorted."""
+        """Classes of the photos of a group, sorted."""
         return sorted(set(self.manifest.label[group.rows].tolist()))
 
     @cached_property

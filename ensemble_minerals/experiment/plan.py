@@ -20,7 +20,7 @@ from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 
 WORTH_TELLING = 10.0
-"""Seconds from which on the user is told an estimate."""
+"""Seconds from which on an estimate is worth a note to the user."""
 
 _FOR_MEMBERS = 0.95
 """Share of a time limit after which no member begins: what is fitted has to be combined and saved."""

@@ -38,20 +38,20 @@ def save(
     """Save a trained ensemble as a bundle.
 
     Args:
-        out: Where the bundle shall stand.
+        out: The bundle's folder.
         trained: The ensemble.
         plan: What was trained.
         dataset: The photos.
         metrics: As `score` returned them.
         runtime: Measured times are kept in its cache folder.
-        overwrite: Replace a bundle that stands at `out`.
-        pack: Copy the backbones' weights into the bundle, so that it stands alone.
+        overwrite: Replace a bundle that is there.
+        pack: Copy the backbones' weights into the bundle, so that it needs nothing else.
 
     Returns:
         The metrics with ``source_costs``: milliseconds a photo and megabytes of each extractor.
 
     Raises:
-        BundleError: If something stands at `out` that may not be replaced.
+        BundleError: If `out` exists and may not be replaced.
     """
     ensemble = trained.ensemble
     answered = ensemble.answered_

@@ -29,8 +29,7 @@ def score(
         runtime: The learning curve takes its ``n_jobs`` on this machine.
 
     Returns:
-        JSON values. ``oof`` is the figure of the whole ensemble on rows it never saw, never the one on its training
-        rows.
+        JSON values. ``oof`` is the score of the ensemble on rows that it never saw, not on its training rows.
     """
     ensemble, classes = trained.ensemble, dataset.classes
     answered = ensemble.answered_

@@ -130,7 +130,7 @@ def check_networks(config: Config) -> None:
     """
     networks = _used_networks(config)
     if networks and not config.allow_failures:
-        from ensemble_minerals.networks.training.check import check_network  # brings torch along
+        from ensemble_minerals.networks.training.check import check_network  # loads torch
 
         for network in networks:
             check_network(network)

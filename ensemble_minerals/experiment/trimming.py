@@ -120,7 +120,7 @@ def _steps(selection: _Selection, stays: str, config: Config, costs: Costs) -> I
     most = max((len(backbone.views) for backbone in selection.backbones), default=1)
     for n_views in range(most - 1, 0, -1):
         yield from (
-            _with_views(place, n_views, config) for place in reversed(range(len(selection.backbones)))
+            _with_views(index, n_views, config) for index in reversed(range(len(selection.backbones)))
         )
     yield _without_learning_curve
     yield from (_without_backbone(backbone.name, stays) for backbone in reversed(selection.backbones[1:]))
@@ -139,17 +139,17 @@ def _without_member(member: MemberConfig, description: str, costs: Costs) -> _St
     return step
 
 
-def _with_views(place: int, n_views: int, config: Config) -> _Step:
+def _with_views(index: int, n_views: int, config: Config) -> _Step:
     def step(selection: _Selection) -> _Selection | None:
-        backbone = selection.backbones[place]
+        backbone = selection.backbones[index]
         if len(backbone.views) <= n_views:
             return None
         fewer = backbone.model_copy(update={"views": backbone.views[:n_views]})
         sentence = f"views of {backbone.name}: "
-        dropped = ", ".join(config.backbones[place].views[n_views:])
+        dropped = ", ".join(config.backbones[index].views[n_views:])
         # One sentence a backbone: what was said of more views is replaced.
         before = tuple(text for text in selection.left_out if not text.startswith(_LEFT_OUT + sentence))
-        backbones = (*selection.backbones[:place], fewer, *selection.backbones[place + 1 :])
+        backbones = (*selection.backbones[:index], fewer, *selection.backbones[index + 1 :])
         return _left_out(replace(selection, backbones=backbones, left_out=before), sentence + dropped)
 
     return step

@@ -299,10 +299,10 @@ class BackboneExtractor(EmbeddingExtractor):
 @cache
 def _versions() -> dict[str, JSON]:
     """Versions of what takes part in the numbers; None where it is not installed."""
-    found: dict[str, JSON] = {}
+    versions: dict[str, JSON] = {}
     for package in ("openvino", "pillow", "timm", "torch"):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            versions[package] = None
+    return versions

@@ -92,19 +92,19 @@ def _quickest(
     """Seconds a photo in the quickest round, infinite where no photo could be read."""
     quickest = dict.fromkeys(extractors, np.inf)
     for number in range(1 + rounds if extractors else 0):
-        found = extract_features(photos, [""] * len(photos), list(extractors.values()), limits=limits)
+        extracted = extract_features(photos, [""] * len(photos), list(extractors.values()), limits=limits)
         if number == 0:  # networks are loaded at their first photo
             continue
-        for name, seconds in found.seconds.items():
-            if found.n_computed[name]:
-                quickest[name] = min(quickest[name], seconds / found.n_computed[name])
+        for name, seconds in extracted.seconds.items():
+            if extracted.n_computed[name]:
+                quickest[name] = min(quickest[name], seconds / extracted.n_computed[name])
     return quickest
 
 
 def _noted(memory: Path) -> dict[str, float]:
     try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-        return {str(key): float(value) for key, value in found.items()}
+        times = json.loads(memory.read_text(encoding="utf-8"))
+        return {str(key): float(value) for key, value in times.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # not there yet, or damaged: it is measured anew and written anew
 

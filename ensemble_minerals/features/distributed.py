@@ -129,7 +129,7 @@ def compute_shard(
         cores = worker_cores()
         if cores is not None:
             cpu.limit_cores(cores)
-        found = extract_features(
+        computed = extract_features(
             paths,
             image_ids,
             _open(extractors),
@@ -137,7 +137,7 @@ def compute_shard(
             limits=limits,
             check_contents=check_contents,
         )
-    return number, found
+    return number, computed
 
 
 def _open(extractors: Sequence[tuple[FeatureExtractor, str]]) -> list[FeatureExtractor]:

@@ -143,8 +143,8 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
     return compiled
 
 
-def _keep(request: Any, place: tuple[NDArray[np.float32], int]) -> None:
-    matrix, row = place
+def _keep(request: Any, target: tuple[NDArray[np.float32], int]) -> None:
+    matrix, row = target
     matrix[row] = request.get_output_tensor(0).data[0]
 
 
@@ -184,7 +184,7 @@ def choose(
         precision: `auto` takes bfloat16 where the CPU or the GPU is quick at it.
 
     Raises:
-        ConfigError: OpenVINO is asked for and not installed.
+        ConfigError: OpenVINO is configured and not installed.
     """
     if engine == "openvino" and not installed():
         raise ConfigError(

@@ -20,7 +20,7 @@ PROBES = 8
 
 
 def agreement(
-    expected: NDArray[np.float32], found: NDArray[np.float32], layers: Mapping[str, slice]
+    expected: NDArray[np.float32], computed: NDArray[np.float32], layers: Mapping[str, slice]
 ) -> dict[str, float]:
     """Cosine between two engines' features of the same images, layer by layer.
 
@@ -30,7 +30,7 @@ def agreement(
 
     Args:
         expected: Features by the reference engine, shape (n, n_features).
-        found: Features by the other engine, same shape.
+        computed: Features by the other engine, same shape.
         layers: Columns of each layer.
 
     Example:
@@ -40,7 +40,7 @@ def agreement(
     """
     agreed = {}
     for name, columns in layers.items():
-        reference, other = expected[:, columns].astype(np.float64), found[:, columns].astype(np.float64)
+        reference, other = expected[:, columns].astype(np.float64), computed[:, columns].astype(np.float64)
         center, spread = reference.mean(0), reference.std(0)
         spread = np.maximum(spread, 0.1 * np.sqrt(np.mean(spread**2)))
         if not spread.any():

@@ -250,7 +250,7 @@ def find_tasks(
     store: FeatureStore | None,
 ) -> list[ExtractionTask]:
     """Fetch stored features; what the store lacks becomes tasks, in the order of the photos."""
-    found = {
+    stored = {
         extractor.name: np.zeros(len(paths), dtype=bool)
         if store is None
         else store.get_into(features[extractor.name], image_ids, extractor.fingerprint)
@@ -262,7 +262,7 @@ def find_tasks(
         if key in tasks:
             tasks[key].positions.append(position)
             continue
-        lacking = [extractor for extractor in extractors if not found[extractor.name][position]]
+        lacking = [extractor for extractor in extractors if not stored[extractor.name][position]]
         if lacking:
             tasks[key] = ExtractionTask(path, image_id, [position], lacking)
     return list(tasks.values())

@@ -77,6 +77,13 @@ class FeatureStore:
 
     Raises:
         UserError: If the file cannot be opened, is no feature store, or has another schema.
+
+    Example:
+        >>> import tempfile
+        >>> with FeatureStore(Path(tempfile.mkdtemp()) / "features.sqlite") as store:
+        ...     store.put(["photo"], "fingerprint", np.ones((1, 1, 3), dtype=np.float32))
+        ...     store.contains(["photo", "other"], "fingerprint")
+        array([ True, False])
     """
 
     def __init__(self, path: Path, *, timeout: float = 60.0) -> None:
@@ -99,13 +106,13 @@ class FeatureStore:
 
     def contains(self, image_ids: Sequence[str], fingerprint: str) -> NDArray[np.bool_]:
         """Which photos' features are stored, shape (n,)."""
-        found = np.zeros(len(image_ids), dtype=bool)
+        stored = np.zeros(len(image_ids), dtype=bool)
         positions = _positions(image_ids)
         with self._database.connected() as connection:
             extractor, _ = _extractor(connection, fingerprint)
             for (image_id,) in _entries(connection, "image_id", extractor, positions):
-                found[positions[image_id]] = True
-        return found
+                stored[positions[image_id]] = True
+        return stored
 
     def get(
         self, image_ids: Sequence[str], fingerprint: str
@@ -117,14 +124,14 @@ class FeatureStore:
             fingerprint: Of the extractor.
 
         Returns:
-            Which were found, shape (n,), and their features, (n_found, n_views, n_features), in order. Of an
+            Which are stored, shape (n,), and their features, (n_stored, n_views, n_features), in order. Of an
             extractor that the store does not know, the latter have shape (0, 0, 0).
         """
         with self._database.connected() as connection:
             _, shape = _extractor(connection, fingerprint)
         features = np.empty((len(image_ids), *shape), dtype=np.float32)
-        found = self.get_into(features, image_ids, fingerprint)
-        return found, features if found.all() else features[found]
+        stored = self.get_into(features, image_ids, fingerprint)
+        return stored, features if stored.all() else features[stored]
 
     def get_into(
         self, out: NDArray[np.float32], image_ids: Sequence[str], fingerprint: str
@@ -137,18 +144,18 @@ class FeatureStore:
             fingerprint: Of the extractor.
 
         Returns:
-            Which rows were found and written, shape (n,).
+            Which rows were stored, and written to `out`, shape (n,).
 
         Raises:
             ValueError: If `out` has another shape than what is stored.
             UserError: If the file is damaged.
         """
-        found = np.zeros(len(image_ids), dtype=bool)
+        stored = np.zeros(len(image_ids), dtype=bool)
         positions = _positions(image_ids)
         with self._database.connected() as connection:
             extractor, shape = _extractor(connection, fingerprint)
             if extractor is None:
-                return found
+                return stored
             expected = (len(image_ids), *shape)
             if out.shape != expected or out.dtype != np.float32:
                 raise ValueError(f"out is {out.dtype} {out.shape}, it should be float32 {expected}")
@@ -156,8 +163,8 @@ class FeatureStore:
                 if len(vector) != math.prod(shape) * _DTYPE.itemsize:
                     raise self._database.damaged(f"the features of {image_id} have the wrong length")
                 out[positions[image_id]] = np.frombuffer(vector, _DTYPE).reshape(shape)
-                found[positions[image_id]] = True
-        return found
+                stored[positions[image_id]] = True
+        return stored
 
     def put(
         self,

@@ -59,7 +59,7 @@ class PhotoPredictor(ABC):
             features: For each extractor (n, n_views, n_features).
 
         Returns:
-            Log-probabilities of each member, (n, n_members, n_classes), and calibrated ones of the whole,
+            Log-probabilities of each member, (n, n_members, n_classes), and calibrated ones of the ensemble,
             (n, n_classes).
         """
 

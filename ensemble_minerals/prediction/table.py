@@ -1,4 +1,4 @@
-"""Answers for photos as a table: one row an input, whatever became of it."""
+"""Predictions as a table: one row for each input, also for one that could not be read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "g
 
 
 def check_sets(sets: float | None) -> None:
-    """Make sure that prediction sets are asked for with a probability, or not at all.
+    """Make sure that the level of prediction sets, if there is one, is a probability.
 
     Raises:
         UserError: If not.
@@ -35,17 +35,26 @@ def check_sets(sets: float | None) -> None:
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row an input.
+    """Predictions for photos, one row for each input.
 
     Attributes:
-        paths: As found from what the user gave.
+        paths: The files, as expanded from the user's inputs.
         reasons: Empty for an answered photo, else why it could not be read.
         proba: Calibrated probabilities, shape (n, n_classes); NaN for a photo that could not be read.
         member_proba: Of each member, shape (n, n_members, n_classes).
         members: Their names.
         taxonomy: Classes, in the order of the columns, and their groups.
         sets: Membership of the classes in each photo's prediction set, shape (n, n_classes); None where none
-            were asked for, all False for a photo that could not be read.
+            are wanted, all False for a photo that could not be read.
+
+    Example:
+        >>> taxonomy = Taxonomy.flat(("mica", "quartz"))
+        >>> proba = np.array([[0.25, 0.75]])
+        >>> predictions = Predictions((Path("a.jpg"),), ("",), proba, proba[:, None], ("flat",), taxonomy)
+        >>> predictions.top(0)
+        [('quartz', 0.75)]
+        >>> next(predictions.records())["label"]
+        'quartz'
     """
 
     paths: tuple[Path, ...]
@@ -86,7 +95,7 @@ class Predictions:
         """Classes of an answered row's prediction set, the most probable first.
 
         Raises:
-            ValueError: If no sets were asked for.
+            ValueError: If the predictions have no sets.
         """
         if self.sets is None:
             raise ValueError("these predictions have no sets: ask for them with predict(..., sets=0.95)")

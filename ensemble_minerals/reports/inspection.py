@@ -1,4 +1,4 @@
-"""What was found in a folder of photos, as a page, tables and JSON."""
+"""The findings of `inspect` as a page, tables and JSON."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def _write_duplicates(findings: DataFindings, file: Path) -> None:
 
 def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
     quarantined = set(findings.rows(Status.CONFLICT))
-    alike = [group for group in findings.duplicate_groups if not quarantined.issuperset(group.rows)]
+    groups = [group for group in findings.duplicate_groups if not quarantined.issuperset(group.rows)]
     shown: list[int] = []
-    for group in (*findings.conflicts, *alike):
+    for group in (*findings.conflicts, *groups):
         shown += group.rows[: min(_MAX_OF_GROUP, max(MAX_PHOTOS - len(shown), 0))]
     rows = sorted(set(shown))
     images = thumbnails(
@@ -77,7 +77,7 @@ def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
         unreadable=findings.rows(Status.UNREADABLE),
         copies=findings.rows(Status.DUPLICATE),
         quarantined=quarantined,
-        alike=alike,
-        pictured={group.number for group in alike if group.rows[0] in shown},
+        alike=groups,
+        pictured={group.number for group in groups if group.rows[0] in shown},
         pictures=dict(zip(rows, images, strict=True)),
     )

@@ -1,4 +1,4 @@
-"""The demonstration: photos drawn by code, an ensemble fitted to them, and its answers for photos it never saw."""
+"""`demo`: photos drawn by code, an ensemble fitted to them, and its answers for photos that it never saw."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from ensemble_minerals.workflows.predict import predict
 from ensemble_minerals.workflows.report import write_report
 
 DEMONSTRATION = FolderKind("demonstration", SYNTHETIC_MARKER)
-"""Empty file in a folder of drawn photos; whatever is trained on them says that it is synthetic."""
+"""Folders of drawn photos: an empty file marks them, and whatever is trained on them says that it is synthetic."""
 
 NEW_OF_CLASS = 2
-"""Photos of each class that are drawn for the ensemble to answer."""
+"""New photos of each class for the ensemble to predict."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What was made, and where it stands.
+    """What the demonstration made.
 
     Attributes:
         folder: Holds all of it.
@@ -44,8 +44,8 @@ class Demonstration:
     fit: FitResult
     predictions: Predictions
 
-    def places(self) -> list[tuple[Path, str]]:
-        """Where to look, and what is there."""
+    def outputs(self) -> list[tuple[Path, str]]:
+        """What is worth a look: paths, and what is there."""
         return [
             (
                 self.folder / "gallery.html",
@@ -53,7 +53,10 @@ class Demonstration:
             ),
             (self.folder / "predictions.csv", "the same as a table"),
             (self.folder / "report" / "report.html", "where the ensemble fails and why, class by class"),
-            (self.folder / "bundle" / "README.md", "the ensemble's card: figures by class, sources, limits"),
+            (
+                self.folder / "bundle" / "README.md",
+                "the ensemble's model card: figures by class, feature extractors, limits",
+            ),
             (self.folder / "photos", "what it was trained on, a folder for each class"),
         ]
 

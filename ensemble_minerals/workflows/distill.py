@@ -1,4 +1,4 @@
-"""`distill`: one small network that learns an ensemble's answers, with an honest figure of its own."""
+"""`distill`: one small network that learns an ensemble's answers, scored on photos that it never saw."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def distill(
 
     Args:
         bundle: The ensemble, as a fit saved it.
-        out: Where the student shall stand.
+        out: The student's folder.
         network: What is trained, see `student_config`.
         photos: Where the photos of the fit are now, if they were moved.
         label_share: How much of what is learned is the label, between 0 and 1.
         n_jobs: Students trained at once; -1 for all processors this process may use.
         resume: Take up a distillation into the same `out` that was interrupted.
-        overwrite: Replace a student that stands at `out`.
+        overwrite: Replace a student that is there.
         progress: Told about progress.
 
     Raises:
@@ -95,7 +95,7 @@ def distill(
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     data = read_distillation_data(teacher, None if photos is None else Path(photos))
-    from ensemble_minerals.networks.training.check import check_network  # brings torch along
+    from ensemble_minerals.networks.training.check import check_network  # loads torch
 
     check_network(network)
     training = StudentTraining(

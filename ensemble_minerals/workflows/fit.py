@@ -63,18 +63,18 @@ def fit(
 
     Args:
         data: Folder with one sub-folder a class, or a CSV with the columns path and label.
-        out: Where the bundle shall stand.
+        out: The bundle's folder.
         config: What to train; the shipped default if None.
         n_jobs: Concurrent tasks; -1 for all processors this process may use. Answers do not depend on it.
         cache_dir: Where scans, features and converted networks are kept between runs; nowhere if None.
         resume: Take up a fit into the same `out` that was interrupted.
-        overwrite: Replace what stands at `out`, and forget an interrupted fit unless it is to be resumed.
-        pack: Copy the backbones' weights into the bundle, so that it stands alone.
+        overwrite: Replace a bundle that is there, and forget an interrupted fit unless it is to be resumed.
+        pack: Copy the backbones' weights into the bundle, so that it needs nothing else.
         backend: Where features are computed and members fitted: ``local``, or a ``dask`` or ``ray`` cluster, whose
             workers see photos, weights and `out` under the same paths. Answers do not depend on it.
         scheduler: Address of the cluster's scheduler.
-        time_limit: Seconds, or a time such as ``1h30m``, for all of this. What does not fit in is left out, see
-            `experiment.trimming.ORDER`, and so are members that have not begun by then; one member is always fitted.
+        time_limit: Seconds, or a time such as ``1h30m``, for the whole fit. What does not fit in is left out, see
+            `experiment.trimming.ORDER`. Members that have not begun by then are not fitted, except one.
         progress: Told about progress.
 
     Raises:

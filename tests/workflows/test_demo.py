@@ -29,7 +29,7 @@ def test_it_draws_fits_and_answers(made):
     assert len(made.predictions) == NEW_OF_CLASS * N_CLASSES + 1
     assert made.predictions.answered.sum() == NEW_OF_CLASS * N_CLASSES
     assert made.fit.metrics["counts"]["status"]["unreadable"] == 2
-    for place, what in made.places():
+    for place, what in made.outputs():
         assert place.exists()
         assert what
     with (made.folder / "predictions.csv").open(newline="", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
 """Color and texture of a photo in numbers; needs no weights.
 
-Minerals are told apart by color, luster and grain. The descriptor measures those directly, so its mistakes
+Minerals differ in color, luster and grain. The descriptor measures those directly, so its mistakes
 differ from a network's. Everything is taken twice: weighted towards the center of the photo, and weighted
 towards what differs in color from the borders, an approximate foreground. Nothing is taken over the whole frame,
 because backgrounds and banners follow the collector of a photo, not its mineral.
@@ -196,7 +196,7 @@ def _moments(planes: _Floats, hsv: _Floats, weights: _Floats) -> list[_Doubles]:
 
 
 def _gloss(hsv: _Floats, weights: _Floats) -> list[_Doubles]:
-    """Highlights, deep shadows, and how far small bright and dark spots stand out."""
+    """Highlights, deep shadows, and the contrast of small bright and dark spots."""
     flat = weights.reshape(2, -1)
     saturation, value = hsv[1].ravel(), hsv[2].ravel()
     spots = (hsv[2] - opening(hsv[2])).ravel()

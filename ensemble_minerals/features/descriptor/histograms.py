@@ -36,6 +36,11 @@ def histogram(
 
     Returns:
         Square roots of the weighted counts, shape (k, n_bins).
+
+    Example:
+        >>> values, weights = np.array([0.2, 0.8], np.float32), np.array([[0.36, 0.64]], np.float32)
+        >>> histogram(values, (0, 1), 2, weights).round(2)
+        array([[0.6, 0.8]])
     """
     n_fine = _FINE * n_bins
     index = _fine_bins(values, limits, n_fine)
