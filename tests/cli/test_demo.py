@@ -20,7 +20,7 @@ def test_demo_says_where_to_look(bundle, tmp_path, monkeypatch):
         return SimpleNamespace(
             fit=SimpleNamespace(bundle=folder, metrics=metrics, failures=(), notes=()),
             predictions=predictions,
-            places=lambda: [(folder / "gallery.html", "a page")],
+            outputs=lambda: [(folder / "gallery.html", "a page")],
         )
 
     monkeypatch.setattr("ensemble_minerals.workflows.demo.demonstrate", spy)
