@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.files import is_synthetic
+from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.members.base import Member
+from ensemble_minerals.system.versions import installed_versions
 
 
 @dataclass(frozen=True)
@@ -35,3 +41,29 @@ class AblationHeader:
     demonstration: bool
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        members: Sequence[Member],
+        config: Config,
+        *,
+        notes: Sequence[str],
+        timed_photos: int,
+    ) -> AblationHeader:
+        """Describe an ablation by what it was made of."""
+        manifest = dataset.manifest
+        return cls(
+            data=manifest.root.resolve().name,
+            data_digest=manifest.digest,
+            members=tuple(member.name for member in members),
+            inner_folds=config.folds.n_splits,
+            seed=config.seed,
+            config=config.to_yaml(),
+            sources={name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
+            timed_photos=timed_photos,
+            demonstration=is_synthetic(manifest.root),
+            notes=tuple(notes),
+            versions=installed_versions(),
+        )

@@ -1,29 +1,27 @@
-"""`ablate`: photos in, a page on what the ensemble gains over a single model, and what from, out."""
+"""`ablate`: takes photos, and writes what the ensemble and each of its ingredients gain."""
 
 from __future__ import annotations
 
-import difflib
-import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ensemble_minerals.ablation.arms import LEAKY, AblationPlan, Arm, list_arms
+from ensemble_minerals.ablation.arms import LEAKY, AblationPlan
 from ensemble_minerals.ablation.comparison import compare_arms
+from ensemble_minerals.ablation.costs import arm_costs
 from ensemble_minerals.ablation.header import AblationHeader
 from ensemble_minerals.ablation.page import ABLATION, DATA, AblationReport, write_ablation
 from ensemble_minerals.ablation.run import Ablation, AblationRun
+from ensemble_minerals.ablation.selection import select_arms
 from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
 from ensemble_minerals.experiment.setup import (
@@ -35,20 +33,18 @@ from ensemble_minerals.experiment.setup import (
     set_up,
 )
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
-from ensemble_minerals.members.base import Member
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
-from ensemble_minerals.system.versions import installed_versions
 
 CONFIRM_ABOVE = 1800.0
-"""Seconds of fitting beyond which the user must have said that he means it."""
+"""Seconds of fitting from which on the user must confirm with ``--yes``."""
 
 TIMED_PHOTOS = 8
-"""Photos on which the sources are timed."""
+"""Photos on which the feature extractors are timed."""
 
 
 @dataclass(frozen=True)
@@ -119,91 +115,84 @@ def ablate(
     started = time.perf_counter()
     config = load_config(None) if config is None else config
     progress = Silent() if progress is None else progress
-    n_jobs = count_jobs(n_jobs)
-    out = Path(out)
+    n_jobs, out = count_jobs(n_jobs), Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
-    chosen = _choose_arms(build_members(config), arms, config)
+    chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
     check_output(out, kind=ABLATION, overwrite=overwrite)
-    root = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
+    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
     with cluster(backend, scheduler, n_jobs=n_jobs) as workers:
-        return _ablate(
-            Path(data),
-            out,
-            config,
+        runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)
+        dataset = _prepare(Path(data), config, runtime)
+        setup = set_up(dataset, config, runtime, work=work)
+        alike = _count_alike(dataset)
+        notes = list(setup.notes)
+        if not alike and any(arm.name == LEAKY for arm in chosen):
+            chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
+            notes.append("no photo looks like another one, so there is no leak to show")
+            progress.note(notes[-1])
+        plan = AblationPlan(
+            setup.members,
             chosen,
-            root,
-            Runtime(n_jobs, cache_dir, progress, cluster=workers),
-            repeats=repeats,
             n_splits=n_splits,
-            yes=yes,
-            started=started,
+            n_inner=config.folds.n_splits,
+            repeats=repeats,
+            meta=build_meta_learner(config),
+            refit=config.refit,
+            seed=config.seed,
         )
+        run = _run(plan, dataset, setup, config, runtime, work, yes=yes)
+        photos = _some_photos(dataset)
+        costs = arm_costs(run, setup.members, _time_extractors(dataset, photos, config, progress))
+    comparison = compare_arms(
+        run, dataset.inputs.y, dataset.inputs.groups, dataset.classes, costs, seed=config.seed
+    )
+    header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
+    report = AblationReport(header, comparison, describe(comparison, alike))
+    html = write_ablation(report, out)
+    shutil.rmtree(work, ignore_errors=True)
+    return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
 
 
-def _ablate(
-    data: Path,
-    out: Path,
-    config: Config,
-    chosen: tuple[Arm, ...],
-    root: Path,
-    runtime: Runtime,
-    *,
-    repeats: int,
-    n_splits: int,
-    yes: bool,
-    started: float,
-) -> AblationResult:
-    progress = runtime.progress
+def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
+    """The photos with their features, row groups and folds."""
     check_networks(config)
     manifest = scan_photos(data, config, runtime)
     dataset = extract(manifest, config, open_extractors(config, runtime), runtime)
-    dataset = split(group(dataset, config), config)
-    setup = set_up(dataset, config, runtime, work=root)
-    alike = _count_alike(dataset)
-    notes = list(setup.notes)
-    if not alike and any(arm.name == LEAKY for arm in chosen):
-        chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
-        notes.append("no photo looks like another one, so there is no leak to show")
-        progress.note(notes[-1])
-    plan = AblationPlan(
-        setup.members,
-        chosen,
-        n_splits=n_splits,
-        n_inner=config.folds.n_splits,
-        repeats=repeats,
-        meta=build_meta_learner(config),
-        refit=config.refit,
-        seed=config.seed,
-    )
-    inputs = dataset.inputs
-    names = [arm.name for arm in chosen]
+    return split(group(dataset, config), config)
+
+
+def _run(
+    plan: AblationPlan,
+    dataset: Dataset,
+    setup: Setup,
+    config: Config,
+    runtime: Runtime,
+    work: Path,
+    *,
+    yes: bool,
+) -> AblationRun:
+    """Let every arm answer every outer fold."""
+    names = [arm.name for arm in plan.arms]
     ablation = Ablation(
         plan,
         setup.row_data(dataset, dataset.rows),
-        inputs,
+        dataset.inputs,
         n_jobs=runtime.n_tasks,
-        checkpoint=root / inputs_digest(config, dataset, n_splits, names),
+        checkpoint=work / inputs_digest(config, dataset, plan.n_splits, names),
     )
     for images in setup.images:
-        images.prepare(runtime.n_jobs, progress.stage("Shrinking photos"))
-    _announce(ablation, progress, yes=yes)
-    run = ablation.run(progress.stage("Answering outer folds"))
-    photos, timed = _some_photos(dataset), progress.stage("Timing photos")
-    extractors = measure_extractors(dataset.extractors, photos, limits=config.data.limits)
+        images.prepare(runtime.n_jobs, runtime.progress.stage("Shrinking photos"))
+    _announce(ablation, runtime.progress, yes=yes)
+    return ablation.run(runtime.progress.stage("Answering outer folds"))
+
+
+def _time_extractors(
+    dataset: Dataset, photos: Sequence[Path], config: Config, progress: Progress
+) -> dict[str, ExtractorCost]:
+    timed = progress.stage("Timing photos")
+    costs = measure_extractors(dataset.extractors, photos, limits=config.data.limits)
     timed(len(photos), len(photos))
-    comparison = compare_arms(
-        run,
-        inputs.y,
-        inputs.groups,
-        dataset.classes,
-        _costs(run, setup.members, extractors),
-        seed=config.seed,
-    )
-    header = _header(dataset, setup, config, notes, len(photos))
-    report = AblationReport(header, comparison, describe(comparison, alike))
-    html = write_ablation(report, out)
-    shutil.rmtree(root, ignore_errors=True)
-    return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
+    return costs
 
 
 def _check_numbers(repeats: int, n_splits: int, inner: int) -> None:
@@ -218,21 +207,12 @@ def _check_numbers(repeats: int, n_splits: int, inner: int) -> None:
         )
 
 
-def _choose_arms(members: Sequence[Member], wanted: Sequence[str] | None, config: Config) -> tuple[Arm, ...]:
-    """The arms to run, told apart before hours of work and not after."""
-    calibrate = config.calibration.temperature
-    known = list_arms(members, calibrate=calibrate)
-    names = list(dict.fromkeys([arm.kind for arm in known] + [arm.name for arm in known]))
-    for name in wanted or ():
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            raise UserError(f"no arm is called {name!r}{hint} Kinds and arms here: {', '.join(names)}")
-    return list_arms(members, wanted, calibrate=calibrate)
-
-
 def _announce(ablation: Ablation, progress: Progress, *, yes: bool) -> None:
-    """Say what lies ahead; where that is long, only go on if it is meant."""
+    """Tell the user how much work lies ahead.
+
+    Raises:
+        UserError: If it is long, and was not confirmed.
+    """
     plan, fits = ablation.plan, ablation.count_fits(left=True)
     if not fits:
         return
@@ -255,49 +235,7 @@ def _count_alike(dataset: Dataset) -> int:
 
 
 def _some_photos(dataset: Dataset) -> list[Path]:
-    """A few photos from all over the data."""
+    """A few photos, spread evenly over the data."""
     rows = dataset.rows
-    places = np.linspace(0, len(rows) - 1, min(TIMED_PHOTOS, len(rows))).astype(np.intp)
-    return [dataset.manifest.file(int(row)) for row in rows[places]]
-
-
-def _costs(
-    run: AblationRun, members: Sequence[Member], extractors: Mapping[str, ExtractorCost]
-) -> dict[str, Cost]:
-    """What each arm costs: its heads and, once each, the feature extractors that they need; mean over outer folds."""
-    features = {member.name: member.features for member in members}
-    costs = {}
-    for name, own in run.costs.items():
-        milliseconds, megabytes = [], []
-        for used in run.used[name]:
-            needed = {extractor for member in used for extractor in features[member]}
-            fold_costs = [cost for extractor, cost in extractors.items() if extractor in needed]
-            known = [cost.predict_ms for cost in fold_costs if cost.predict_ms is not None]
-            milliseconds.append(sum(known) if len(known) == len(fold_costs) else math.nan)
-            megabytes.append(sum(cost.megabytes for cost in fold_costs))
-        predict_ms = own["predict_ms"] + float(np.mean(milliseconds))
-        costs[name] = Cost(
-            fit_seconds=own["fit_seconds"],
-            predict_ms=None if math.isnan(predict_ms) else predict_ms,
-            megabytes=own["megabytes"] + float(np.mean(megabytes)),
-        )
-    return costs
-
-
-def _header(
-    dataset: Dataset, setup: Setup, config: Config, notes: Sequence[str], timed: int
-) -> AblationHeader:
-    manifest = dataset.manifest
-    return AblationHeader(
-        data=manifest.root.resolve().name,
-        data_digest=manifest.digest,
-        members=tuple(member.name for member in setup.members),
-        inner_folds=config.folds.n_splits,
-        seed=config.seed,
-        config=config.to_yaml(),
-        sources={name: extractor.fingerprint for name, extractor in dataset.extractors.items()},
-        timed_photos=timed,
-        demonstration=is_synthetic(manifest.root),
-        notes=tuple(notes),
-        versions=installed_versions(),
-    )
+    spread = np.linspace(0, len(rows) - 1, min(TIMED_PHOTOS, len(rows))).astype(np.intp)
+    return [dataset.manifest.file(int(row)) for row in rows[spread]]
