@@ -1,13 +1,12 @@
-"""The only decoder: a file becomes an upright RGB array, or a typed error.
+"""The only decoder: it turns a file into an upright RGB array, or raises an error with a reason.
 
-Formats are recognized by content, never by the name of the file. Only formats that Pillow decodes without
-outside programs are tried (no EPS, which would start Ghostscript). Color profiles are not applied.
+It recognizes formats by the content of a file, never by its name, and tries only those that Pillow decodes by itself
+(not EPS, for which Pillow would start Ghostscript). It does not apply color profiles.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 import stat
 import threading
 import warnings
@@ -20,35 +19,22 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
+from ensemble_minerals.data.decode_failures import (
+    access_failure,
+    header_failure,
+    is_access_error,
+    load_failure,
+)
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.digest import stream_digest
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
-# MPO (the two-picture JPEG of many telephones) is opened through JPEG.
+# MPO (a JPEG with two images, from many telephones) is opened as JPEG.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 
-# What the beginning of a file says where no decoder could make sense of the rest.
-_DAMAGED = (
-    (rb"\xff\xd8\xff", "JPEG"),
-    (rb"\x89PNG\r\n\x1a\n", "PNG"),
-    (rb"GIF8[79]a", "GIF"),
-    (rb"RIFF.{4}WEBP", "WebP"),
-    (rb"II\*\x00|MM\x00\*", "TIFF"),
-    (rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", "JPEG 2000"),
-)
-_FOREIGN = (
-    (rb".{4}ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)", "HEIC"),
-    (rb".{4}ftypavi[fs]", "AVIF"),
-    (rb"\xff\x0a|\x00\x00\x00\x0cJXL ", "JPEG XL"),
-    (rb"8BPS", "Photoshop"),
-    (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript"),
-    (rb"%PDF", "PDF"),
-    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*(<!DOCTYPE svg[^>]*>\s*)?<svg", "SVG"),
-)
-
-# EXIF orientation -> what makes the picture upright.
+# EXIF orientation -> what makes the image upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -66,9 +52,9 @@ class Photo:
     """A decoded photo.
 
     Attributes:
-        pixels: Upright RGB, shape (H, W, 3), uint8, contiguous and writable; smaller than the file's picture
-            after a reduced decode.
-        width: Width in pixels of the file's picture, upright and at full size.
+        pixels: Upright RGB, shape (H, W, 3), uint8, contiguous and writable. It can be smaller than the image in the
+            file, see `decode`.
+        width: Width of the image in the file, upright and at full size, in pixels.
         height: Its height.
         format: Format of the file, for instance ``"JPEG"``.
         mode: Pillow's mode of the file, for instance ``"P"`` for a palette.
@@ -89,22 +75,27 @@ def decode(
 ) -> Photo:
     """Decode one file, or the bytes of one.
 
-    Transparency is composited onto white, 16-bit grey is scaled to 8 bits, of an animation the first frame is
-    taken, and metadata that cannot be read does not cost the photo.
+    Transparent parts become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is used.
+    Unreadable metadata are ignored.
 
     Args:
         source: Path of the file, or its content.
-        at_least: Where given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, as long as its shorter
-            side keeps at least this many pixels; quicker, and the result is meant to be scaled down anyway.
-        limits: Sizes of the photos that are decoded, checked in the header before anything is decoded. Pillow's
-            own limit, twice ``PIL.Image.MAX_IMAGE_PIXELS``, holds beside it.
+        at_least: Pixels of the shorter side that the caller needs. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its
+            size if that leaves so many pixels, which is faster. None decodes at full size.
+        limits: Sizes of the photos that are decoded. They are checked in the header, before anything is decoded.
+            Pillow's own limit, twice ``PIL.Image.MAX_IMAGE_PIXELS``, applies as well.
 
     Returns:
         The photo, upright.
 
     Raises:
-        ImageError: If it cannot be read, with the reason.
+        ImageError: If the photo cannot be read, with the reason.
         ValueError: If `at_least` is below 1.
+
+    Example:
+        >>> photo = decode(b"P6 16 8 255 " + bytes(16 * 8 * 3))
+        >>> photo.pixels.shape, photo.format
+        ((8, 16, 3), 'PPM')
     """
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least must be 1 or more pixels, got {at_least}")
@@ -121,7 +112,7 @@ def decode(
                 orientation = _orientation(image)
                 rgb = _to_rgb(image)
             except Exception as error:  # a damaged file can make a decoder raise anything
-                raise _load_failure(error, file_format) from error
+                raise load_failure(error, file_format) from error
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
     width, height = full_size[::-1] if orientation in _SWAPS_SIDES else full_size
@@ -129,7 +120,7 @@ def decode(
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:
-    """Digest of decoded pixels, equal for files that show exactly the same picture.
+    """Digest of decoded pixels: equal for files that show exactly the same image.
 
     Args:
         pixels: Shape (H, W, 3), uint8.
@@ -152,12 +143,12 @@ def photo_digest(path: Path) -> str:
         try:
             return stream_digest(stream)
         except OSError as error:
-            raise _access_failure(error) from error
+            raise access_failure(error) from error
 
 
 @contextmanager
 def _stream(source: Path | bytes) -> Iterator[BufferedReader | BytesIO]:
-    """Open for reading; folders, pipes and devices are refused before they can block."""
+    """Open for reading. Folders, pipes and devices are refused: reading them could block."""
     if isinstance(source, bytes):
         yield BytesIO(source)
         return
@@ -168,13 +159,13 @@ def _stream(source: Path | bytes) -> Iterator[BufferedReader | BytesIO]:
             raise ImageError(ImageReason.NOT_AN_IMAGE, f"it is {what}, not a file")
         stream = source.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        raise _access_failure(error) from error
+        raise access_failure(error) from error
     with stream:
         yield stream
 
 
 def _opened(stream: BufferedReader | BytesIO) -> Image.Image:
-    """Let Pillow read the header."""
+    """The image after Pillow has read its header."""
     try:
         start = stream.read(512)
         if not start:
@@ -187,9 +178,9 @@ def _opened(stream: BufferedReader | BytesIO) -> Image.Image:
         detail = f"more than {limit:,} pixels, the most that Pillow decodes"
         raise ImageError(ImageReason.TOO_LARGE, detail) from error
     except Exception as error:  # a damaged header can make a decoder raise anything
-        if _is_access_error(error):
-            raise _access_failure(error) from error
-        raise _header_failure(error, start) from error
+        if is_access_error(error):
+            raise access_failure(error) from error
+        raise header_failure(error, start) from error
 
 
 def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
@@ -203,10 +194,10 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 where there is none. TIFFs were turned by Pillow while loading and say 1."""
+    """EXIF orientation; 1 if there is none. For a TIFF it is 1, because Pillow turns it while loading."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # EXIF comes in every state of decay; the picture is whole without it
+    except Exception:  # EXIF is often damaged, and the image is whole without it
         return 1
     return value if isinstance(value, int) else 1
 
@@ -225,10 +216,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale deep grey to 8 bits.
+    """Scale grey of more than 8 bits to 8 bits.
 
-    Integers that fit 16 bits are taken as 16-bit grey, floats in [0, 1] as fractions of white and floats in
-    [0, 255] as they are; any other range has no known white and is stretched from darkest to lightest.
+    White is 65535 for integers that fit into 16 bits, 1 for floats in [0, 1], and 255 for floats in [0, 255]. Values
+    in any other range are stretched so that the darkest is black and the lightest white.
     """
     values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
@@ -244,50 +235,11 @@ def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
     return np.rint(values * (255.0 / white)).astype(np.uint8)
 
 
-def _is_access_error(error: BaseException) -> bool:
-    """Whether the operating system, not the decoder, refused: only its errors carry a number."""
-    return isinstance(error, OSError) and error.errno is not None
-
-
-def _access_failure(error: Exception) -> ImageError:
-    detail = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    reason = ImageReason.NOT_PERMITTED if isinstance(error, PermissionError) else ImageReason.MISSING
-    return ImageError(reason, f"cannot be opened: {detail}")
-
-
-def _header_failure(error: Exception, start: bytes) -> ImageError:
-    for signature, name in _DAMAGED:
-        if re.match(signature, start, re.DOTALL):
-            detail = f"begins like {name}, but its header is damaged or cut off"
-            return ImageError(ImageReason.TRUNCATED, detail)
-    for signature, name in _FOREIGN:
-        if re.match(signature, start, re.DOTALL):
-            return ImageError(ImageReason.UNSUPPORTED, f"{name} cannot be read here; save it as JPEG or PNG")
-    if isinstance(error, UnidentifiedImageError):
-        return ImageError(ImageReason.NOT_AN_IMAGE, "its content is no known image format")
-    return ImageError(ImageReason.UNSUPPORTED, f"its header cannot be used: {error}")
-
-
-def _load_failure(error: Exception, file_format: str) -> ImageError:
-    if _is_access_error(error):
-        return _access_failure(error)
-    if isinstance(error, MemoryError):
-        return ImageError(ImageReason.TOO_LARGE, "not enough memory to decode it")
-    if isinstance(error, Image.DecompressionBombError):
-        return ImageError(ImageReason.TOO_LARGE, str(error))
-    said = str(error) or type(error).__name__
-    if re.search(
-        r"unsupported|not supported|not available|not implemented|unknown|conversion", said, re.IGNORECASE
-    ):
-        return ImageError(ImageReason.UNSUPPORTED, f"{file_format} of a kind that cannot be read: {said}")
-    return ImageError(ImageReason.TRUNCATED, f"{file_format} is damaged or cut off: {said}")
-
-
 class _Silence:
-    """Keeps Pillow's warnings about odd files to itself, also while several threads decode.
+    """Hides Pillow's warnings about odd files, also while several threads decode.
 
-    `warnings.catch_warnings` is not safe across threads: it would restore a list of filters that another
-    thread is still using. Here one filter is put in by the first thread and taken out by the last.
+    `warnings.catch_warnings` is not safe for threads: it restores a list of filters that another thread still uses.
+    Here the first thread adds one filter, and the last one removes it.
     """
 
     def __init__(self) -> None:
@@ -306,7 +258,7 @@ class _Silence:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                with suppress(ValueError):  # somebody restored the list of filters meanwhile
+                with suppress(ValueError):  # other code has restored the list of filters meanwhile
                     cast(list[Any], warnings.filters).remove(self._filter)
 
 

@@ -1,6 +1,6 @@
-"""Hold-out and group-stratified folds, as columns of the manifest.
+"""Folds: a hold-out, and stratified folds that keep row groups together.
 
-A fold is data, written once; a row group never straddles a split.
+Folds are a column of the manifest, written once. All rows of a row group are in one fold.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from sklearn.model_selection import StratifiedGroupKFold
 from ensemble_minerals.errors import DataError
 
 HOLDOUT_FOLD = 0
-"""Fold of the rows that a plain hold-out predicts: the only one that is."""
+"""Fold of the rows that a plain hold-out predicts. No other fold is predicted then."""
 
 NO_FOLD = -1
-"""Fold of a row that has none. No row of a fit has it, so to hold this fold out is to train on all rows."""
+"""Fold of a row that is in no fold. No row of a fit is, so holding out this fold means training on all rows."""
 
 TEST_FOLD = -2
-"""Fold of a row that is put aside before the folds are drawn, and scored at the end."""
+"""Fold of a row that is set aside before the folds are drawn, and scored at the end."""
 
 TRAINING_FOLD = -3
-"""Fold of a row that is trained on and never predicted, because a plain hold-out takes the place of folds."""
+"""Fold of a row that is only trained on, never predicted: there is a plain hold-out instead of folds."""
 
 _SHUFFLES = 10
 _STEPS = 2000
 
 
 def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: int) -> NDArray[np.intp]:
-    """Stratified, grouped, shuffled folds, every class in every fold.
+    """Stratified and shuffled folds that keep groups together, with every class in every fold.
 
-    scikit-learn's `StratifiedGroupKFold` deals the groups out greedily, and where groups are large it may leave a
-    fold without a class. Then further shuffles, with seeds derived from `seed`, are tried; the one with the fewest
-    gaps, and among those the best balance, is taken, and its gaps are filled by moving groups.
+    scikit-learn's `StratifiedGroupKFold` assigns groups greedily; with large groups, a fold may lack a class (a gap).
+    Then further shuffles are tried, with seeds derived from `seed`. The best balanced of those with the fewest gaps
+    is used, and its gaps are filled by moving groups.
 
     Args:
         labels: Shape (n,), class of each row.
@@ -43,27 +43,31 @@ def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: i
         seed: Same seed, same folds.
 
     Returns:
-        Shape (n,), fold of each row, 0 to n_splits - 1.
+        Fold of each row, 0 to n_splits - 1, shape (n,).
 
     Raises:
         DataError: If a class has fewer row groups than there are folds, or if no way was found to give every fold
             every class.
+
+    Example:
+        >>> assign_folds(["a", "a", "a", "b", "b"], [0, 0, 1, 2, 3], n_splits=2, seed=0).tolist()
+        [0, 0, 1, 1, 0]
     """
     if n_splits < 2:
         raise DataError(f"{n_splits} folds were asked for; at least 2 are needed")
     table = _Table(labels, groups)
     table.require_groups(n_splits, f"{n_splits} folds need")
-    dealt = [table.deal(n_splits, seed)]
-    if table.gaps(dealt[0], n_splits):
-        dealt.extend(table.deal(n_splits, derived) for derived in _derived_seeds(seed))
-        dealt.sort(key=lambda fold: (table.gaps(fold, n_splits), table.imbalance(fold, n_splits)))
-    for fold in dealt:
+    candidates = [table.deal(n_splits, seed)]
+    if table.gaps(candidates[0], n_splits):
+        candidates.extend(table.deal(n_splits, derived) for derived in _derived_seeds(seed))
+        candidates.sort(key=lambda fold: (table.gaps(fold, n_splits), table.imbalance(fold, n_splits)))
+    for fold in candidates:
         table.fill_gaps(fold, n_splits)
         if table.gaps(fold, n_splits):
             table.search(fold, n_splits, seed)
         if not table.gaps(fold, n_splits):
             return fold[table.group]
-    lacking = np.flatnonzero((table.per_fold(dealt[0], n_splits) == 0).any(axis=0))
+    lacking = np.flatnonzero((table.per_fold(candidates[0], n_splits) == 0).any(axis=0))
     names = ", ".join(repr(str(table.classes[position])) for position in lacking)
     raise DataError(
         f"no way was found to give each of {n_splits} folds a row of {names}: too many of its row groups hold "
@@ -72,7 +76,7 @@ def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: i
 
 
 def hold_out(labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose untouched test rows: whole groups, about the same fraction of every class.
+    """Choose test rows: whole groups, and about the same fraction of every class.
 
     Args:
         labels: Shape (n,), class of each row.
@@ -81,10 +85,10 @@ def hold_out(labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int
         seed: Same seed, same rows.
 
     Returns:
-        Shape (n,), True for the rows held out; every class stands on both sides.
+        True for the test rows, shape (n,). Every class is among the test rows and among the others.
 
     Raises:
-        DataError: If the fraction is not between 0 and 1, or a class cannot stand on both sides.
+        DataError: If the fraction is not between 0 and 1, or a class cannot be divided.
     """
     table = _Table(labels, groups)
     table.require_groups(2, "a hold-out needs")
@@ -102,15 +106,14 @@ def hold_out(labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int
 def inner_split(
     labels: ArrayLike, groups: ArrayLike, *, fraction: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Divide the training rows of a fold once more, for early stopping.
+    """Divide the training rows of a fold into rows to train on and validation rows for early stopping.
 
-    A class of a single row group stays in training as a whole; every other class stands on both sides wherever its
-    groups allow it.
+    A class with a single row group is only trained on. Every other class is in both parts if its groups allow it.
 
     Args:
         labels: Shape (n,), class of each row.
         groups: Shape (n,), row group of each row.
-        fraction: Share of the rows to look at for stopping, between 0 and 1.
+        fraction: Share of the validation rows, between 0 and 1.
         seed: Same seed, same rows.
 
     Returns:
@@ -130,10 +133,14 @@ def inner_split(
 
 
 def is_holdout(folds: NDArray[np.intp]) -> bool:
-    """Whether some rows are only trained on, and the others are the one fold that is predicted.
+    """Whether folds are those of a plain hold-out: some rows are only trained on, and one fold is predicted.
 
     Raises:
-        ValueError: Where rows are only trained on, and there are several folds.
+        ValueError: If some rows are only trained on, and several folds are predicted.
+
+    Example:
+        >>> is_holdout(np.array([HOLDOUT_FOLD, TRAINING_FOLD])), is_holdout(np.array([0, 1]))
+        (True, False)
     """
     numbers = np.unique(folds[folds >= 0])
     if len(numbers) < len(np.unique(folds)) and len(numbers) != 1:
@@ -144,14 +151,14 @@ def is_holdout(folds: NDArray[np.intp]) -> bool:
 
 
 def check_no_straddling(groups: NDArray[np.intp], folds: NDArray[np.intp]) -> None:
-    """Make sure that rows of a group share one fold.
+    """Make sure that all rows of a group are in one fold.
 
     Args:
         groups: Row groups, (n,).
         folds: Fold of each row, (n,).
 
     Raises:
-        ValueError: Names a group that does not.
+        ValueError: If a group has rows in two folds; the message names it.
     """
     order = np.lexsort((folds, groups))
     same = groups[order][1:] == groups[order][:-1]
@@ -166,13 +173,13 @@ def _derived_seeds(seed: int) -> Iterator[int]:
 
 
 class _Table:
-    """How many rows of each class each group holds; groups, not rows, are dealt out.
+    """Number of rows of each class in each group. Groups are assigned to folds, not rows.
 
     Attributes:
         classes: Shape (n_classes,), sorted.
         label: Shape (n,), class number of each row.
         group: Shape (n,), group number of each row.
-        counts: Shape (n_groups, n_classes), rows.
+        counts: Number of rows, shape (n_groups, n_classes).
     """
 
     def __init__(self, labels: ArrayLike, groups: ArrayLike) -> None:
@@ -190,18 +197,18 @@ class _Table:
         n_groups = (self.counts > 0).sum(axis=0)
         short = np.flatnonzero(n_groups < least)
         if len(short):
-            said = ", ".join(
+            numbers = ", ".join(
                 f"{str(self.classes[position])!r} has {n_groups[position]}" for position in short
             )
             fewest = int(n_groups.min())
             fewer = f"use at most {fewest} folds, " if least > 2 and fewest >= 2 else ""
             raise DataError(
                 f"{purpose} at least {least} row groups of every class (near-duplicates count as one), but "
-                f"{said}; {fewer}add photos, or leave the class out"
+                f"{numbers}; {fewer}add photos, or leave the class out"
             )
 
     def deal(self, n_splits: int, seed: int) -> NDArray[np.intp]:
-        """Fold of each group, shape (n_groups,), by scikit-learn's greedy rule."""
+        """Fold of each group by scikit-learn's greedy rule, shape (n_groups,)."""
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
         row_fold = np.full(len(self.label), -1, dtype=np.intp)
         for number, (_, test) in enumerate(splitter.split(self.label, self.label, self.group)):
@@ -213,29 +220,29 @@ class _Table:
         return fold
 
     def per_fold(self, fold: NDArray[np.intp], n_splits: int) -> NDArray[np.intp]:
-        """Rows of each class in each fold, shape (n_splits, n_classes)."""
+        """Number of rows of each class in each fold, shape (n_splits, n_classes)."""
         table = np.zeros((n_splits, len(self.classes)), dtype=np.intp)
         np.add.at(table, fold, self.counts)
         return table
 
     def gaps(self, fold: NDArray[np.intp], n_splits: int) -> int:
-        """How many (fold, class) pairs have no row."""
+        """Number of gaps: pairs of a fold and a class without a row."""
         return int((self.per_fold(fold, n_splits) == 0).sum())
 
     def imbalance(self, fold: NDArray[np.intp], n_splits: int) -> float:
-        """Sum of squared deviations of the class shares of the folds from equal shares."""
+        """Sum of the squared differences between the class shares of the folds and equal shares."""
         shares = self.per_fold(fold, n_splits) / self.counts.sum(axis=0)
         return float(((shares - 1 / n_splits) ** 2).sum())
 
     def fill_gaps(self, fold: NDArray[np.intp], n_splits: int) -> None:
-        """Move, in place, the smallest group that closes a gap and opens none, until none is left to move.
+        """Fill gaps in place: move the smallest group that fills a gap and opens no other, for each gap.
 
-        Where every group is of one class, each gap closes: a class with at least as many groups as folds has two
-        in some fold.
+        If every group has one class, all gaps are filled: a class with at least as many groups as folds has two
+        groups in some fold.
         """
         table = self.per_fold(fold, n_splits)
         for number, position in np.argwhere(table == 0):
-            if table[number, position]:  # closed by an earlier move
+            if table[number, position]:  # filled by an earlier move
                 continue
             left = table[fold] - self.counts
             movable = (self.counts[:, position] > 0) & ((left > 0) | (self.counts == 0)).all(axis=1)
@@ -247,10 +254,10 @@ class _Table:
                 fold[group] = number
 
     def search(self, fold: NDArray[np.intp], n_splits: int, seed: int) -> None:
-        """Close, in place, the gaps that single moves cannot, by a short random walk over moves.
+        """Fill, in place, gaps that single moves cannot fill, by a short random walk.
 
-        Only groups of several classes bring it to this. A random gap gets a random group of its class; a move
-        that makes more gaps is taken back nine times in ten.
+        Only groups with several classes make it necessary. A random gap gets a random group of its class. A move that
+        makes more gaps is rejected nine times in ten.
         """
         rng = np.random.default_rng(seed)
         table = self.per_fold(fold, n_splits)
@@ -267,10 +274,13 @@ class _Table:
                 fold[group], table = number, moved
 
     def draw(self, fraction: float, seed: int) -> NDArray[np.bool_]:
-        """Choose groups that hold about a fraction of every class, the best of several shuffles.
+        """Choose groups with about a fraction of the rows of every class: the best choice of several shuffles.
 
-        Shape (n_groups,). Some group of every class is left. Each class with a second group is represented,
-        unless groups of several classes forbid it.
+        Every class keeps a group that is not chosen. Every class with a second group has one that is chosen, unless
+        groups with several classes forbid it.
+
+        Returns:
+            True for the chosen groups, shape (n_groups,).
         """
         if not 0 < fraction < 1:
             raise DataError(f"the fraction of a split must lie between 0 and 1, got {fraction}")
@@ -302,10 +312,8 @@ class _Table:
                 held += shares[group]
                 rows += self.counts[group]
         for group in order[~chosen[order]]:
-            gain = float(
-                shares[group] @ (2 * (held - fraction) + shares[group])
-            )  # change of the squared error
-            if gain < 0 and (rows + self.counts[group] < totals).all():
+            change = float(shares[group] @ (2 * (held - fraction) + shares[group]))  # of the squared error
+            if change < 0 and (rows + self.counts[group] < totals).all():
                 chosen[group] = True
                 held += shares[group]
                 rows += self.counts[group]

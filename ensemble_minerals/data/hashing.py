@@ -1,4 +1,4 @@
-"""What one look at a file tells: its identity, its hashes, its size, or why it cannot be read."""
+"""Fingerprints of photo files: identity, hashes and size, or why a file cannot be read; and their cache."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ensemble_minerals.data.decoding import decode, photo_digest, pixel_digest
 from ensemble_minerals.errors import DataError, ImageError, ImageReason
 from ensemble_minerals.system.runtime import DecodeLimits
 
-# Raise when `fingerprint` computes something else than before: what is stored is then not used any more.
+# Increase when `fingerprint` computes something else than before: stored fingerprints are then not used any more.
 SCANNER_VERSION = 1
 
-_HASH_SIDE = 32  # ImageHash shrinks to 8 x 4 = 32 pixels a side before its cosine transform
+_HASH_SIDE = 32  # ImageHash shrinks images to 32 pixels a side (8 x 4) before its cosine transform
 _BUSY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What one look at a file tells.
+    """What is known of a photo file after it was read once.
 
     Attributes:
         image_id: Digest of the file's bytes, 32 hexadecimal digits; empty where they cannot be read.
         pixel_hash: Digest of the decoded pixels, 32 hexadecimal digits; empty for an unreadable file.
         phash: Perceptual hash, 64 bits; 0 for an unreadable file.
-        phash_mirrored: Perceptual hash of the picture mirrored left to right.
+        phash_mirrored: Perceptual hash of the image mirrored left to right.
         width: Width in pixels, upright; 0 for an unreadable file.
         height: Height in pixels.
         format: Format of the file; empty for an unreadable file.
@@ -54,33 +54,33 @@ class Fingerprint:
 
 
 def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = None) -> Fingerprint:
-    """Look at one file; a failure is a reason in the answer, not an exception.
+    """Read one file. If it cannot be read, the fingerprint says why; there is no exception.
 
     Args:
         path: The file.
         limits: Sizes of the photos that are decoded.
-        cache: Fingerprints of earlier scans; a file found there is not decoded again.
+        cache: Fingerprints of earlier scans; a file that is found there is not decoded again.
     """
     try:
         image_id = photo_digest(path)
     except ImageError as error:
         return Fingerprint("", reason=str(error))
-    # All that the answer depends on beside the file's bytes.
+    # Everything besides the file's bytes that the fingerprint depends on.
     scanner = f"{SCANNER_VERSION} pillow={PIL.__version__} max_pixels={limits.max_pixels} min_side={limits.min_side}"
-    found = None if cache is None else cache.get(image_id, scanner)
-    if found is not None:
-        return found
+    stored = None if cache is None else cache.get(image_id, scanner)
+    if stored is not None:
+        return stored
     try:
         photo = decode(path, limits=limits)
     except ImageError as error:
-        made = Fingerprint(image_id, reason=str(error))
-        # A failure of the disk or of memory says nothing about the bytes, so it must not be remembered.
+        result = Fingerprint(image_id, reason=str(error))
+        # A failure of the disk or of memory says nothing about the bytes, so it must not be stored.
         if error.reason in (ImageReason.MISSING, ImageReason.NOT_PERMITTED) or isinstance(
             error.__cause__, MemoryError
         ):
-            return made
+            return result
     else:
-        made = Fingerprint(
+        result = Fingerprint(
             image_id,
             pixel_digest(photo.pixels),
             *perceptual_hashes(photo.pixels),
@@ -90,15 +90,15 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
             photo.mode,
         )
     if cache is not None:
-        cache.put(made, scanner)
-    return made
+        cache.put(result, scanner)
+    return result
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-    """ImageHash's ``phash`` of a picture and of its mirror image.
+    """ImageHash's ``phash`` of an image and of its mirror image.
 
-    The 8 x 8 lowest frequencies of a 32 x 32 cosine transform, each above or below their median; few bits
-    differ between copies of a picture that were scaled or compressed anew.
+    Each bit says whether one of the 8 x 8 lowest frequencies of a 32 x 32 cosine transform is above their median. Few
+    bits differ between copies of an image that were scaled or compressed again.
 
     Args:
         pixels: Shape (H, W, 3), uint8.
@@ -112,10 +112,10 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 class ScanCache:
-    """Fingerprints by content, in one SQLite file; several threads and processes may use it at once.
+    """Fingerprints by file content, in one SQLite file that several threads and processes may use at once.
 
     Args:
-        path: The file; made with its folders where absent.
+        path: The file; it is created with its folders if need be.
 
     Raises:
         DataError: If the file cannot be used.
@@ -155,7 +155,7 @@ class ScanCache:
         )
 
     def get(self, image_id: str, scanner: str) -> Fingerprint | None:
-        """The stored fingerprint of these bytes, as this scanner saw them; None where there is none."""
+        """The stored fingerprint of an image id, made by this scanner; None if there is none."""
         query = "SELECT * FROM fingerprint_1 WHERE image_id = ? AND scanner = ?"
         try:
             with self._lock:
@@ -168,9 +168,9 @@ class ScanCache:
         hashes = int(phash, 16), int(mirrored, 16)  # text, because SQLite's integers have a sign
         return Fingerprint(image_id, pixel_hash, *hashes, width, height, file_format, mode, reason)
 
-    def put(self, made: Fingerprint, scanner: str) -> None:
-        """Store a fingerprint; it is on record when this returns."""
-        image_id, pixel_hash, phash, mirrored, *rest = astuple(made)
+    def put(self, fingerprint: Fingerprint, scanner: str) -> None:
+        """Store a fingerprint that this scanner made."""
+        image_id, pixel_hash, phash, mirrored, *rest = astuple(fingerprint)
         row = (image_id, pixel_hash, f"{phash:016x}", f"{mirrored:016x}", *rest, scanner)
         try:
             with self._lock:

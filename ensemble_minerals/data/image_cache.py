@@ -1,6 +1,6 @@
-"""Shrunken photos of many rows, decoded once and shared between processes through a memory map.
+"""A cache of shrunken photos: each is decoded once, and processes share them through a memory map.
 
-Training looks at every photo in every epoch; what it needs of each is little larger than the network's input.
+Training reads every photo in every epoch, and needs it only a little larger than the input of the network.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 REDUCING_GAP = 1.2
-"""As in the views of frozen features: whole pixels are averaged down to this times the size."""
+"""Photos are first reduced by averaging pixels, to this times the size, as for the views of frozen features."""
 
-_SMALLEST_DECODE = 384
-_AHEAD = 32
-_NOT_KEPT = -1
+_SMALLEST_DECODE = 384  # pixels of the shorter side
+_AHEAD = 32  # photos that wait for a thread
+_NOT_KEPT = -1  # start of a row that is not in the cache
 
 
 def decode_side(side: int) -> int:
-    """Pixels of the shorter side at which photos are decoded for what needs `side` of them.
+    """Pixels of the shorter side at which a photo is decoded, for a network that needs `side` pixels.
 
-    Training and predicting share the rule, so that a photo to predict looks like the same photo in the table, and
-    sources that need no more than its smallest value share a decode.
+    Training and prediction use the same rule, so that a photo gives the same pixels in both. Feature extractors that
+    need no more than the smallest value share a decoded photo.
+
+    >>> decode_side(224), decode_side(500)
+    (384, 768)
     """
     decoded = _SMALLEST_DECODE
     while decoded < side:
@@ -46,14 +49,15 @@ def decode_side(side: int) -> int:
 
 
 def shrink(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Scale a picture down to a shorter side; a smaller one stays as it is.
+    """Scale an image down to a shorter side, in its proportions. A smaller image stays as it is.
 
     Args:
         pixels: Decoded photo of shape (h, w, 3).
-        side: Shorter side in pixels afterwards.
+        side: Shorter side of the result, in pixels.
 
-    Returns:
-        Pixels of the same aspect.
+    Example:
+        >>> shrink(np.zeros((400, 600, 3), np.uint8), 100).shape
+        (100, 150, 3)
     """
     height, width = pixels.shape[:2]
     if min(height, width) <= side:
@@ -67,8 +71,8 @@ def shrink(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 class ImageCache:
     """Shrunken photos by row.
 
-    Picklable: another process finds the memory map by itself. Without a folder pictures are kept in memory, and
-    a pickled copy decodes for itself.
+    It can be pickled: another process opens the memory map by itself. Without a folder, the images are kept in
+    memory, and a pickled copy has to decode the photos again.
     """
 
     def __init__(
@@ -80,13 +84,13 @@ class ImageCache:
         limit_mb: int,
         limits: DecodeLimits = DEFAULT_LIMITS,
     ) -> None:
-        """Describe a table; nothing is decoded yet.
+        """Describe a cache; nothing is decoded yet.
 
         Args:
             paths: File of each row.
-            side: Shorter side of each picture in pixels, unless the photo is smaller.
-            folder: Where the memory map lies; None keeps the pictures in memory.
-            limit_mb: Megabytes of pictures at most; rows beyond them are decoded whenever they are asked for.
+            side: Shorter side of each image in pixels; smaller photos keep their size.
+            folder: Folder of the memory map; None keeps the images in memory.
+            limit_mb: Most megabytes of all images. Rows beyond the limit are decoded at each access.
             limits: Sizes of the photos that are decoded.
         """
         self.paths = tuple(paths)
@@ -105,13 +109,13 @@ class ImageCache:
 
     @property
     def n_kept(self) -> int:
-        """Rows whose pictures are kept and need no decoding any more."""
+        """Number of rows whose images are in the cache."""
         return 0 if not self._open() or self._index is None else int((self._index[:, 0] >= 0).sum())
 
     def prepare(self, n_threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
         """Decode all rows that fit into the limit, unless that was done before.
 
-        A row that cannot be decoded is left out here; `image` says why when it is asked for.
+        A row that cannot be decoded is left out; `image` raises its error later.
 
         Args:
             n_threads: Threads that decode.
@@ -123,20 +127,20 @@ class ImageCache:
         if self._open():
             return
         if self.folder is None:
-            kept = BytesIO()
-            self._index = self._write(kept, n_threads, progress)
-            self._pixels = np.frombuffer(kept.getbuffer(), np.uint8)
+            memory = BytesIO()
+            self._index = self._write(memory, n_threads, progress)
+            self._pixels = np.frombuffer(memory.getbuffer(), np.uint8)
             return
         try:
-            # The index comes last: where it is, the pictures are whole.
+            # The index is in place last: if it exists, the images are complete.
             with (
                 atomic_file(self._file(".npy"), durable=False) as index,
                 atomic_file(self._file(".bin"), durable=False) as images,
             ):
                 with images.open("wb") as stream:
-                    places = self._write(stream, n_threads, progress)
+                    table = self._write(stream, n_threads, progress)
                 with index.open("wb") as stream:
-                    np.save(stream, places)
+                    np.save(stream, table)
         except OSError as error:
             raise UserError(
                 f"{self.folder}: shrunken photos cannot be kept there ({error.strerror or error}); make room, up to "
@@ -145,16 +149,13 @@ class ImageCache:
         self._open()
 
     def image(self, row: int) -> NDArray[np.uint8]:
-        """One picture.
-
-        Args:
-            row: Its row.
+        """The image of a row.
 
         Returns:
-            Pixels of shape (h, w, 3), the photo's aspect; the caller's own copy.
+            Pixels of shape (h, w, 3), in the proportions of the photo. They are a copy that the caller may change.
 
         Raises:
-            ImageError: If the photo has to be decoded and cannot be.
+            ImageError: If the photo is not in the cache and cannot be decoded.
         """
         if self._open() and self._index is not None and self._pixels is not None:
             start, height, width = self._index[row].tolist()
@@ -173,7 +174,7 @@ class ImageCache:
     def _write(
         self, stream: IO[bytes], n_threads: int, progress: Callable[[int, int], None] | None
     ) -> NDArray[np.int64]:
-        """Write pictures one after the other while they fit; their start, height and width by row."""
+        """Write images one after the other as long as they fit; return start, height and width of each row."""
         index = np.full((len(self), 3), _NOT_KEPT, np.int64)
         limit, end = self.limit_mb << 20, 0
         with closing(_ahead(partial(_or_none, self._decoded), self.paths, n_threads)) as decoded:
@@ -189,7 +190,7 @@ class ImageCache:
         return index
 
     def _open(self) -> bool:
-        """Open the memory map if it is there."""
+        """Open the memory map, if it exists; whether it does."""
         if self._index is not None:
             return True
         if self.folder is None or not self._file(".npy").is_file():
@@ -207,7 +208,7 @@ class ImageCache:
 
     @cached_property
     def _identity(self) -> str:
-        """Digest of what decides the map: files as they are now, and limits."""
+        """Digest of everything that decides the content: the files as they are now, and the limits."""
         files = []
         for path in self.paths:
             try:
@@ -229,7 +230,7 @@ def _or_none(decoded: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArra
 def _ahead(
     work: Callable[[Path], NDArray[np.uint8] | None], paths: Sequence[Path], n_threads: int
 ) -> Generator[NDArray[np.uint8] | None, None, None]:
-    """Work in threads, results in order, never more than a few before they are asked for."""
+    """Results of `work` in the order of the paths, computed in threads, and only a few of them ahead."""
     with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
         remaining = iter(paths)
         waiting = deque(pool.submit(work, path) for path in islice(remaining, _AHEAD))

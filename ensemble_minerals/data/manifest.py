@@ -1,4 +1,4 @@
-"""The table of photos: one row a file, whatever became of it."""
+"""The manifest: a table with a row for every photo file, the unreadable ones included."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ensemble_minerals.system.atomic import atomic_file
 
 
 class Status(StrEnum):
-    """What became of a row."""
+    """Whether a row is used, or why it is not."""
 
     OK = "ok"
     UNREADABLE = "unreadable"
@@ -50,27 +50,27 @@ _COLUMNS: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """The photos of a data set, one row a file; columns of equal length, read-only.
+    """The photo files of a data set, a row for each. The columns have the same length and are read-only.
 
     Attributes:
-        image_id: Digest of the file's bytes; empty where it was not or could not be read.
+        image_id: Digest of the file's bytes; empty if they were not read.
         path: Path relative to `root`, with forward slashes.
         label: Class name.
-        given_group: Group named by the user's CSV; empty for none.
-        split: ``"train"``, ``"test"`` or empty, as named by the user's CSV.
-        row_group: Rows of one row group stay together in every split; -1 while unset.
-        fold: Cross-validation fold; -1 while unset. Less than that: of a part by itself, see `dataset.split`.
-        status: A `Status`.
-        reason: Why the status is not ok; empty otherwise.
+        given_group: Group in the user's CSV; empty for none.
+        split: ``"train"``, ``"test"`` or empty, as in the user's CSV.
+        row_group: Number of the row group, which is never divided between folds; -1 if not set yet.
+        fold: Cross-validation fold, `NO_FOLD` if not set yet; or `TEST_FOLD` or `TRAINING_FOLD`.
+        status: Value of a `Status`.
+        reason: Why the status is not ok; empty if it is.
         width: Width in pixels, upright; 0 for a file that was not read.
         height: Height in pixels.
         format: Format of the file, for instance ``"JPEG"``.
         mode: Pillow's mode of the file, for instance ``"RGB"``.
         pixel_hash: Digest of the decoded pixels.
         phash: Perceptual hash, 64 bits; 0 for a file that was not read.
-        phash_mirrored: Perceptual hash of the mirrored picture.
+        phash_mirrored: Perceptual hash of the mirrored image.
         root: Folder that the paths are relative to.
-        warnings: What the user should know about the data, one sentence each; not part of the CSV.
+        warnings: What the user should know about the data, one sentence each. They are not saved.
     """
 
     image_id: NDArray[np.str_]
@@ -94,8 +94,8 @@ class Manifest:
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
-            given = getattr(self, name)
-            column = given if _is_ours(given, dtype) else np.array(given, dtype=dtype)
+            values = getattr(self, name)
+            column = values if _is_column(values, dtype) else np.array(values, dtype=dtype)
             if column.shape != (len(self.path),):
                 raise ValueError(f"column {name} has shape {column.shape}, path has {len(self.path)} rows")
             column.setflags(write=False)
@@ -105,7 +105,7 @@ class Manifest:
         return len(self.path)
 
     def replace(self, **columns: Any) -> Manifest:
-        """A copy with some columns (or root, or warnings) replaced."""
+        """A copy in which some columns, the root or the warnings are replaced."""
         return dataclasses.replace(self, **columns)
 
     @property
@@ -127,7 +127,7 @@ class Manifest:
         return digest.hexdigest()
 
     def file(self, row: int) -> Path:
-        """Where the file of a row is."""
+        """Path of a row's file."""
         return self.root / str(self.path[row])
 
     def write_csv(self, path: Path) -> None:
@@ -143,7 +143,7 @@ class Manifest:
             for name, dtype in _COLUMNS.items()
         ]
         try:
-            # A file name that is no UTF-8 has stray bytes, which pass through as they are.
+            # Bytes of a file name that are no UTF-8 are written as they are.
             with (
                 atomic_file(path) as draft,
                 draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
@@ -163,7 +163,7 @@ class Manifest:
             root: Folder that the paths in it are relative to.
 
         Raises:
-            DataError: If it is absent, incomplete or damaged.
+            DataError: If it is missing, incomplete or damaged.
         """
         try:
             with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -187,8 +187,8 @@ class Manifest:
         return cls(root=root, **columns)
 
 
-def _is_ours(column: Any, dtype: Any) -> bool:
-    """Whether it is a column of another manifest, which nobody can write to: it need not be copied."""
+def _is_column(column: Any, dtype: Any) -> bool:
+    """Whether an array is a column of another manifest: it is read-only then, and need not be copied."""
     return (
         isinstance(column, np.ndarray)
         and np.issubdtype(column.dtype, dtype)

@@ -1,7 +1,7 @@
 """Oversampling of rare classes inside a fold, and the prior correction that undoes its effect.
 
-A learner trained on oversampled rows believes that the rare classes are common. Its probabilities are brought
-back to the natural shares by Bayes' rule before anything else looks at them.
+A model that is trained on oversampled rows gives too much probability to the rare classes. Bayes' rule corrects its
+probabilities to the natural shares of the classes before they are used.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 
-_UNDISTURBED = Lock()
-"""Threads sample in turn: they compute next to nothing outside the interpreter, and beside each other take longer."""
+_ONE_AT_A_TIME = Lock()
+"""Only one thread samples at a time: samplers rarely leave the interpreter, and in parallel they take longer."""
 
-# Rows around a rare one by which borderline and SVM SMOTE call it "in danger" (imbalanced-learn's default).
-_DANGER_NEIGHBORS = 10
+_DANGER_NEIGHBORS = 10  # neighbors that decide whether a row is near a border (imbalanced-learn's default)
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,10 @@ class Resampled:
     """Rows after oversampling.
 
     Attributes:
-        X: Rows, the originals first and in their order, then the added ones.
+        X: Rows: first the originals in their order, then the added ones.
         y: Their labels.
-        n_original: How many of the first rows are the originals.
-        note: Empty, or why another sampler than the one asked for was used.
+        n_original: Number of originals.
+        note: Why rows were copied instead of made; empty otherwise.
     """
 
     X: NDArray[Any]
@@ -90,16 +89,20 @@ SAMPLERS: dict[str, SamplerKind] = {
 
 
 class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
-    """Adds rows to the rare classes with imbalanced-learn; never touches or removes an original row.
+    """Adds rows to the rare classes with imbalanced-learn. It never changes or removes an original row.
 
-    What the chosen sampler cannot give a class (it has fewer rows than the neighbors needed, none lies near a
-    border, fewer were generated than asked for) is made up by copies of its own rows, and the note says so.
+    A kind that makes rows cannot always make enough of them: a class may have too few rows, or none near a border.
+    Then rows of the class are copied, and the note says so.
 
     Args:
         kind: One of `SAMPLERS`.
-        k_neighbors: Neighbors of the same class between which a synthetic row is drawn.
-        ratio: Every class is brought up to this share of the largest class's rows; 1.0 makes all equal.
+        k_neighbors: Number of neighbors of the same class; new rows are made between a row and one of them.
+        ratio: Every class gets at least this share of the rows of the largest class. 1.0 makes all equal.
         random_state: Seed.
+
+    Example:
+        >>> OverSampler("random").resample([[1.0], [2.0], [3.0]], ["quartz", "quartz", "pyrite"]).y.tolist()
+        ['quartz', 'quartz', 'pyrite', 'pyrite']
     """
 
     def __init__(
@@ -119,14 +122,11 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """Oversample the rare classes.
 
         Args:
-            X: Rows (n, ...); synthetic samplers need (n, d) floats, "none" and "random" take any shape.
-            y: Labels (n,) of any type.
-
-        Returns:
-            The originals in their order, then the added rows.
+            X: Rows, shape (n, ...). A kind that makes rows needs floats of shape (n, d).
+            y: Labels of any type, shape (n,).
 
         Raises:
-            ValueError: A parameter out of range, or X and y of different lengths.
+            ValueError: If a parameter is out of range, or X and y have different lengths.
         """
         self._check_parameters()
         rows, labels = np.asarray(X), np.asarray(y)
@@ -143,7 +143,7 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
 
         notes: list[str] = []
         parts: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
-        missing = dict(wanted)  # rows still to be added, by copying, once the synthetic ones are there
+        to_copy = dict(wanted)  # rows of each class that are still missing after others were made
         if self.makes_rows:
             if rows.ndim != 2 or rows.dtype.kind != "f":
                 raise ValueError(f"{self.kind} needs (n, d) floats, not {rows.dtype} of shape {rows.shape}")
@@ -152,9 +152,9 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             for code, goal in wanted.items():
                 drawn, why = self._synthesize(rows, codes, code, goal)
                 parts.append((drawn, np.full(len(drawn), code)))
-                missing[code] -= len(drawn)
+                to_copy[code] -= len(drawn)
                 notes += [f"class {names[code]} {why}: random oversampling used"] if why else []
-        copied = _copies(codes, missing, self.random_state)
+        copied = _copies(codes, to_copy, self.random_state)
         parts.append((rows[copied], codes[copied]))
         return Resampled(
             X=np.concatenate([rows, *(part for part, _ in parts)]),
@@ -176,38 +176,40 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
     def _synthesize(
         self, rows: NDArray[Any], codes: NDArray[np.intp], code: int, goal: int
     ) -> tuple[NDArray[Any], str]:
-        """Synthetic rows of one class, as many as could be had, and why there are fewer than needed."""
+        """As many new rows of one class as can be made up to `goal`, and why there are fewer."""
         n = len(rows)
         n_own = int(np.count_nonzero(codes == code))
         n_needed = goal - n_own
         if n_own <= self.k_neighbors:
-            had = "1 row" if n_own == 1 else f"{n_own} rows"
-            return rows[:0], f"has {had}, fewer than {self.kind}'s {self.k_neighbors + 1}"
+            count = "1 row" if n_own == 1 else f"{n_own} rows"
+            return rows[:0], f"has {count}, fewer than {self.kind}'s {self.k_neighbors + 1}"
         try:
             grown = _resampled(self._sampler({code: goal}, n, code), rows, codes)
-        except (RuntimeError, ValueError) as error:  # how imbalanced-learn says that nothing can be generated
+        except (RuntimeError, ValueError) as error:  # raised where no row can be made
             return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
-        drawn = grown[n : n + n_needed].astype(rows.dtype, copy=False)  # ADASYN may overshoot by rounding
+        drawn = grown[n : n + n_needed].astype(
+            rows.dtype, copy=False
+        )  # ADASYN may make too many, by rounding
         short = n_needed - len(drawn)
         return drawn, f"got {len(drawn)} of {n_needed} rows from {self.kind}" if short else ""
 
     def _sampler(self, strategy: dict[int, int], n: int, code: int) -> Any:
         build = SAMPLERS[self.kind].build
         assert build is not None
-        # Classes must not share one random stream, or their synthetic rows would repeat the same steps.
+        # Each class has a random stream of its own; with a common one their new rows would repeat the same steps.
         seed = int(np.random.SeedSequence((self.random_state, code)).generate_state(1)[0])
         return build({"sampling_strategy": strategy, "random_state": seed}, self.k_neighbors, n)
 
 
 def _resampled(sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp]) -> NDArray[Any]:
-    """Rows after one of imbalanced-learn's samplers, whose parameters and rows have been checked."""
-    with _UNDISTURBED, config_context(assume_finite=True, skip_parameter_validation=True):
+    """Rows after one of imbalanced-learn's samplers. Its parameters and the rows have been checked before."""
+    with _ONE_AT_A_TIME, config_context(assume_finite=True, skip_parameter_validation=True):
         grown, _ = sampler.fit_resample(rows, codes)
     return np.asarray(grown)
 
 
 def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> NDArray[np.intp]:
-    """Positions of the rows to repeat, drawn with replacement."""
+    """Positions of the rows to copy, drawn with replacement."""
     counts = np.bincount(codes)
     if all(goal == counts[code] for code, goal in wanted.items()):
         return np.empty(0, dtype=np.intp)
@@ -226,10 +228,14 @@ def class_prior(y: ArrayLike, n_classes: int) -> NDArray[np.float64]:
         n_classes: Number of classes K.
 
     Returns:
-        Shares (K,), adding up to one; 0 for a class without rows.
+        Shares (K,) that add up to one; 0 for a class without rows.
 
     Raises:
-        ValueError: No rows, or a position out of range.
+        ValueError: If there are no rows, or a position is out of range.
+
+    Example:
+        >>> class_prior([0, 0, 1, 0], 2).tolist()
+        [0.75, 0.25]
     """
     codes = np.asarray(y)
     if codes.size == 0:
@@ -242,18 +248,18 @@ def class_prior(y: ArrayLike, n_classes: int) -> NDArray[np.float64]:
 
 
 def prior_shift(trained_prior: ArrayLike, natural_prior: ArrayLike) -> NDArray[np.float64]:
-    """What to add to softmax logits so that they answer under the natural prior.
+    """What to add to softmax logits so that their probabilities are those under the natural prior.
 
     Args:
-        trained_prior: Class shares (K,) of the rows the learner was trained on.
+        trained_prior: Class shares (K,) of the rows that the model was trained on.
         natural_prior: Class shares (K,) of the rows before oversampling.
 
     Returns:
         log(natural / trained), (K,); minus infinity for a class that does not occur naturally.
 
     Raises:
-        ValueError: A share is negative or not finite, or a natural class has no share in training: its
-            probability was never learned, so there is nothing to correct.
+        ValueError: If a share is negative or not finite, or a class that occurs naturally has no training rows: then
+            its probability was never learned, and cannot be corrected.
     """
     trained, natural = _prior(trained_prior, "trained_prior"), _prior(natural_prior, "natural_prior")
     if trained.shape != natural.shape:
@@ -270,7 +276,7 @@ def prior_shift(trained_prior: ArrayLike, natural_prior: ArrayLike) -> NDArray[n
 
 
 def binary_prior_shift(trained_prior: float, natural_prior: float) -> float:
-    """What to add to the log-odds of the positive class so that they answer under the natural prior.
+    """What to add to the log-odds of the positive class so that they are those under the natural prior.
 
     Args:
         trained_prior: Share of the positive class, strictly between 0 and 1, among the training rows.
@@ -280,7 +286,11 @@ def binary_prior_shift(trained_prior: float, natural_prior: float) -> float:
         Difference of the two priors' log-odds.
 
     Raises:
-        ValueError: A share outside (0, 1).
+        ValueError: If a share is outside (0, 1).
+
+    Example:
+        >>> round(binary_prior_shift(0.5, 0.2), 3)  # log(0.2 / 0.8)
+        -1.386
     """
     for name, share in (("trained_prior", trained_prior), ("natural_prior", natural_prior)):
         if not 0.0 < share < 1.0:
@@ -292,29 +302,33 @@ def binary_prior_shift(trained_prior: float, natural_prior: float) -> float:
 def correct_prior(
     proba: ArrayLike, trained_prior: ArrayLike, natural_prior: ArrayLike
 ) -> NDArray[np.float64]:
-    """Bring probabilities of a learner trained under one prior to another.
+    """Correct probabilities of a model that was trained under one prior to another prior.
 
-    Saerens, Latinne and Decaestecker (2002), "Adjusting the outputs of a classifier to new a priori
-    probabilities", Neural Computation 14(1): each probability is multiplied by natural / trained, each row
-    renormalized.
+    Each probability is multiplied by natural / trained, and each row is normalized again. See Saerens, Latinne and
+    Decaestecker (2002), "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation
+    14(1).
 
     Args:
-        proba: Probabilities (n, K) of the learner.
+        proba: Probabilities (n, K) of the model.
         trained_prior: Class shares (K,) of its training rows.
         natural_prior: Class shares (K,) before oversampling.
 
     Returns:
-        Probabilities (n, K); rows add up to one. A row whose whole mass lies on classes that do not occur
-        naturally says nothing about the others: it becomes the natural prior. Rows of NaN stay NaN.
+        Probabilities (n, K); rows add up to one. A row without probability for the classes that occur naturally
+        becomes the natural prior. Rows of NaN stay NaN.
 
     Raises:
-        ValueError: As `prior_shift`, or another number of classes in `proba`.
+        ValueError: See `prior_shift`; or if `proba` has another number of classes.
+
+    Example:
+        >>> correct_prior([[0.5, 0.5]], [0.5, 0.5], [0.8, 0.2]).tolist()
+        [[0.8, 0.2]]
     """
     factors = np.exp(prior_shift(trained_prior, natural_prior))
-    given = np.asarray(proba, dtype=np.float64)
-    if given.ndim != 2 or given.shape[1] != factors.size:
-        raise ValueError(f"proba has shape {given.shape}; expected (n, {factors.size})")
-    weighted = given * factors
+    uncorrected = np.asarray(proba, dtype=np.float64)
+    if uncorrected.ndim != 2 or uncorrected.shape[1] != factors.size:
+        raise ValueError(f"proba has shape {uncorrected.shape}; expected (n, {factors.size})")
+    weighted = uncorrected * factors
     totals = weighted.sum(axis=1, keepdims=True)
     natural = _prior(natural_prior, "natural_prior")
     corrected = np.broadcast_to(natural / natural.sum(), weighted.shape).copy()

@@ -1,4 +1,4 @@
-"""One classification problem that a specialist learns: which rows, and the outcome of each."""
+"""A subproblem: one classification problem that a specialist learns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Subproblem:
-    """One classification problem to be learned.
+    """The rows of one classification problem, and the outcome of each.
 
     Attributes:
-        name: What it decides, for messages: ``"mica"``, ``"quartz against the rest"``.
-        rows: Positions of the rows to learn from, shape (m,).
-        targets: Outcome of each of them, shape (m,).
-        n_outcomes: Number of outcomes; every one has rows.
-        soft_targets: Probabilities of the outcomes that a student network learns in place of `targets`, shape
-            (m, n_outcomes); rows sum to 1. Over-sampling and inner splits go by `targets`.
+        name: Its name in messages, such as ``"mica"`` or ``"quartz against the rest"``.
+        rows: Positions of the training rows, shape (m,).
+        targets: Outcome of each of these rows, shape (m,).
+        n_outcomes: Number of outcomes. Every outcome has rows.
+        soft_targets: Probabilities of the outcomes, shape (m, n_outcomes), rows sum to 1. A student network learns
+            them instead of `targets`; over-sampling and inner splits use `targets`.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Subproblem:
 
 
 def n_logits(n_outcomes: int) -> int:
-    """Number of logits of a subproblem: one log-odds for two outcomes, else one logit an outcome.
+    """Number of logits of a subproblem: one (the log-odds) for two outcomes, else one for each outcome.
 
     >>> [n_logits(n_outcomes) for n_outcomes in (2, 3, 7)]
     [1, 3, 7]

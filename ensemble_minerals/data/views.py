@@ -1,8 +1,8 @@
 """Deterministic square views of a photo, resized as 8-bit pixels.
 
-`squash` is the whole picture, its sides made equal; `center` the central square; `detail` the middle of that
-square, seven tenths of its side; `pad` the whole picture with its shape kept, on white. A name that ends in
-`_flip` is the mirror image.
+`squash` is the whole photo, stretched to a square. `center` is its central square, and `detail` the middle of that
+square, with 0.7 of its side. `pad` is the whole photo in its proportions, on white. A name that ends in `_flip` is
+the mirror image.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from PIL import Image
 from ensemble_minerals.errors import ConfigError
 
 DETAIL = 0.7
-"""Part of the central square's side that `detail` shows."""
+"""Side of `detail`, as a part of the side of `center`."""
 BASES = ("squash", "center", "detail", "pad")
 VIEWS = tuple(f"{base}{flip}" for base in BASES for flip in ("", "_flip"))
 REDUCING_GAP = 1.2
-"""Large photos are first averaged over whole pixels to this times the size: half the time, 0.4 grey levels."""
+"""Large photos are first reduced by averaging pixels, to this times the size. It halves the time, and changes values
+by 0.4 grey levels."""
 TRANSFORM = f"Pillow bicubic with antialiasing on 8-bit pixels, reducing gap {REDUCING_GAP}"
 
 
@@ -29,7 +30,11 @@ def check_views(names: Sequence[str]) -> tuple[str, ...]:
     """Check the names of views.
 
     Raises:
-        ConfigError: None at all, an unknown one, or one twice.
+        ConfigError: If there is none, one is unknown, or one is there twice.
+
+    Example:
+        >>> check_views(["center", "center_flip"])
+        ('center', 'center_flip')
     """
     unknown = [name for name in names if name not in VIEWS]
     if unknown or not names or len(set(names)) < len(names):
@@ -38,7 +43,11 @@ def check_views(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def needed_side(names: Sequence[str], size: int) -> int:
-    """Pixels a photo's shorter side needs so that no view has to be enlarged."""
+    """Pixels that a photo's shorter side needs, so that no view has to be enlarged.
+
+    >>> needed_side(["center"], 224), needed_side(["center", "detail"], 224)
+    (224, 320)
+    """
     detailed = any(name.startswith("detail") for name in names)
     return math.ceil(size / DETAIL) if detailed else size
 
@@ -48,7 +57,7 @@ def draw_views(photo: NDArray[np.uint8], names: Sequence[str], size: int) -> Ite
 
     Args:
         photo: RGB pixels of shape (height, width, 3).
-        names: Which views, in order.
+        names: Names of the views, in order.
         size: Side of each view in pixels.
 
     Yields:
@@ -64,7 +73,13 @@ def draw_views(photo: NDArray[np.uint8], names: Sequence[str], size: int) -> Ite
 
 
 def view_box(name: str, width: int, height: int) -> tuple[float, float, float, float]:
-    """What a view shows of a photo: left, top, right and bottom in pixels; beyond the photo where it is padded."""
+    """The part of a photo that a view shows: left, top, right and bottom in pixels.
+
+    The box of a padded view is larger than the photo.
+
+    >>> view_box("center", width=300, height=200), view_box("pad", width=300, height=200)
+    ((50.0, 0.0, 250.0, 200.0), (0.0, -50.0, 300.0, 250.0))
+    """
     base = name.removesuffix("_flip")
     if base == "squash":
         return 0.0, 0.0, float(width), float(height)

@@ -1,4 +1,4 @@
-"""What a user should know of a set of photos before training on it, each in one sentence with the way out."""
+"""Warnings about a data set before training: each is one sentence with the way out."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.scanning import FEW_PHOTOS
 
 SMALL_SIDE = 64
-"""A photo with a shorter side below this is worth a warning: networks see it blown up."""
+"""Photos with a shorter side below this are worth a warning: networks see them enlarged."""
 
-_MANY_COPIES = 0.10
-_IMBALANCE = 10
-_TELLING = 0.9
-_ENOUGH_TO_TELL = 10
+_MANY_COPIES = 0.10  # share of copies among the readable files
+_IMBALANCE = 10  # times as many photos in the largest class as in the smallest
+_REVEALING = 0.9  # share of a class among the files of one format
+_FEW_FILES = 10  # of one format: too few to judge
 
 
 def data_warnings(manifest: Manifest, n_splits: int) -> Iterator[str]:
-    """Warnings beyond those of the scan.
+    """Warnings besides those of the scan.
 
     Args:
-        manifest: With row groups, copies and conflicts marked.
-        n_splits: Folds of the fit that shall follow.
+        manifest: Its row groups are set, and copies and conflicts are marked.
+        n_splits: Number of folds of the fit that follows.
     """
     yield from _of_duplicates(manifest)
     yield from _of_counts(manifest, n_splits)
@@ -92,11 +92,11 @@ def _of_files(manifest: Manifest) -> Iterator[str]:
     labels, formats = manifest.label[usable], manifest.format[usable]
     for name in sorted(set(formats.tolist())):
         with_it = labels[formats == name]
-        if len(with_it) < _ENOUGH_TO_TELL or len(with_it) == len(labels):
+        if len(with_it) < _FEW_FILES or len(with_it) == len(labels):
             continue
-        found, number = np.unique(with_it, return_counts=True)
-        label = found[number.argmax()]
-        if number.max() >= _TELLING * len(with_it) and np.mean(labels == label) < 0.5:
+        classes, number = np.unique(with_it, return_counts=True)
+        label = classes[number.argmax()]
+        if number.max() >= _REVEALING * len(with_it) and np.mean(labels == label) < 0.5:
             yield (
                 f"{number.max()} of {len(with_it)} {name} files are of class {str(label)!r}; traces of the "
                 "format could give the class away"
