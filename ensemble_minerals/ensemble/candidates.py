@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination, centered
 from ensemble_minerals.log_space import log_normalize
-from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
+from ensemble_minerals.members.heads.logistic_solver import solve_logistic
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -32,11 +33,11 @@ class Candidate(NamedTuple):
 
     Attributes:
         combination: What it combines by.
-        is_close: Whether it was solved to within its tolerance.
+        converged: Whether it was solved to within its tolerance.
     """
 
     combination: Combination
-    is_close: bool = True
+    converged: bool = True
 
 
 class CandidateFits:
@@ -109,10 +110,10 @@ def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) ->
 
 
 def _linear(solution: Solution) -> Candidate:
-    weight, bias, is_close = solution
+    weight, bias, converged = solution
     if len(bias) == 1:  # two classes
         weight, bias = np.column_stack([np.zeros_like(weight), weight]), np.append(0.0, bias)
-    return Candidate(Combination("linear", weight, bias), is_close)
+    return Candidate(Combination("linear", weight, bias), converged)
 
 
 def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int) -> FloatMatrix:

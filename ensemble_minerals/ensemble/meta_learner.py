@@ -105,7 +105,7 @@ class MetaLearner:
 
     def _take(self, candidate: Candidate) -> None:
         self.combination_ = candidate.combination
-        self.notes_ = () if candidate.is_close else (f"{self.chosen_} stopped short of its tolerance",)
+        self.notes_ = () if candidate.converged else (f"{self.chosen_} stopped short of its tolerance",)
 
     def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:
         """Take the uniform mean, uncalibrated, where no rows are left to learn from; `y` is scored, and no more.

@@ -27,7 +27,7 @@ from ensemble_minerals.members.base import (
     lacking_classes,
 )
 from ensemble_minerals.members.fitted import FittedMember
-from ensemble_minerals.members.heads.logistic_solver import Solution
+from ensemble_minerals.members.heads.logistic_problem import Solution
 from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import RowData, Rows

@@ -1,8 +1,7 @@
-"""Configuration kind -> estimator: an explicit table. A new kind of member is one file and one line here."""
+"""Kind in a configuration -> estimator. A new head is its section in `config`, its file in `heads`, a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ensemble_minerals.config.members import HeadConfig, MemberConfig, SamplerConfig
@@ -15,16 +14,16 @@ from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.strategy import Strategy
 from ensemble_minerals.taxonomy import Tree
 
-STRATEGIES: Mapping[str, type[Strategy]] = {
-    "flat": FlatClassifier,
-    "one_vs_rest": OneVsRestClassifier,
-    "hierarchical": HierarchicalClassifier,
+STRATEGIES: dict[str, type[Strategy]] = {
+    strategy.kind: strategy for strategy in (FlatClassifier, OneVsRestClassifier, HierarchicalClassifier)
 }
+"""Strategies by the name in a configuration."""
 
-HEADS: Mapping[str, type[Any]] = {
+HEADS: dict[str, type[Any]] = {
     "logistic": LogisticHead,
     "mlp": MLPHead,
 }
+"""Heads by kind: scikit-learn classifiers whose parameters are the keys of the section in the configuration."""
 
 
 def build_strategy(member: MemberConfig, taxonomy: Tree | str, seed: int) -> Strategy:
@@ -34,6 +33,11 @@ def build_strategy(member: MemberConfig, taxonomy: Tree | str, seed: int) -> Str
         member: Its configuration.
         taxonomy: Nested groups, or ``"auto"``; used by hierarchical members.
         seed: Of everything random in it.
+
+    Example:
+        >>> build_strategy(MemberConfig(strategy="flat", features=("color",)), "auto", seed=1)
+        FlatClassifier(head=LogisticHead(), random_state=1,
+                       sampler=OverSampler(kind='none'))
     """
     parameters: dict[str, Any] = {
         "head": _build_head(member.head),
@@ -41,7 +45,7 @@ def build_strategy(member: MemberConfig, taxonomy: Tree | str, seed: int) -> Str
         "prior_correction": member.prior_correction,
         "random_state": seed,
     }
-    if member.strategy == "hierarchical":
+    if member.strategy == HierarchicalClassifier.kind:
         parameters["taxonomy"] = taxonomy
     return STRATEGIES[member.strategy](**parameters)
 

@@ -15,7 +15,8 @@ from sklearn.utils.validation import has_fit_parameter
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
-from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, Solution, solve_logistic
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
+from ensemble_minerals.members.heads.logistic_solver import solve_logistic
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
 
@@ -230,7 +231,7 @@ def _doubts(notes: Sequence[str], solutions: Sequence[Solution]) -> list[str]:
     """Notes, with a word on regressions that were not solved to their tolerance."""
     short = "the regression stopped short of its tolerance, its penalty may be too weak: lower C"
     return [
-        "; ".join(filter(None, (note, "" if one.is_close else short)))
+        "; ".join(filter(None, (note, "" if one.converged else short)))
         for note, one in zip(notes, solutions, strict=True)
     ]
 

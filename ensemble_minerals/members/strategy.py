@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
-from ensemble_minerals.members.heads.logistic_solver import Solution
+from ensemble_minerals.members.heads.logistic_problem import Solution
 from ensemble_minerals.members.predictor import MemberPredictor
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.specialists import SpecialistTraining, UnsolvedSpecialists, solve_together

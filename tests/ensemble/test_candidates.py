@@ -91,12 +91,12 @@ def test_logistic_is_scikit_learns_on_centered_log_probabilities(n_classes):
     members = log_softmax(rng.normal(size=(N, 2, n_classes)), axis=2)
     y = draw(np.exp(members.mean(axis=1)) / np.exp(members.mean(axis=1)).sum(axis=1, keepdims=True))
     found = CandidateFits(members, y, FOLDS).fit("logistic")
-    for penalty, (combination, is_close) in zip(PENALTIES, found, strict=True):
+    for penalty, (combination, converged) in zip(PENALTIES, found, strict=True):
         expected = LogisticRegression(C=penalty, tol=1e-9, max_iter=5000).fit(centered(members), y)
         np.testing.assert_allclose(
             np.exp(combination.log_proba(members)), expected.predict_proba(centered(members)), atol=1e-4
         )
-        assert is_close
+        assert converged
         assert combination.weight.shape == (2 * n_classes, n_classes)
 
 

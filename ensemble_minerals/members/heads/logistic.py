@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ensemble_minerals.log_space import log_proba_of_logits
-from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, LogisticStack
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
+from ensemble_minerals.members.heads.logistic_solver import LogisticStack
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -58,7 +59,7 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_), self.C)
         stack = LogisticStack(matrix, [problem])
         (solution,), self.n_iter_ = stack.minimize(self.tol, self.max_iter)
-        if not solution.is_close:
+        if not solution.converged:
             warnings.warn(
                 f"LogisticHead stopped after {self.n_iter_} steps, short of its tolerance {self.tol:g}: "
                 f"lower C={self.C:g}, or raise max_iter={self.max_iter}",

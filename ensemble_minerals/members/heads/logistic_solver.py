@@ -1,25 +1,24 @@
 """L2-regularized logistic regressions that share their rows, solved as one problem.
 
-The objective is scikit-learn's: ``C * sum of weighted log-losses + 0.5 * ||weight||^2``, intercepts free, a
-softmax over the branches of a node, a sigmoid where there are two.
+The objective is scikit-learn's: ``C * sum of weighted log-losses + 0.5 * ||weight||^2``, with free intercepts, a
+softmax over the outcomes of a subproblem, and a sigmoid where there are two outcomes.
 
 Newton's method with steps found by conjugate gradients (Nocedal & Wright 2006, "Numerical Optimization", section
-7.1; for logistic regression Lin, Weng & Keerthi 2008, JMLR 9). A step only has to point well, so its products with
-more than a few rows are in single precision; losses and gradients, which say where the solution is, are in double.
-All problems go in lockstep, each with lengths of its own: a product of the rows with a few columns costs nearly what
-a product with one does.
+7.1; for logistic regression Lin, Weng & Keerthi 2008, JMLR 9). A step only needs the right direction, so its products
+with more than a few rows are in single precision; losses and gradients, which decide where the solution is, are in
+double. All problems take their steps together, each with step sizes of its own: a product of the rows with a few
+columns costs little more than a product with one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.subproblem import n_logits
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.rows import are_many, parts
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -28,62 +27,31 @@ _TOLERANCE = 1e-4
 _MAX_ITER = 100
 
 _ROWS_OF_TOLERANCE = 1000
-"""Up to so many rows the tolerance is taken as it is given."""
+"""With more rows than this, the tolerance grows."""
 
-_LOOSEST = 0.5
-"""A step's equations are solved until their residual has fallen to this, closer as the solution comes near."""
+_FORCING = 0.5
+"""A step's equations are solved until their residual has fallen to this share, and closer near the solution."""
 
 _MAX_CONJUGATE = 200
+"""Limit of conjugate gradients in a step."""
+
 _HALVINGS = 40
+"""Limit of halvings of a step."""
+
 _SUFFICIENT = 1e-4
-"""Share of the decrease a step promises that it has to bring (Armijo's condition)."""
+"""Share of the decrease that a step promises and that it must reach (Armijo's condition)."""
 
 _ROUNDING = 1e-12
+"""Relative change of a loss that may be rounding."""
 
 _SMALL = 50_000
-"""Entries of a matrix with which products cost so little that single precision saves nothing."""
+"""Number of entries of a matrix up to which single precision saves no time."""
 
 _LARGE = 1e15
-"""Entries whose squares, summed, could leave the range of single precision."""
+"""Entries of this size could overflow single precision when their squares are summed."""
 
 _FREE = 1e-6
-"""Curvature lent to intercepts, which a softmax leaves undetermined up to a constant."""
-
-
-@dataclass(frozen=True)
-class LogisticProblem:
-    """One node to be solved on a shared feature matrix.
-
-    Attributes:
-        targets: Branch of each row, shape (n,); ignored where the weight is zero.
-        weights: Non-negative weight of each row, shape (n,).
-        n_outcomes: Number of branches, at least 2.
-        C: Inverse strength of the penalty.
-    """
-
-    targets: NDArray[np.intp]
-    weights: FloatMatrix
-    n_outcomes: int
-    C: float
-
-    @property
-    def n_columns(self) -> int:
-        """Columns of the solution: one log-odds for two branches, else one a branch."""
-        return n_logits(self.n_outcomes)
-
-
-class Solution(NamedTuple):
-    """The solution of a problem, float64.
-
-    Attributes:
-        weight: Shape (d, n_columns).
-        bias: Shape (n_columns,).
-        is_close: Whether it was found to within the tolerance.
-    """
-
-    weight: FloatMatrix
-    bias: FloatMatrix
-    is_close: bool
+"""Curvature added for the intercepts, which a softmax determines only up to a constant."""
 
 
 def solve_logistic(
@@ -94,27 +62,33 @@ def solve_logistic(
     tol: float = _TOLERANCE,
     max_iter: int = _MAX_ITER,
 ) -> list[Solution]:
-    """Solve several logistic regressions that share their rows.
+    """Solve softmaxes logistic regressions that share their rows.
 
     Args:
         X: Shape (n, d).
-        problems: The nodes.
-        start: Solutions to begin at, such as those of a stronger penalty; zero if None.
-        tol: Stops when no derivative exceeds this, with parameters measured in the inverse square root of their
-            curvature, which is their standard error. At the default, probabilities of unseen rows agree with the
-            exact solution to about 1e-4 or better. The unit shrinks with the rows as its effect does, so for more
-            than a thousand rows the tolerance grows with their square root.
+        problems: The regressions.
+        start: Solutions to start from, such as those of a stronger penalty; zero if None.
+        tol: Stops when no derivative exceeds this, each parameter being measured in units of its standard error, the
+            inverse square root of its curvature. At the default, probabilities of unseen rows agree with those of the
+            exact solution to about 1e-4 or better. For more than a thousand rows the tolerance grows with the square
+            root of their number, because standard errors shrink.
         max_iter: Limit of Newton steps.
 
     Returns:
         A solution for each problem.
+
+    Example:
+        >>> X, y = np.array([[-1.0], [1.0], [-0.5], [0.5]]), np.array([0, 1, 1, 0])
+        >>> (solution,) = solve_logistic(X, [LogisticProblem(y, np.ones(4), 2, C=1.0)])
+        >>> solution.weight.round(2), solution.converged
+        (array([[0.31]]), True)
     """
     tol *= max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE)))
     solutions, _ = LogisticStack(X, problems).minimize(tol, max_iter, start)
     return solutions
 
 
-class _Look(NamedTuple):
+class _Evaluation(NamedTuple):
     """What is known of the objective at some parameters.
 
     Attributes:
@@ -131,18 +105,25 @@ class _Look(NamedTuple):
 class LogisticStack:
     """Problems stacked: parameters of shape (n_columns, d + 1), the last of each row being the intercept.
 
-    Rows of photos run along the last axis of everything: sums over a node's few branches are then sums of long
-    vectors. Many rows are looked at in parts, and are not copied.
+    The rows of X run along the last axis of every other array, so that sums over the few outcomes of a subproblem are
+    sums of long vectors. Many rows are processed in parts, and are not copied.
+
+    Attributes:
+        X_approximate: The rows in the precision of steps.
+        starts: First column of each problem; `problem_of`: problem of each column.
+        blocks: Columns of each problem.
+        binary: Columns of problems of two outcomes.
+        softmaxes: Columns of each problem of more.
     """
 
     def __init__(
-        self, X: FloatMatrix, problems: Sequence[LogisticProblem], *, rough: FloatMatrix | None = None
+        self, X: FloatMatrix, problems: Sequence[LogisticProblem], *, X_approximate: FloatMatrix | None = None
     ) -> None:
         self.problems = problems
         self.parts = parts(len(X))
-        # Many rows are made double a part at a time.
+        # Many rows are converted to double precision a part at a time.
         self.X = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
-        self.rough = _rough(X) if rough is None else rough
+        self.X_approximate = _in_step_precision(X) if X_approximate is None else X_approximate
         counts = [problem.n_columns for problem in problems]
         ends = np.cumsum(counts)
         self.n_columns = int(ends[-1])
@@ -151,7 +132,7 @@ class LogisticStack:
         blocks = [slice(int(start), int(end)) for start, end in zip(self.starts, ends, strict=True)]
         self.blocks = blocks
         self.binary = np.array([b.start for b in blocks if b.stop - b.start == 1], dtype=np.intp)
-        self.several = [block for block in blocks if block.stop - block.start > 1]
+        self.softmaxes = [block for block in blocks if block.stop - block.start > 1]
         self.penalty = np.repeat([1.0 / problem.C for problem in problems], counts)[:, None]
         self.targets = np.zeros((self.n_columns, len(X)), dtype=bool)
         self.weights = np.stack([problem.weights for problem in problems])
@@ -161,83 +142,93 @@ class LogisticStack:
             else:
                 known = np.flatnonzero(problem.targets >= 0)
                 self.targets[block.start + problem.targets[known], known] = True
-        self.curvature_of_penalty = np.full((self.n_columns, X.shape[1] + 1), _FREE, dtype=self.rough.dtype)
+        self.curvature_of_penalty = np.full(
+            (self.n_columns, X.shape[1] + 1), _FREE, dtype=self.X_approximate.dtype
+        )
         self.curvature_of_penalty[:, :-1] = self.penalty
 
     def minimize(
         self, tol: float, max_iter: int, start: Sequence[Solution] | None = None
     ) -> tuple[list[Solution], int]:
-        """Go from `start`, or from zero, to the solution of each problem; and the number of Newton steps it took."""
+        """Solve every problem, from `start` or from zero; the solutions, and the number of Newton steps."""
         parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
         return self._minimize(tol, max_iter, parameters, None)
 
     def _minimize(
         self, tol: float, max_iter: int, parameters: FloatMatrix, first: FloatMatrix | None
     ) -> tuple[list[Solution], int]:
-        """Go on from parameters; `first` are the squared gradients of those that the way began at."""
-        look = self.look(parameters)
+        """Go on from parameters; `first` are the squared norms of the gradients where the search started."""
+        current = self.evaluate(parameters)
         number = 0
         while True:
-            diagonal = self.diagonal(look.proba)
-            slopes = np.abs(look.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
-            is_open = ~(np.maximum.reduceat(slopes, self.starts) <= tol)
-            if not is_open.any() or number == max_iter:
-                return self._split(parameters, is_open), number
-            squares = self._sums(look.gradient**2 / diagonal)
+            diagonal = self.diagonal(current.proba)
+            norms = np.abs(current.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
+            unsolved = ~(np.maximum.reduceat(norms, self.starts) <= tol)
+            if not unsolved.any() or number == max_iter:
+                return self._split(parameters, unsolved), number
+            squares = self._sums(current.gradient**2 / diagonal)
             first = squares if first is None else first
-            if 2 * np.count_nonzero(is_open[self.problem_of]) <= self.n_columns:
-                # What is solved would be carried through every product.
-                solutions = self._split(parameters, is_open)
-                left = np.flatnonzero(is_open).tolist()
-                stack = LogisticStack(self.X, [self.problems[place] for place in left], rough=self.rough)
-                found, more = stack._minimize(
-                    tol, max_iter - number, parameters[is_open[self.problem_of]], first[left]
+            if 2 * np.count_nonzero(unsolved[self.problem_of]) <= self.n_columns:
+                # Solved problems would be carried along through every product.
+                solutions = self._split(parameters, unsolved)
+                unsolved_positions = np.flatnonzero(unsolved).tolist()
+                stack = LogisticStack(
+                    self.X,
+                    [self.problems[position] for position in unsolved_positions],
+                    X_approximate=self.X_approximate,
                 )
-                for place, solution in zip(left, found, strict=True):
-                    solutions[place] = solution
+                rest, more = stack._minimize(
+                    tol, max_iter - number, parameters[unsolved[self.problem_of]], first[unsolved_positions]
+                )
+                for position, solution in zip(unsolved_positions, rest, strict=True):
+                    solutions[position] = solution
                 return solutions, number + more
-            looseness = np.minimum(_LOOSEST**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
-            enough = np.where(is_open, np.maximum(looseness * squares, (0.3 * tol) ** 2), np.inf)
-            step = self.step(look, diagonal, enough)
-            moved = self._search(parameters, look, step)
+            forcing = np.minimum(_FORCING**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
+            target = np.where(unsolved, np.maximum(forcing * squares, (0.3 * tol) ** 2), np.inf)
+            step = self.step(current, diagonal, target)
+            moved = self._search(parameters, current, step)
             if moved is None:
-                return self._split(parameters, is_open), number
-            parameters, look = moved
+                return self._split(parameters, unsolved), number
+            parameters, current = moved
             number += 1
 
-    def _split(self, parameters: FloatMatrix, is_open: NDArray[np.bool_]) -> list[Solution]:
-        """The solution of each problem; of a softmax that whose intercepts sum to zero."""
+    def _split(self, parameters: FloatMatrix, unsolved: NDArray[np.bool_]) -> list[Solution]:
+        """The solution of each problem; the intercepts of a softmax are shifted to sum to zero."""
         solutions = []
-        for block, far in zip(self.blocks, is_open.tolist(), strict=True):
+        for block, is_unsolved in zip(self.blocks, unsolved.tolist(), strict=True):
             weight, bias = parameters[block, :-1].T, parameters[block, -1]
-            solutions.append(Solution(weight, bias if len(bias) == 1 else bias - bias.mean(), not far))
+            solutions.append(
+                Solution(weight, bias if len(bias) == 1 else bias - bias.mean(), not is_unsolved)
+            )
         return solutions
 
-    def look(self, parameters: FloatMatrix) -> _Look:
+    def evaluate(self, parameters: FloatMatrix) -> _Evaluation:
         """Losses, gradient and probabilities, in double precision."""
         weight = np.ascontiguousarray(parameters[:, :-1])
         losses = 0.5 * self.penalty[:, 0] * np.einsum("ij,ij->i", weight, weight)
         gradient = np.zeros_like(parameters)
         gradient[:, :-1] = self.penalty * weight
-        proba = np.empty(self.targets.shape, dtype=self.rough.dtype)
+        proba = np.empty(self.targets.shape, dtype=self.X_approximate.dtype)
         for part in self.parts:
             X = self.X[part].astype(np.float64, copy=False)
             targets, weights = self.targets[:, part], self.weights_of(part)
             logits = weight @ X.T
             logits += parameters[:, -1:]
-            missed, answers = self._answers(logits, targets)
-            losses += np.einsum("ij,ij->i", weights, missed)
-            proba[:, part] = answers
-            residual = (answers - targets) * weights
+            row_losses, row_proba = self._losses_and_proba(logits, targets)
+            losses += np.einsum("ij,ij->i", weights, row_losses)
+            proba[:, part] = row_proba
+            residual = (row_proba - targets) * weights
             gradient[:, :-1] += residual @ X
             gradient[:, -1] += residual.sum(axis=1)
-        return _Look(np.add.reduceat(losses, self.starts), gradient, proba)
+        return _Evaluation(np.add.reduceat(losses, self.starts), gradient, proba)
 
     def weights_of(self, part: slice) -> FloatMatrix:
-        """Weights of some rows in each column."""
+        """Weights of a part of the rows, for each column, shape (n_columns, n_part)."""
         return self.weights[:, part][self.problem_of]
 
-    def _answers(self, logits: FloatMatrix, targets: NDArray[np.bool_]) -> tuple[FloatMatrix, FloatMatrix]:
+    def _losses_and_proba(
+        self, logits: FloatMatrix, targets: NDArray[np.bool_]
+    ) -> tuple[FloatMatrix, FloatMatrix]:
         """Losses and probabilities of all columns, both of the shape of the logits."""
         losses, proba = np.empty_like(logits), np.empty_like(logits)
         if self.binary.size:
@@ -245,7 +236,7 @@ class LogisticStack:
             small = np.exp(-np.abs(odds))
             losses[self.binary] = np.maximum(odds, 0.0) + np.log1p(small) - targets[self.binary] * odds
             proba[self.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
-        for block in self.several:
+        for block in self.softmaxes:
             shifted = logits[block] - logits[block].max(axis=0)
             exponential = np.exp(shifted)
             total = exponential.sum(axis=0)
@@ -254,102 +245,104 @@ class LogisticStack:
         return losses, proba
 
     def diagonal(self, proba: FloatMatrix) -> FloatMatrix:
-        """Of the Hessian, same shape as the parameters."""
+        """Diagonal of the Hessian, same shape as the parameters."""
         diagonal = self.curvature_of_penalty.copy()
         for part in self.parts:
-            answers = proba[:, part]
-            curvature = answers * (1 - answers) * self.weights_of(part).astype(self.rough.dtype)
-            diagonal[:, :-1] += curvature @ np.square(self.rough[part])
+            p = proba[:, part]
+            curvature = p * (1 - p) * self.weights_of(part).astype(self.X_approximate.dtype)
+            diagonal[:, :-1] += curvature @ np.square(self.X_approximate[part])
             diagonal[:, -1] += curvature.sum(axis=1)
         return diagonal
 
-    def bend(self, proba: FloatMatrix, steepness: FloatMatrix, direction: FloatMatrix) -> FloatMatrix:
+    def hessian_product(
+        self, proba: FloatMatrix, curvature: FloatMatrix, direction: FloatMatrix
+    ) -> FloatMatrix:
         """The Hessian's product with a direction."""
-        found: FloatMatrix = self.curvature_of_penalty * direction
+        product: FloatMatrix = self.curvature_of_penalty * direction
         weight = np.ascontiguousarray(direction[:, :-1])
         for part in self.parts:
-            # Twice as fast as the product the other way round, which would give it as it is wanted.
-            change = np.ascontiguousarray((self.rough[part] @ weight.T).T)
+            # Twice as fast as the product in the other order, which would need no transpose.
+            change = np.ascontiguousarray((self.X_approximate[part] @ weight.T).T)
             change += direction[:, -1:]
-            for block in self.several:
+            for block in self.softmaxes:
                 change[block] -= np.einsum("ij,ij->j", proba[block, part], change[block])
-            change *= steepness[:, part]
-            found[:, :-1] += change @ self.rough[part]
-            found[:, -1] += change.sum(axis=1)
-        return found
+            change *= curvature[:, part]
+            product[:, :-1] += change @ self.X_approximate[part]
+            product[:, -1] += change.sum(axis=1)
+        return product
 
-    def steepness(self, proba: FloatMatrix) -> FloatMatrix:
-        """What turns changes of logits, of softmaxes less their mean, into changes of weighted probabilities."""
-        steepness = proba.copy()
+    def curvature(self, proba: FloatMatrix) -> FloatMatrix:
+        """Weighted derivatives of probabilities by logits, shape (n_columns, n); for a softmax without the mean."""
+        curvature = proba.copy()
         for part in self.parts:
-            steepness[self.binary, part] *= 1 - proba[self.binary, part]
-            steepness[:, part] *= self.weights_of(part).astype(self.rough.dtype)
-        return steepness
+            curvature[self.binary, part] *= 1 - proba[self.binary, part]
+            curvature[:, part] *= self.weights_of(part).astype(self.X_approximate.dtype)
+        return curvature
 
-    def step(self, look: _Look, diagonal: FloatMatrix, enough: FloatMatrix) -> FloatMatrix:
+    def step(self, current: _Evaluation, diagonal: FloatMatrix, target: FloatMatrix) -> FloatMatrix:
         """Newton's step by conjugate gradients, preconditioned by the Hessian's diagonal.
 
         Args:
-            look: Where the step starts.
+            current: Where the step starts.
             diagonal: Of the Hessian there.
-            enough: For each problem the square of the residual at which it is left, in scaled parameters.
+            target: For each problem the squared norm of the residual at which it stops, in scaled parameters.
         """
-        scale, steepness = 1 / diagonal, self.steepness(look.proba)
-        residual = -look.gradient.astype(self.rough.dtype)
+        scale, curvature = 1 / diagonal, self.curvature(current.proba)
+        residual = -current.gradient.astype(self.X_approximate.dtype)
         step = np.zeros_like(residual)
         scaled = residual * scale
         direction = scaled.copy()
         squares = self._sums(residual * scaled)
         for _ in range(_MAX_CONJUGATE):
-            if (squares <= enough).all():
+            if (squares <= target).all():
                 break
-            bent = self.bend(look.proba, steepness, direction)
-            curvature = self._sums(direction * bent)
-            goes_on = (squares > enough) & (curvature > 0)
-            if not goes_on.any():
+            product = self.hessian_product(current.proba, curvature, direction)
+            second_derivative = self._sums(direction * product)
+            unfinished = (squares > target) & (second_derivative > 0)
+            if not unfinished.any():
                 break
-            length = np.divide(squares, curvature, out=np.zeros_like(squares), where=goes_on)
-            along = length[self.problem_of, None].astype(self.rough.dtype)
-            step += along * direction
-            bent *= along
-            residual -= bent
+            step_size = np.divide(squares, second_derivative, out=np.zeros_like(squares), where=unfinished)
+            alpha = step_size[self.problem_of, None].astype(self.X_approximate.dtype)
+            step += alpha * direction
+            product *= alpha
+            residual -= product
             np.multiply(residual, scale, out=scaled)
             before, squares = squares, self._sums(residual * scaled)
-            turn = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
-            direction *= turn[self.problem_of, None].astype(self.rough.dtype)
+            beta = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
+            direction *= beta[self.problem_of, None].astype(self.X_approximate.dtype)
             direction += scaled
         return step
 
     def _search(
-        self, parameters: FloatMatrix, look: _Look, step: FloatMatrix
-    ) -> tuple[FloatMatrix, _Look] | None:
-        """Go along the step, problem by problem as far as the loss falls; None if it falls for none."""
-        promised = self._sums(look.gradient * step)
-        length = np.ones(len(self.problems))
+        self, parameters: FloatMatrix, current: _Evaluation, step: FloatMatrix
+    ) -> tuple[FloatMatrix, _Evaluation] | None:
+        """Go along the step, for each problem as far as its loss falls; None if no loss falls."""
+        slope = self._sums(current.gradient * step)
+        step_size = np.ones(len(self.problems))
         for _ in range(_HALVINGS):
-            found = parameters + length[self.problem_of, None] * step
-            there = self.look(found)
-            allowed = look.losses + _SUFFICIENT * length * promised + _ROUNDING * np.abs(look.losses)
-            failed = ~(there.losses <= allowed)
+            moved = parameters + step_size[self.problem_of, None] * step
+            candidate = self.evaluate(moved)
+            allowed = current.losses + _SUFFICIENT * step_size * slope + _ROUNDING * np.abs(current.losses)
+            failed = ~(candidate.losses <= allowed)
             if not failed.any():
-                return found, there
-            length[failed] *= 0.5
-        length[failed] = 0.0
-        if not length.any():
+                return moved, candidate
+            step_size[failed] *= 0.5
+        step_size[failed] = 0.0
+        if not step_size.any():
             return None
-        found = parameters + length[self.problem_of, None] * step
-        return found, self.look(found)
+        moved = parameters + step_size[self.problem_of, None] * step
+        return moved, self.evaluate(moved)
 
     def _sums(self, values: FloatMatrix) -> FloatMatrix:
         """Sums over the columns and rows of each problem's parameters."""
         return np.add.reduceat(values.sum(axis=1), self.starts)
 
 
-def _rough(X: FloatMatrix) -> FloatMatrix:
-    """The rows in the precision that steps are taken in."""
+def _in_step_precision(X: FloatMatrix) -> FloatMatrix:
+    """The rows in the precision of steps: single, unless that saves nothing or could overflow."""
     is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
-    rough: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
-    return rough
+    rows: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
+    return rows
 
 
 def _joined(solutions: Sequence[Solution]) -> FloatMatrix:

@@ -9,7 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members import rows
 from ensemble_minerals.members.heads import logistic_solver
-from ensemble_minerals.members.heads.logistic_solver import LogisticProblem, LogisticStack, solve_logistic
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
+from ensemble_minerals.members.heads.logistic_solver import LogisticStack, solve_logistic
 
 
 def some(y):
@@ -36,7 +37,7 @@ def steps_in(request, monkeypatch):
 @pytest.mark.parametrize("d", [8, 400])
 def test_each_of_several_equals_scikit_learns(d, steps_in):
     X, y = overlapping(d=d)
-    assert LogisticStack(X, some(y)).rough.dtype == steps_in
+    assert LogisticStack(X, some(y)).X_approximate.dtype == steps_in
     new, _ = overlapping(d=d, seed=1)
     problems = some(y)
     for problem, solution in zip(problems, solve_logistic(X, problems), strict=True):
@@ -75,26 +76,26 @@ def test_gradient_is_that_of_the_losses():
     X, y = overlapping(4, d=4)
     stack = LogisticStack(X, some(y))
     at = np.random.default_rng(3).normal(size=(8, 5))
-    numeric = approx_fprime(at.ravel(), lambda flat: stack.look(flat.reshape(8, 5)).losses.sum(), 1e-6)
-    np.testing.assert_allclose(stack.look(at).gradient.ravel(), numeric, rtol=1e-3, atol=1e-3)
+    numeric = approx_fprime(at.ravel(), lambda flat: stack.evaluate(flat.reshape(8, 5)).losses.sum(), 1e-6)
+    np.testing.assert_allclose(stack.evaluate(at).gradient.ravel(), numeric, rtol=1e-3, atol=1e-3)
 
 
 def test_bends_as_the_gradient_changes(steps_in):
     X, y = overlapping(4, d=4)
     stack = LogisticStack(X, some(y))
     at, direction = np.random.default_rng(3).normal(size=(2, 8, 5))
-    ahead, behind = (stack.look(at + step * direction).gradient for step in (1e-5, -1e-5))
-    proba = stack.look(at).proba
-    found = stack.bend(proba, stack.steepness(proba), direction.astype(steps_in))
+    ahead, behind = (stack.evaluate(at + step * direction).gradient for step in (1e-5, -1e-5))
+    proba = stack.evaluate(at).proba
+    found = stack.hessian_product(proba, stack.curvature(proba), direction.astype(steps_in))
     np.testing.assert_allclose(found, (ahead - behind) / 2e-5, rtol=1e-3, atol=1e-3)
 
 
 def test_diagonal_is_that_of_what_it_bends_by(steps_in):
     X, y = overlapping(4, d=4)
     stack = LogisticStack(X, some(y))
-    proba = stack.look(np.random.default_rng(3).normal(size=(8, 5))).proba
+    proba = stack.evaluate(np.random.default_rng(3).normal(size=(8, 5))).proba
     directions = np.eye(40, dtype=steps_in).reshape(40, 8, 5)
-    found = [stack.bend(proba, stack.steepness(proba), one)[one > 0][0] for one in directions]
+    found = [stack.hessian_product(proba, stack.curvature(proba), one)[one > 0][0] for one in directions]
     np.testing.assert_allclose(stack.diagonal(proba).ravel(), found, rtol=1e-3)
 
 
@@ -122,11 +123,11 @@ def test_a_step_too_long_is_shortened():
 
 def test_running_out_of_steps_is_told_of_those_that_did():
     X, y = overlapping()
-    assert all(one.is_close for one in solve_logistic(X, some(y)))
+    assert all(one.converged for one in solve_logistic(X, some(y)))
     steps = [LogisticStack(X, [problem]).minimize(1e-4, 100)[1] for problem in some(y)]
     assert min(steps) < max(steps)
     found = solve_logistic(X, some(y), max_iter=min(steps))
-    assert [one.is_close for one in found] == [number == min(steps) for number in steps]
+    assert [one.converged for one in found] == [number == min(steps) for number in steps]
 
 
 def test_many_rows_in_single_precision_give_the_same_answers(monkeypatch):
@@ -147,9 +148,9 @@ def test_what_is_solved_leaves_the_stack(monkeypatch):
     widths = []
 
     class Spy(LogisticStack):
-        def bend(self, *arguments):
+        def hessian_product(self, *arguments):
             widths.append(self.n_columns)
-            return super().bend(*arguments)
+            return super().hessian_product(*arguments)
 
     monkeypatch.setattr(logistic_solver, "LogisticStack", Spy)
     found = solve_logistic(X, problems)
@@ -159,13 +160,13 @@ def test_what_is_solved_leaves_the_stack(monkeypatch):
     for problem, one in zip(problems, found, strict=True):
         (alone,) = solve_logistic(X, [problem])
         np.testing.assert_allclose(answers(X, one), answers(X, alone), atol=1e-4)
-        assert one.is_close == alone.is_close
+        assert one.converged == alone.converged
 
 
 def test_values_that_are_no_numbers_are_not_solved():
     X, y = overlapping()
     X[3, 1] = np.nan
-    assert not any(one.is_close for one in solve_logistic(X, some(y)))
+    assert not any(one.converged for one in solve_logistic(X, some(y)))
 
 
 def test_entries_whose_squares_leave_single_precision_are_solved_in_double(monkeypatch):
