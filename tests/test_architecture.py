@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -71,6 +74,11 @@ CALLS = {
 
 MOST_AT_THE_ROOT = 8
 """Modules outside of any package, `__init__` included."""
+
+PRIVATE_WORDS = {
+    "committee", "committees", "hears", "lesson", "lessons", "listener", "listeners", "resting", "scorer", "watched",
+}  # fmt: skip
+"""Words that have a standard name of the field; names on disk, which are strings, may keep them."""
 
 NO_MEMBERS = {"FittedFold", "MemberFailure", "OutOfTime", "RowData"}
 """Classes of members/ that are neither members nor predictors: the outcome of a fold, and its rows."""
@@ -251,3 +259,18 @@ def test_nobody_outside_of_members_asks_which_kind_a_member_is():
         and {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)} & kinds
     ]
     assert questions == []
+
+
+def words_of(text):
+    """Words of names, comments and docstrings, those of compound names apart; other strings are left out."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        docstring = token.type == tokenize.STRING and token.string.lstrip("r").startswith('"""')
+        if docstring or token.type in (tokenize.NAME, tokenize.COMMENT):
+            for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", token.string):
+                yield word.lower(), token.start[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_words_are_those_of_the_field(module):
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert [f"line {line}: {word}" for word, line in words_of(text) if word in PRIVATE_WORDS] == []
