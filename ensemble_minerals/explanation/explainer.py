@@ -38,7 +38,7 @@ _SMOOTHING = 4.0  # pixels: about a third of a cell of the coarsest maps, whose 
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Attribution:
     """What the places of a photo contribute to the log-odds of a class.
 
     Attributes:
@@ -69,18 +69,18 @@ class Explanation:
     Attributes:
         target: Position of the class.
         log_odds: Of the class, by the whole ensemble, its networks computed in float32.
-        whole: The evidence that the ensemble found; None where no member uses a network.
-        extractors: The part of it that came through each network; they add up to `whole`.
-        members: Evidence of the requested members, each for its own log-odds.
+        whole: Of the whole ensemble; None where no member uses a network.
+        extractors: The part of it that came through each network; the parts add up to `whole`.
+        members: Attributions of the requested members, each for its own log-odds.
         features: For chosen layers, by network and layer, the maps of the channels that move the answer most, shape
             (channels, height, width), of the first view.
     """
 
     target: int
     log_odds: float | None
-    whole: Evidence | None
-    extractors: Mapping[str, Evidence]
-    members: Mapping[str, Evidence]
+    whole: Attribution | None
+    extractors: Mapping[str, Attribution]
+    members: Mapping[str, Attribution]
     features: Mapping[tuple[str, str], Floats]
 
 
@@ -142,7 +142,7 @@ class Explainer:
         Args:
             photo: Upright RGB pixels of shape (height, width, 3).
             target: Position of the class.
-            members: Positions of members whose own evidence is wanted.
+            members: Positions of members whose own attributions are wanted.
             layers: Network and layer of each layer whose maps are wanted.
 
         Raises:
@@ -182,12 +182,12 @@ class Explainer:
         target: int,
         shape: tuple[int, int],
         member: int | None,
-    ) -> tuple[dict[str, Activation], dict[str, Evidence]]:
-        """Class activations and evidence of each network, or of each that a member uses."""
+    ) -> tuple[dict[str, Activation], dict[str, Attribution]]:
+        """Class activations and attributions of each network, or of each network that a member uses."""
         from ensemble_minerals.networks.attribution.activation import class_activation, on_photo
         from ensemble_minerals.networks.attribution.ensemble_log_odds import EnsembleLogOdds
 
-        activations, evidence = {}, {}
+        activations, attributions = {}, {}
         used = passes if member is None else self.fitted_ensemble.members[member].features
         for name, passed in passes.items():
             if name not in used:
@@ -201,8 +201,10 @@ class Explainer:
             activations[name] = class_activation(passed, partial(odds, member=member), target)
             layers = activations[name].layers
             drawn = gaussian_filter(on_photo(passed, list(layers.values()), shape), _SMOOTHING)
-            evidence[name] = Evidence(drawn, {layer: float(each.sum()) for layer, each in layers.items()})
-        return activations, evidence
+            attributions[name] = Attribution(
+                drawn, {layer: float(each.sum()) for layer, each in layers.items()}
+            )
+        return activations, attributions
 
     @cached_property
     def _graph(self) -> FittedEnsembleGraph:
@@ -250,11 +252,11 @@ def _shape(photo: NDArray[np.uint8]) -> tuple[int, int]:
     return max(1, round(scale * height)), max(1, round(scale * width))
 
 
-def _together(extractors: Mapping[str, Evidence]) -> Evidence:
+def _together(extractors: Mapping[str, Attribution]) -> Attribution:
     layers = {
         f"{name}:{layer}": total for name, one in extractors.items() for layer, total in one.layers.items()
     }
-    return Evidence(np.sum([one.contributions for one in extractors.values()], axis=0), layers)
+    return Attribution(np.sum([one.contributions for one in extractors.values()], axis=0), layers)
 
 
 def _strongest(maps: Floats, contributions: Floats) -> Floats:

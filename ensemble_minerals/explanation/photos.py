@@ -164,22 +164,18 @@ class Illustrator:
         predictions, path = self._predictions, self._predictions.paths[row]
         answer, confidence = predictions.top(row)[0]
         explained = predictions.classes[explanation.target]
+        p_explained = float(predictions.proba[row, explanation.target])
         heats = _heats(explanation, explained)
         name = f"{row + 1:04d}-{_plain(path.stem)}.png"
         title = f"{path.name}: {answer}, {percent(confidence)}"
         if explained != answer:
-            title += f" (explained: {explained}, {percent(predictions.proba[row, explanation.target])})"
-        rows = [VoteRow("ensemble", predictions.proba[row].tolist(), strong=True)]
-        rows += [
-            VoteRow(member, votes.tolist())
-            for member, votes in zip(predictions.members, predictions.member_proba[row], strict=True)
-        ]
+            title += f" (explained: {explained}, {percent(p_explained)})"
         draw_panel(
             self._folder / PANELS / name,
             pixels,
             heats,
             predictions.classes,
-            rows,
+            self._vote_rows(row),
             title=title,
             target=explanation.target,
         )
@@ -199,36 +195,43 @@ class Illustrator:
             "panel": f"{PANELS}/{name}",
             "features": features or None,
         }
-        small = shrink(pixels, self._side)
         return ExplainedPhoto(
             name=path.name,
             folder="" if path.parent.as_posix() == "." else path.parent.as_posix().rstrip("/") + "/",
             answer=answer,
             confidence=confidence,
             explained=explained,
-            p_explained=float(predictions.proba[row, explanation.target]),
-            images=[
-                InlineImage(
-                    heat.title,
-                    as_address(small if heat.values is None else overlay(small, heat.values)),
-                )
-                for heat in heats
-            ],
-            votes=[
-                ExplainedVote(
-                    member,
-                    float(weight),
-                    label,
-                    share,
-                    float(predictions.member_proba[row, m, explanation.target]),
-                )
-                for m, (weight, (member, label, share)) in enumerate(
-                    zip(self._weights, predictions.votes(row), strict=True)
-                )
-            ],
+            p_explained=p_explained,
+            images=_inline_images(shrink(pixels, self._side), heats),
+            votes=self._votes(row, explanation.target),
             panel=f"{PANELS}/{name}",
             features=features,
         )
+
+    def _vote_rows(self, row: int) -> list[VoteRow]:
+        """The probabilities of the ensemble and of each member, for the figure."""
+        predictions = self._predictions
+        return [VoteRow("ensemble", predictions.proba[row].tolist(), strong=True)] + [
+            VoteRow(member, proba.tolist())
+            for member, proba in zip(predictions.members, predictions.member_proba[row], strict=True)
+        ]
+
+    def _votes(self, row: int, target: int) -> list[ExplainedVote]:
+        """The vote of each member, for the page."""
+        own = self._predictions.member_proba[row, :, target].tolist()
+        return [
+            ExplainedVote(member, float(weight), answer, probability, p_explained)
+            for weight, (member, answer, probability), p_explained in zip(
+                self._weights, self._predictions.votes(row), own, strict=True
+            )
+        ]
+
+
+def _inline_images(photo: NDArray[np.uint8], heats: Sequence[Heat]) -> list[InlineImage]:
+    return [
+        InlineImage(heat.title, as_address(photo if heat.values is None else overlay(photo, heat.values)))
+        for heat in heats
+    ]
 
 
 def _heats(explanation: Explanation, explained: str) -> list[Heat]:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
-from ensemble_minerals.explanation.explainer import Evidence, Explainer, heat_maps
+from ensemble_minerals.explanation.explainer import Attribution, Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.system.progress import Silent
@@ -148,10 +148,10 @@ def test_what_moves_the_photo_moves_the_map(tiny, predictor):
 
 
 def test_heat_is_relative_to_what_speaks_most_for_it():
-    evidence = Evidence(np.array([[-2.0, 0.0], [1.0, 4.0]]), {})
+    evidence = Attribution(np.array([[-2.0, 0.0], [1.0, 4.0]]), {})
     np.testing.assert_array_equal(evidence.heat, [[0, 0], [0.25, 1]])
     assert evidence.support == 5.0
-    assert Evidence(np.full((2, 2), -1.0), {}).heat.max() == 0
+    assert Attribution(np.full((2, 2), -1.0), {}).heat.max() == 0
 
 
 def test_heat_maps_of_many_leave_out_what_cannot_be_read(tiny, predictor, tmp_path):

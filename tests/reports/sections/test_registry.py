@@ -1,24 +1,17 @@
-"""The error analysis: tables that add up, numbers that agree with their definitions, planted findings found."""
+"""All sections together: tables that add up, numbers that agree with their definitions, planted findings found."""
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from ensemble_minerals.ensemble.combination import Combination
-from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.evaluation.answers import Answers
-from ensemble_minerals.evaluation.confidence import assess_sets
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
-from ensemble_minerals.evaluation.leaderboard import member_weights
 from ensemble_minerals.evaluation.metrics import summary, weighted_metric
-from ensemble_minerals.evaluation.mistakes import confused_pairs
-from ensemble_minerals.evaluation.suspects import UnreadableFile, doubtful_files
 from ensemble_minerals.reports.report import Report
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -230,23 +223,6 @@ def test_a_planted_confusion_comes_first(drawn):
     assert all(photo["given"] == photo["answer"] == "mica" for photo in pair["like"])
 
 
-def test_pairs_are_ordered_by_count_then_share():
-    y = np.repeat([0, 1, 2], [40, 10, 10])
-    answer = y.copy()
-    answer[:2], answer[40:42], answer[50:53] = 1, 0, 0
-    proba = np.full((60, 3), 0.1)
-    proba[np.arange(60), answer] = 0.8
-    answers = Answers(
-        Taxonomy.flat(("a", "b", "c")), y, proba, None, ("m",), proba[None], np.arange(60), np.zeros(60),
-        ("",) * 60,
-    )  # fmt: skip
-    assert [(pair.given, pair.answer) for pair in confused_pairs(answers)] == [
-        ("c", "a"),
-        ("b", "a"),
-        ("a", "b"),
-    ]
-
-
 def test_sheets_show_the_worst_first_and_each_group_once(drawn):
     answers = drawn.answers([24, 24], group_size=4)
     sheet = analyze(drawn.report_data(answers))["sheets"][1]
@@ -273,63 +249,6 @@ def test_planted_label_errors_are_suspected(drawn):
     assert found["suspects"][0]["suggested"] != found["suspects"][0]["given"]
 
 
-def test_files_that_need_a_look_are_listed(drawn):
-    answers = drawn.answers([6, 6], group_size=1)
-    manifest = drawn.manifest(
-        answers,
-        row_group=[0, 0, 0, 1, 2, 3, 2, 4, 5, 5, -1, 6],
-        status=[
-            "ok",
-            "duplicate",
-            "ok",
-            "ok",
-            "ok",
-            "ok",
-            "ok",
-            "ok",
-            "conflict",
-            "conflict",
-            "unreadable",
-            "ok",
-        ],
-        reason=[""] * 10 + ["truncated: half of it", ""],
-        pixel_hash=list("aabcdefghhij"),
-    )
-    files = doubtful_files(manifest)
-    assert [[file.path for file in cluster.files] for cluster in files.duplicates] == [
-        [answers.paths[4], answers.paths[6]],  # two labels: first
-        [answers.paths[0], answers.paths[1], answers.paths[2]],
-        [answers.paths[8], answers.paths[9]],
-    ]
-    assert files.duplicate_files == 7
-    assert [cluster.exact for cluster in files.duplicates] == [False, False, True]
-    assert [file.path for file in files.conflicts[0].files] == [answers.paths[8], answers.paths[9]]
-    assert files.unreadable == (UnreadableFile(answers.paths[10], "class 1", "truncated: half of it"),)
-
-
-def test_sets_hold_what_they_state_on_rows_of_other_folds(drawn):
-    covered = []
-    for seed in range(12):
-        answers = drawn.answers([60, 60, 60], strength=0.6, seed=seed, group_size=1)  # no set is empty
-        covered.append([level.coverage.estimate for level in assess_sets(answers).levels])
-    assert np.mean(covered, axis=0)[0] == pytest.approx(0.90, abs=0.025)
-    assert np.mean(covered, axis=0)[1] == pytest.approx(0.95, abs=0.02)
-
-
-def test_sets_of_new_photos_are_calibrated_on_the_rows_of_the_fit(drawn):
-    fit, new = drawn.answers([50, 50], strength=0.3, seed=1), drawn.answers([30, 30], seed=2)
-    found = assess_sets(new, fit).levels[0]
-    sets = ConformalSets().fit(fit.y, fit.proba, fit.groups).predict(new.proba, 0.9)
-    assert found.mean_size == sets.sum(axis=1).mean()
-    assert found.coverage.estimate == sets[np.arange(60), new.y].mean()
-
-
-def test_one_fold_cannot_score_sets(drawn):
-    found = assess_sets(drawn.answers([15, 15], folds=1))
-    assert found.levels == ()
-    assert "fold" in found.reason
-
-
 def test_members_are_compared(drawn):
     answers = drawn.answers([30, 30, 30], strength=1.0)
     found = analyze(drawn.report_data(answers))["members"]
@@ -345,20 +264,6 @@ def test_members_are_compared(drawn):
     assert found["ensemble"]["megabytes"] is None
 
 
-def test_weights_say_how_much_each_member_counts():
-    mean = Combination("mean", np.array([0.75, 0.25]), np.zeros(3))
-    assert member_weights(mean, 2)[0].tolist() == [0.75, 0.25]
-    power = Combination("product", np.array([0.9, 0.4]), np.zeros(3))
-    assert member_weights(power, 2)[0].tolist() == [0.9, 0.4]
-    weight = np.zeros((6, 3))
-    weight[:3] = 3 * np.eye(3)
-    weight[3:] = np.eye(3)
-    shares, meaning = member_weights(Combination("linear", weight, np.zeros(3)), 2)
-    assert shares.tolist() == pytest.approx([0.75, 0.25])
-    assert "regression" in meaning
-    assert member_weights(Combination("linear", np.zeros((6, 3)), np.zeros(3)), 2)[0].tolist() == [0.5, 0.5]
-
-
 def test_the_finding_says_whether_the_gain_is_clear(drawn):
     answers = drawn.answers([60, 60, 60], strength=0.8, members=9)
     told = analyze(drawn.report_data(answers))["findings"]["members"]
@@ -366,20 +271,3 @@ def test_the_finding_says_whether_the_gain_is_clear(drawn):
     same = replace(answers, proba=answers.member_proba[answers.best_single])
     told = analyze(drawn.report_data(same))["findings"]["members"]
     assert told.startswith("The ensemble is not clearly more accurate than its best member")
-
-
-def test_rows_that_do_not_fit_are_refused(drawn):
-    answers = drawn.answers([5, 5])
-    with pytest.raises(ValueError, match="members answered"):
-        replace(answers, members=("one",))
-    with pytest.raises(ValueError, match="of one length"):
-        replace(answers, paths=("only one",))
-    with pytest.raises(ValueError, match="not a probability distribution"):
-        replace(answers, proba=answers.proba * 2)
-
-
-def test_rounding_makes_no_probability_above_one(drawn):
-    answers = drawn.answers([5, 5], perfect=True)
-    above = replace(answers, proba=answers.proba + 2e-16)
-    assert above.proba.max() == 1
-    assert not math.isnan(above.given_proba.sum())
