@@ -1,7 +1,7 @@
-"""The error tree: each error says what is wrong, which value, and the way out.
+"""The errors of this package. A message says what is wrong, names the value, and shows a way out.
 
-`UserError` is the user's mistake (exit code 2); every other error of ours means that the job failed
-(exit code 1). Anything outside this tree is a defect of the program.
+A `UserError` is a mistake of the user (exit code 2). Every other error of this package means that the job failed
+(exit code 1). Any other exception is a defect of the program.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import ClassVar
 
 
 class EnsembleMineralsError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UserError(EnsembleMineralsError):
-    """Something the user asked for cannot be done as asked."""
+    """The user asked for something that is not possible."""
 
     exit_code: ClassVar[int] = 2
 
@@ -27,7 +27,12 @@ class ConfigError(UserError):
     """One or several problems of a configuration, reported together.
 
     Attributes:
-        problems: One sentence for each problem, each naming the dotted path.
+        problems: One sentence for each problem; it begins with the dotted path of the key.
+
+    Example:
+        >>> print(ConfigError(["seed: -1 should be 0 or more"], "fit.yaml"))
+        1 problem in fit.yaml:
+          - seed: -1 should be 0 or more
     """
 
     def __init__(self, problems: Sequence[str], source: str = "the configuration") -> None:
@@ -38,15 +43,15 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """The folder or table of photos cannot be used as it is."""
+    """A data set that cannot be used as it is."""
 
 
 class TaxonomyError(UserError):
-    """A tree of class names that does not fit the classes."""
+    """A taxonomy that does not fit the classes."""
 
 
 class WeightsError(UserError):
-    """Pretrained weights that cannot be had or do not fit their network."""
+    """Pretrained weights that are missing, or do not fit their network."""
 
 
 class BundleError(UserError):
@@ -72,11 +77,15 @@ class ImageReason(StrEnum):
 
 
 class ImageError(EnsembleMineralsError):
-    """One file that could not be read as a photo; it keeps its row, with this reason.
+    """A file that cannot be read as a photo. It keeps its row in every table, with this reason.
 
     Attributes:
         reason: The kind of failure.
-        detail: What exactly was met.
+        detail: What exactly is wrong.
+
+    Example:
+        >>> str(ImageError(ImageReason.EMPTY, "the file holds no bytes"))
+        'empty: the file holds no bytes'
     """
 
     def __init__(self, reason: ImageReason, detail: str) -> None:

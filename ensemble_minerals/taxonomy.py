@@ -1,8 +1,8 @@
-"""Ordered class names, their tree of groups, and how probabilities travel along it.
+"""Class names in order, the tree of their groups, and probabilities along that tree.
 
-A taxonomy is a tree whose leaves are the classes. A *node* is an inner vertex: the root, or a group of two
-or more children. The probability of a class is the product of the branch probabilities on the way to it
-(Silla & Freitas 2011, Data Mining and Knowledge Discovery 22, section 4: local classifier per parent node).
+A taxonomy is a tree whose leaves are the classes. A *node* is an inner vertex: the root, or a group with two or more
+children. The probability of a class is the product of the branch probabilities on the path to it (Silla and Freitas
+2011, Data Mining and Knowledge Discovery 22, section 4: local classifier per parent node).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import TaxonomyError
 
 Tree = Mapping[str, Any]
-"""Nested groups as a user writes them: ``{"mica": ["biotite", "muscovite"], "quartz": ["quartz"]}``."""
+"""Nested groups in a configuration: ``{"mica": ["biotite", "muscovite"], "quartz": ["quartz"]}``."""
 
 MINERAL_GROUPS: dict[str, list[str]] = {
     "mica": ["biotite", "muscovite"],
@@ -33,11 +33,11 @@ class Node:
     """An inner vertex of the tree.
 
     Attributes:
-        name: Name of the group; ``"root"`` for the top.
+        name: Name of the group; ``"root"`` for the root.
         parent: Index of the parent node, -1 for the root.
-        branch: Which branch of the parent leads here, -1 for the root.
-        branches: For each branch the positions of the classes below it, in class order.
-        labels: Names of the branches: a class name for a leaf, else the name of the group.
+        branch: Number of the parent's branch that leads to this node, -1 for the root.
+        branches: For each branch, the positions of the classes below it, in class order.
+        labels: Names of the branches: the name of a class or of a group.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Node:
         return tuple(sorted(position for branch in self.branches for position in branch))
 
     def targets(self, y: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Branch taken by each row.
+        """Branch of each row.
 
         Args:
             y: Class positions, shape (n,).
 
         Returns:
-            Shape (n,), the branch of each row, -1 for a class that is not below this node.
+            Branch of each row, -1 for a class that is not below this node, shape (n,).
         """
         size = max(int(y.max(initial=-1)), *self.members) + 1
         lookup = np.full(size, -1, dtype=np.intp)
@@ -69,11 +69,18 @@ class Node:
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Class names in order and the tree over them.
+    """Class names in order, and the tree of their groups.
 
     Attributes:
-        classes: Class names; their order is the order of every probability column.
+        classes: Class names, in the order of all probability columns.
         nodes: Inner vertices, parents before children; ``nodes[0]`` is the root.
+
+    Example:
+        >>> taxonomy = Taxonomy.from_tree(("biotite", "muscovite", "quartz"), {"mica": ["biotite", "muscovite"]})
+        >>> taxonomy.group_names
+        ('mica', 'quartz')
+        >>> taxonomy.roll_up(np.array([[0.5, 0.25, 0.25]])).tolist()
+        [[0.75, 0.25]]
     """
 
     classes: tuple[str, ...]
@@ -81,15 +88,15 @@ class Taxonomy:
 
     @classmethod
     def from_tree(cls, classes: Sequence[str], tree: Tree) -> Taxonomy:
-        """Build from nested groups of class names.
+        """Build a taxonomy from nested groups of class names.
 
         Args:
             classes: All class names, in the order of the probability columns.
-            tree: Groups by name; a value is a list of class names or a nested mapping of groups. Classes that
-                stand in no group become branches of the root.
+            tree: Groups by name; a value is a list of class names or a nested mapping of groups. Classes in no group
+                become branches of the root.
 
         Raises:
-            TaxonomyError: If a name is no class, stands twice, or a group is empty.
+            TaxonomyError: If a name is no class or is there twice, or a group is empty.
         """
         ordered = tuple(classes)
         if len(set(ordered)) != len(ordered):
@@ -97,7 +104,7 @@ class Taxonomy:
         seen: dict[str, str] = {}
         root = _prune(tree, ordered, seen, "root")
         root.extend(name for name in ordered if name not in seen)
-        while len(root) == 1 and not isinstance(root[0], str):  # one group holds everything: it is the root
+        while len(root) == 1 and not isinstance(root[0], str):  # a single group with all classes is the root
             root = root[0][1]
         nodes: list[Node] = []
         _grow("root", root, {name: position for position, name in enumerate(ordered)}, -1, -1, nodes)
@@ -105,24 +112,33 @@ class Taxonomy:
 
     @classmethod
     def flat(cls, classes: Sequence[str]) -> Taxonomy:
-        """The tree without groups: every class hangs from the root."""
+        """A taxonomy without groups: every class is a branch of the root."""
         return cls.from_tree(classes, {})
 
     @classmethod
     def from_merges(cls, classes: Sequence[str], groups: Sequence[Sequence[int]]) -> Taxonomy:
-        """Build a two-level tree from groups of class positions, named after their classes joined by ``+``."""
+        """Build a taxonomy with one level of groups, named after their classes.
+
+        Args:
+            classes: All class names.
+            groups: Positions of the classes of each group.
+
+        Example:
+            >>> Taxonomy.from_merges(("a", "b", "c"), [[0, 2], [1]]).group_names
+            ('a+c', 'b')
+        """
         tree: dict[str, list[str]] = {}
         for group in groups:
             below = [classes[position] for position in sorted(group)]
             name = "+".join(below)
-            while name in tree or (len(below) > 1 and name in classes):  # a class may be called "a+b"
+            while name in tree or (len(below) > 1 and name in classes):  # a class can have the name "a+b"
                 name += "+"
             tree[name] = below
         return cls.from_tree(classes, tree)
 
     @classmethod
     def for_minerals(cls, classes: Sequence[str]) -> Taxonomy | None:
-        """The built-in groups, restricted to ``classes``; None where a class is not one of the seven minerals."""
+        """The built-in groups of some of the seven minerals; None if another class is among `classes`."""
         known = {name for members in MINERAL_GROUPS.values() for name in members}
         if not set(classes) <= known:
             return None
@@ -144,25 +160,24 @@ class Taxonomy:
         return len(self.nodes) == 1
 
     def group_of(self) -> NDArray[np.intp]:
-        """For each class, shape (n_classes,), the branch of the root it hangs from."""
+        """The branch of the root that leads to each class, shape (n_classes,)."""
         group = np.empty(len(self.classes), dtype=np.intp)
         for branch, positions in enumerate(self.nodes[0].branches):
             group[list(positions)] = branch
         return group
 
     def roll_up(self, proba: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-        """Sum class probabilities, shape (n, n_classes), into root groups, shape (n, n_groups)."""
+        """Sum the class probabilities, shape (n, n_classes), of each root group; shape (n, n_groups)."""
         return np.stack([proba[:, list(b)].sum(axis=1) for b in self.nodes[0].branches], axis=1)
 
     def expand_log(self, branch_log_proba: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
-        """Multiply branch probabilities down the tree, in logarithms.
+        """Log-probabilities of the classes: sums of the log-probabilities of the branches on the path to each class.
 
         Args:
-            branch_log_proba: One array a node, in the order of `nodes`, each of shape (n, n_branches).
+            branch_log_proba: An array for each node, in the order of `nodes`, of shape (n, n_branches).
 
         Returns:
-            Log-probabilities of the classes, shape (n, n_classes); rows sum to 1 after exponentiation when the
-            branches of every node do.
+            Shape (n, n_classes). The probabilities of a row sum to 1 if those of the branches of every node do.
         """
         n = branch_log_proba[0].shape[0]
         out = np.zeros((n, len(self.classes)), dtype=branch_log_proba[0].dtype)
@@ -172,7 +187,7 @@ class Taxonomy:
         return out
 
     def to_tree(self) -> dict[str, Any]:
-        """The nested groups again, as `from_tree` takes them."""
+        """The nested groups, from which `from_tree` makes the same taxonomy."""
         return self._subtree(0)
 
     def _subtree(self, index: int) -> dict[str, Any]:
@@ -190,7 +205,7 @@ class Taxonomy:
 
 
 def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: str) -> list[Any]:
-    """Check names and turn nested mappings into [(group, [...]), class, ...], dropping groups of one."""
+    """Check names, and turn nested mappings into [(group, [...]), class, ...]; a group of one becomes its class."""
     branches: list[Any] = []
     for group, content in tree.items():
         path = f"{where}.{group}" if where != "root" else str(group)
@@ -226,14 +241,14 @@ def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: st
 
 
 def _names(content: list[Any]) -> set[str]:
-    """All classes below."""
+    """Names of all classes in a group."""
     return {name for child in content for name in ([child] if isinstance(child, str) else _names(child[1]))}
 
 
 def _grow(
     name: str, content: list[Any], position: Mapping[str, int], parent: int, branch: int, nodes: list[Node]
 ) -> tuple[int, ...]:
-    """Append the node and, below it, its children; return the class positions it holds."""
+    """Append a node and all nodes below it to `nodes`; return the positions of its classes."""
     index = len(nodes)
     nodes.append(Node(name, parent, branch, (), ()))
     branches: list[tuple[int, ...]] = []

@@ -1,1 +1,1 @@
-"""Which photos show the same picture or the same object, so that they stay in one fold."""
+"""Photos that show the same image or the same object: they must be in one fold."""

@@ -1,6 +1,6 @@
-"""Which pictures are alike: every pair is compared by hashes and embeddings, block by block; pure.
+"""Pairs of similar images: all pairs are compared by hashes and embeddings, block by block.
 
-Time grows with the square of the number of pictures, memory does not.
+Time grows with the square of the number of images; memory does not.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 UNCONFIRMED_HASH_DISTANCE = 6
-"""Without embeddings to confirm it, a larger hash distance does not make a near duplicate."""
+"""Largest hash distance of a near duplicate that no embeddings confirm."""
 
 UNCONFIRMED_CONFLICT_DISTANCE = 4
-"""Without embeddings to confirm it, a larger hash distance does not quarantine rows of different labels."""
+"""Largest hash distance at which images with different labels are a conflict, if no embeddings confirm it."""
 
 NO_HASH_EVIDENCE = 64
-"""Hash distance of a pair of which one picture is too plain for a perceptual hash."""
+"""Hash distance of a pair in which one image is too plain for a perceptual hash."""
 
-_HIGH, _WIDE = 512, 4096  # pictures of a block, below each other and side by side: some tens of MB
-_STRIP = 16  # of them compared at once, so that all stays near the processor
-_MIN_HASH_BITS = 16  # half of 64 bits lie above their median, unless most frequencies are absent
+_HIGH, _WIDE = 512, 4096  # rows and columns of a block of pairs: some tens of MB
+_STRIP = 16  # rows that are compared at once, so that all fits into the processor's cache
+_MIN_HASH_BITS = 16  # usually 32 of 64 are set; fewer in a plain image, which lacks most frequencies
 
 
 class NearPairs(NamedTuple):
-    """Near pairs of one block: positions among the pictures, and how near."""
+    """Similar pairs of one block: positions of both images, and how similar they are."""
 
     first: NDArray[np.intp]
     second: NDArray[np.intp]
     distance: NDArray[np.uint8]
     cosine: NDArray[np.float32]
-    same_picture: NDArray[np.bool_]
+    same_image: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds; cosines apply only where there are embeddings."""
+    """Thresholds of similar pairs, see `find_duplicates`. Cosines are used only with embeddings."""
 
     hash_distance: int
     hash_cosine: float
@@ -54,9 +54,23 @@ def near_pairs(
     rows: NDArray[np.intp],
     rule: Rule,
 ) -> Iterator[NearPairs]:
-    """Compare all pairs of different pictures, a block at a time."""
+    """Compare all pairs of different images.
+
+    Args:
+        phash: Perceptual hash of each row, shape (n,).
+        phash_mirrored: Perceptual hash of the mirrored image, shape (n,).
+        embeddings: Finite vectors, shape (n, d), or None.
+        rows: A row for each different image, shape (m,).
+        rule: Thresholds.
+
+    Yields:
+        The similar pairs of each block, as positions in `rows`.
+
+    Raises:
+        ValueError: If embeddings are not finite.
+    """
     plain, mirrored = phash[rows], phash_mirrored[rows]
-    telling = np.bitwise_count(plain) >= _MIN_HASH_BITS
+    has_hash = np.bitwise_count(plain) >= _MIN_HASH_BITS
     mean = None if embeddings is None else _mean(embeddings, rows)
     near_by, same_by = rule.hash_distance, rule.conflict_hash_distance
     if embeddings is None:
@@ -70,13 +84,13 @@ def near_pairs(
         for left in range(top, len(rows), _WIDE):
             j = slice(left, left + _WIDE)
             distance = _hash_distances(plain[i], mirrored[i], plain[j], mirrored[j])
-            distance[~telling[i]] = NO_HASH_EVIDENCE
-            distance[:, ~telling[j]] = NO_HASH_EVIDENCE
+            distance[~has_hash[i]] = NO_HASH_EVIDENCE
+            distance[:, ~has_hash[j]] = NO_HASH_EVIDENCE
             possible = distance <= max(near_by, same_by)
             if upper is not None and embeddings is not None and mean is not None:
                 similarity = upper @ _directions(embeddings[rows[j]], mean).T
                 possible |= similarity >= rule.cosine
-            high = np.flatnonzero(possible.any(axis=1))  # few: most rows need not be searched
+            high = np.flatnonzero(possible.any(axis=1))  # only a few rows have to be searched
             a, b = np.nonzero(possible[high])
             a = high[a]
             bits = distance[a, b]
@@ -98,7 +112,7 @@ def _hash_distances(
     other: NDArray[np.uint64],
     other_mirrored: NDArray[np.uint64],
 ) -> NDArray[np.uint8]:
-    """Bits in which hashes differ, the one or the other picture mirrored if that is nearer, (n, n of the others)."""
+    """Number of different bits for each pair, shape (n, m): the least with neither image mirrored, or one of them."""
     distances = np.empty((len(plain), len(other)), dtype=np.uint8)
     for start in range(0, len(plain), _STRIP):
         strip = slice(start, start + _STRIP)
@@ -109,7 +123,7 @@ def _hash_distances(
 
 
 def _mean(embeddings: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Mean over the different pictures, shape (d,), so that copies do not pull it."""
+    """Mean over the different images, shape (d,). Copies do not count."""
     total = np.zeros(embeddings.shape[1], dtype=np.float64)
     for top in range(0, len(rows), _WIDE):
         total += embeddings[rows[top : top + _WIDE]].sum(axis=0, dtype=np.float64)
@@ -119,7 +133,7 @@ def _mean(embeddings: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[np.float3
 
 
 def _directions(vectors: NDArray[Any], mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centered vectors of length 1; zero where a vector is the mean itself."""
+    """Centered vectors of length 1; zero for a vector that equals the mean."""
     centered = vectors.astype(np.float32) - mean
     length = np.linalg.norm(centered, axis=1, keepdims=True)
     return np.asarray(np.divide(centered, length, out=np.zeros_like(centered), where=length > 1e-12))

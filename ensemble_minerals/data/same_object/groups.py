@@ -1,8 +1,4 @@
-"""Hashes and embeddings in, row groups, copies and conflicts out; pure.
-
-Every pair of pictures is compared, block by block: time grows with the square of the number of different
-pictures, memory does not.
-"""
+"""Row groups, copies and conflicts of a data set, found by hashes and embeddings."""
 
 from __future__ import annotations
 
@@ -18,22 +14,22 @@ from scipy.sparse.csgraph import connected_components
 from ensemble_minerals.data.same_object.candidates import NearPairs, Rule, near_pairs
 
 MAX_PAIRS = 200_000
-"""At most so many near pairs are listed; row groups, copies and conflicts come from all of them."""
+"""Most near pairs that a report lists. Row groups, copies and conflicts use all pairs."""
 
 _MOST_WAITING = 1_000_000  # near pairs: 16 MB
 
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two rows that show the same picture or specimen.
+    """Two rows that show the same image or specimen.
 
     Attributes:
         first: The earlier row.
         second: The later row.
         kind: ``"exact"`` for equal pixels, ``"near"`` otherwise.
-        hash_distance: Bits in which the perceptual hashes differ, the mirrored one included; `NO_HASH_EVIDENCE`
-            where a picture is too plain for one.
-        cosine: Cosine of the centered embeddings, NaN without embeddings.
+        hash_distance: Number of different bits of the perceptual hashes, with or without mirroring;
+            `NO_HASH_EVIDENCE` if an image is too plain for a hash.
+        cosine: Cosine of the centered embeddings; NaN without embeddings.
     """
 
     first: int
@@ -45,16 +41,16 @@ class DuplicatePair:
 
 @dataclass(frozen=True, eq=False)
 class DuplicateReport:
-    """What was found.
+    """Row groups and duplicates of a data set.
 
     Attributes:
-        row_group: Shape (n,), group of each row, numbered from 0 in order of appearance.
-        pairs: Pairs in order of rows. An exact copy is paired with the first row of its picture, a near duplicate
-            by the first rows of both pictures. See `MAX_PAIRS`.
-        copies: Rows to set aside, ascending: exact copies of an earlier row of the same label.
-        conflicts: Rows that show the same picture under different labels, ascending, all of them.
-        n_groups: How many row groups there are.
-        n_near_pairs: How many near pairs there are, the unlisted included.
+        row_group: Group of each row, numbered from 0 in order of appearance, shape (n,).
+        pairs: Pairs in order of their rows, see `MAX_PAIRS`. An exact copy is paired with the first row of its image;
+            two similar images are paired by the first row of each.
+        copies: Rows that are exact copies of an earlier row with the same label, ascending.
+        conflicts: All rows whose image is also there with another label, ascending.
+        n_groups: Number of row groups.
+        n_near_pairs: Number of near pairs, those that are not listed included.
     """
 
     row_group: NDArray[np.intp]
@@ -81,29 +77,37 @@ def find_duplicates(
 ) -> DuplicateReport:
     """Group rows that must stay together in every split, and find copies and conflicts.
 
-    Two pictures are near duplicates if their perceptual hashes are near and the embeddings confirm it, or if the
-    embeddings alone are very near. They are the same picture if the pixels are equal, or hashes and embeddings
-    both are very near. Connected components become row groups; rows of one given group are merged too.
+    Two images are near duplicates if their hashes are similar and their embeddings confirm it, or if their embeddings
+    alone are very similar. They are the same image if their pixels are equal, or if hashes and embeddings are both
+    very similar. Row groups are the connected components of near duplicates and of the groups that the user gave.
 
     Args:
-        pixel_hash: Shape (n,), digests of the decoded pixels.
-        phash: Shape (n,), uint64, perceptual hashes. A hash with few bits (a picture of one color) is no evidence.
-        phash_mirrored: Shape (n,), uint64, perceptual hashes of the mirrored pictures.
-        labels: Shape (n,), class names or numbers.
-        embeddings: Shape (n, d), finite, or None. They are centered on the mean over different pictures and
-            normalized here. Without them only `UNCONFIRMED_HASH_DISTANCE` links rows.
-        given_groups: Shape (n,), names of groups that the user gave, empty for none; or None.
-        hash_distance: Bits by which the hashes of near duplicates may differ, where embeddings confirm.
-        hash_cosine: Cosine that confirms.
-        cosine: Cosine that is enough alone.
-        conflict_hash_distance: Bits by which the hashes of the same picture may differ.
-        conflict_cosine: Cosine that the same picture has at least.
+        pixel_hash: Digests of the decoded pixels, shape (n,).
+        phash: Perceptual hashes, uint64, shape (n,). A hash with few bits (of a plain image) is ignored.
+        phash_mirrored: Perceptual hashes of the mirrored images, uint64, shape (n,).
+        labels: Class names or numbers, shape (n,).
+        embeddings: Finite vectors, shape (n, d), or None. They are centered on the mean over the different images,
+            and normalized. Without them, only hashes within `UNCONFIRMED_HASH_DISTANCE` make near duplicates.
+        given_groups: Names of the groups that the user gave, empty for none, shape (n,); or None.
+        hash_distance: Most different bits in the hashes of near duplicates that embeddings confirm.
+        hash_cosine: Least cosine that confirms them.
+        cosine: Least cosine that is enough without hashes.
+        conflict_hash_distance: Most different bits in the hashes of the same image.
+        conflict_cosine: Least cosine of the same image.
 
     Returns:
-        The report; rows are numbered as in the arguments.
+        The report. Rows have the numbers that they have in the arguments.
 
     Raises:
-        ValueError: If the shapes do not agree or embeddings are not finite.
+        ValueError: If the shapes do not agree, or embeddings are not finite.
+
+    Example:
+        >>> report = find_duplicates(
+        ...     pixel_hash=["a", "b", "a"], phash=[2**40 - 1, 2**64 - 2**24, 2**40 - 1],
+        ...     phash_mirrored=[2**41 - 2, 2**63 - 2**22, 2**41 - 2], labels=["quartz", "pyrite", "quartz"],
+        ... )
+        >>> report.row_group.tolist(), report.copies.tolist()
+        ([0, 1, 0], [2])
     """
     pixel_hash, labels = np.asarray(pixel_hash), np.asarray(labels)
     hashes = np.asarray(phash, dtype=np.uint64)
@@ -121,26 +125,26 @@ def find_duplicates(
             raise ValueError(f"{name} has shape {column.shape}, pixel_hash has {n} rows")
     if vectors is not None and (vectors.ndim != 2 or len(vectors) != n):
         raise ValueError(f"embeddings have shape {vectors.shape}, expected ({n}, d)")
-    picture, first_row = _by_appearance(pixel_hash)
-    low, high = _label_range(labels, picture, len(first_row))
-    disputed = low != high
-    component = _join(np.arange(len(first_row)), *_same_given_group(groups, picture))
+    image, first_row = _by_appearance(pixel_hash)
+    low, high = _label_range(labels, image, len(first_row))
+    in_conflict = low != high
+    component = _join(np.arange(len(first_row)), *_same_given_group(groups, image))
     rule = Rule(hash_distance, hash_cosine, cosine, conflict_hash_distance, conflict_cosine)
-    pairs = _exact_pairs(picture, first_row, 1.0 if vectors is not None else float("nan"))
+    pairs = _exact_pairs(image, first_row, 1.0 if vectors is not None else float("nan"))
     n_near, edges = 0, _Edges()
     for near in near_pairs(hashes, mirrored, vectors, first_row, rule):
         component = edges.add(component, near.first, near.second)
         differ = (low[near.first] != low[near.second]) | (high[near.first] != high[near.second])
-        clash = near.same_picture & differ
-        disputed[near.first[clash]] = True
-        disputed[near.second[clash]] = True
+        clash = near.same_image & differ
+        in_conflict[near.first[clash]] = True
+        in_conflict[near.second[clash]] = True
         room = MAX_PAIRS - n_near
         n_near += len(near.first)
         if room > 0:
             pairs.extend(_listed(near, first_row, room))
-    row_group, _ = _by_appearance(edges.join(component)[picture])
-    conflict = disputed[picture]
-    later = first_row[picture] != np.arange(n)
+    row_group, _ = _by_appearance(edges.join(component)[image])
+    conflict = in_conflict[image]
+    later = first_row[image] != np.arange(n)
     return DuplicateReport(
         row_group=row_group,
         pairs=tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second))),
@@ -152,7 +156,7 @@ def find_duplicates(
 
 
 def _by_appearance(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number the different values in order of appearance: (number of each row, first row of each number)."""
+    """Number the different values in order of appearance: number of each row, and first row of each number."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     number = np.empty(len(first), dtype=np.intp)
@@ -161,27 +165,27 @@ def _by_appearance(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.i
 
 
 def _label_range(
-    labels: NDArray[Any], picture: NDArray[np.intp], n_pictures: int
+    labels: NDArray[Any], image: NDArray[np.intp], n_images: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Smallest and largest label number of each picture; they differ where its copies bear different labels."""
+    """Smallest and largest label number of each image; they differ if its copies have different labels."""
     number, _ = _by_appearance(labels)
-    low, high = np.full(n_pictures, len(labels), dtype=np.intp), np.full(n_pictures, -1, dtype=np.intp)
-    np.minimum.at(low, picture, number)
-    np.maximum.at(high, picture, number)
+    low, high = np.full(n_images, len(labels), dtype=np.intp), np.full(n_images, -1, dtype=np.intp)
+    np.minimum.at(low, image, number)
+    np.maximum.at(high, image, number)
     return low, high
 
 
 def _same_given_group(
-    groups: NDArray[np.str_], picture: NDArray[np.intp]
+    groups: NDArray[np.str_], image: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Edges from the picture of each row with a given group to that of the first row of the group."""
+    """Edges that join each row with a given group to the first row of its group, as pairs of images."""
     rows = np.flatnonzero(groups != "")
     number, first = _by_appearance(groups[rows])
-    return picture[rows], picture[rows[first[number]]]
+    return image[rows], image[rows[first[number]]]
 
 
 def _join(component: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Components of the pictures after adding edges between pictures `first` and `second`."""
+    """Components of the images after edges between the images `first` and `second` are added."""
     a, b = component[first], component[second]
     if np.array_equal(a, b):
         return component
@@ -192,7 +196,7 @@ def _join(component: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[
 
 
 class _Edges:
-    """Near pairs that wait to be joined: a join takes a look at every picture, so it is done for many at once."""
+    """Edges that are not joined yet. A join takes time for every image, so it is done for many edges at once."""
 
     def __init__(self) -> None:
         self.first: list[NDArray[np.intp]] = []
@@ -202,25 +206,23 @@ class _Edges:
     def add(
         self, component: NDArray[np.intp], first: NDArray[np.intp], second: NDArray[np.intp]
     ) -> NDArray[np.intp]:
-        """Remember pairs; the components, with all that wait if they became many."""
+        """Add edges; return the components, after a join if many edges wait."""
         self.first.append(first)
         self.second.append(second)
         self.waiting += len(first)
         return self.join(component) if self.waiting > _MOST_WAITING else component
 
     def join(self, component: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The components after all pairs that wait."""
+        """The components after all edges that wait."""
         if self.waiting:
             component = _join(component, np.concatenate(self.first), np.concatenate(self.second))
             self.first, self.second, self.waiting = [], [], 0
         return component
 
 
-def _exact_pairs(
-    picture: NDArray[np.intp], first_row: NDArray[np.intp], cosine: float
-) -> list[DuplicatePair]:
-    first = first_row[picture]
-    later = np.flatnonzero(first != np.arange(len(picture)))
+def _exact_pairs(image: NDArray[np.intp], first_row: NDArray[np.intp], cosine: float) -> list[DuplicatePair]:
+    first = first_row[image]
+    later = np.flatnonzero(first != np.arange(len(image)))
     return [DuplicatePair(int(first[row]), int(row), "exact", 0, cosine) for row in later]
 
 
