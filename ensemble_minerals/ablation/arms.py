@@ -36,7 +36,7 @@ COMBINATIONS = {
 """Arms that always use one combination, and what the meta-learner calls it."""
 
 KINDS = ("full", "single", "choice", "control", "combination", "ingredient", "source", "protocol")
-"""Sorts of arms, in the order of the table; each may be asked for by name."""
+"""Kinds of arms, in the order of the table; a user can choose a kind by its name."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Arm:
         description: What it is, in one sentence.
         kind: One of `KINDS`.
         members: Names of the members it may use.
-        subject: What is left out, in words, for an ingredient or a source.
+        subject: What is left out, in words, for an ingredient or a feature extractor.
     """
 
     name: str

@@ -40,7 +40,7 @@ class FoldAnswers:
 
     Attributes:
         proba: For each arm its answers for the test rows, (n_test, n_classes).
-        used: For each arm the members that are asked when it answers.
+        used: For each arm the members that it uses to answer.
         costs: For each arm ``fit_seconds`` on one core, and of its heads ``predict_ms`` a photo and ``megabytes``.
         best_single: The member with the lowest out-of-fold log-loss.
         combination: What the full ensemble chose.
@@ -87,18 +87,18 @@ class OuterFold:
         for arm in self.plan.arms:
             if self.leaky != (arm.name == LEAKY) or arm.name == HINDSIGHT:
                 continue
-            fitted, asked = base, arm.members
+            fitted, members = base, arm.members
             if arm.name in RETRAINED:
                 fitted = self._retrain(base, arm.name, inner)
             elif arm.name == BUDGET:
-                fitted, asked = self._repeat(base, best), (best.name,)
+                fitted, members = self._repeat(base, best), (best.name,)
             started = time.perf_counter()
-            columns = [fitted.names.index(name) for name in asked]
+            columns = [fitted.names.index(name) for name in members]
             meta = self._meta(arm)
             meta.fit(meta.candidate_fits(fitted.out_of_fold[:, columns], inner.y, inner.folds), inner.groups)
             result.proba[arm.name] = np.exp(meta.log_proba(fitted.test[:, columns]))
-            seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in asked)
-            used = (best.name,) if arm.name == "best_single" else asked
+            seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in members)
+            used = (best.name,) if arm.name == "best_single" else members
             result.used[arm.name] = used
             result.costs[arm.name] = {"fit_seconds": seconds, **fitted.answering(used)}
             if arm.name == FULL:
@@ -141,11 +141,11 @@ class OuterFold:
                 f"{str(error).splitlines()[0]}\nAn ablation needs every member in every fold: mend or remove it."
             ) from error
         fitted_ensemble = ensemble.fitted_ensemble_
-        asked = self.data.take(self.known.held_out(self.fold))
+        test_rows = self.data.take(self.known.held_out(self.fold))
         answers, milliseconds = [], {}
         for member in fitted_ensemble.members:
             started = time.perf_counter()
-            answers.append(replace(fitted_ensemble, members=(member,)).member_log_proba(asked))
+            answers.append(replace(fitted_ensemble, members=(member,)).member_log_proba(test_rows))
             milliseconds[member.name] = 1000 * (time.perf_counter() - started) / len(answers[-1])
         test = np.concatenate(answers, axis=1)
         return _MemberAnswers(

@@ -40,9 +40,9 @@ class AblationRun:
         proba: For each arm (repeats, n, n_classes).
         folds: Outer fold of each row, (repeats, n).
         choices: What each outer fold chose: ``{"repeat", "fold", "best_single", "combination"}``.
-        used: For each arm the members it asks, outer fold by outer fold.
+        used: For each arm and outer fold the members that it uses.
         costs: For each arm, mean over outer folds: ``fit_seconds`` on one core of its members and their
-            combination; ``predict_ms`` a photo and ``megabytes`` of its heads, without the sources.
+            combination; ``predict_ms`` a photo and ``megabytes`` of its heads, without the feature extractors.
     """
 
     arms: tuple[Arm, ...]
@@ -110,22 +110,22 @@ class Ablation:
         spent: dict[str, list[dict[str, float]]] = {}
         total, before = self.count_fits(), 0
         for key in self._keys():
-            found = self._load(key)
-            if found is None:
+            answers = self._load(key)
+            if answers is None:
                 outer = self._outer_fold(key)
                 if progress is not None:
                     own = count_fits(plan, leaky=key.leaky)
                     outer.progress = _within(progress, before, own, total)
                 with threadpool_limits(1):
-                    found = outer.answer()
-                self._save(key, found)
-            for name, proba in found.proba.items():
+                    answers = outer.answer()
+                self._save(key, answers)
+            for name, proba in answers.proba.items():
                 held_out = self.known[key.repeat, key.leaky].held_out(key.fold)
                 run.proba[name][key.repeat, held_out] = proba
-                run.used.setdefault(name, []).append(found.used[name])
-                spent.setdefault(name, []).append(found.costs[name])
+                run.used.setdefault(name, []).append(answers.used[name])
+                spent.setdefault(name, []).append(answers.costs[name])
             if not key.leaky:
-                chosen = {"best_single": found.best_single, "combination": found.combination}
+                chosen = {"best_single": answers.best_single, "combination": answers.combination}
                 run.choices.append({"repeat": key.repeat, "fold": key.fold, **chosen})
             before += count_fits(plan, leaky=key.leaky)
             if progress is not None:
@@ -190,13 +190,15 @@ class Ablation:
         file = self.checkpoint / f"{key.repeat}.{kind}.{key.fold}.safetensors"
         return file if file.is_file() or not exists else None
 
-    def _save(self, key: _FoldKey, found: FoldAnswers) -> None:
+    def _save(self, key: _FoldKey, answers: FoldAnswers) -> None:
         """Keep a finished outer fold; it appears whole or not at all."""
         file = self._file(key)
         if file is None:
             return
-        arrays = {name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in found.proba.items()}
-        metadata = json.dumps(asdict(replace(found, proba={})))
+        arrays = {
+            name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in answers.proba.items()
+        }
+        metadata = json.dumps(asdict(replace(answers, proba={})))
         with atomic_file(file) as draft:
             save_file(arrays, draft, metadata={"facts": metadata})
 

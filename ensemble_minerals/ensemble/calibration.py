@@ -15,12 +15,12 @@ FloatMatrix = NDArray[np.floating[Any]]
 class TemperatureScaling:
     """Divide log-probabilities by one number, learned on rows the rest of the model never saw.
 
-    Where every one of few rows is answered rightly, nothing bounds the sharpening but the first mistake to come.
-    So each row counts as wrong by 1 / (n + 2), Laplace's rule, as in Platt's targets (1999, "Probabilistic outputs
-    for support vector machines", section 2.2); with hundreds of rows that changes next to nothing.
+    If all of a few rows are answered correctly, the log-loss alone would sharpen the answers without bound. So each
+    row counts as wrong with probability 1 / (n + 2), Laplace's rule, as in Platt's targets (1999, "Probabilistic
+    outputs for support vector machines", section 2.2). With hundreds of rows this changes almost nothing.
 
     Attributes:
-        temperature_: Above 1 softens the answers, below 1 sharpens them.
+        temperature_: Above 1 it softens the answers, below 1 it sharpens them.
     """
 
     def fit(self, log_proba: FloatMatrix, y: NDArray[np.intp]) -> TemperatureScaling:

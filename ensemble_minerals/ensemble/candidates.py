@@ -1,4 +1,4 @@
-"""Candidates for combining the members, fitted to rows outside of some folds; each fit is made once.
+"""Candidates for combining the members, fitted to rows outside of some folds; no fit is repeated.
 
 From simple to complex: the best single member; the uniform mean; greedy selection with replacement (Caruana et al.
 2004, ICML, "Ensemble selection from libraries of models"); a weighted product of the members (a logarithmic opinion
@@ -43,8 +43,8 @@ class Candidate(NamedTuple):
 class CandidateFits:
     """Candidates fitted to all rows, or to those outside of some folds.
 
-    Nested cross-fitting leaves out the same folds in either order, and candidates of the same rows are the same:
-    all that stem from one share what they have fitted.
+    Nested cross-fitting leaves out the same pair of folds in either order, and needs the same candidates both times.
+    So all objects that `without` derives from one object share their fits.
 
     Args:
         members: Out-of-fold log-probabilities, shape (n, n_members, n_classes).
@@ -53,7 +53,7 @@ class CandidateFits:
         greedy_iterations: Draws of greedy selection.
 
     Attributes:
-        members: Those of the rows that are not left out; `y` and `folds` likewise.
+        members: Of the rows that are not left out; so are `y` and `folds`.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class CandidateFits:
         self._fitted: dict[tuple[str, frozenset[int]], list[Candidate]] = {}
 
     def without(self, fold: int) -> CandidateFits:
-        """The same on the rows outside of a fold, too."""
+        """Candidates on the rows outside of one more fold."""
         rest = self.folds != fold
         inner = CandidateFits(self.members[rest], self.y[rest], self.folds[rest], self.greedy_iterations)
         inner._left_out, inner._fitted = self._left_out | {fold}, self._fitted
         return inner
 
     def fit(self, name: str) -> list[Candidate]:
-        """The candidate of that name; of the logistic one that of each of `PENALTIES`.
+        """The fitted candidate of a name; for the logistic one a candidate for each of `PENALTIES`.
 
         Raises:
             ValueError: If it is none of `CANDIDATES`.
@@ -101,7 +101,7 @@ class CandidateFits:
 
 
 def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) -> list[Solution]:
-    """A logistic regression for each penalty, from strong to weak, each begun at the solution of the one before."""
+    """A logistic regression for each penalty, from strong to weak, each started at the solution of the one before."""
     path: list[Solution] = []
     for penalty in PENALTIES:
         problem = LogisticProblem(y, np.ones(len(y)), n_classes, penalty)
@@ -137,12 +137,12 @@ def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int)
 
 
 def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1.0) -> FloatMatrix:
-    """Non-negative powers of the members, drawn to the uniform pool by a ridge of the weight of a few rows."""
+    """Non-negative powers of the members, with a weak ridge penalty on their distance from the uniform pool."""
     n, n_members, n_classes = members.shape
     rows = np.arange(n)
     start = np.full(n_members, 1.0 / n_members)
 
-    # A row for each row and class, so that both sums are one product.
+    # One row for each (row, class), so that each sum is one matrix product.
     of_member = np.ascontiguousarray(members.transpose(0, 2, 1)).reshape(-1, n_members)
     of_truth = members[rows, :, y].sum(axis=0)
 

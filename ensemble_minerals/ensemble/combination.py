@@ -38,7 +38,7 @@ class Combination:
 
 
 def centered(members: FloatMatrix) -> FloatMatrix:
-    """Each member's log-probabilities less their mean over the classes, shape (n, n_members * n_classes)."""
+    """Log-probabilities minus their mean over the classes, member by member, shape (n, n_members * n_classes)."""
     less_mean = members - members.mean(axis=2, keepdims=True)
     flat: FloatMatrix = less_mean.reshape(len(members), -1)
     return flat

@@ -3,7 +3,7 @@
 Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); scores as in Sadinle, Lei and
 Wasserman (2019, JASA 114: `lac`, the smallest sets) and Romano, Sesia and Candes (2020, NeurIPS: `aps`, with
 the mean of its random share, one half, so that a photo always gets the same answer). The calibration is a
-few plain arrays, and any confidence can be asked of it afterwards.
+few plain arrays, from which sets of any confidence can be computed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ConformalSets:
         Args:
             y: (n,) class positions.
             proba: (n, K) probabilities of rows the model had not seen (out-of-fold, cross-fitted).
-            groups: (n,) row groups. Rows of a group are not exchangeable with a new photo one by one; with
+            groups: (n,) row groups. Single rows of a group are not exchangeable with a new photo; with
                 groups each group counts once (hierarchical conformal prediction, Lee, Barber and
                 Willett 2023).
 
@@ -77,13 +77,13 @@ class ConformalSets:
         return self
 
     def p_values(self, proba: ArrayLike) -> Floats:
-        """How ordinary each class would be as the true one.
+        """Conformal p-value of each class: small if it is unlikely to be the true one.
 
         Args:
             proba: (m, K) class probabilities; each row is answered by itself.
 
         Returns:
-            (m, K) conformal p-values in 0..1: the share of calibration groups that look at least as strange.
+            (m, K) conformal p-values in 0..1: the share of calibration groups whose score is at least as high.
         """
         p = _checked(proba)
         if p.shape[1] != self.n_classes_:
@@ -156,7 +156,7 @@ def _checked(proba: ArrayLike) -> Floats:
 
 
 def _scores(p: Floats, score: SetScore) -> Floats:
-    """How strange each class would be as the true one, (n, K); larger is stranger."""
+    """Nonconformity score of each class as the true one, (n, K); larger is less likely."""
     if score == "lac":
         return 1.0 - p
     summed = np.empty_like(p)
@@ -168,7 +168,7 @@ def _scores(p: Floats, score: SetScore) -> Floats:
 
 @dataclass(frozen=True)
 class SetCoverage:
-    """How prediction sets fared on rows with known classes.
+    """Coverage and size of prediction sets on rows with known classes.
 
     Attributes:
         level: The stated confidence.
@@ -197,7 +197,7 @@ def cross_fitted_sets(
     by_class: bool = True,
     groups: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
-    """Sets of rows none of which took part in its own calibration: the ones to score.
+    """Prediction sets of rows, each calibrated on the other folds.
 
     Args:
         y: (n,) class positions.

@@ -66,9 +66,9 @@ def cross_fit(
         members: The base learners.
         data: What members see of the rows.
         inputs: Labels, row groups and folds of the rows.
-        runtime: Tasks at once; who is told of the progress, which counts the steps of each member in each fold;
-            and the time after which no task begins. Members that lack a fold then are left out, but for one, if no
-            other is complete.
+        runtime: Tasks at once; where progress is reported, in steps of each member in each fold; and the time after
+            which no task starts. Members that lack a fold then are left out. If no member is complete, one is fitted
+            nevertheless.
         checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
         allow_failures: Leave failed members out instead of raising.
 
@@ -151,7 +151,7 @@ class _CrossFitting:
         self.progress(done + min(under_way, max(total - done - 1, 0)), total)
 
     def late(self, member: Member) -> list[FoldTask[Member]]:
-        """Tasks of a member that would have begun after the time limit."""
+        """Tasks of a member that would have started after the time limit."""
         return [
             FoldTask(member, fold)
             for fold in self.inputs.numbers

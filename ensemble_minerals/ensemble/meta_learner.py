@@ -1,7 +1,7 @@
-"""The meta-learner: combines the members' log-probabilities, and is only as complex as the data can pay for.
+"""The meta-learner: combines the members' log-probabilities, and is only as complex as the data allow.
 
-Candidates are compared by cross-fitted log-loss over the same grouped folds, and the one-standard-error rule goes to
-the simplest that is not clearly worse than the best, so stacking that would hurt is not used.
+Candidates are compared by cross-fitted log-loss over the same grouped folds. The one-standard-error rule chooses the
+simplest one that is not clearly worse than the best, so that stacking is not used where it would hurt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from ensemble_minerals.log_space import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-_ROUNDING = 1e-12  # nats; candidates that give the same answers are equal, whatever the order of their sums
+_ROUNDING = 1e-12
+"""Difference of losses, in nats, that may be rounding."""
 
 
 class MetaLearner:
@@ -33,7 +34,7 @@ class MetaLearner:
     Attributes:
         scores_: For each candidate its cross-fitted ``log_loss`` and ``accuracy``.
         chosen_: Name of the candidate in use.
-        combination_: It, fitted on all rows.
+        combination_: The candidate in use, fitted on all rows.
         cross_fitted_: Its cross-fitted log-probabilities, not calibrated, shape (n, n_classes).
         temperature_: Learned from those, so from answers of combinations that never saw the row.
         penalty_: Inverse penalty of the logistic candidate, where it was considered.
@@ -108,7 +109,7 @@ class MetaLearner:
         self.notes_ = () if candidate.converged else (f"{self.chosen_} stopped short of its tolerance",)
 
     def take_uniform(self, members: FloatMatrix, y: NDArray[np.intp]) -> MetaLearner:
-        """Take the uniform mean, uncalibrated, where no rows are left to learn from; `y` is scored, and no more.
+        """Use the uniform mean, uncalibrated, because no rows are left to learn from; `y` is used for scores only.
 
         Args:
             members: Log-probabilities of rows that the members never saw, shape (n, n_members, n_classes).
@@ -147,7 +148,7 @@ def _scores(answer: FloatMatrix, y: NDArray[np.intp]) -> dict[str, float]:
 
 
 def _paired_gap(difference: FloatMatrix, groups: NDArray[np.intp]) -> tuple[float, float]:
-    """Mean difference of two losses and its standard error, rows of a group counted as one draw."""
+    """Mean difference of two losses and its standard error, for which a row group counts as one draw."""
     _, member = np.unique(groups, return_inverse=True)
     gap = float(difference.mean())
     sums = np.bincount(member, weights=difference - gap)

@@ -49,8 +49,8 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     from members, a choice of combination, its weights and a temperature that never saw the row's fold.
 
     Rows of a negative fold are only trained on. With such rows and one other fold, a plain hold-out, each member
-    is trained once; no answers are left to learn weights and a temperature from, so members count alike and the
-    temperature is 1.
+    is trained once; no answers are left to learn weights and a temperature from, so all members get the same weight
+    and the temperature is 1.
 
     Args:
         members: Base learners; a flat, a one-vs-rest and a hierarchical one over all columns by default.
@@ -60,7 +60,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
             models. One model a member, but the meta-learner's weights were learned on the fold models' answers.
         allow_failures: Leave out members that fail.
         checkpoint: Folder where finished tasks are kept, for one set of inputs.
-        runtime: Tasks at once, who is told of the progress, and the time after which no member begins, see
+        runtime: Tasks at once, where progress is reported, and the time after which no member starts, see
             `cross_fit`. Answers do not depend on it.
         random_state: Seed of the folds.
 
@@ -262,10 +262,10 @@ def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def _as_row_data(X: Rows) -> RowData | None:
-    """What members see, where that is given by name; None for one array, which scikit-learn's checks look at."""
+    """What members see, if X gives it by name; None for a single array, which scikit-learn validates."""
     if isinstance(X, RowData):
         return X
-    # A sparse matrix of keys is a mapping, too, but none of ours.
+    # A sparse matrix in dictionary format is a mapping, too.
     return RowData(X) if isinstance(X, Mapping) and not issparse(X) else None
 
 

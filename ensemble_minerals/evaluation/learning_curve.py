@@ -18,7 +18,7 @@ from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import short_switch_interval
 
 SHARES = (0.25, 0.5, 0.75)
-"""Shares that are trained anew; all rows are there from the fit itself."""
+"""Shares that are trained anew; the fit itself gives the point of all rows."""
 
 
 def learning_curve(
@@ -33,8 +33,8 @@ def learning_curve(
 ) -> dict[str, Any]:
     """Train on growing parts of each fold's training row groups and answer the same held-out rows.
 
-    The parts are nested and drawn class by class, so every class keeps at least one row group. What the members
-    answer is averaged; choose one or few members, the cost is about that of cross-fitting them once more.
+    The parts are nested and drawn class by class, so every class keeps at least one row group. The answers of the
+    members are averaged. Choose one or few members: it costs about as much as cross-fitting them once more.
 
     Args:
         members: Base learners, unfitted.

@@ -85,7 +85,7 @@ class MemberFailure:
 
 @dataclass(frozen=True)
 class OutOfTime(MemberFailure):
-    """A member whose fit in a fold would have begun after the time limit."""
+    """A member whose fit in a fold would have started after the time limit."""
 
     reason: str = "time limit"
 
@@ -187,7 +187,7 @@ def fit_folds(
         tasks: Members and folds.
         data: What members see of the rows.
         inputs: Labels, row groups and folds of the rows.
-        runtime: Tasks at once, and the time after which no task begins. Answers do not depend on it.
+        runtime: Tasks at once, and the time after which no task starts. Answers do not depend on it.
         checkpoint: Folder where long fits keep their logs and take up what was interrupted.
         on_steps: Called, from any thread, with the steps that long fits under way have done.
 

@@ -1,4 +1,4 @@
-"""Finished tasks on disk, so that a fit that was killed runs only what is missing."""
+"""Finished tasks on disk, so that an interrupted fit runs only the missing ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def task_path(checkpoint: Path, member: str, fold: int) -> Path:
-    """A name that no file system takes for another member's, however long or odd the member's own is."""
+    """File of a task; its name is valid and differs between members on every file system, whatever their names."""
     if not re.fullmatch(r"[a-z0-9_+-][a-z0-9_.+-]{0,99}", member):
         digest = blake2b(member.encode(errors="surrogateescape"), digest_size=16).hexdigest()
         member = f"{re.sub('[^A-Za-z0-9_+-]', '_', member[:60])}-{digest}"
@@ -31,7 +31,7 @@ def task_path(checkpoint: Path, member: str, fold: int) -> Path:
 
 
 def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
-    """Keep a finished task; it appears whole or not at all."""
+    """Save a finished task; the file appears whole or not at all."""
     if checkpoint is None:
         return
     path = task_path(checkpoint, fitted.member, fitted.fold)

@@ -126,7 +126,7 @@ def _fit_task(
     inputs: FoldInputs,
     *matrices: FloatMatrix,
 ) -> list[FoldResult]:
-    """`fit_together` as a task: arrays are arguments of their own, a late one is not begun, it keeps to one core."""
+    """Call `fit_together` on one core, unless it is too late; arrays are arguments so that workers share them."""
     if deadline is not None and time.time() > deadline:
         return [OutOfTime(member.name, fold) for member in members]
     with single_thread:
@@ -215,7 +215,7 @@ class _MemberFit:
             return
         specialists = self.strategy.finish_fit(self.unsolved, self.solutions).predictor_
         self.predictor = AveragedPredictor.average([specialists])
-        with np.errstate(invalid="ignore"):  # told below
+        with np.errstate(invalid="ignore"):  # the check below reports it
             log_proba = [self.predictor.log_proba(X).astype(np.float64) for X in held_out.parts()]
         proba = np.exp(np.concatenate(log_proba))
         if not np.isfinite(proba).all():

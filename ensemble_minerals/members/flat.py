@@ -1,4 +1,4 @@
-"""One classifier of all classes at once."""
+"""One classifier for all classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FlatClassifier(Strategy):
     def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
     ) -> Decomposition:
-        """One decision of all rows."""
+        """One subproblem, with all rows."""
         return Decomposition(
             Taxonomy.flat(names), False, (Subproblem("all classes", np.arange(len(y)), y, len(names)),)
         )

@@ -53,7 +53,7 @@ class HierarchicalClassifier(Strategy):
     def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
     ) -> Decomposition:
-        """One decision a node of the tree, each of the rows below it."""
+        """A subproblem for each node of the tree, with the rows below it."""
         if isinstance(self.taxonomy, str):
             if self.taxonomy != "auto":
                 raise ValueError(f"taxonomy={self.taxonomy!r}: give nested groups of labels, or 'auto'")
@@ -82,8 +82,9 @@ def learn_taxonomy(
 ) -> Taxonomy:
     """Group the classes that an inner cross-validation confuses.
 
-    The mean probability that rows of one class give to another, made symmetric, is the closeness of the two;
-    average linkage over it gives the groups (Silla & Freitas 2011, section 6, on learned hierarchies).
+    Two classes are as similar as the mean probability that rows of one give to the other, averaged over both
+    directions. Average linkage of these similarities gives the groups (Silla & Freitas 2011, section 6, on learned
+    hierarchies).
 
     Args:
         Z: Training rows, shape (n, d).
@@ -111,8 +112,8 @@ def learn_taxonomy(
         for position in range(n_classes):
             confusion[position] += proba[y[held_out] == position].sum(axis=0)
     confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-12)
-    closeness = (confusion + confusion.T) / 2.0
-    distance = closeness.max() - closeness
+    similarity = (confusion + confusion.T) / 2.0
+    distance = similarity.max() - similarity
     np.fill_diagonal(distance, 0.0)
     cluster = fcluster(linkage(squareform(distance, checks=False), "average"), wanted, criterion="maxclust")
     return Taxonomy.from_merges(names, [np.flatnonzero(cluster == c).tolist() for c in np.unique(cluster)])

@@ -29,7 +29,7 @@ _INTERVAL = 1.0
 
 
 class TrainsNetworks(Protocol):
-    """A member whose fit without one fold is told where to train and to keep its logs."""
+    """A member whose fit without one fold takes where to train and where to keep its logs."""
 
     @property
     def name(self) -> str:
@@ -70,13 +70,13 @@ def train_in_processes(
         tasks: Members on networks, and folds.
         data: With the photos of the rows.
         inputs: Labels, row groups and folds of the rows.
-        runtime: Processes at once, and the time after which no task begins.
+        runtime: Processes at once, and the time after which no task starts.
         checkpoint: Folder where each task keeps its logs and takes up what was interrupted.
         on_epochs: Called from another thread with the epochs that tasks under way have done.
     """
-    found, remote = devices(), is_remote()
-    on_gpus = found[0] != "cpu" and not remote
-    at_once = min(len(tasks), len(found) if on_gpus else runtime.n_tasks)
+    available, remote = devices(), is_remote()
+    on_gpus = available[0] != "cpu" and not remote
+    at_once = min(len(tasks), len(available) if on_gpus else runtime.n_tasks)
     n_threads = max(1, runtime.n_tasks // at_once)
     works = [work_folder(checkpoint, member.name, fold) for member, fold in tasks]
     under_way = {
@@ -95,7 +95,7 @@ def train_in_processes(
             deadline=runtime.deadline,
             work=work,
             n_threads=n_threads,
-            device=None if remote else found[number % len(found)],
+            device=None if remote else available[number % len(available)],
         )
         for number, ((member, fold), work) in enumerate(zip(tasks, works, strict=True))
     ]
@@ -112,7 +112,7 @@ def train_in_processes(
                     result.logs = read_logs(work)
                 if remote and (networks := result.fitted.networks) is not None:
                     # It answers on this machine from now on.
-                    result.fitted = replace(result.fitted, networks=replace(networks, device=found[0]))
+                    result.fitted = replace(result.fitted, networks=replace(networks, device=available[0]))
             yield [result]
 
 
@@ -141,9 +141,9 @@ def work_folder(checkpoint: Path | None, member: str, fold: int) -> Path | None:
 
 def devices() -> tuple[str, ...]:
     """Where networks can train: every GPU that torch sees, else the CPU."""
-    from ensemble_minerals.networks import devices as found  # brings torch along
+    from ensemble_minerals.networks import devices as module  # brings torch along
 
-    return found.devices()
+    return module.devices()
 
 
 @contextmanager

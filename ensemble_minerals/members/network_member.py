@@ -54,7 +54,7 @@ class NetworkMember(Member):
         features: Feature matrices from which groups of classes are learned, where the strategy learns any.
         network: What is trained.
         images: The shrunken photos; None in a plan that is only counted.
-        specialists: One network with a branch for each subproblem (``joint``), or a network for each.
+        specialists: One network with an output for each subproblem (``joint``), or a network for each.
     """
 
     network: NetworkConfig

@@ -1,4 +1,4 @@
-"""One specialist a class, telling it from all others."""
+"""One specialist for each class, which tells it from all others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class OneVsRestClassifier(Strategy):
     def decompose(
         self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
     ) -> Decomposition:
-        """One decision a class, each of all rows."""
+        """A subproblem for each class, with all rows."""
         rows = np.arange(len(y))
         subproblems = tuple(
             Subproblem(f"{name} against the rest", rows, (y == position).astype(np.intp), 2)

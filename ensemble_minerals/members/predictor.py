@@ -1,7 +1,7 @@
-"""What a fitted member is at prediction time: a few small matrix products, in numpy alone.
+"""Predictors of fitted members: a few small matrix products, in numpy alone.
 
-Fold models are averaged before the branch probabilities are formed, on the scale of log-odds (a geometric mean
-of the odds), so the fold models of linear heads collapse into one matrix and ten folds cost what one does.
+Fold models are averaged as log-odds (a geometric mean of the odds), before probabilities are computed. So the fold
+models of linear heads collapse into one matrix, and ten folds cost as much as one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ FloatMatrix = NDArray[np.floating[Any]]
 
 
 class Specialist(Protocol):
-    """A function from features to the log-odds of a node's branches."""
+    """A function from features to the log-odds of the outcomes of a subproblem."""
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
-        """Log-odds: shape (n, n_branches), or (n, 1) for a node of two branches (of the second)."""
+        """Log-odds, shape (n, n_outcomes); for two outcomes (n, 1), the log-odds of the second."""
         ...
 
     @property
@@ -48,9 +48,9 @@ class DenseSpecialist:
         return sum(weight.nbytes + bias.nbytes for weight, bias in self.layers)
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
-        """Log-odds of the branches, shape (n, n_outputs), float64.
+        """Log-odds of the outcomes, shape (n, n_outputs), float64.
 
-        Sums of float32 would differ visibly with the number of rows that are asked about together.
+        In float32 the sums would differ visibly with the number of rows that are predicted together.
         """
         last = len(self.layers) - 1
         values: FloatMatrix = np.asarray(X, dtype=np.float64)
@@ -63,11 +63,11 @@ class DenseSpecialist:
 
 @dataclass(frozen=True)
 class ClassifierSpecialist:
-    """Any fitted scikit-learn classifier of a node's branches.
+    """Any fitted scikit-learn classifier of the outcomes of a subproblem.
 
     Attributes:
-        classifier: Fitted; its classes are the branch numbers.
-        shift: Added to the log-probabilities, shape (n_branches,): the prior correction.
+        classifier: Fitted; its classes are the numbers of the outcomes.
+        shift: Added to the log-probabilities, shape (n_outcomes,): the prior correction.
     """
 
     classifier: Any
@@ -79,7 +79,7 @@ class ClassifierSpecialist:
         return 0
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
-        """Shifted log-probabilities of the branches, shape (n, n_branches)."""
+        """Shifted log-probabilities of the outcomes, (n, n_outcomes); for two outcomes their log-odds, (n, 1)."""
         proba = np.clip(self.classifier.predict_proba(X), 1e-12, None)
         logits: FloatMatrix = np.log(proba) + self.shift
         return logits[:, [1]] - logits[:, [0]] if logits.shape[1] == 2 else logits
@@ -91,8 +91,8 @@ class MemberPredictor:
 
     Attributes:
         taxonomy: Classes and, for a hierarchical member, their tree; flat for a flat member.
-        one_vs_rest: Whether the nets are one a class against the others instead of one a node of the tree.
-        specialists: For each fold model, one net a node (or a class).
+        one_vs_rest: Whether there is a specialist for each class against the others, not for each node of the tree.
+        specialists: For each fold model its specialists, in the order of the nodes (or classes).
     """
 
     taxonomy: Taxonomy
@@ -102,8 +102,8 @@ class MemberPredictor:
     def log_proba(self, X: FloatMatrix) -> FloatMatrix:
         """Log-probabilities of the classes, shape (n, n_classes)."""
         log_odds = [
-            np.mean([fold[node].logits(X) for fold in self.specialists], axis=0)
-            for node in range(len(self.specialists[0]))
+            np.mean([fold[number].logits(X) for fold in self.specialists], axis=0)
+            for number in range(len(self.specialists[0]))
         ]
         if self.one_vs_rest:
             return log_normalize(log_sigmoid(np.concatenate(log_odds, axis=1)))
@@ -111,7 +111,7 @@ class MemberPredictor:
 
     @property
     def is_linear(self) -> bool:
-        """Whether every net is a single affine map."""
+        """Whether every specialist is a single affine map."""
         return all(
             isinstance(specialist, DenseSpecialist) and len(specialist.layers) == 1
             for fold in self.specialists
@@ -129,12 +129,12 @@ class MemberPredictor:
         )
 
     def collapse(self) -> MemberPredictor:
-        """The same answers with one net a node where every net is linear; otherwise itself."""
+        """One fold model with the same answers, if all are linear; otherwise itself."""
         if not self.is_linear or len(self.specialists) == 1:
             return self
         merged: list[Specialist] = []
-        for node in zip(*self.specialists, strict=True):
-            pairs = [specialist.layers[0] for specialist in node if isinstance(specialist, DenseSpecialist)]
+        for folds in zip(*self.specialists, strict=True):
+            pairs = [specialist.layers[0] for specialist in folds if isinstance(specialist, DenseSpecialist)]
             weight = np.stack([weight for weight, _ in pairs]).mean(axis=0, dtype=np.float64)
             bias = np.stack([bias for _, bias in pairs]).mean(axis=0, dtype=np.float64)
             merged.append(DenseSpecialist(((weight.astype(np.float32), bias.astype(np.float32)),)))
@@ -168,7 +168,7 @@ class AveragedPredictor:
 
     @classmethod
     def average(cls, predictors: Sequence[MemberPredictor]) -> AveragedPredictor:
-        """Bundle fold models: those of one tree are averaged as log-odds, trees as log-probabilities."""
+        """Average fold models: those with the same tree as log-odds, different trees as log-probabilities."""
         by_tree: dict[Taxonomy, list[MemberPredictor]] = {}
         for predictor in predictors:
             by_tree.setdefault(predictor.taxonomy, []).append(predictor)

@@ -1,10 +1,10 @@
 """An exact change of coordinates: standardized features, rotated into at most as many columns as rows.
 
-A head with an L2 penalty sees only inner products of rows, so solving it in the row space of the training matrix
-gives the same function as solving it on all columns (Hastie & Tibshirani 2004, Biostatistics 5, "Efficient
-quadratic regularization for expression arrays"). Neighbors, and so SMOTE, are the same there too: a rotation
-keeps distances. With 600 rows and 4,000 columns every head of a fold becomes seven times smaller, and the
-factorization is paid once a fold for all of them.
+A head with an L2 penalty depends only on inner products of rows, so solving it in the row space of the training
+matrix gives the same function as solving it on all columns (Hastie & Tibshirani 2004, Biostatistics 5, "Efficient
+quadratic regularization for expression arrays"). Neighbors, and so SMOTE, stay the same too, because a rotation
+keeps distances. With 600 rows and 4,000 columns, every head of a fold becomes seven times smaller, and one
+factorization serves all heads of the fold.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FloatMatrix = NDArray[np.floating[Any]]
 class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Standardize columns, scale rows to unit mean square length, rotate onto the principal axes.
 
-    The scaling makes a penalty mean the same whatever the number of columns. The rotation is exact: axes are
-    dropped only where the training rows do not vary (below ``rtol`` of the largest singular value).
+    The scaling gives a penalty the same meaning for any number of columns. The rotation is exact: it drops only axes
+    along which the training rows do not vary (below ``rtol`` of the largest singular value).
 
     Args:
-        max_rank: Where both rows and columns outnumber this, a factorization costs more than it saves and the
-            standardized columns are kept as they are.
+        max_rank: With more rows and more columns than this, a factorization costs more time than it saves, and the
+            standardized columns are kept.
         rtol: Relative size below which an axis counts as constant.
 
     Attributes:
@@ -66,7 +66,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         if n_rows <= n_columns:
             values, left = np.linalg.eigh(standard @ standard.T)
             kept, singular = self._kept(values)
-            # Applied one after the other to a head's few columns, the two cost less than their product.
+            # A head has few columns: two products with them cost less than one with the product of the two factors.
             self._rotation = (standard.T, left[:, kept] / singular)
             reduced: FloatMatrix = left[:, kept] * singular
             return reduced
@@ -77,10 +77,9 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return rotated
 
     def fit_rows(self, rows: Rows) -> FloatMatrix:
-        """`fit_transform` of rows that need not fit in memory.
+        """`fit_transform` of rows that may not fit in memory.
 
-        Many rows are read three times a part at a time, and their coordinates are float32, in a mapped file if
-        they are large.
+        Many rows are read in parts, three times; their coordinates are float32, in a mapped file if they are large.
 
         Raises:
             ValueError: If a feature is not finite.
@@ -104,13 +103,13 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             axes = right[:, self._kept(values)[0]]
             self._rotation, rank = (axes,), axes.shape[1]
         reduced = allocate((n_rows, rank))
-        for place, part in zip(parts(n_rows), rows.parts(), strict=True):
-            reduced[place] = self.transform(part)
+        for section, part in zip(parts(n_rows), rows.parts(), strict=True):
+            reduced[section] = self.transform(part)
         return reduced
 
     def _learn_scale(self, variance: FloatMatrix) -> None:
         deviation = np.sqrt(variance)
-        # A nearly constant column must not be blown up into noise: a thousandth of the typical spread is added.
+        # Adds a thousandth of the typical spread, so that a nearly constant column is not scaled up to noise.
         deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
         self.scale_ = deviation * max(float(np.sqrt(np.sum(variance / deviation**2))), 1e-12)
 
@@ -123,7 +122,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return product
 
     def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
-        """Axes that vary, and their singular values, from eigenvalues of a Gram matrix."""
+        """Which axes vary, and their singular values, from the eigenvalues of a Gram matrix."""
         singular = np.sqrt(np.clip(values, 0.0, None))
         kept = singular > self.rtol * max(float(singular[-1]), 1e-300)
         if not kept.any():  # constant features: keep one axis so that heads have a column

@@ -14,7 +14,7 @@ from ensemble_minerals.system.memmap import release
 FloatMatrix = NDArray[np.floating[Any]]
 
 MANY = 16_384
-"""More rows than this are never held at once, but in parts; fewer are, in double precision."""
+"""More rows than this are processed in parts; fewer are held at once, in double precision."""
 
 PART = 1024
 """Rows of a part."""
@@ -73,7 +73,7 @@ class RowData:
 
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of matrices; nothing is copied before it is asked for.
+    """Some rows of matrices; nothing is copied before it is needed.
 
     Attributes:
         matrices: Each of shape (n, n_features).
@@ -105,11 +105,16 @@ class Rows:
 
 
 def are_many(n_rows: int) -> bool:
-    """Whether so many rows are never held at once."""
+    """Whether so many rows are processed in parts."""
     return n_rows > MANY
 
 
 def parts(n_rows: int) -> list[slice]:
-    """What is looked at at a time: everything, unless the rows are many."""
+    """Slices in which rows are processed: one of all rows, unless they are many.
+
+    Example:
+        >>> parts(3)
+        [slice(0, 3, None)]
+    """
     step = PART if are_many(n_rows) else max(n_rows, 1)
     return [slice(start, start + step) for start in range(0, max(n_rows, 1), step)]

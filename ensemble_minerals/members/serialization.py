@@ -21,7 +21,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def predictor_to_arrays(predictor: AveragedPredictor, prefix: str = "") -> tuple[Arrays, dict[str, Any]]:
-    """Take a predictor apart.
+    """Turn a predictor into arrays and a description.
 
     Args:
         predictor: Made of affine layers only.
@@ -67,7 +67,7 @@ def predictor_from_arrays(
     classes: tuple[str, ...],
     prefix: str = "",
 ) -> AveragedPredictor:
-    """Put a predictor together again.
+    """Build a predictor from what `predictor_to_arrays` returned.
 
     Raises:
         BundleError: If an array is missing.

@@ -1,4 +1,4 @@
-"""Training the specialists of one member: one net a node, each with its own oversampling and prior correction."""
+"""Training the specialists of one member: one for each subproblem, with its own oversampling and prior correction."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ensemble_minerals.members.row_space import RowSpace
 FloatMatrix = NDArray[np.floating[Any]]
 
 Trained: TypeAlias = tuple[tuple[Specialist, ...], tuple[str, ...]]
-"""Nets, in the order of their nodes, and notes."""
+"""Specialists, in the order of their subproblems, and notes."""
 
 
 @dataclass(frozen=True)
 class UnsolvedSpecialists:
-    """Specialists of which some are still to be solved, together with those of other members.
+    """Specialists whose logistic regressions are still to be solved, together with those of other members.
 
     Attributes:
-        problems: What is to be solved on the rows that the members share.
-        tol: How closely, see `solve_logistic`.
-        max_iter: Its limit of steps.
-        finish: Makes of the solutions the nets, over raw features, and notes on samplers that had to be replaced.
+        problems: The regressions, on the rows that the members share; none where all specialists are fitted.
+        tol: Tolerance, see `solve_logistic`.
+        max_iter: Limit of steps, see `solve_logistic`.
+        finish: Turns the solutions into specialists over raw features, and notes on samplers that had to be replaced.
     """
 
     problems: tuple[LogisticProblem, ...]
@@ -43,21 +43,28 @@ class UnsolvedSpecialists:
     finish: Callable[[Sequence[Solution]], Trained]
 
 
-def solve_together(Z: FloatMatrix, begun: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
-    """Solutions for each of several members on the same rows, shape (n, rank).
+def solve_together(Z: FloatMatrix, unsolved: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
+    """Solve the regressions of several members together.
+
+    Args:
+        Z: The rows that they share, shape (n, rank).
+        unsolved: Of each member its regressions.
+
+    Returns:
+        For each member its solutions.
 
     Raises:
         ValueError: If members with problems have different limits.
     """
-    problems = [problem for one in begun for problem in one.problems]
+    problems = [problem for one in unsolved for problem in one.problems]
     if not problems:
-        return [[] for _ in begun]
-    limits = {(one.tol, one.max_iter) for one in begun if one.problems}
+        return [[] for _ in unsolved]
+    limits = {(one.tol, one.max_iter) for one in unsolved if one.problems}
     if len(limits) > 1:
         raise ValueError(f"members cannot be solved together to different limits: {sorted(limits)}")
     ((tol, max_iter),) = limits
     solutions = iter(solve_logistic(Z, problems, tol=tol, max_iter=max_iter))
-    return [list(islice(solutions, len(one.problems))) for one in begun]
+    return [list(islice(solutions, len(one.problems))) for one in unsolved]
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,11 @@ class SpecialistTraining:
         space: The fitted change of coordinates.
         Z: Its training rows, shape (n, rank).
         groups: Row group of each row, shape (n,).
-        head: An unfitted classifier. One that splits its rows, say to stop early, takes `groups` and `resample`
-            in `fit`, as `MLPHead` does.
+        head: An unfitted classifier. If it splits its rows, for example to stop early, its `fit` takes `groups` and
+            `resample`, as that of `MLPHead` does.
         sampler: The over-sampler.
         prior_correction: Whether the natural prior is restored after oversampling.
-        seed: Makes the specialists' random choices differ from each other and repeat.
+        seed: From it each specialist gets a random seed of its own.
     """
 
     space: RowSpace
@@ -83,70 +90,64 @@ class SpecialistTraining:
     prior_correction: bool
     seed: int
 
-    def start(self, nodes: Sequence[Subproblem]) -> UnsolvedSpecialists:
-        """Fit one net a node, but for logistic regressions on the rows as they are, which are solved together."""
+    def start(self, subproblems: Sequence[Subproblem]) -> UnsolvedSpecialists:
+        """Fit a specialist for each subproblem, but leave regressions on unchanged rows for a joint solve."""
         samplers = [
             clone(self.sampler).set_params(random_state=_seed(self.seed, number))
-            for number in range(len(nodes))
+            for number in range(len(subproblems))
         ]
         if isinstance(self.head, LogisticHead):
             if not self.sampler.makes_rows:
-                return self._start_logistic(self.head, nodes, samplers)
-            specialists, notes = self._train_logistic(self.head, nodes, samplers)
+                return self._start_logistic(self.head, subproblems, samplers)
+            specialists, notes = self._train_logistic(self.head, subproblems, samplers)
         else:
-            specialists, notes = self._train_each(nodes, samplers, self._train_classifier)
-        trained = tuple(specialists), _named(nodes, notes)
+            pairs = [
+                self._train_classifier(subproblem, sampler, number)
+                for number, (subproblem, sampler) in enumerate(zip(subproblems, samplers, strict=True))
+            ]
+            specialists, notes = [one for one, _ in pairs], [note for _, note in pairs]
+        trained = tuple(specialists), _with_names(subproblems, notes)
         return UnsolvedSpecialists((), 0.0, 0, lambda _: trained)
 
-    def _train_each(
-        self,
-        nodes: Sequence[Subproblem],
-        samplers: Sequence[OverSampler],
-        train: Callable[[Subproblem, OverSampler, int], tuple[Specialist, str]],
-    ) -> tuple[list[Specialist], list[str]]:
-        pairs = [
-            train(node, sampler, number)
-            for number, (node, sampler) in enumerate(zip(nodes, samplers, strict=True))
-        ]
-        return [specialist for specialist, _ in pairs], [note for _, note in pairs]
-
     def _start_logistic(
-        self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]
+        self, head: LogisticHead, subproblems: Sequence[Subproblem], samplers: Sequence[OverSampler]
     ) -> UnsolvedSpecialists:
-        """Problems of nodes without synthetic rows: copies of a row are a weight on it."""
+        """Regressions of subproblems without synthetic rows: copies of a row become a weight of it."""
         problems, shifts, notes = [], [], []
-        for node, sampler in zip(nodes, samplers, strict=True):
-            drawn = sampler.resample(node.rows, node.targets)
+        for subproblem, sampler in zip(subproblems, samplers, strict=True):
+            resampled = sampler.resample(subproblem.rows, subproblem.targets)
             targets = np.full(len(self.Z), -1, dtype=np.intp)
-            targets[node.rows] = node.targets
-            weights = np.bincount(drawn.X, minlength=len(self.Z)).astype(np.float64)
-            problems.append(LogisticProblem(targets, weights, node.n_outcomes, head.C))
-            shifts.append(self._shift(node, drawn.y))
-            notes.append(drawn.note)
+            targets[subproblem.rows] = subproblem.targets
+            weights = np.bincount(resampled.X, minlength=len(self.Z)).astype(np.float64)
+            problems.append(LogisticProblem(targets, weights, subproblem.n_outcomes, head.C))
+            shifts.append(self._shift(subproblem, resampled.y))
+            notes.append(resampled.note)
 
         def finish(solutions: Sequence[Solution]) -> Trained:
-            return tuple(self._specialists(solutions, shifts)), _named(nodes, _doubts(notes, solutions))
+            return tuple(self._specialists(solutions, shifts)), _with_names(
+                subproblems, _with_warnings(notes, solutions)
+            )
 
         return UnsolvedSpecialists(tuple(problems), head.tol, head.max_iter, finish)
 
     def _train_logistic(
-        self, head: LogisticHead, nodes: Sequence[Subproblem], samplers: Sequence[OverSampler]
+        self, head: LogisticHead, subproblems: Sequence[Subproblem], samplers: Sequence[OverSampler]
     ) -> tuple[list[Specialist], list[str]]:
-        """Nodes with synthetic rows share none, and are solved one by one."""
+        """Solve subproblems with synthetic rows one after the other, since they share no rows."""
         solutions: list[Solution] = []
         shifts, notes = [], []
-        for node, sampler in zip(nodes, samplers, strict=True):
-            drawn = sampler.resample(self.Z[node.rows], node.targets)
-            problem = LogisticProblem(drawn.y, np.ones(len(drawn.y)), node.n_outcomes, head.C)
-            solutions += solve_logistic(drawn.X, [problem], tol=head.tol, max_iter=head.max_iter)
-            shifts.append(self._shift(node, drawn.y))
-            notes.append(drawn.note)
-        return self._specialists(solutions, shifts), _doubts(notes, solutions)
+        for subproblem, sampler in zip(subproblems, samplers, strict=True):
+            resampled = sampler.resample(self.Z[subproblem.rows], subproblem.targets)
+            problem = LogisticProblem(resampled.y, np.ones(len(resampled.y)), subproblem.n_outcomes, head.C)
+            solutions += solve_logistic(resampled.X, [problem], tol=head.tol, max_iter=head.max_iter)
+            shifts.append(self._shift(subproblem, resampled.y))
+            notes.append(resampled.note)
+        return self._specialists(solutions, shifts), _with_warnings(notes, solutions)
 
     def _specialists(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Specialist]:
-        """Nets over raw features whose answers stand under the natural prior."""
+        """Specialists over raw features, corrected to the natural prior."""
         biases = [one.bias + _as_log_odds(shift) for one, shift in zip(solutions, shifts, strict=True)]
-        # In one go: what leads back to the features is read once for all nodes.
+        # All at once, so that the rotation is read only once.
         weight, bias = self.space.fold_in(
             np.concatenate([solution.weight for solution in solutions], axis=1), np.concatenate(biases)
         )
@@ -157,38 +158,38 @@ class SpecialistTraining:
         ]
 
     def _train_classifier(
-        self, node: Subproblem, sampler: OverSampler, number: int
+        self, subproblem: Subproblem, sampler: OverSampler, number: int
     ) -> tuple[Specialist, str]:
         head = clone(self.head)
         settings = {"random_state": _seed(self.seed, number), "scaling": "whole"}
         head.set_params(**{name: value for name, value in settings.items() if name in head.get_params()})
         if has_fit_parameter(head, "resample"):
-            trained, note = self._fit_splitting(head, node, sampler)
+            trained, note = self._fit_splitting(head, subproblem, sampler)
         else:
-            drawn = sampler.resample(self.Z[node.rows], node.targets)
-            trained, note = drawn.y, drawn.note
+            resampled = sampler.resample(self.Z[subproblem.rows], subproblem.targets)
+            trained, note = resampled.y, resampled.note
             splits = has_fit_parameter(head, "groups")
-            if splits and len(drawn.y) > drawn.n_original:
+            if splits and len(resampled.y) > resampled.n_original:
                 raise ValueError(
                     f"{type(head).__name__} splits its rows by groups, and copies of a row would stand on both "
                     "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
                 )
-            head.fit(drawn.X, drawn.y, **({"groups": self.groups[node.rows]} if splits else {}))
-        return self._as_specialist(head, self._shift(node, trained)), note
+            head.fit(resampled.X, resampled.y, **({"groups": self.groups[subproblem.rows]} if splits else {}))
+        return self._as_specialist(head, self._shift(subproblem, trained)), note
 
     def _as_specialist(self, head: Any, shift: FloatMatrix) -> Specialist:
         """A fitted head over raw features; one with affine `layers_` becomes plain arrays, which can be saved."""
         if not hasattr(head, "layers_"):
-            return ClassifierSpecialist(_InSpace(self.space, head), shift)
+            return ClassifierSpecialist(_ReducingClassifier(self.space, head), shift)
         layers = list(head.layers_)
         layers[-1] = (layers[-1][0], layers[-1][1] + _as_log_odds(shift))
         layers[0] = self.space.fold_in(*layers[0])
         return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers))
 
     def _fit_splitting(
-        self, head: Any, node: Subproblem, sampler: OverSampler
+        self, head: Any, subproblem: Subproblem, sampler: OverSampler
     ) -> tuple[NDArray[np.intp], str]:
-        """Fit a head that splits its rows: only its training part is oversampled, what it looks at stays natural.
+        """Fit a head that splits its rows: only its training part is oversampled, its validation part stays as it is.
 
         Returns:
             The targets it was trained on, added rows included, and the sampler's note.
@@ -196,23 +197,31 @@ class SpecialistTraining:
         seen: list[tuple[NDArray[np.intp], str]] = []
 
         def resample(X: FloatMatrix, y: NDArray[np.intp]) -> tuple[FloatMatrix, NDArray[np.intp]]:
-            drawn = sampler.resample(X, y)
-            seen.append((drawn.y, drawn.note))
-            return drawn.X, drawn.y
+            resampled = sampler.resample(X, y)
+            seen.append((resampled.y, resampled.note))
+            return resampled.X, resampled.y
 
-        head.fit(self.Z[node.rows], node.targets, groups=self.groups[node.rows], resample=resample)
+        head.fit(
+            self.Z[subproblem.rows],
+            subproblem.targets,
+            groups=self.groups[subproblem.rows],
+            resample=resample,
+        )
         return seen[-1]
 
-    def _shift(self, node: Subproblem, trained: NDArray[np.intp]) -> FloatMatrix:
-        """What oversampling added to the log-odds of the branches, taken back, shape (n_branches,)."""
+    def _shift(self, subproblem: Subproblem, trained: NDArray[np.intp]) -> FloatMatrix:
+        """What corrects the log-odds of the outcomes for oversampling, shape (n_outcomes,)."""
         if not self.prior_correction:
-            return np.zeros(node.n_outcomes)
-        return prior_shift(class_prior(trained, node.n_outcomes), class_prior(node.targets, node.n_outcomes))
+            return np.zeros(subproblem.n_outcomes)
+        return prior_shift(
+            class_prior(trained, subproblem.n_outcomes),
+            class_prior(subproblem.targets, subproblem.n_outcomes),
+        )
 
 
 @dataclass(frozen=True)
-class _InSpace:
-    """A classifier of reduced rows, asked about raw ones."""
+class _ReducingClassifier:
+    """A classifier of rows in a row space that predicts raw rows."""
 
     space: RowSpace
     classifier: Any
@@ -222,13 +231,15 @@ class _InSpace:
         return proba
 
 
-def _named(nodes: Sequence[Subproblem], notes: Sequence[str]) -> tuple[str, ...]:
-    """Notes that begin with the node they are about."""
-    return tuple(f"{node.name}: {note}" for node, note in zip(nodes, notes, strict=True) if note)
+def _with_names(subproblems: Sequence[Subproblem], notes: Sequence[str]) -> tuple[str, ...]:
+    """Notes that start with the name of their subproblem."""
+    return tuple(
+        f"{subproblem.name}: {note}" for subproblem, note in zip(subproblems, notes, strict=True) if note
+    )
 
 
-def _doubts(notes: Sequence[str], solutions: Sequence[Solution]) -> list[str]:
-    """Notes, with a word on regressions that were not solved to their tolerance."""
+def _with_warnings(notes: Sequence[str], solutions: Sequence[Solution]) -> list[str]:
+    """Notes, with a warning where a regression did not reach its tolerance."""
     short = "the regression stopped short of its tolerance, its penalty may be too weak: lower C"
     return [
         "; ".join(filter(None, (note, "" if one.converged else short)))
@@ -237,7 +248,7 @@ def _doubts(notes: Sequence[str], solutions: Sequence[Solution]) -> list[str]:
 
 
 def _as_log_odds(shift: FloatMatrix) -> FloatMatrix:
-    """A shift of two branches as one of the log-odds of the second."""
+    """The shift of two outcomes as a shift of the log-odds of the second."""
     return shift[[1]] - shift[[0]] if len(shift) == 2 else shift
 
 

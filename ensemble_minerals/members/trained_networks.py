@@ -1,4 +1,4 @@
-"""Trained networks of one member as they predict; torch is loaded when they are asked."""
+"""Trained networks of one member as they predict; torch is loaded only then."""
 
 from __future__ import annotations
 

@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 Resample = Callable[[NDArray[Any], NDArray[Any]], tuple[ArrayLike, ArrayLike]]
 
-# A row's answer must not depend on the rows beside it, nor on the number of threads, but BLAS adds in another
-# order for other shapes and thread counts. So prediction always multiplies blocks of this many rows, in double
-# precision, and rounds at the end, which hides what differences are left.
+# The answer for a row must not depend on the other rows or on the number of threads, but BLAS adds in a different
+# order for different shapes and thread counts. So prediction always multiplies blocks of this many rows in double
+# precision, and rounds at the end, which removes the differences that are left.
 _BLOCK = 64
 
 
 class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Multilayer perceptron with batch normalization, ReLU and dropout, trained by AdamW with early stopping.
 
-    Features are centered and scaled inside. Early stopping looks at a part of the rows given to `fit`, split off by
-    row groups, so no near-duplicate of a validation row is trained on. One seed gives one result, whatever
-    the number of threads and whatever else is being fitted in the process.
+    Features are centered and scaled inside. Early stopping uses a validation part of the rows given to `fit`,
+    split off by row groups, so no near-duplicate of a validation row is trained on. One seed gives one result,
+    whatever the number of threads and whatever else is fitted in the process.
 
     Args:
         hidden: Sizes of the hidden layers; () is multinomial logistic regression.
@@ -148,7 +148,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
         if validation is None:
             kept, held = _split(codes, group_codes, self.validation_fraction, seed)
         else:
-            kept, held = _split_as_told(codes, group_codes, used, validation, len(features))
+            kept, held = _split_as_given(codes, group_codes, used, validation, len(features))
 
         train_X, train_codes, train_weight = features[used[kept]], codes[kept], weight[used[kept]]
         natural = np.bincount(train_codes, weights=train_weight, minlength=len(classes))
@@ -271,16 +271,16 @@ def _split(
         return everything
 
 
-def _split_as_told(
+def _split_as_given(
     codes: NDArray[np.intp], groups: NDArray[np.intp], used: NDArray[np.intp], validation: ArrayLike, n: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The same for validation rows chosen by the caller, as positions among all n rows."""
-    told = np.zeros(n, dtype=bool)
+    is_validation = np.zeros(n, dtype=bool)
     positions = np.asarray(validation)
     if positions.size and (positions.dtype.kind not in "iu" or positions.min() < 0 or positions.max() >= n):
         raise ValueError(f"validation must be row positions from 0 to {n - 1}")
-    told[positions.astype(np.intp)] = True
-    held, kept = np.flatnonzero(told[used]), np.flatnonzero(~told[used])
+    is_validation[positions.astype(np.intp)] = True
+    held, kept = np.flatnonzero(is_validation[used]), np.flatnonzero(~is_validation[used])
     astride = np.intersect1d(groups[held], groups[kept])
     if astride.size:
         raise ValueError(f"{astride.size} row groups (or identical rows) have rows in and out of validation")
