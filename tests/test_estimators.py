@@ -34,14 +34,14 @@ EXPECTED_FAILURES = {
 
 
 def classes_of_the_package():
-    found = set()
+    classes = set()
     for module in pkgutil.walk_packages(ensemble_minerals.__path__, "ensemble_minerals."):
         if module.name.endswith("__main__"):
             continue
         for _, thing in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if thing.__module__ == module.name and issubclass(thing, BaseEstimator):
-                found.add(thing)
-    return sorted(found, key=lambda cls: cls.__name__)
+                classes.add(thing)
+    return sorted(classes, key=lambda cls: cls.__name__)
 
 
 FOREIGN = {FineTuningNet: "skorch's own net, whose base class keeps what it is given in its own way"}

@@ -93,8 +93,8 @@ def test_planted_duplicates_never_straddle_a_split(monkeypatch):
                 yield inner, held_out
 
     class StoppingHead(MLPHead):
-        def fit(self, X, y, *, groups=None, **metadata):
-            super().fit(X, y, groups=groups, **metadata)
+        def fit(self, X, y, *, groups=None, resample=None):
+            super().fit(X, y, groups=groups, resample=resample)
             stopping = np.isin(np.arange(len(X)), self.validation_rows_)
             splits["early stopping"].append((groups[~stopping], groups[stopping]))
             return self
@@ -156,7 +156,7 @@ class WatchedRowSpace(RowSpace):
 
 
 class SpyHead(ClassifierMixin, BaseEstimator):
-    """A logistic regression that is watched."""
+    """A logistic regression that records its rows."""
 
     def fit(self, X, y):
         WATCH.saw("fitted", X)
@@ -170,15 +170,15 @@ class SpyHead(ClassifierMixin, BaseEstimator):
 
 
 class SpyMLP(MLPHead):
-    """A network that is watched; its answers need no head."""
+    """A network that records its rows; its answers need no head."""
 
     def fit(self, X, y, *, groups=None, resample=None, **metadata):
-        def watched(rows, labels):
+        def recording(rows, labels):
             drawn, drawn_labels = resample(rows, labels)
             WATCH.saw("fitted", drawn)
             return drawn, drawn_labels
 
-        super().fit(X, y, groups=groups, resample=watched, **metadata)
+        super().fit(X, y, groups=groups, resample=recording, **metadata)
         WATCH.saw("stopped", X[self.validation_rows_])
         return self
 
