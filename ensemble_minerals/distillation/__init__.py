@@ -1,1 +1,1 @@
-"""What a student learns from."""
+"""Distillation: what a student learns from, and how students are trained."""

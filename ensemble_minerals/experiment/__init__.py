@@ -1,1 +1,1 @@
-"""What happens before training: the data set, its features, the plan and what it will cost."""
+"""The stages of a fit: scan, plan, extract, group, split, train, score and save; each takes the former's result."""

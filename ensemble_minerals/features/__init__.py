@@ -1,1 +1,1 @@
-"""Photos become numbers, once: extractors, the store that keeps their features, pooling of views."""
+"""Features of photos, computed once: extractors, the store of features, pooling of views."""

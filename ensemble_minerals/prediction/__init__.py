@@ -1,1 +1,1 @@
-"""Answers for new photos."""
+"""Predicting photos: with a bundle or a student, as a table."""

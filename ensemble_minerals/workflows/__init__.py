@@ -1,1 +1,1 @@
-"""The verbs of the program, one a file: fit, predict, inspect, report, ablate, explain, distill, export, demo."""
+"""What each command does, a file each: fit, predict, inspect, report, ablate, explain, distill, export, demo."""

@@ -42,3 +42,26 @@ def costs_of(config, missing=N, **changes):
             seconds = 200.0 if member.name == "slow-net" else 100.0
         members[member.name] = seconds
     return Costs(N, extractors, members, **{"learning_curve": 5.0, "rest": 3.0, **changes})
+
+
+def two_backbones(views=("squash", "center"), **changes):
+    """Two small networks with random weights, a member on each and one on color and texture."""
+    backbones = [
+        {
+            "name": name, "model": "test_efficientnet", "weights": "random", "size": 32,
+            "views": list(views), "layers": [1, 2],
+        }
+        for name in ("one", "two")
+    ]  # fmt: skip
+    members = [{"features": "each", "strategy": "flat"}, {"features": ["descriptor"], "strategy": "flat"}]
+    return build_config(
+        {
+            "backbones": backbones,
+            "members": members,
+            "folds": {"n_splits": 3},
+            "duplicates": {"near": False},  # to a network that knows nothing all look alike
+            "engine": "torch",
+            "precision": "float32",
+            **changes,
+        }
+    )

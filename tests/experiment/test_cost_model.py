@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from drawn.costs import N, backbone, configured, costs_of
+from drawn.costs import N, backbone, configured, costs_of, two_backbones
 
 from ensemble_minerals.config.loading import build_config
-from ensemble_minerals.experiment.cost_model import describe, estimate, estimate_parts
+from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.experiment import cost_model
+from ensemble_minerals.experiment.cost_model import (
+    describe,
+    estimate,
+    estimate_parts,
+    measure_costs,
+    member_seconds,
+)
+from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.system.parallel import Cluster
+from ensemble_minerals.system.runtime import Runtime
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -57,3 +70,86 @@ def test_estimates_in_words(config):
     assert told == "about 21 s: features 3 s (1 backbone x 3 views x 100 photos), members 10 s"
     stored = costs_of(plain, missing=0)
     assert "features 1 s (stored), members" in describe(plain, stored, estimate(plain, stored))
+
+
+# -- measured on a few photos ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scanned(tiny):
+    """The tiny photos, scanned."""
+    return scan(tiny.photos)
+
+
+def measured(config, scanned, cluster=None, cache_dir=None, always=True):
+    names = [*(backbone.name for backbone in config.backbones), "descriptor"]
+    extractors = build_extractors(config, names, cache_dir=cache_dir)
+    runtime = Runtime(1, cache_dir, cluster=cluster)
+    return measure_costs(config, scanned, extractors, runtime, always=always)
+
+
+def test_extractors_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(
+    scanned, tmp_path, monkeypatch
+):
+    timed = []
+    real = cost_model.extract_features
+
+    def spy(paths, ids, extractors, **settings):
+        timed.append((len(paths), [extractor.name for extractor in extractors]))
+        return real(paths, ids, extractors, **settings)
+
+    monkeypatch.setattr(cost_model, "extract_features", spy)
+    config = two_backbones()
+    tmp_path.joinpath("cache").mkdir()
+    costs = measured(config, scanned, cache_dir=tmp_path / "cache")
+    names = ["one", "two", "descriptor"]
+    assert timed[:2] == [(2, names), (2, names)]
+    assert sum(count for count, _ in timed) <= 16
+    assert costs.n_photos == 36
+    assert {name: extractor.missing for name, extractor in costs.extractors.items()} == dict.fromkeys(
+        names, 36
+    )
+    assert all(extractor.per_view > 0 for extractor in costs.extractors.values())
+    assert costs.rest > 0  # decoding
+    done = sum(count for count, _ in timed)
+    again = measured(config, scanned, cache_dir=tmp_path / "cache")
+    assert {extractor.missing for extractor in again.extractors.values()} == {36 - done}
+    timed.clear()
+    few = measured(config, scanned, cache_dir=tmp_path / "cache", always=False)  # they are soon done
+    assert timed == []
+    assert few.extractors["one"].per_view == 0
+
+
+def test_a_cluster_shares_the_work(scanned, monkeypatch):
+    monkeypatch.setattr(cost_model, "multiplication_rate", lambda: 1e9)
+    config = two_backbones(
+        members=[
+            {"features": ["descriptor"], "strategy": "flat"},
+            {"features": ["descriptor"], "strategy": "one_vs_rest", "head": "mlp"},
+            {"features": ["descriptor"], "strategy": "hierarchical", "sampler": "smote"},
+        ]
+    )
+    alone, together = measured(config, scanned), measured(config, scanned, Cluster("dask", 4, 8))
+    for name, seconds in alone.members.items():
+        assert together.members[name] == pytest.approx(seconds / 8)
+        assert seconds > 0
+    assert alone.members["descriptor-one_vs_rest-mlp"] > alone.members["descriptor-flat"]
+    assert alone.members["descriptor-hierarchical"] > alone.members["descriptor-flat"]
+    assert together.learning_curve == pytest.approx(alone.learning_curve)  # it is drawn here
+
+
+def test_networks_cost_what_their_phases_and_folds_do(scanned):
+    def seconds(specialists="joint", strategy="flat", **network):
+        config = two_backbones(
+            networks=[
+                {"name": "net", "model": "test_efficientnet", "weights": "random", "size": 32, **network}
+            ],
+            members=[{"network": "net", "strategy": strategy, "specialists": specialists}],
+        )
+        (cost,) = member_seconds(config, scanned, {}, 1).values()
+        return cost
+
+    short, long = seconds(phases=[{"epochs": 2}]), seconds(phases=[{"epochs": 200}])
+    assert 0 < 10 * short < long
+    apart = seconds("separate", "one_vs_rest", phases=[{"epochs": 200}])
+    assert apart > 1.5 * long
