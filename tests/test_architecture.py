@@ -76,7 +76,8 @@ MOST_AT_THE_ROOT = 8
 """Modules outside of any package, `__init__` included."""
 
 PRIVATE_WORDS = {
-    "committee", "committees", "hears", "lesson", "lessons", "listener", "listeners", "resting", "scorer", "watched",
+    "committee", "committees", "hears", "lesson", "lessons", "listener", "listeners", "resting", "scorer", "scorers",
+    "steepness", "watched",
 }  # fmt: skip
 """Words that have a standard name of the field; names on disk, which are strings, may keep them."""
 

@@ -1,4 +1,4 @@
-"""Scorers as plain arrays and a plain description: what bundles and checkpoints keep. Nothing in them executes."""
+"""Predictors as plain arrays and a plain description: what bundles and checkpoints keep. Nothing in them executes."""
 
 from __future__ import annotations
 
