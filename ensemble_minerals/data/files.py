@@ -1,4 +1,4 @@
-"""The only walker: which files a folder, a pattern or a list of inputs stands for."""
+"""The only walker: it lists the files of folders, patterns and inputs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def list_files(folder: Path, ignored: list[str] | None = None) -> Iterator[Path]
 
 
 def expand_inputs(inputs: Sequence[str | Path]) -> list[Path]:
-    """Files for which files, folders and glob patterns stand, in the order given, each once.
+    """The files that files, folders and glob patterns name, in that order, each once.
 
     A pattern matches hidden files only where it names them, as in a shell.
 

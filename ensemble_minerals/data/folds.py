@@ -54,7 +54,7 @@ def assign_folds(labels: ArrayLike, groups: ArrayLike, *, n_splits: int, seed: i
         [0, 0, 1, 1, 0]
     """
     if n_splits < 2:
-        raise DataError(f"{n_splits} folds were asked for; at least 2 are needed")
+        raise DataError(f"n_splits is {n_splits}; at least 2 folds are needed")
     table = _Table(labels, groups)
     table.require_groups(n_splits, f"{n_splits} folds need")
     candidates = [table.deal(n_splits, seed)]

@@ -35,16 +35,15 @@ def _of_duplicates(manifest: Manifest) -> Iterator[str]:
     conflicts = int(np.sum(manifest.status == Status.CONFLICT.value))
     if conflicts:
         yield (
-            f"{conflicts} photos show a picture that stands under another class too; they are not used until "
-            "each is kept under one class"
+            f"{conflicts} photos are also there under another class; they are not used until each is kept under "
+            "one class"
         )
     usable = manifest.usable
     pairs = set(zip(manifest.row_group[usable].tolist(), manifest.label[usable].tolist(), strict=True))
     several = sum(number > 1 for number in Counter(group for group, _ in pairs).values())
     if several:
         yield (
-            f"row groups with photos of more than one class: {several}; look whether each photo stands under the "
-            "right one"
+            f"row groups with photos of more than one class: {several}; check whether each photo is in the right one"
         )
     copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
     readable = int(np.sum(manifest.width > 0))

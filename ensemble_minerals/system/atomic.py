@@ -1,7 +1,7 @@
 """The only way to write a file or a folder: it appears under its name whole, or not at all.
 
-A draft is written in a work folder beside the target, and takes its place in one step. The work folder holds a lock
-as long as its process lives, so that the next write of the same target can tell remains from work in progress.
+A draft is written in a work folder beside the target, and replaces the target in one step. A process holds a lock in
+its work folder as long as it lives, so the next write of the same target can tell leftovers from work in progress.
 """
 
 from __future__ import annotations

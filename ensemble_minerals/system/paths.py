@@ -72,7 +72,7 @@ def check_output(
         option: What the user calls the path, for messages.
         suffixes: Suffixes that the name of a file may have; any, if empty.
         kind: What kind of folder will be written, which replaces nothing but one of its kind.
-        overwrite: Whether the user wants to replace what is there; None where the user is not asked.
+        overwrite: Whether the user wants to replace what is there; None if the user has no choice.
 
     Raises:
         UserError: If nothing can be saved there, or what is there may not be replaced; for a folder the error of

@@ -36,7 +36,7 @@ class Runtime:
     Attributes:
         n_jobs: Concurrent tasks or threads, at least 1.
         cache_dir: Folder where features, scans and converted networks are kept between runs; nowhere if None.
-        progress: Told of stages and of notes for the user.
+        progress: Receives stages, and notes for the user.
         deadline: Seconds since the epoch after which no member begins; none if None.
         cluster: Its workers compute features and fit members; this machine does if None.
     """

@@ -100,7 +100,7 @@ def test_content_is_sniffed_whatever_the_name(tmp_path, file_format, options, na
     assert np.array_equal(decode(data).pixels, photo.pixels)
 
 
-def test_mpo_of_telephones_is_read_as_its_first_picture():
+def test_mpo_of_telephones_is_read_as_its_first_image():
     data = encoded(quarters(), "MPO", save_all=True, append_images=[noise(48, 32)], quality=95)
     assert_quarters(decode(data))
     assert decode(data, at_least=8).pixels.shape == (8, 12, 3)
@@ -293,7 +293,7 @@ def test_the_limit_of_pixels_is_checked_before_decoding():
     assert decode(encoded(quarters()), limits=DecodeLimits(max_pixels=48 * 32)).width == 48
 
 
-def test_pillows_own_warning_about_large_pictures_stays_inside(monkeypatch):
+def test_pillows_own_warning_about_large_images_stays_inside(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 48 * 32 - 1)
     assert decode(encoded(quarters())).width == 48  # a warning is an error in these tests
 
@@ -319,7 +319,7 @@ def test_a_cut_header_is_truncated_too(file_format):
     assert reason_of(encoded(noise(), file_format)[:14]) is ImageReason.TRUNCATED
 
 
-def test_files_that_are_no_pictures(tmp_path):
+def test_files_that_are_no_images(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "notes.jpg").write_text("biotite, found in 1987\n")
     (tmp_path / "folder.jpg").mkdir()
@@ -464,7 +464,7 @@ def test_warnings_stay_inside_while_threads_decode_and_the_filters_come_back():
     image.putpalette([*RED, *GREEN])
     apng = bytearray(encoded(quarters(), save_all=True, append_images=[noise(48, 32)]))
     at = apng.index(b"acTL")
-    apng[at + 4 : at + 8] = bytes(4)  # no frames: Pillow warns and takes the default picture
+    apng[at + 4 : at + 8] = bytes(4)  # no frames: Pillow warns and takes the default image
     apng[at + 12 : at + 16] = struct.pack(">I", zlib.crc32(bytes(apng[at : at + 12])))
     before = list(warnings.filters)
     with warnings.catch_warnings(record=True) as outside:
@@ -488,7 +488,7 @@ def test_one_thread_that_is_done_does_not_unmute_another():
     assert list(warnings.filters) == before
 
 
-def test_pixel_digest_is_of_the_picture():
+def test_pixel_digest_is_of_the_image():
     pixels = decode(encoded(quarters())).pixels
     assert len(pixel_digest(pixels)) == 32
     assert pixel_digest(pixels) == pixel_digest(decode(encoded(quarters(), "BMP")).pixels)

@@ -59,7 +59,7 @@ def test_one_look(tmp_path):
 
 
 def test_failures_are_reasons(tmp_path):
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     unread = fingerprint(tmp_path / "text.png", limits=LIMITS)
     assert unread.reason.startswith("not_an_image: ")
     assert len(unread.image_id) == 32

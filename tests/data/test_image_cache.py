@@ -35,7 +35,7 @@ def decoded(monkeypatch):
     return seen
 
 
-def test_pictures_keep_their_aspect_and_are_never_enlarged(paths, tmp_path):
+def test_images_keep_their_aspect_and_are_never_enlarged(paths, tmp_path):
     table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1)
     table.prepare(2)
     assert len(table) == table.n_kept == 4
@@ -49,7 +49,7 @@ def test_pictures_keep_their_aspect_and_are_never_enlarged(paths, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_kept_pictures_equal_decoded_ones_and_are_the_callers_own(paths, tmp_path, decoded, kept):
+def test_kept_images_equal_decoded_ones_and_are_the_callers_own(paths, tmp_path, decoded, kept):
     fresh = ImageCache(paths, side=40, folder=None, limit_mb=1)
     expected = [fresh.image(row) for row in range(4)]
     table = ImageCache(paths, side=40, folder=tmp_path / "table" if kept else None, limit_mb=1)
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_written_to_is_the_users_matter(paths, tmp_path)
 
 
 class Keeper:
-    """A source that keeps the pictures it is shown."""
+    """A source that keeps the images it is shown."""
 
     name, n_views, n_features, fingerprint, metadata = "keeper", 1, 1, "0", {}
 

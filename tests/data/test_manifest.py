@@ -23,7 +23,7 @@ def image(path: Path, seed: int) -> None:
 
 @pytest.fixture
 def data(tmp_path) -> Path:
-    """Two classes, odd names, a copy, a broken file and one that is no picture."""
+    """Two classes, odd names, a copy, a broken file and one that is no image."""
     root = tmp_path / "photos"
     for seed, name in enumerate(["a 1.png", "b%20.png", "deep/ünïcode", "ж.jpg"]):
         image(root / "quartz" / name, seed)

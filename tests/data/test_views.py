@@ -31,7 +31,7 @@ def red_span(drawn: NDArray[np.uint8]) -> tuple[int, int]:
     return int(row[0]), int(row[-1])
 
 
-def test_squash_holds_the_whole_picture(photo: NDArray[np.uint8]) -> None:
+def test_squash_holds_the_whole_image(photo: NDArray[np.uint8]) -> None:
     drawn = view(photo, "squash")
     assert red_span(drawn) == (pytest.approx(2, abs=2), pytest.approx(198, abs=2))
     assert (drawn[[0, -1], :, 2] > 200).all()

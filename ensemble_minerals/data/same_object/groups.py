@@ -138,10 +138,10 @@ def find_duplicates(
         clash = near.same_image & differ
         in_conflict[near.first[clash]] = True
         in_conflict[near.second[clash]] = True
-        room = MAX_PAIRS - n_near
+        limit = MAX_PAIRS - n_near
         n_near += len(near.first)
-        if room > 0:
-            pairs.extend(_listed(near, first_row, room))
+        if limit > 0:
+            pairs.extend(_listed(near, first_row, limit))
     row_group, _ = _by_appearance(edges.join(component)[image])
     conflict = in_conflict[image]
     later = first_row[image] != np.arange(n)
@@ -226,7 +226,7 @@ def _exact_pairs(image: NDArray[np.intp], first_row: NDArray[np.intp], cosine: f
     return [DuplicatePair(int(first[row]), int(row), "exact", 0, cosine) for row in later]
 
 
-def _listed(near: NearPairs, first_row: NDArray[np.intp], room: int) -> Iterator[DuplicatePair]:
+def _listed(near: NearPairs, first_row: NDArray[np.intp], limit: int) -> Iterator[DuplicatePair]:
     columns = (first_row[near.first], first_row[near.second], near.distance, near.cosine)
-    for a, b, distance, cosine in zip(*(column[:room].tolist() for column in columns), strict=True):
+    for a, b, distance, cosine in zip(*(column[:limit].tolist() for column in columns), strict=True):
         yield DuplicatePair(a, b, "near", distance, cosine)

@@ -1,1 +1,1 @@
-"""The photos of the demonstration, drawn by code: textures, solids, light, specimens and scenes."""
+"""The images of the demonstration set, drawn by code: textures, solids, light, specimens and scenes."""

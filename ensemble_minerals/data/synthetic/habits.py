@@ -1,4 +1,4 @@
-"""Shapes that several minerals share: lumps, pebbles, knobs and crusts of crystals."""
+"""Shapes (habits) that several minerals have: lumps, pebbles, knobs and crusts of crystals."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ _UPRIGHT = np.eye(3, dtype=np.float32)
 
 
 def any_turn(rng: np.random.Generator) -> Field:
-    """A rotation (3, 3) by any three angles."""
+    """A random rotation (3, 3)."""
     return rotation(*rng.uniform(-np.pi, np.pi, size=3))
 
 
-def bent(rng: np.random.Generator, side: int, roughness: float) -> Relief:
-    """An empty relief whose outlines will be rough by `roughness`; by chance a close view."""
-    bend = (roughness * noise(rng, side, 5, 5, 0.6), roughness * noise(rng, side, 5, 5, 0.6))
+def empty_relief(rng: np.random.Generator, side: int, roughness: float) -> Relief:
+    """An empty relief; its outlines will be distorted by `roughness`, and some reliefs are close views."""
+    warp = (roughness * noise(rng, side, 5, 5, 0.6), roughness * noise(rng, side, 5, 5, 0.6))
     if rng.random() < _CLOSE_VIEWS:
-        return Relief(side, bend, rng.uniform(1.5, 2.5), (rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)))
-    return Relief(side, bend)
+        return Relief(side, warp, rng.uniform(1.5, 2.5), (rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2)))
+    return Relief(side, warp)
 
 
 def add_lump(rng: np.random.Generator, relief: Relief, size: float, faces: int = 12) -> None:
-    """Add a broken piece of rock, a little off the middle."""
+    """Add a broken piece of rock near the middle."""
     stretch = (1.0, float(rng.uniform(0.6, 0.95)), float(rng.uniform(0.5, 0.8)))
     center = (*rng.uniform(-0.12, 0.12, size=2), 0.0)
     relief.add_facets(lump(rng, faces, stretch), rotation(0.0, 0.0, rng.uniform(-np.pi, np.pi)), center, size)
 
 
 def rock(rng: np.random.Generator, side: int, roughness: float = 0.03) -> Relief:
-    """One rough lump."""
-    relief = bent(rng, side, roughness)
+    """A relief with one rough lump."""
+    relief = empty_relief(rng, side, roughness)
     add_lump(rng, relief, rng.uniform(0.6, 0.95))
     return relief
 
 
 def pebbles(rng: np.random.Generator, side: int) -> Relief:
-    """One tumbled stone, a handful, or a picture full of them."""
-    relief = bent(rng, side, 0.012)
+    """A relief with one tumbled stone, a handful, or many."""
+    relief = empty_relief(rng, side, 0.012)
     count = int(rng.choice([1, 3, 7, 16, 40], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
     size = {1: 0.75, 3: 0.42, 7: 0.3, 16: 0.24, 40: 0.26}[count]
     spread = min(0.95, 0.12 * count)
@@ -54,17 +54,17 @@ def pebbles(rng: np.random.Generator, side: int) -> Relief:
 
 
 def knobs(rng: np.random.Generator, side: int) -> Relief:
-    """A crust of grape-like knobs (botryoidal) on a lump."""
+    """A relief with a crust of grape-like (botryoidal) knobs on a lump."""
     relief = rock(rng, side)
     size = rng.uniform(0.08, 0.2)
-    for x, y, z in places(rng, relief, int(rng.integers(50, 110))):
+    for x, y, z in surface_points(rng, relief, int(rng.integers(50, 110))):
         radius = size * rng.uniform(0.5, 1.2)
         relief.add_ellipsoid((radius, radius, radius), _UPRIGHT, (x, y, z - 0.45 * radius))
     return relief
 
 
-def places(rng: np.random.Generator, relief: Relief, count: int) -> list[tuple[float, float, float]]:
-    """World coordinates of random points of the surface that is there."""
+def surface_points(rng: np.random.Generator, relief: Relief, count: int) -> list[tuple[float, float, float]]:
+    """World coordinates of random points on the surface of a relief."""
     rows, columns = np.nonzero(relief.mask)
     chosen = rng.integers(0, len(rows), size=count)
     at = rows[chosen], columns[chosen]
@@ -79,8 +79,8 @@ def crust(
     grow: Callable[[np.random.Generator], Facets],
     turn: Callable[[np.random.Generator], Field],
 ) -> None:
-    """Cover what is there with small crystals that stick out of it."""
-    for x, y, z in places(rng, relief, count):
+    """Cover a relief with small crystals that stick out of it."""
+    for x, y, z in surface_points(rng, relief, count):
         scale = size * rng.uniform(0.4, 1.3)
         relief.add_facets(grow(rng), turn(rng), (x, y, z - 0.2 * scale), scale)
 
@@ -93,7 +93,7 @@ def tones(rng: np.random.Generator, relief: Relief, spread: float) -> Field:
 
 
 def grains(rng: np.random.Generator, side: int, across: int, lean: float) -> tuple[Field, Field]:
-    """Crystal grains: a random lean for each (side, side, 2) and a tone around 0 (side, side)."""
+    """Crystal grains: a random slope (side, side, 2) and a tone around 0 (side, side) for each grain."""
     _, _, owner = cells(rng, side, across)
     table = rng.normal(0.0, 1.0, size=((across + 2) ** 2, 3)).astype(np.float32)[owner]
     return lean * table[..., :2], table[..., 2]

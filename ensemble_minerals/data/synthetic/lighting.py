@@ -1,4 +1,4 @@
-"""The light on a relief: lamps, materials and how they look together."""
+"""Light on a relief: lamps, materials and shading."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ensemble_minerals.data.synthetic.textures import Field
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface answers to light; a field is (side, side), a number counts for all pixels.
+    """How a surface reflects light. A field has the shape (side, side); a number applies to all pixels.
 
     Attributes:
         color: Body color in linear light (side, side, 3).
         bump: Fine relief in pixels.
-        lean: Lean of the surface to the right and down (side, side, 2), as crystal grains have it.
-        metal: 0 for a stone, 1 for a metal, whose reflections take the body color.
+        lean: Slope of the surface to the right and down, as of crystal grains (side, side, 2).
+        metal: 0 for a stone, 1 for a metal. Reflections of a metal have the body color.
         gloss: Strength of a stone's mirror-like reflection; 1 is glass.
         polish: Sharpness of the reflected lamps (exponent; 10 dull, 200 polished).
-        clarity: Share of the light that comes through from behind.
+        clarity: Share of the light that passes through from behind.
     """
 
     color: Field
@@ -36,12 +36,12 @@ class Material:
 
 @dataclass(frozen=True)
 class Light:
-    """A lamp, a second softer one, and the light of the room.
+    """Lamps, and the ambient light of the room.
 
     Attributes:
         directions: Unit vectors to the lamps (n, 3).
         powers: Strength of each lamp (n,).
-        ambient: Light from everywhere.
+        ambient: Light from all directions.
     """
 
     directions: Field
@@ -61,16 +61,16 @@ class Light:
 
 
 def shade(relief: Relief, material: Material, light: Light, behind: Field) -> Field:
-    """Light a relief and put it before a background.
+    """Shade a relief in front of a background.
 
-    Diffuse light by Lambert's law; mirror-like light by reflecting the lamps and a bright sky with the Fresnel
-    term of Schlick (1994); crevices darkened by their depth below the surroundings.
+    Diffuse light follows Lambert's law. Specular light reflects the lamps and a bright sky, with the Fresnel term of
+    Schlick (1994). Crevices are darker the deeper they are below their surroundings.
 
     Args:
-        relief: What is seen where.
-        material: How it answers to light.
+        relief: The shape.
+        material: Its surface.
         light: The lamps.
-        behind: Background in linear light (side, side, 3), also seen through clear material.
+        behind: Background in linear light (side, side, 3). It is also seen through clear material.
 
     Returns:
         Linear light (side, side, 3).
@@ -119,6 +119,6 @@ def shade(relief: Relief, material: Material, light: Light, behind: Field) -> Fi
     through = behind[rows, columns] * (0.3 + 0.7 * color) * (0.4 + 0.6 * facing[:, None])
     stone = color * diffuse[:, None] * (1.0 - clarity) + through * clarity + mirrored[:, None]
     metallic = color * (0.2 * diffuse + 1.5 * lamps)[:, None]
-    picture = behind.copy()
-    picture[mask] = stone * (1.0 - metal) + metallic * metal
-    return picture
+    image = behind.copy()
+    image[mask] = stone * (1.0 - metal) + metallic * metal
+    return image

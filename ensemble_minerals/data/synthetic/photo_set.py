@@ -1,7 +1,7 @@
-"""The embedded demonstration set: seven minerals drawn by code, with the flaws of a real folder of photos.
+"""The demonstration set: images of seven minerals, drawn by code, with the flaws of a real folder of photos.
 
-No photo is shipped or copied: every picture is computed from random numbers. The set shows that the program
-works and how; a score on it says nothing about minerals.
+No photo is shipped or copied: every image is computed from random numbers. The set shows that the program works, and
+how. A score on it says nothing about minerals.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ On purpose, some pictures are near duplicates of others (mirrored, rescaled or r
 stands under two labels, and two files are broken.
 """
 
-_FEWEST = 6
+_FEWEST = 6  # files of a class
 _SMALLEST_SIDE = 64
-_OVERSAMPLING = 13 / 14
-_LEAST_IN_VIEW = 0.08
+_OVERSAMPLING = 13 / 14  # side of a drawing as a part of the side of the image, to which it is enlarged
+_LEAST_IN_VIEW = 0.08  # share of the pixels that show the specimen
 _DUPLICATE_SHARE = 0.04
 _CONFLICT = ("chrysocolla", "malachite")
 _ALTERATIONS = ("mirrored", "rescaled", "recompressed")
@@ -54,15 +54,15 @@ _BROKEN = {"quartz": "truncated", "bornite": "text"}
 
 @dataclass(frozen=True)
 class DemonstrationSet:
-    """What was drawn, and which flaws were planted; paths are relative to the root, with forward slashes.
+    """The files that were drawn, and their flaws. Paths are relative to the root, with forward slashes.
 
     Attributes:
-        root: Folder with one sub-folder a class, and the notice that all is synthetic.
-        n_files: Files in the class folders, broken ones included.
-        counts: Files of each class; they add up to `n_files`.
-        planted_duplicates: Pairs of near duplicates, the original first; both of the same class.
-        conflict: The two files that hold the same picture under two labels.
-        broken: The files that are no readable image.
+        root: Folder with a sub-folder for each class, and a notice that all is synthetic.
+        n_files: Number of files in the class folders, broken ones included.
+        counts: Number of files of each class; they add up to `n_files`.
+        planted_duplicates: Pairs of near duplicates of the same class, the original first.
+        conflict: Two files with the same image and two labels.
+        broken: Files that are no readable images.
     """
 
     root: Path
@@ -74,18 +74,18 @@ class DemonstrationSet:
 
 
 def draw_photo(mineral: str, rng: np.random.Generator, side: int = 224) -> NDArray[np.uint8]:
-    """Draw one picture of a mineral.
+    """Draw one image of a mineral.
 
     Args:
         mineral: One of the seven names in `DEMONSTRATION_COUNTS`.
-        rng: Source of chance; the same state gives the same picture.
+        rng: Random generator; the same state gives the same image.
         side: Longer side in pixels, at least 64.
 
     Returns:
         Pixels (height, width, 3), RGB; the shorter side is at least three quarters of the longer one.
 
     Raises:
-        DataError: An unknown mineral, or a side that is too small.
+        DataError: If the mineral is unknown, or the side too small.
     """
     if mineral not in SPECIMENS:
         raise DataError(f"There is no drawing of {mineral!r}; choose one of {', '.join(SPECIMENS)}.")
@@ -105,22 +105,22 @@ def draw_photo(mineral: str, rng: np.random.Generator, side: int = 224) -> NDArr
 def draw_demonstration_set(
     root: Path, *, seed: int = 0, scale: float = 1.0, side: int = 224
 ) -> DemonstrationSet:
-    """Draw the demonstration set into a folder, all of it or nothing.
+    """Draw the demonstration set into a folder, which appears complete or not at all.
 
-    The same seed, scale and side give the same files with the same versions of the libraries. A smaller scale
-    draws the first pictures of each class of a larger one.
+    The same seed, scale and side give the same files, with the same versions of the libraries. A smaller scale gives
+    the first images of each class of a larger scale.
 
     Args:
         root: Folder to create; it may exist if it is empty.
-        seed: Seed of all chance, not negative.
-        scale: Size of each class over `DEMONSTRATION_COUNTS`; no class gets fewer than 6 files.
-        side: Longer side of the pictures in pixels, at least 64.
+        seed: Seed, not negative.
+        scale: Factor on `DEMONSTRATION_COUNTS`; no class gets fewer than 6 files.
+        side: Longer side of the images in pixels, at least 64.
 
     Returns:
-        What was drawn and where the planted flaws are.
+        The files and their flaws.
 
     Raises:
-        DataError: The folder is not empty, or an argument is out of range.
+        DataError: If the folder is not empty, or an argument is out of range.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} is not an empty folder; name a new one for the demonstration set.")
@@ -131,7 +131,7 @@ def draw_demonstration_set(
 
 
 def _draw_into(folder: Path, root: Path, *, seed: int, scale: float, side: int) -> DemonstrationSet:
-    """Draw all files into `folder`, to be reported as files of `root`."""
+    """Draw all files into `folder`, which will become `root`."""
     counts = {mineral: max(_FEWEST, round(scale * count)) for mineral, count in DEMONSTRATION_COUNTS.items()}
     largest = max(counts, key=lambda mineral: counts[mineral])
     originals: dict[str, str] = {}
@@ -166,7 +166,7 @@ def _draw_into(folder: Path, root: Path, *, seed: int, scale: float, side: int) 
 
 
 def _save(image: Image.Image, path: Path, quality: int) -> None:
-    """Save as the suffix says; `quality` counts for JPEG."""
+    """Save in the format of the suffix; `quality` is that of JPEG."""
     if path.suffix == ".png":
         image.save(path, "PNG")
     else:
@@ -176,21 +176,21 @@ def _save(image: Image.Image, path: Path, quality: int) -> None:
 def _save_near_duplicate(
     rng: np.random.Generator, folder: Path, pair: tuple[str, str], alteration: str
 ) -> None:
-    """Save the pair's first picture as its second: mirrored, rescaled, or recompressed hard."""
+    """Save the first image of a pair as its second: mirrored, scaled, or strongly compressed."""
     with Image.open(folder / pair[0]) as source:
-        picture = source.convert("RGB")
+        image = source.convert("RGB")
     quality = int(rng.integers(75, 90))
     if alteration == "mirrored":
-        picture = ImageOps.mirror(picture)
+        image = ImageOps.mirror(image)
     elif alteration == "rescaled":
-        picture = ImageOps.scale(picture, rng.uniform(0.6, 0.85), Image.Resampling.LANCZOS)
+        image = ImageOps.scale(image, rng.uniform(0.6, 0.85), Image.Resampling.LANCZOS)
     else:
         quality = int(rng.integers(25, 40))
-    _save(picture, folder / pair[1], quality)
+    _save(image, folder / pair[1], quality)
 
 
 def _save_broken(original: Path, path: Path, *, truncated: bool) -> None:
-    """Save a file called .jpg that breaks off in the middle of the picture, or that is plain text."""
+    """Save a .jpg file that ends in the middle of the image, or that is plain text."""
     if truncated:
         with Image.open(original) as source:
             buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The photographer's part of the demonstration set: background, clutter, lighting, camera and watermark."""
+"""Photos of drawn specimens: background, clutter, light, camera and watermark."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SKIN = ((0.62, 0.38, 0.28), (0.5, 0.29, 0.2), (0.3, 0.16, 0.1), (0.7, 0.47, 0.3
 
 
 def _background(rng: np.random.Generator, side: int) -> Field:
-    """White, black, a studio gradient, or something busy (side, side, 3), linear light."""
+    """A background: white, black, a studio gradient, or something busy; linear light (side, side, 3)."""
     kind = rng.choice(["white", "black", "studio", "busy"], p=[0.36, 0.18, 0.24, 0.22])
     if kind == "white":
         return np.full((side, side, 3), rng.uniform(0.75, 1.0), dtype=np.float32)
@@ -31,7 +31,7 @@ def _background(rng: np.random.Generator, side: int) -> Field:
 
 
 def _busy_background(rng: np.random.Generator, side: int, tint: NDArray[np.float64]) -> Field:
-    """Gravel, wood, cloth, or something out of focus, most of them in the color `tint` (3,)."""
+    """A background of gravel, wood, cloth, or something out of focus, usually in the color `tint` (3,)."""
     kind = rng.choice(["gravel", "wood", "cloth", "blur"], p=[0.28, 0.22, 0.22, 0.28])
     ramp = np.broadcast_to(np.linspace(0, 1, side, dtype=np.float32)[:, None], (side, side))
     if kind == "gravel":
@@ -52,9 +52,9 @@ def _busy_background(rng: np.random.Generator, side: int, tint: NDArray[np.float
     return blend(tint * rng.uniform(0.1, 0.6), rng.uniform(0.5, 1.5, size=3) * tint, share)
 
 
-def _hand(rng: np.random.Generator, picture: Field, light: Light, thumb: bool) -> Field:
-    """Fingers under the specimen, or a thumb over its rim (side, side, 3)."""
-    side = len(picture)
+def _hand(rng: np.random.Generator, scene: Field, light: Light, thumb: bool) -> Field:
+    """The scene with fingers under the specimen, or a thumb over its rim (side, side, 3)."""
+    side = len(scene)
     relief = Relief(side)
     angle = rng.uniform(-0.6, 0.6)
     for number in range(1 if thumb else 4):
@@ -69,12 +69,12 @@ def _hand(rng: np.random.Generator, picture: Field, light: Light, thumb: bool) -
     flesh = Material(
         color=skin.astype(np.float32), bump=0.1 * noise(rng, side, 20, 2), gloss=0.15, polish=10.0
     )
-    return shade(relief, flesh, light, picture)
+    return shade(relief, flesh, light, scene)
 
 
-def _coin(rng: np.random.Generator, picture: Field, light: Light) -> Field:
-    """A coin beside the specimen, for scale."""
-    side = len(picture)
+def _coin(rng: np.random.Generator, scene: Field, light: Light) -> Field:
+    """The scene with a coin beside the specimen, for scale."""
+    side = len(scene)
     relief = Relief(side)
     radius = rng.uniform(0.14, 0.22)
     center = (*(rng.choice([-1, 1], size=2) * rng.uniform(0.6, 0.8, size=2)), 0.0)
@@ -84,11 +84,11 @@ def _coin(rng: np.random.Generator, picture: Field, light: Light) -> Field:
     bump = 0.5 * noise(rng, side, 14, 3) * (rim < 0.8) + 1.5 * (rim > 0.86)
     metal = Material(color=np.ones((side, side, 3), dtype=np.float32) * color.astype(np.float32),
                      bump=bump.astype(np.float32), metal=1.0, polish=20.0)  # fmt: skip
-    return shade(relief, metal, light, picture)
+    return shade(relief, metal, light, scene)
 
 
 def _watermark(rng: np.random.Generator, image: Image.Image) -> Image.Image:
-    """A stock agency's banner below, or pale words across."""
+    """The image with the banner of a stock agency below, or pale words across it."""
     layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
     pen = ImageDraw.Draw(layer)
     text = _BANNERS[rng.integers(len(_BANNERS))]
@@ -107,26 +107,26 @@ def _watermark(rng: np.random.Generator, image: Image.Image) -> Image.Image:
     return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
-def _expose(rng: np.random.Generator, picture: Field) -> Field:
-    """White balance, exposure, saturation and tone curve of a camera; linear light in, 0 to 1 out.
+def _expose(rng: np.random.Generator, scene: Field) -> Field:
+    """Apply white balance, exposure, saturation and tone curve of a camera: linear light becomes values from 0 to 1.
 
-    The curve is the filmic fit of Narkowicz (2015) with a gamma of about 2.2 behind it.
+    The curve is the filmic fit of Narkowicz (2015), followed by a gamma of about 2.2.
     """
     warm = rng.normal(0.0, 0.07)
     balance = np.exp([warm, rng.normal(0.0, 0.035), -warm])
     dim = 0.4 if rng.random() < 0.14 else 1.0
-    axis = np.linspace(-1, 1, len(picture), dtype=np.float32)
+    axis = np.linspace(-1, 1, len(scene), dtype=np.float32)
     fall = rng.normal(0.0, 0.12, size=2)
     even = 1.0 - rng.uniform(0.0, 0.12) * (axis[:, None] ** 2 + axis[None, :] ** 2)
     even += fall[0] * axis[:, None] + fall[1] * axis[None, :]
     gain = (balance * dim * np.exp(rng.normal(-0.05, 0.28))).astype(np.float32)
-    picture = picture * (even.astype(np.float32)[..., None] * gain)
-    grey = picture.mean(axis=-1, keepdims=True)
-    picture = np.clip(grey + (picture - grey) * float(np.exp(rng.normal(0.0, 0.18))), 0.0, 4.0)
+    scene = scene * (even.astype(np.float32)[..., None] * gain)
+    grey = scene.mean(axis=-1, keepdims=True)
+    scene = np.clip(grey + (scene - grey) * float(np.exp(rng.normal(0.0, 0.18))), 0.0, 4.0)
     light = np.square(np.linspace(0.0, 2.0, 4096))
     filmic = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
     curve = np.clip(filmic, 0.0, 1.0) ** (1.0 / rng.uniform(1.9, 2.4))
-    exposed: Field = curve.astype(np.float32)[(np.sqrt(picture) * (4095 / 2.0)).astype(np.intp)]
+    exposed: Field = curve.astype(np.float32)[(np.sqrt(scene) * (4095 / 2.0)).astype(np.intp)]
     return exposed
 
 
@@ -134,7 +134,7 @@ def photograph(rng: np.random.Generator, specimen: Specimen, size: int) -> NDArr
     """Photograph a specimen.
 
     Args:
-        rng: Source of chance for everything but the specimen.
+        rng: Random generator for everything but the specimen.
         specimen: What to photograph, drawn at any side.
         size: Side of the photo in pixels.
 
@@ -143,25 +143,25 @@ def photograph(rng: np.random.Generator, specimen: Specimen, size: int) -> NDArr
     """
     relief, side = specimen.relief, specimen.relief.side
     light = Light.draw(rng)
-    picture = _background(rng, side)
+    scene = _background(rng, side)
     clutter = rng.choice(["none", "hand", "coin", "thumb"], p=[0.74, 0.1, 0.09, 0.07])
     if clutter == "hand":
-        picture = _hand(rng, picture, light, thumb=False)
+        scene = _hand(rng, scene, light, thumb=False)
     elif clutter == "coin":
-        picture = _coin(rng, picture, light)
+        scene = _coin(rng, scene, light)
     if rng.random() < 0.75:
         fall = -light.directions[0, :2] * 0.07 * side
         shadow = ndimage.shift(relief.mask.astype(np.float32), (abs(fall[1]), fall[0]), order=0)
         shadow = ndimage.uniform_filter(ndimage.uniform_filter(shadow, side // 14), side // 14)
-        picture = picture * (1.0 - rng.uniform(0.3, 0.75) * shadow)[..., None]
-    picture = shade(relief, specimen.material, light, picture)
+        scene = scene * (1.0 - rng.uniform(0.3, 0.75) * shadow)[..., None]
+    scene = shade(relief, specimen.material, light, scene)
     if clutter == "thumb":
-        picture = _hand(rng, picture, light, thumb=True)
+        scene = _hand(rng, scene, light, thumb=True)
     resized = [Image.fromarray(channel).resize((size, size), Image.Resampling.BILINEAR)
-               for channel in np.ascontiguousarray(np.moveaxis(picture, -1, 0), dtype=np.float32)]  # fmt: skip
-    picture = _expose(rng, np.stack([np.asarray(channel) for channel in resized], axis=-1))
-    picture += rng.standard_normal((size, size, 1), dtype=np.float32) * rng.uniform(0.002, 0.025)
-    image = Image.fromarray((np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
+               for channel in np.ascontiguousarray(np.moveaxis(scene, -1, 0), dtype=np.float32)]  # fmt: skip
+    scene = _expose(rng, np.stack([np.asarray(channel) for channel in resized], axis=-1))
+    scene += rng.standard_normal((size, size, 1), dtype=np.float32) * rng.uniform(0.002, 0.025)
+    image = Image.fromarray((np.clip(scene, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8))
     if rng.random() < 0.2:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 1.8)))
     if rng.random() < 0.12:

@@ -1,7 +1,6 @@
 """Crystals and pebbles in a depth buffer.
 
-World coordinates: x to the right, y down, z towards the camera; the picture spans -1 to 1 and is seen without
-perspective.
+World coordinates: x to the right, y down, z towards the camera. The image shows -1 to 1, without perspective.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ensemble_minerals.data.synthetic.textures import Field
 
 
 def rotation(spin: float, tilt: float, turn: float) -> Field:
-    """Rotate about the solid's own z axis, tilt that axis away from the camera, turn in the picture (3, 3)."""
+    """A rotation (3, 3): about the z axis of the solid, then of this axis away from the camera, then in the image."""
 
     def about(axis: int, angle: float) -> NDArray[np.float64]:
         matrix = np.eye(3)
@@ -44,14 +43,14 @@ class Facets:
 
 
 def box(rng: np.random.Generator, jitter: float = 0.1) -> Facets:
-    """A cube whose edges differ a little; faces 2k and 2k + 1 look along axis k."""
+    """A cube with slightly different edges; the normals of faces 2k and 2k + 1 are along axis k."""
     edges = rng.uniform(1.0 - jitter, 1.0 + jitter, size=3)
     normals = np.concatenate([np.eye(3), -np.eye(3)])[[0, 3, 1, 4, 2, 5]]
     return Facets(normals.astype(np.float32), np.repeat(edges, 2).astype(np.float32), 1.75 * (1.0 + jitter))
 
 
 def plate(rng: np.random.Generator, thickness: float, irregular: float) -> Facets:
-    """A six-sided sheet; its two large faces are 0 and 1, so a mica's cleavage is its own z axis."""
+    """A six-sided sheet; faces 0 and 1 are its large faces, so the cleavage of a mica is along its z axis."""
     angles = np.arange(6) * np.pi / 3 + irregular * rng.uniform(-0.5, 0.5, size=6)
     sides = np.stack([np.cos(angles), np.sin(angles), np.zeros(6)], axis=1)
     normals = np.concatenate([[[0, 0, 1], [0, 0, -1]], sides])
@@ -84,7 +83,7 @@ def lump(rng: np.random.Generator, faces: int, stretch: tuple[float, float, floa
 
 @dataclass(frozen=True)
 class _Pose:
-    """How a solid stands in the world: p = turn @ (scale * local) + center."""
+    """Position of a solid in the world: p = turn @ (scale * local) + center."""
 
     turn: Field
     scale: Field
@@ -93,20 +92,20 @@ class _Pose:
 
 
 class Relief:
-    """What the camera sees in each pixel: how near it is, which solid, which face of it.
+    """A depth buffer: depth, solid and face that the camera sees in each pixel.
 
     Attributes:
         depth: Height towards the camera (side, side); minus infinity where nothing is.
         piece: Number of the solid, in the order they were added (side, side); -1 where nothing is.
         face: Number of the face of that solid (side, side); 0 on an ellipsoid.
-        x: Horizontal world coordinates (side, side), bent where outlines are to be rough.
-        y: Vertical world coordinates (side, side), bent likewise.
+        x: Horizontal world coordinates (side, side), distorted where outlines are rough.
+        y: Vertical world coordinates (side, side), distorted likewise.
     """
 
     def __init__(
         self,
         side: int,
-        bend: tuple[Field, Field] | None = None,
+        warp: tuple[Field, Field] | None = None,
         zoom: float = 1.0,
         aim: tuple[float, float] = (0.0, 0.0),
     ) -> None:
@@ -117,10 +116,10 @@ class Relief:
         self._zoom = zoom
         self._aim = aim
         self._slack = 0.0
-        if bend is not None:
-            self.x += bend[0]
-            self.y += bend[1]
-            self._slack = float(max(np.abs(bend[0]).max(), np.abs(bend[1]).max()))
+        if warp is not None:
+            self.x += warp[0]
+            self.y += warp[1]
+            self._slack = float(max(np.abs(warp[0]).max(), np.abs(warp[1]).max()))
         self.depth = np.full((side, side), -np.inf, dtype=np.float32)
         self.piece = np.full((side, side), -1, dtype=np.intp)
         self.face = np.zeros((side, side), dtype=np.intp)
@@ -133,11 +132,11 @@ class Relief:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """True where something stands before the background (side, side)."""
+        """True where there is something in front of the background (side, side)."""
         return self.piece >= 0
 
     def local(self) -> Field:
-        """The point seen in each pixel in its own solid's coordinates (side, side, 3); 0 where nothing is."""
+        """The point in each pixel, in the coordinates of its solid (side, side, 3); 0 where there is none."""
         mask = self.mask
         piece = self.piece[mask]
         point = np.stack([self.x[mask], self.y[mask], self.depth[mask]], axis=1)
@@ -157,15 +156,15 @@ class Relief:
             smooth[number] = not len(pose.normals)
             table[number, : len(pose.normals)] = pose.normals @ pose.turn.T
         piece = self.piece[mask]
-        found: Field = (
+        normals: Field = (
             table[piece, self.face[mask]] if widest else np.zeros((len(piece), 3), dtype=np.float32)
         )
         curved = smooth[piece]
         if curved.any():
             frames = np.stack([pose.turn / pose.scale for pose in self._poses])
             outward = np.einsum("pj,pij->pi", self.local()[mask][curved], frames[piece[curved]])
-            found[curved] = outward / (np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9)
-        return found
+            normals[curved] = outward / (np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9)
+        return normals
 
     def add_facets(self, solid: Facets, turn: Field, center: Sequence[float], size: float) -> None:
         """Add a convex solid, scaled by `size`, turned (3, 3) and moved to `center`."""
@@ -205,7 +204,7 @@ class Relief:
     def _begin(
         self, turn: Field, scale: Sequence[float], center: Sequence[float], normals: Field, reach: float
     ) -> tuple[slice, slice] | None:
-        """Note the solid's pose and give the rows and columns it may cover, None if outside the picture."""
+        """Add the pose of a solid; the rows and columns that it may cover, or None if it is outside the image."""
         self._poses.append(
             _Pose(turn, np.asarray(scale, dtype=np.float32), np.asarray(center, dtype=np.float32), normals)
         )
@@ -221,7 +220,7 @@ class Relief:
     def _keep(
         self, window: tuple[slice, slice], inside: NDArray[np.bool_], depth: Field, face: NDArray[np.intp]
     ) -> None:
-        """Write the newest solid where it is nearer than what stands there."""
+        """Write the last solid into the pixels in which it is nearest."""
         seen = inside & (depth > self.depth[window])
         np.copyto(self.depth[window], depth, where=seen)
         np.copyto(self.piece[window], self.pieces - 1, where=seen)

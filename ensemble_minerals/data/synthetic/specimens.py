@@ -10,8 +10,8 @@ import numpy as np
 from ensemble_minerals.data.synthetic.habits import (
     add_lump,
     any_turn,
-    bent,
     crust,
+    empty_relief,
     grains,
     knobs,
     pebbles,
@@ -43,7 +43,7 @@ class Specimen:
 def _mica(rng: np.random.Generator, side: int, color: Field, clarity: float, thick: float) -> Specimen:
     """Sheets with perfect basal cleavage: stacked in a book, strewn about, or flaking from a lump."""
     habit = rng.choice(["book", "strewn", "schist"], p=[0.5, 0.27, 0.23])
-    relief = bent(rng, side, 0.012)
+    relief = empty_relief(rng, side, 0.012)
     if habit == "book":
         tilt = rng.uniform(0.1, 0.7) if rng.random() < 0.6 else rng.uniform(1.0, 1.35)
         turn, spin, count = rng.uniform(-np.pi, np.pi), rng.uniform(-np.pi, np.pi), int(rng.integers(4, 15))
@@ -117,7 +117,7 @@ def quartz(rng: np.random.Generator, side: int) -> Specimen:
     tints = [(0.8, 0.8, 0.8), (0.75, 0.5, 0.48), (0.25, 0.19, 0.15), (0.42, 0.28, 0.6), (0.8, 0.55, 0.2)]
     tint = np.asarray(tints[int(rng.choice(5, p=[0.55, 0.15, 0.14, 0.07, 0.09]))]) * rng.uniform(0.7, 1.15)
     habit = rng.choice(["cluster", "point", "lump", "tumbled"], p=[0.38, 0.22, 0.26, 0.14])
-    relief = bent(rng, side, 0.004)
+    relief = empty_relief(rng, side, 0.004)
     if habit == "cluster":
         fan = rng.uniform(0.5, 1.3)
         turn = rng.uniform(-0.5, 0.5) + np.pi * float(rng.random() < 0.5)
@@ -166,7 +166,7 @@ def quartz(rng: np.random.Generator, side: int) -> Specimen:
 def pyrite(rng: np.random.Generator, side: int) -> Specimen:
     """Brass metal: striated cubes alone, grown together, set in slate, or as a granular crust."""
     habit = rng.choice(["cluster", "slate", "crust", "single"], p=[0.33, 0.2, 0.32, 0.15])
-    relief = bent(rng, side, 0.006)
+    relief = empty_relief(rng, side, 0.006)
     if habit == "cluster":
         for _ in range(int(rng.integers(6, 30))):
             center = (*rng.normal(0, 0.3, size=2), rng.normal(0, 0.15))

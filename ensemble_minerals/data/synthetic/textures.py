@@ -17,9 +17,9 @@ def noise(rng: np.random.Generator, side: int, cells: int, octaves: int = 4, gai
     """Draw fractal value noise: smooth random lattices of growing fineness and falling weight.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         side: Width and height in pixels.
-        cells: Lattice cells across the picture in the coarsest octave.
+        cells: Lattice cells across the image in the coarsest octave.
         octaves: Number of octaves, each twice as fine as the one before; those finer than a pixel are left out.
         gain: Amplitude of an octave over that of the one before.
 
@@ -59,7 +59,7 @@ def strata(rng: np.random.Generator, position: Field, sharpness: float = 1.0) ->
     """Look positions up in a random layered profile, as growth bands and cleavage steps have it.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         position: Distance across the layers; a layer is about one unit thick.
         sharpness: Below 1 soft transitions, above 1 crisp ones.
 
@@ -78,9 +78,9 @@ def cells(rng: np.random.Generator, side: int, across: int) -> tuple[Field, Fiel
     """Divide the square among scattered seeds, one in each square of a jittered grid (Worley noise).
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         side: Width and height in pixels.
-        across: Seeds across the picture.
+        across: Seeds across the image.
 
     Returns:
         Distance to the nearest seed and to the border of its cell, both in units of the seed spacing, and the

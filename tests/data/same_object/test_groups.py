@@ -136,7 +136,7 @@ def test_embeddings_confirm_hashes_or_are_enough_alone(bits, cosine, joined):
             assert pair.hash_distance == bits
 
 
-def test_mirrored_pictures_are_found_from_either_side():
+def test_mirrored_images_are_found_from_either_side():
     hashes, mirrored = random_hashes(4), random_hashes(4, seed=1)
     mirrored[3] = flip(hashes[1], 4)
     assert linked(find(4, phash=hashes, phash_mirrored=mirrored)) == {(1, 3, "near")}
@@ -165,7 +165,7 @@ def test_given_groups_are_merged_in():
     assert linked(report) == {(0, 5, "near")}
 
 
-def test_the_same_picture_under_two_labels_is_a_conflict():
+def test_the_same_image_under_two_labels_is_a_conflict():
     n = 300
     hashes = random_hashes(n)
     directions = np.eye(n)
@@ -180,7 +180,7 @@ def test_the_same_picture_under_two_labels_is_a_conflict():
     assert report.copies.size == 0
 
 
-def test_copies_of_a_disputed_picture_are_conflicts_too():
+def test_copies_of_a_disputed_image_are_conflicts_too():
     hashes = random_hashes(5)
     hashes[4] = flip(hashes[0], 2)
     hashes[2] = hashes[0]
@@ -205,7 +205,7 @@ def test_a_conflict_is_grouped_whatever_the_other_thresholds():
     assert report.row_group.tolist() == [0, 1, 0]
 
 
-def test_pictures_of_one_color_are_not_linked_by_their_hash():
+def test_images_of_one_color_are_not_linked_by_their_hash():
     hashes = np.full(30, FLAT)
     for embeddings in (None, far_apart(30)):
         report = find(30, phash=hashes, phash_mirrored=hashes, embeddings=embeddings, labels=["a", "b"] * 15)
@@ -314,7 +314,7 @@ def test_embeddings_must_be_finite():
         find(4, embeddings=vectors)
 
 
-def test_drawn_pictures_mirrored_rescaled_and_recompressed(tmp_path):
+def test_drawn_images_mirrored_rescaled_and_recompressed(tmp_path):
     rng = np.random.default_rng(6)
 
     def draw(seed: int) -> Image.Image:
@@ -323,7 +323,7 @@ def test_drawn_pictures_mirrored_rescaled_and_recompressed(tmp_path):
 
     first = draw(100)
     first.save(tmp_path / "a.jpg", quality=35)
-    pictures = [
+    images = [
         first,
         *(draw(seed) for seed in range(20)),
         first.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -333,7 +333,7 @@ def test_drawn_pictures_mirrored_rescaled_and_recompressed(tmp_path):
         Image.new("RGB", (50, 40), (200, 10, 10)),
         Image.new("RGB", (50, 40), (10, 10, 200)),
     ]
-    pixels = [np.array(picture) for picture in pictures]
+    pixels = [np.array(image) for image in images]
     hashes = np.array([perceptual_hashes(each) for each in pixels], dtype=np.uint64)
     report = find_duplicates(
         pixel_hash=[pixel_digest(each) for each in pixels],

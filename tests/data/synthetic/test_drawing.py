@@ -35,11 +35,11 @@ def test_sphere_is_brightest_towards_the_lamp() -> None:
     relief.add_ellipsoid((0.8, 0.8, 0.8), rotation(0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
     color = np.full((64, 64, 3), 0.5, dtype=np.float32)
     lamp = Light(np.asarray([[-0.8, 0.0, 0.6]], np.float32), np.ones(1, np.float32), 0.1)
-    picture = shade(
+    image = shade(
         relief, Material(color, np.zeros((64, 64), np.float32), gloss=0.0), lamp, np.zeros_like(color)
     )
-    assert picture[32, 16].mean() > 2 * picture[32, 48].mean()
-    assert not picture[~relief.mask].any()
+    assert image[32, 16].mean() > 2 * image[32, 48].mean()
+    assert not image[~relief.mask].any()
 
 
 def test_textures_have_their_ranges() -> None:

@@ -27,7 +27,7 @@ from ensemble_minerals.errors import DataError, ImageError, ImageReason
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> DemonstrationSet:
-    """Half the set, small pictures."""
+    """Half the set, small images."""
     return draw_demonstration_set(tmp_path_factory.mktemp("drawn") / "set", seed=3, scale=0.5, side=96)
 
 
@@ -81,14 +81,12 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     assert first.planted_duplicates == again.planted_duplicates
     assert set(first.counts.values()) == {6}
     assert all((first.root / n).read_bytes() == (again.root / n).read_bytes() for n in _files(first.root))
-    pictures = [n for n in _readable(first) if (other.root / n).is_file()]
-    assert len(pictures) > 20
-    assert all((first.root / n).read_bytes() != (other.root / n).read_bytes() for n in pictures)
+    images = [n for n in _readable(first) if (other.root / n).is_file()]
+    assert len(images) > 20
+    assert all((first.root / n).read_bytes() != (other.root / n).read_bytes() for n in images)
 
 
-def test_smaller_set_holds_the_first_pictures_of_a_larger_one(
-    drawn: DemonstrationSet, tmp_path: Path
-) -> None:
+def test_smaller_set_holds_the_first_images_of_a_larger_one(drawn: DemonstrationSet, tmp_path: Path) -> None:
     small = draw_demonstration_set(tmp_path / "small", seed=3, scale=0.01, side=96)
     for mineral in DEMONSTRATION_COUNTS:
         first = next(name for name in _readable(small) if name.startswith(mineral))
@@ -116,7 +114,7 @@ def test_near_duplicates_are_mirrored_rescaled_or_recompressed(drawn: Demonstrat
     assert seen == {"mirrored", "rescaled", "recompressed"}
 
 
-def test_other_pictures_are_not_near(drawn: DemonstrationSet) -> None:
+def test_other_images_are_not_near(drawn: DemonstrationSet) -> None:
     planted = {frozenset(pair) for pair in drawn.planted_duplicates} | {frozenset(drawn.conflict)}
     sharp = {name: np.asarray(Image.fromarray(_pixels(drawn.root / name)).resize((24, 24)), dtype=np.int16)
              for name in _readable(drawn)}  # fmt: skip
@@ -126,7 +124,7 @@ def test_other_pictures_are_not_near(drawn: DemonstrationSet) -> None:
     assert frozenset(drawn.conflict) in near
 
 
-def test_one_picture_stands_under_two_labels(drawn: DemonstrationSet) -> None:
+def test_one_image_stands_under_two_labels(drawn: DemonstrationSet) -> None:
     first, second = drawn.conflict
     assert Path(first).parent != Path(second).parent
     np.testing.assert_array_equal(_pixels(drawn.root / first), _pixels(drawn.root / second))
