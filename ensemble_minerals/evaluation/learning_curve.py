@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -11,14 +12,66 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.evaluation.intervals import GroupBootstrap
-from ensemble_minerals.evaluation.metrics import Floats, jsonable, weighted_metric
+from ensemble_minerals.evaluation.intervals import GroupBootstrap, Interval
+from ensemble_minerals.evaluation.metrics import Floats, weighted_metric
 from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import short_switch_interval
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares that are trained anew; the fit itself gives the point of all rows."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """What members trained on a share of the rows answer.
+
+    Attributes:
+        share: Of the training rows.
+        rows: Mean number of training rows.
+        accuracy: Of the answers.
+        log_loss: Of the answers.
+    """
+
+    share: float
+    rows: float
+    accuracy: Interval
+    log_loss: Interval
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Accuracy against the share of the training rows.
+
+    Attributes:
+        members: Names of the members that were trained.
+        points: By rising share.
+        last_step: Accuracy gained by the last step, paired; None if there is one point.
+        notes: On shares that could not be trained.
+    """
+
+    members: tuple[str, ...]
+    points: tuple[CurvePoint, ...]
+    last_step: Interval | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Read a curve from the JSON values that a fit kept."""
+        return cls(
+            members=tuple(values["members"]),
+            points=tuple(
+                CurvePoint(
+                    share=point["share"],
+                    rows=point["rows"],
+                    accuracy=Interval.read(point["accuracy"]),
+                    log_loss=Interval.read(point["log_loss"]),
+                )
+                for point in values["points"]
+            ),
+            last_step=None if values["last_step"] is None else Interval.read(values["last_step"]),
+            notes=tuple(values["notes"]),
+        )
 
 
 def learning_curve(
@@ -30,7 +83,7 @@ def learning_curve(
     shares: Sequence[float] = SHARES,
     n_jobs: int = 1,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> LearningCurve:
     """Train on growing parts of each fold's training row groups and answer the same held-out rows.
 
     The parts are nested and drawn class by class, so every class keeps at least one row group. The answers of the
@@ -45,11 +98,6 @@ def learning_curve(
         shares: Parts to train on, ascending, below 1.
         n_jobs: Concurrent tasks; the answer does not depend on it.
         seed: Of the order in which row groups join, and of the intervals.
-
-    Returns:
-        JSON values: ``members``; ``points`` with share, mean number of training ``rows``, ``accuracy`` and
-        ``log_loss`` with group-bootstrap intervals; ``last_step``: the paired gain in accuracy of the last point
-        over the one before; ``notes`` on shares that could not be trained.
     """
     predicted, numbers = inputs.predicted, inputs.numbers
     rank = _joining_rank(inputs, seed)
@@ -113,14 +161,19 @@ def _summarize(
     known: FoldInputs,
     notes: Sequence[str],
     seed: int,
-) -> dict[str, Any]:
+) -> LearningCurve:
     bootstrap = GroupBootstrap(known.groups, seed=seed)
-    names = ("accuracy", "log_loss")
-    scores = [weighted_metric(name, known.y, proba) for proba, _ in answered.values() for name in names]
-    found = iter(bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1)))
+    scores = [
+        weighted_metric(name, known.y, proba)
+        for proba, _ in answered.values()
+        for name in ("accuracy", "log_loss")
+    ]
+    found = bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1))
     points = [
-        {"share": share, "rows": rows, **{name: next(found) for name in names}}
-        for share, (_, rows) in answered.items()
+        CurvePoint(share, rows, accuracy, log_loss)
+        for (share, (_, rows)), accuracy, log_loss in zip(
+            answered.items(), found[::2], found[1::2], strict=True
+        )
     ]
     last_step = None
     if len(answered) > 1:
@@ -129,12 +182,4 @@ def _summarize(
             weighted_metric("accuracy", known.y, last[0]),
             minus=weighted_metric("accuracy", known.y, before[0]),
         )
-    summary: dict[str, Any] = jsonable(
-        {
-            "members": [member.name for member in members],
-            "points": points,
-            "last_step": last_step,
-            "notes": list(notes),
-        }
-    )
-    return summary
+    return LearningCurve(tuple(member.name for member in members), tuple(points), last_step, tuple(notes))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ensemble_minerals.evaluation.learning_curve import learning_curve
-from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.evaluation.learning_curve import LearningCurve, learning_curve
+from ensemble_minerals.evaluation.metrics import jsonable, summary
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
@@ -59,13 +59,13 @@ def score(
         with on_this_machine():
             curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
         if curve is not None:
-            metrics["learning_curve"] = curve
+            metrics["learning_curve"] = jsonable(curve)
     return metrics
 
 
 def _learning_curve(
     trained: Trained, dataset: Dataset, metrics: Mapping[str, Any], *, n_jobs: int, seed: int
-) -> dict[str, Any] | None:
+) -> LearningCurve | None:
     """Of the best member that is quick to fit, on growing parts of the training rows."""
     answers = trained.ensemble.out_of_fold_
     quick = {member.name: member for member in trained.setup.members if member.is_quick}

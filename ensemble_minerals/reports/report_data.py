@@ -15,6 +15,7 @@ from ensemble_minerals.evaluation.class_analysis import ClassSheet, class_sheets
 from ensemble_minerals.evaluation.confidence import Abstention, assess_abstention
 from ensemble_minerals.evaluation.costs import Cost, member_costs
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
+from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.evaluation.score_table import Score, score_table
 from ensemble_minerals.evaluation.suspects import LabelSuspects, suspect_labels
@@ -84,7 +85,7 @@ class ReportData:
         temperature: Of the final ensemble.
         costs: Of each member; may lack some.
         cost: Of all members together.
-        learning_curve: JSON values of `learning_curve.learning_curve`; None where the fit made none.
+        learning_curve: None where the fit made none.
         logs: Epochs of trained networks; empty where none was trained.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
         seed: Of the bootstrap.
@@ -98,7 +99,7 @@ class ReportData:
     temperature: float
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cost: Cost = field(default_factory=Cost)
-    learning_curve: Mapping[str, Any] | None = None
+    learning_curve: LearningCurve | None = None
     logs: Logs = field(default_factory=dict)
     calibration: Answers | None = None
     seed: int = 0
@@ -150,6 +151,7 @@ def collect_report_data(
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
     """
     metrics = bundle.metrics
+    curve = metrics.get("learning_curve")
     costs, cost = member_costs(
         bundle.fitted_ensemble.members, metrics.get("source_costs", {}), metrics.get("member_seconds", {})
     )
@@ -162,7 +164,7 @@ def collect_report_data(
         temperature=bundle.fitted_ensemble.temperature,
         costs=costs,
         cost=cost,
-        learning_curve=metrics.get("learning_curve"),
+        learning_curve=None if curve is None else LearningCurve.read(curve),
         logs=bundle.logs,
         calibration=calibration,
         seed=bundle.config.seed,

@@ -148,8 +148,8 @@ def test_the_learning_curve_answers_the_hold_out(fitted):
     curve = learning_curve(
         MEMBERS[:1], RowData(BLOCKS), INPUTS, fitted.out_of_fold_.member_proba[[0]], shares=(0.5,)
     )
-    half, whole = curve["points"]
-    assert whole["rows"] == (~HELD_OUT).sum()
-    assert 0.4 < half["rows"] / whole["rows"] < 0.6
+    half, whole = curve.points
+    assert whole.rows == (~HELD_OUT).sum()
+    assert 0.4 < half.rows / whole.rows < 0.6
     answers = fitted.out_of_fold_.member_proba[0, HELD_OUT].argmax(axis=1)
-    assert whole["accuracy"]["estimate"] == pytest.approx(np.mean(answers == Y[HELD_OUT]))
+    assert whole.accuracy.estimate == pytest.approx(np.mean(answers == Y[HELD_OUT]))

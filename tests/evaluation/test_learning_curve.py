@@ -10,7 +10,8 @@ import pytest
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.evaluation import learning_curve as module
-from ensemble_minerals.evaluation.learning_curve import learning_curve
+from ensemble_minerals.evaluation.learning_curve import LearningCurve, learning_curve
+from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
@@ -33,20 +34,22 @@ def problem():
 
 def test_more_photos_help_where_they_do(problem):
     found = learning_curve(*problem)
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert [point["share"] for point in found["points"]] == [0.25, 0.5, 0.75, 1.0]
-    rows = [point["rows"] for point in found["points"]]
+    kept = json.loads(json.dumps(jsonable(found), allow_nan=False))
+    assert jsonable(LearningCurve.read(kept)) == kept == jsonable(found)
+    assert [point.share for point in found.points] == [0.25, 0.5, 0.75, 1.0]
+    rows = [point.rows for point in found.points]
     assert rows == pytest.approx([23, 46, 68, 90], abs=5)
-    first, last = found["points"][0], found["points"][-1]
-    assert last["accuracy"]["estimate"] > first["accuracy"]["estimate"]
-    assert last["accuracy"]["estimate"] == np.mean(problem[-1][0].argmax(axis=1) == problem[2].y)
-    step = found["points"][-1]["accuracy"]["estimate"] - found["points"][-2]["accuracy"]["estimate"]
-    assert found["last_step"]["estimate"] == pytest.approx(step)
-    assert found["members"] == ["flat"]
+    first, last = found.points[0], found.points[-1]
+    assert last.accuracy.estimate > first.accuracy.estimate
+    assert last.accuracy.estimate == np.mean(problem[-1][0].argmax(axis=1) == problem[2].y)
+    step = found.points[-1].accuracy.estimate - found.points[-2].accuracy.estimate
+    assert found.last_step.estimate == pytest.approx(step)
+    assert found.members == ("flat",)
 
 
 def test_it_does_not_depend_on_the_number_of_jobs(problem):
-    assert learning_curve(*problem, shares=(0.5,), n_jobs=2) == learning_curve(*problem, shares=(0.5,))
+    one, two = (learning_curve(*problem, shares=(0.5,), n_jobs=n_jobs) for n_jobs in (1, 2))
+    assert jsonable(one) == jsonable(two)
 
 
 def test_parts_are_nested_groups_go_whole_and_no_class_is_lost(problem):
@@ -87,5 +90,5 @@ def test_a_share_that_cannot_be_trained_is_named(problem, monkeypatch):
 
     monkeypatch.setattr(FeatureMember, "fit_fold", fails)
     found = learning_curve(*problem)
-    assert [point["share"] for point in found["points"]] == [0.5, 0.75, 1.0]
-    assert found["notes"] == ["25% of the training rows: flat could not be trained in fold 0: too few rows"]
+    assert [point.share for point in found.points] == [0.5, 0.75, 1.0]
+    assert found.notes == ("25% of the training rows: flat could not be trained in fold 0: too few rows",)

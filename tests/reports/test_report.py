@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.reports import report as module
 from ensemble_minerals.reports.report import Report, save_report
@@ -354,7 +355,7 @@ def test_a_learning_curve_is_drawn(drawn, tmp_path):
         "last_step": {"estimate": 0.02, "low": 0.01, "high": 0.03, "level": 0.95},
         "notes": ["25% of the training rows: too few."],
     }
-    data = drawn.report_data(answers, learning_curve=curve)
+    data = drawn.report_data(answers, learning_curve=LearningCurve.read(curve))
     html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert (

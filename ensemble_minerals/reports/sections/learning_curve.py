@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ensemble_minerals.evaluation.intervals import Interval
+from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.drawing import FIRST, PERCENT, canvas
 from ensemble_minerals.reports.report_data import ReportData
@@ -15,58 +15,6 @@ from ensemble_minerals.reports.wording import show, span, whole_percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """What members trained on a share of the rows answer.
-
-    Attributes:
-        share: Of the training rows.
-        rows: Mean number of training rows.
-        accuracy: Of the answers.
-        log_loss: Of the answers.
-    """
-
-    share: float
-    rows: float
-    accuracy: Interval
-    log_loss: Interval
-
-
-@dataclass(frozen=True)
-class LearningCurve:
-    """Accuracy against the share of the training rows.
-
-    Attributes:
-        members: Names of the members that were trained.
-        points: By rising share.
-        last_step: Accuracy gained by the last step, paired; None if there is one point.
-        notes: On shares that could not be trained.
-    """
-
-    members: tuple[str, ...]
-    points: tuple[CurvePoint, ...]
-    last_step: Interval | None
-    notes: tuple[str, ...]
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Self:
-        """The curve of JSON values, see `learning_curve.learning_curve`."""
-        return cls(
-            members=tuple(values["members"]),
-            points=tuple(
-                CurvePoint(
-                    share=point["share"],
-                    rows=point["rows"],
-                    accuracy=Interval.read(point["accuracy"]),
-                    log_loss=Interval.read(point["log_loss"]),
-                )
-                for point in values["points"]
-            ),
-            last_step=None if values["last_step"] is None else Interval.read(values["last_step"]),
-            notes=tuple(values["notes"]),
-        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +32,8 @@ class LearningCurveSection(Section):
 
     @classmethod
     def compute(cls, data: ReportData) -> Self:
-        """Read the curve of the fit."""
-        return cls(None if data.learning_curve is None else LearningCurve.read(data.learning_curve))
+        """Take the curve of the fit."""
+        return cls(data.learning_curve)
 
     @property
     def heading(self) -> str:
