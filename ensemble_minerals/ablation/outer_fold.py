@@ -63,7 +63,7 @@ class OuterFold:
         known: Labels and row groups of the rows, and their outer folds.
         fold: The outer fold.
         seed: Of everything drawn, such as inner folds.
-        n_jobs: Concurrent tasks.
+        runtime: Tasks at once.
         leaky: Answer the leaky protocol alone; else everything but that.
         progress: Called with the number of finished fits, of `count_fits`.
     """
@@ -73,7 +73,7 @@ class OuterFold:
     known: FoldInputs
     fold: int
     seed: tuple[int, ...]
-    n_jobs: int = 1
+    runtime: Runtime = field(default_factory=Runtime)
     leaky: bool = False
     progress: Callable[[int], None] | None = None
     _done: int = field(default=0, init=False)
@@ -131,7 +131,7 @@ class OuterFold:
             members,
             meta=MetaLearner(("uniform",), calibrate=False),
             refit=plan.refit,
-            runtime=Runtime(n_jobs=self.n_jobs, progress=_StepsOnly(lambda done: self._report(start + done))),
+            runtime=replace(self.runtime, progress=_StepsOnly(lambda done: self._report(start + done))),
         )
         training = self.data.take(self.known.training(self.fold))
         try:

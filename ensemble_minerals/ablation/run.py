@@ -27,8 +27,14 @@ from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.members.base import estimate_seconds
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.progress import StageProgress
+from ensemble_minerals.system.runtime import Runtime
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+
+STAGE = "Answering outer folds"
+"""Name of the stage of progress."""
 
 
 @dataclass
@@ -60,7 +66,7 @@ class Ablation:
         plan: Members and arms.
         data: What members see of the rows.
         known: Labels and row groups of the rows; outer folds are drawn anew.
-        n_jobs: Concurrent tasks; answers do not depend on it.
+        runtime: Tasks at once, and where progress is reported; answers do not depend on it.
         checkpoint: Folder where finished outer folds are kept; the caller names one for one set of inputs.
 
     Raises:
@@ -72,13 +78,13 @@ class Ablation:
         plan: AblationPlan,
         data: RowData,
         known: FoldInputs,
+        runtime: Runtime | None = None,
         *,
-        n_jobs: int = 1,
         checkpoint: Path | None = None,
     ) -> None:
         self.plan = plan
         self.data = data
-        self.n_jobs = n_jobs
+        self.runtime = Runtime() if runtime is None else runtime
         self.checkpoint = checkpoint
         self.known = {
             (repeat, leaky): _in_outer_folds(plan, known, repeat, leaky)
@@ -87,11 +93,8 @@ class Ablation:
         }
         self._check_inner_folds()
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> AblationRun:
-        """Answer every row by every arm, out of the outer fold.
-
-        Args:
-            progress: Called with (fits of a member in an inner fold done, of all).
+    def run(self) -> AblationRun:
+        """Answer every row by every arm, out of the outer fold; a step of progress is a fit in an inner fold.
 
         Returns:
             The answers, with what was chosen and what it cost.
@@ -99,7 +102,7 @@ class Ablation:
         Raises:
             FitError: If a member fails.
         """
-        plan = self.plan
+        plan, progress = self.plan, self.runtime.progress.stage(STAGE)
         first = self.known[0, False]
         shape = (plan.repeats, len(first), len(first.classes))
         run = AblationRun(
@@ -113,9 +116,8 @@ class Ablation:
             answers = self._load(key)
             if answers is None:
                 outer = self._outer_fold(key)
-                if progress is not None:
-                    own = count_fits(plan, leaky=key.leaky)
-                    outer.progress = _within(progress, before, own, total)
+                own = count_fits(plan, leaky=key.leaky)
+                outer.progress = _within(progress, before, own, total)
                 with threadpool_limits(1):
                     answers = outer.answer()
                 self._save(key, answers)
@@ -128,8 +130,7 @@ class Ablation:
                 chosen = {"best_single": answers.best_single, "combination": answers.combination}
                 run.choices.append({"repeat": key.repeat, "fold": key.fold, **chosen})
             before += count_fits(plan, leaky=key.leaky)
-            if progress is not None:
-                progress(before, total)
+            progress(before, total)
         run.costs = {
             name: {kind: float(np.mean([one[kind] for one in each])) for kind in each[0]}
             for name, each in spent.items()
@@ -152,7 +153,7 @@ class Ablation:
         inner = self._outer_fold(key).inner(0)
         training = self.data.take(self.known[0, False].training(key.fold))
         seconds = estimate_seconds(self.plan.members, training, inner, inner.numbers[0])
-        return left * seconds / sum(member.n_steps for member in self.plan.members) / self.n_jobs
+        return left * seconds / sum(member.n_steps for member in self.plan.members) / self.runtime.n_tasks
 
     def _keys(self) -> Iterator[_FoldKey]:
         for repeat, leaky in self.known:
@@ -166,7 +167,7 @@ class Ablation:
             self.known[key.repeat, key.leaky],
             key.fold,
             seed=(self.plan.seed, key.repeat, int(key.leaky), key.fold),
-            n_jobs=self.n_jobs,
+            runtime=self.runtime,
             leaky=key.leaky,
         )
 
@@ -233,7 +234,7 @@ class _FoldKey:
     fold: int
 
 
-def _within(progress: Callable[[int, int], None], before: int, own: int, total: int) -> Callable[[int], None]:
+def _within(progress: StageProgress, before: int, own: int, total: int) -> Callable[[int], None]:
     """Progress of one outer fold as that of all; its last step is taken when it has answered."""
 
     def report(done: int) -> None:

@@ -177,13 +177,13 @@ def _run(
         plan,
         setup.row_data(dataset, dataset.rows),
         dataset.inputs,
-        n_jobs=runtime.n_tasks,
+        runtime,
         checkpoint=work / inputs_digest(config, dataset, plan.n_splits, names),
     )
     for images in setup.images:
         images.prepare(runtime.n_jobs, runtime.progress.stage("Shrinking photos"))
     _announce(ablation, runtime.progress, yes=yes)
-    return ablation.run(runtime.progress.stage("Answering outer folds"))
+    return ablation.run()
 
 
 def _time_extractors(

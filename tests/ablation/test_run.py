@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn.runtimes import runtime
 from sklearn.base import clone
 
 from ensemble_minerals.ablation import run as module
@@ -299,15 +300,16 @@ def test_every_arm_knows_its_cost(run):
 
 def test_answers_do_not_depend_on_the_number_of_jobs(problem):
     chosen = plan(wanted=["stacked", "without_oversampling"])
-    one, two = (Ablation(chosen, *problem, n_jobs=n_jobs).run() for n_jobs in (1, 2))
+    one, two = (Ablation(chosen, *problem, runtime(n_jobs=n_jobs)).run() for n_jobs in (1, 2))
     for name, proba in one.proba.items():
         np.testing.assert_array_equal(proba, two.proba[name])
 
 
 def test_progress_counts_every_fit_and_ends_once(problem):
     steps = []
-    ablation = Ablation(plan(wanted=[BUDGET, "without_oversampling", LEAKY]), *problem)
-    ablation.run(lambda done, total: steps.append((done, total)))
+    told = runtime(lambda done, total: steps.append((done, total)))
+    ablation = Ablation(plan(wanted=[BUDGET, "without_oversampling", LEAKY]), *problem, told)
+    ablation.run()
     # three members, two of them once more without oversampling, one twice more; then the leaky protocol
     per_fold = (3 + 2 + 2) * 2, 3 * 2
     assert (count_fits(ablation.plan, leaky=False), count_fits(ablation.plan, leaky=True)) == per_fold
