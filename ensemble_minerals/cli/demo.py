@@ -41,18 +41,18 @@ def command(
         paths.check_output(out / "photos")
         terminal = console.stdout()
         with show_progress() as progress:
-            made = demonstrate(
+            demonstration = demonstrate(
                 out,
                 resolved,
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 progress=progress,
             )
-        show_fit(terminal, made.fit, synthetic=True)
-        show_predictions(terminal, made.predictions, synthetic=True)
+        show_fit(terminal, demonstration.fit, synthetic=True)
+        show_predictions(terminal, demonstration.predictions, synthetic=True)
         console.say(terminal)
         console.say(terminal, "All of this is synthetic. Where to look:")
-        width = max(len(str(path)) for path, _ in made.outputs())
-        for path, what in made.outputs():
+        width = max(len(str(path)) for path, _ in demonstration.outputs())
+        for path, what in demonstration.outputs():
             console.say(terminal, f"  {path!s:{width}}  {what}")
         console.say(terminal, "With your own photos, a folder for each class:  ensemble-minerals fit photos/")
