@@ -123,6 +123,27 @@ def test_folders_are_exchanged_in_one_step(tmp_path, monkeypatch):
     assert read_folder(tmp_path / "report") == "new"
 
 
+@pytest.mark.parametrize(
+    ("platform", "name", "arguments"),
+    [
+        ("linux", "renameat2", [-100, b"one", -100, b"other", 2]),
+        ("darwin", "renamex_np", [b"one", b"other", 2]),
+    ],
+)
+@pytest.mark.parametrize("result", [0, -1])
+def test_the_call_of_the_system(monkeypatch, platform, name, arguments, result):
+    calls = []
+
+    class Library:
+        def __init__(self, path):
+            setattr(self, name, lambda *given: calls.append(given) or result)
+
+    monkeypatch.setattr(atomic.ctypes, "CDLL", Library)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert atomic._exchange(Path("one"), Path("other")) == (result == 0)
+    assert [getattr(argument, "value", argument) for argument in calls[0]] == arguments
+
+
 def test_an_exchange_with_what_is_not_there_is_refused(tmp_path):
     assert not atomic._exchange(tmp_path / "one", tmp_path / "other")
 
