@@ -39,7 +39,7 @@ _SMOOTHING = 4.0  # pixels: about a third of a cell of the coarsest maps, whose 
 
 @dataclass(frozen=True, eq=False)
 class Attribution:
-    """What the places of a photo contribute to the log-odds of a class.
+    """What each place of a photo contributes to the log-odds of a class.
 
     Attributes:
         contributions: Shape (height, width), of the photo's shape; positive where a place speaks for the class.
@@ -51,14 +51,14 @@ class Attribution:
 
     @property
     def heat(self) -> Floats:
-        """What speaks for the class, relative to the strongest place, in [0, 1]; 0 everywhere if nothing does."""
+        """The positive contributions, scaled to a maximum of 1; 0 everywhere if there are none."""
         positive = np.maximum(self.contributions, 0.0)
         top = float(positive.max())
         return positive / top if top > 0 else positive
 
     @property
     def support(self) -> float:
-        """All that speaks for the class together, in units of log-odds."""
+        """The sum of the positive contributions, in units of log-odds."""
         return float(np.maximum(self.contributions, 0.0).sum())
 
 
@@ -260,6 +260,6 @@ def _together(extractors: Mapping[str, Attribution]) -> Attribution:
 
 
 def _strongest(maps: Floats, contributions: Floats) -> Floats:
-    """Of a layer's maps those whose contributions differ most between places, at most `CHANNELS`."""
+    """The maps of a layer whose contributions differ most between places, at most `CHANNELS`."""
     spread = contributions.std(axis=(1, 2))
     return maps[np.argsort(-spread, kind="stable")[:CHANNELS]]

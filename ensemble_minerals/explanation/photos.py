@@ -239,18 +239,19 @@ def _heats(explanation: Explanation, explained: str) -> list[Heat]:
     heats = [Heat("photo", None)]
     if explanation.whole is None:
         return heats
-    whole = sum(one.support for one in explanation.extractors.values())
+    whole = sum(attribution.support for attribution in explanation.extractors.values())
     empty = "" if explanation.whole.support > 0 else " (none)"
     heats.append(Heat(f"ensemble, for {explained}{empty}", explanation.whole.heat))
-    for name, one in explanation.extractors.items():
-        share = f"{100 * one.support / whole:.0f} %" if whole > 0 else "none"
-        heats.append(Heat(f"through {name}: {share}", one.heat))
-    return heats + [Heat(f"member {name}", one.heat) for name, one in explanation.members.items()]
+    for name, attribution in explanation.extractors.items():
+        share = f"{100 * attribution.support / whole:.0f} %" if whole > 0 else "none"
+        heats.append(Heat(f"through {name}: {share}", attribution.heat))
+    members = explanation.members.items()
+    return heats + [Heat(f"member {name}", attribution.heat) for name, attribution in members]
 
 
 def _record(predictions: Predictions, row: int, explanation: Explanation) -> dict[str, Any]:
     answer, confidence = predictions.top(row)[0]
-    whole = sum(one.support for one in explanation.extractors.values())
+    whole = sum(attribution.support for attribution in explanation.extractors.values())
     return {
         "path": str(predictions.paths[row]),
         "status": "ok",
@@ -261,8 +262,11 @@ def _record(predictions: Predictions, row: int, explanation: Explanation) -> dic
         "log_odds": explanation.log_odds,
         "proba": dict(zip(predictions.classes, predictions.proba[row].tolist(), strict=True)),
         "networks": {
-            name: {"share": one.support / whole if whole > 0 else None, "layers": dict(one.layers)}
-            for name, one in explanation.extractors.items()
+            name: {
+                "share": attribution.support / whole if whole > 0 else None,
+                "layers": dict(attribution.layers),
+            }
+            for name, attribution in explanation.extractors.items()
         },
         "votes": {
             member: dict(zip(predictions.classes, votes.tolist(), strict=True))
@@ -272,5 +276,5 @@ def _record(predictions: Predictions, row: int, explanation: Explanation) -> dic
 
 
 def _plain(stem: str) -> str:
-    """A file name's stem as it may stand in an address."""
+    """The stem of a file name with only those characters that an address may have."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem)[:60].strip("-") or "photo"

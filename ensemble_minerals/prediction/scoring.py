@@ -56,16 +56,16 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
         root: Where its photos are.
     """
     manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
-    found = bundle.out_of_fold
-    rows, folds = found.row, found.known.folds
+    answered = bundle.out_of_fold
+    rows, folds = answered.row, answered.known.folds
     answers = Answers(
         taxonomy=bundle.taxonomy,
-        y=found.known.y,
-        proba=found.proba,
-        uncalibrated=_before_temperature(bundle, found.proba, folds),
-        members=found.members,
-        member_proba=found.member_proba,
-        groups=found.known.groups,
+        y=answered.known.y,
+        proba=answered.proba,
+        uncalibrated=_before_temperature(bundle, answered.proba, folds),
+        members=answered.members,
+        member_proba=answered.member_proba,
+        groups=answered.known.groups,
         folds=folds,
         paths=tuple(manifest.path[rows].tolist()),
     )
@@ -92,7 +92,7 @@ _NOT_SCORED = {
 def _before_temperature(
     bundle: Bundle, proba: NDArray[np.float64], folds: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
-    """Undo each fold's temperature; None where the fit did not record it."""
+    """The probabilities before each fold's temperature; None where the fit did not record it."""
     recorded = bundle.metrics["meta"].get("fold_temperatures")
     if recorded is None:
         return None
@@ -104,8 +104,8 @@ def _before_temperature(
 def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) -> ScoredRows:
     """Answer labeled photos that took no part in the fit.
 
-    Photos of the fit, their copies and look-alikes would flatter; they are left out and counted. If nothing else
-    is there, the fit's out-of-fold rows are scored, and `data` says where their photos are.
+    Photos of the fit, their copies and look-alikes would be scored too well; they are left out and counted. If
+    there is nothing else, the fit's out-of-fold rows are scored, and `data` says where their photos are.
 
     Args:
         bundle: What answers.
@@ -132,18 +132,18 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         )
     predictor = Predictor(bundle, runtime.cache_dir, runtime.n_jobs)
     files = [manifest.file(int(row)) for row in rows]
-    found = predictor.predict(files, runtime.progress.stage("Answering photos"))
-    rows = rows[found.answered]
+    predictions = predictor.predict(files, runtime.progress.stage("Answering photos"))
+    rows = rows[predictions.answered]
     if not rows.size:
         raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
-    members = found.member_proba[found.answered].transpose(1, 0, 2)
+    members = predictions.member_proba[predictions.answered].transpose(1, 0, 2)
     before = bundle.fitted_ensemble.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
     answers = Answers(
         taxonomy=bundle.taxonomy,
         y=bundle.positions(manifest.label[rows]),
-        proba=found.proba[found.answered],
+        proba=predictions.proba[predictions.answered],
         uncalibrated=np.exp(log_normalize(before)),
-        members=found.members,
+        members=predictions.members,
         member_proba=members,
         groups=manifest.row_group[rows],
         folds=np.full(len(rows), NO_FOLD),

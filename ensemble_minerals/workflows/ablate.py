@@ -104,7 +104,7 @@ def ablate(
         overwrite: Replace an ablation at `out`, and forget an interrupted one unless it is to be resumed.
         backend: Where features are computed and members fitted, see `fit`.
         scheduler: Address of the cluster's scheduler.
-        progress: Told of progress.
+        progress: Told about progress.
 
     Raises:
         UserError: If there is no such arm, `out` holds something else, or the work is long and `yes` was not said.

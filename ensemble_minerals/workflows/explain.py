@@ -1,4 +1,4 @@
-"""`explain`: a bundle and photos in; heat-maps, maps of channels and votes out."""
+"""`explain`: takes a bundle and photos, and draws heat-maps, maps of channels and votes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def explain(
         cache_dir: Where converted networks are kept between runs.
         overwrite: Replace an explanation that stands at `out`.
         n_jobs: Threads; -1 for all processors this process may use.
-        progress: Told of progress.
+        progress: Told about progress.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another format.

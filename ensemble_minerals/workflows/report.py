@@ -1,4 +1,4 @@
-"""`report`: a bundle in, a page on where it fails and why out."""
+"""`report`: takes a bundle, and writes where it fails and why."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def write_report(
             no longer at hand, the page says so instead.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
-        progress: Told of progress.
+        progress: Told about progress.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another format.
