@@ -12,8 +12,9 @@ from markupsafe import Markup
 from ensemble_minerals.ablation import plots
 from ensemble_minerals.ablation.comparison import Comparison
 from ensemble_minerals.ablation.header import AblationHeader
+from ensemble_minerals.ablation.ingredients import EFFECTS
 from ensemble_minerals.ablation.tables import flat_rows, markdown
-from ensemble_minerals.ablation.wording import COMBINED, EFFECTS, AblationFindings, p_value
+from ensemble_minerals.ablation.wording import COMBINED, AblationFindings, p_value
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.page import write_page
