@@ -292,7 +292,7 @@ def test_members_are_the_same_to_the_last_bit(dask):
     np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
     X = specimens()[0]["color"]
     for one, other in zip(there.fitted["flat"], local.fitted["flat"], strict=True):
-        np.testing.assert_array_equal(one.predictor.log_proba(X), other.predictor.log_proba(X))
+        np.testing.assert_array_equal(one.fitted.predictor.log_proba(X), other.fitted.predictor.log_proba(X))
 
 
 def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_path):
