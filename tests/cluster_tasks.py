@@ -8,7 +8,8 @@ import time
 import threadpoolctl
 from joblib import Parallel, delayed
 
-from ensemble_minerals.system.parallel import single_thread, worker_cores
+from ensemble_minerals.system.cluster import worker_cores
+from ensemble_minerals.system.parallel import single_thread
 
 
 def double(number, array=None):

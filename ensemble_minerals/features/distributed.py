@@ -28,7 +28,8 @@ from ensemble_minerals.features.extraction import (
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
-from ensemble_minerals.system.parallel import run_unordered, worker_cores
+from ensemble_minerals.system.cluster import worker_cores
+from ensemble_minerals.system.parallel import run_unordered
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 LARGEST = 16 * CHUNK

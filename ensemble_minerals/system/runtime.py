@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
-    from ensemble_minerals.system.parallel import Cluster
+    from ensemble_minerals.system.cluster import Cluster
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ from ensemble_minerals.experiment.setup import (
     set_up,
 )
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
+from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import format_estimate
-from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -120,7 +120,7 @@ def ablate(
     chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
     check_output(out, kind=ABLATION, overwrite=overwrite)
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
-    with cluster(backend, scheduler, n_jobs=n_jobs) as workers:
+    with open_cluster(backend, scheduler, n_jobs=n_jobs) as workers:
         runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)
         dataset = _prepare(Path(data), config, runtime)
         setup = set_up(dataset, config, runtime, work=work)

@@ -18,9 +18,9 @@ from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.members.base import MemberFailure
+from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import parse_duration
-from ensemble_minerals.system.parallel import cluster
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -99,7 +99,7 @@ def fit(
         clock.deadline,
     )
     stopwatch = Stopwatch()
-    with cluster(backend, scheduler, n_jobs=n_jobs) as workers:
+    with open_cluster(backend, scheduler, n_jobs=n_jobs) as workers:
         runtime = replace(runtime, cluster=workers)
         with stopwatch("scan"):
             manifest = scan_photos(data, config, runtime)

@@ -16,7 +16,7 @@ from ensemble_minerals.experiment.cost_model import (
     member_seconds,
 )
 from ensemble_minerals.features.registry import build_extractors
-from ensemble_minerals.system.parallel import Cluster
+from ensemble_minerals.system.cluster import Cluster
 from ensemble_minerals.system.runtime import Runtime
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,0 +1,448 @@
+"""Tasks on a cluster: the same answers from a real Dask cluster of two processes, also while they are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import joblib
+import numpy as np
+import pytest
+from cluster_tasks import cores, double, limited, nested, slow_double
+from drawn.runtimes import runtime
+from joblib import delayed
+
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.ensemble.cross_fit import cross_fit
+from ensemble_minerals.errors import FitError, UserError
+from ensemble_minerals.members.feature_member import FeatureMember
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.hierarchical import HierarchicalClassifier
+from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system import cluster, parallel
+from ensemble_minerals.system.cluster import open_cluster, worker_cores
+from ensemble_minerals.system.parallel import is_remote, run_unordered
+from ensemble_minerals.workflows.ablate import ablate
+
+CLASSES = np.array(["bornite", "malachite", "pyrite"])
+
+
+def run(calls, **settings):
+    with closing(run_unordered(calls, **{"n_jobs": 2, **settings})) as found:
+        return sorted(found)
+
+
+def test_locally_nothing_is_remote_and_tasks_are_as_many_as_asked_for():
+    with open_cluster(n_jobs=3) as here:
+        assert (here.backend, here.n_workers, here.n_cores, here.is_local) == ("local", 0, 3, True)
+        assert not is_remote()
+        assert worker_cores() is None
+    with open_cluster() as here:
+        assert here.n_cores == joblib.cpu_count()
+
+
+# -- what cannot be ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("backend", "scheduler", "told"),
+    [
+        ("slurm", None, "no backend 'slurm'; choose from local, dask, ray"),
+        ("local", "tcp://host:8786", "a scheduler .* is of use to a cluster only"),
+        ("dask", None, "needs --scheduler ADDRESS, such as tcp://host:8786"),
+        ("dask", "somewhere", "--scheduler somewhere: give HOST:PORT"),
+        ("dask", "host:many", "--scheduler host:many: .* give HOST:PORT"),
+        ("dask", "foo://host:1", "no Dask scheduler answers at foo://host:1 .*unknown address scheme"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(backend, scheduler, told):
+    with pytest.raises(UserError, match=told), open_cluster(backend, scheduler):
+        pass
+
+
+def test_a_scheduler_that_does_not_answer():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(UserError, match=f"no Dask scheduler answers at {address} .*start one by"):
+            open_cluster("dask", address).__enter__()
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_package_that_is_not_installed(monkeypatch, backend, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    told = f"needs the package {package}: pip install 'ensemble-minerals\\[{backend}\\]'"
+    with pytest.raises(UserError, match=told), open_cluster(backend, "tcp://host:8786"):
+        pass
+
+
+# -- Dask ---------------------------------------------------------------------------------------------------
+
+
+def two_workers():
+    distributed = pytest.importorskip("distributed")
+    return distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0")
+
+
+@pytest.fixture(scope="module")
+def dask():
+    """Address of a scheduler with two workers."""
+    with two_workers() as made:
+        yield made.scheduler_address
+
+
+@pytest.fixture
+def mortal():
+    """Address of another one, whose workers may be killed."""
+    with two_workers() as made:
+        yield made.scheduler_address
+
+
+def process_ids(address):
+    from distributed import Client
+
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)  # others may be on their way
+        return list(client.run(os.getpid).values())
+
+
+def kill(process_id):
+    os.kill(process_id, signal.SIGKILL)
+
+
+def test_tasks_run_in_the_workers(dask):
+    array = np.arange(2000.0)
+    with open_cluster("dask", dask) as there:
+        assert (there.backend, there.n_workers, there.n_cores, there.is_local) == ("dask", 2, 2, False)
+        assert is_remote()
+        calls = [delayed(double)(n, array) for n in range(8)]
+        assert run(calls, shared=[array], threads=True) == [3 * n for n in range(8)]
+        assert run([delayed(cores)(n) for n in range(3)]) == [1, 1, 1]
+        found = run([delayed(nested)(n) for n in range(4)])
+        assert {task for task, _ in found} <= set(process_ids(dask))
+        assert all(inner == [task] * 3 for task, inner in found)
+        assert all(set(pools) <= {1} for pools in run([delayed(limited)(0)]))
+    assert not is_remote()
+
+
+def test_large_arrays_are_sent_to_every_worker(dask):
+    from distributed import Client
+
+    array = np.random.default_rng(0).random(5000)
+    calls = [delayed(slow_double)(n, array) for n in range(6)]
+    with (
+        open_cluster("dask", dask),
+        Client(dask, set_as_default=False) as client,
+        closing(run_unordered(calls, n_jobs=2, shared=[array])) as found,
+    ):
+        next(found)
+        holders = [workers for key, workers in client.who_has().items() if "ndarray" in str(key)]
+        assert [len(workers) for workers in holders] == [2]
+        assert len(list(found)) == 5
+
+
+@pytest.mark.parametrize("victims", [1, 2])
+def test_tasks_of_workers_that_were_killed_run_again(mortal, victims):
+    array = np.arange(2000.0)
+    ids = process_ids(mortal)
+    with (
+        open_cluster("dask", mortal),
+        closing(
+            run_unordered([delayed(slow_double)(n, array) for n in range(12)], n_jobs=2, shared=[array])
+        ) as found,
+    ):
+        results = [next(found), next(found)]
+        for process_id in ids[:victims]:
+            kill(process_id)
+        results += found
+    assert sorted(results) == [3 * n for n in range(12)]
+
+
+def test_losses_between_results_may_be_many(dask, monkeypatch):
+    real, rounds = parallel.Parallel, []
+
+    def losing(**settings):
+        rounds.append(settings)
+
+        def one_then_lost(calls):
+            for call in calls:
+                yield from real(**settings)([call])
+                raise parallel.CancelledError("forgotten")
+
+        return one_then_lost
+
+    monkeypatch.setattr(parallel, "Parallel", losing)
+    with open_cluster("dask", dask):
+        assert run([delayed(double)(n) for n in range(8)]) == [2 * n for n in range(8)]
+    assert len(rounds) == 9  # the last finds nothing left to do
+
+
+def test_workers_that_keep_dying_end_it(dask, monkeypatch):
+    def loses(run):
+        raise parallel.CancelledError("forgotten")
+
+    monkeypatch.setattr(parallel, "Parallel", lambda **settings: loses)
+    with (
+        open_cluster("dask", dask),
+        pytest.raises(FitError, match=r"workers of the cluster died 5 times before(.|\n)*--resume"),
+    ):
+        run([delayed(double)(1)])
+
+
+def test_a_task_that_kills_its_workers_ends_it(dask, monkeypatch):
+    from distributed import KilledWorker
+
+    def kills(run):
+        raise KilledWorker("fit_task", SimpleNamespace(address="tcp://worker:1"), 3)
+
+    monkeypatch.setattr(parallel, "Parallel", lambda **settings: kills)
+    with (
+        open_cluster("dask", dask),
+        pytest.raises(FitError, match=r"died one after the other of the same task"),
+    ):
+        run([delayed(double)(1)])
+
+
+def test_workers_of_another_version_are_refused(dask, monkeypatch):
+    monkeypatch.setattr(cluster, "version", lambda name: "0.0.1" if name == "numpy" else _version(name))
+    told = f"has other versions: numpy {np.__version__}, here 0.0.1; install the same there"
+    with pytest.raises(UserError, match=told), open_cluster("dask", dask):
+        pass
+
+
+_version = cluster.version
+
+
+def test_a_scheduler_without_workers(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    with distributed.LocalCluster(n_workers=0, processes=True, dashboard_address=":0") as empty:
+        address = empty.scheduler_address
+        with pytest.raises(UserError, match=f"{address} has no workers; start some by `dask worker"):
+            open_cluster("dask", address).__enter__()
+
+
+def test_a_single_core_is_sent_to():
+    distributed = pytest.importorskip("distributed")
+    settings = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(**settings) as small,
+        open_cluster("dask", small.scheduler_address) as there,
+    ):
+        assert there.n_cores == 1
+        assert os.getpid() not in run([delayed(os.getpid)()], n_jobs=1)
+
+
+# -- cross-fitting and whole fits ---------------------------------------------------------------------------
+
+
+def specimens(n=90):
+    rng = np.random.default_rng(0)
+    y = (np.arange(n) // 6 % 3).astype(np.intp)
+    X = (rng.normal(size=(3, 40))[y] + rng.normal(size=(n, 40))).astype(np.float32)
+    groups = np.arange(n) // 2
+    return {"color": X[:, :10].copy(), "lite0": X[:, 10:].copy()}, y, groups, groups % 3
+
+
+MEMBERS = [
+    FeatureMember("flat", ("color",), FlatClassifier()),
+    FeatureMember("tree", ("lite0",), HierarchicalClassifier({"metallic": ["bornite", "pyrite"]})),
+    FeatureMember("both", ("lite0", "color"), FlatClassifier()),
+]
+
+
+def fitted(on_step=None, **settings):
+    blocks, *known = specimens()
+    return cross_fit(
+        MEMBERS, RowData(blocks), FoldInputs(*known, CLASSES), runtime(on_step, n_jobs=2), **settings
+    )
+
+
+def test_members_are_the_same_to_the_last_bit(dask):
+    local = fitted()
+    with open_cluster("dask", dask):
+        there = fitted()
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
+    X = specimens()[0]["color"]
+    for one, other in zip(there.fitted["flat"], local.fitted["flat"], strict=True):
+        np.testing.assert_array_equal(one.fitted.predictor.log_proba(X), other.fitted.predictor.log_proba(X))
+
+
+def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_path):
+    local, alive = fitted(), process_ids(mortal)
+
+    def progress(done, total):
+        if done and alive:
+            kill(alive.pop())
+            alive.clear()
+
+    with open_cluster("dask", mortal):
+        there = fitted(progress, checkpoint=tmp_path)
+    assert not alive
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
+    assert len(list(tmp_path.iterdir())) == 9
+
+
+class Killer:
+    """Kills a worker when a stage has begun to yield, once a stage."""
+
+    def __init__(self, address: str, *stages: str) -> None:
+        self.address, self.stages, self.killed = address, list(stages), []
+
+    def stage(self, name):
+        def proceed(done, total):
+            if name in self.stages and 0 < done < total:
+                self.stages.remove(name)
+                self.killed.append((name, done, total))
+                kill(process_ids(self.address)[0])
+
+        return proceed
+
+    def note(self, text):
+        pass
+
+
+def untimed(bundle: Path) -> dict[str, bytes]:
+    timed = {"metrics.json", "bundle.json"}
+    return {
+        path.relative_to(bundle).as_posix(): path.read_bytes()
+        for path in bundle.rglob("*")
+        if path.is_file() and path.name not in timed
+    }
+
+
+def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(mortal, tiny, tmp_path):
+    killer = Killer(mortal, "Computing features", "Fitting members")
+    tiny.fit(
+        tiny.photos,
+        tmp_path / "bundle",
+        backend="dask",
+        scheduler=mortal,
+        cache_dir=tmp_path / "cache",
+        progress=killer,
+    )
+    assert [name for name, *_ in killer.killed] == ["Computing features", "Fitting members"]
+    assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)
+    refitted = tmp_path / "refitted"
+    tiny.fit(tiny.photos, refitted, tiny.config(refit=True), backend="dask", scheduler=mortal)
+    tiny.fit(tiny.photos, tmp_path / "here", tiny.config(refit=True))
+    assert untimed(refitted) == untimed(tmp_path / "here")
+
+
+def test_an_ablation_on_a_cluster_is_the_same(dask, tiny, tmp_path):
+    settings = {"arms": ["best_single"], "n_splits": 2, "n_jobs": 1, "cache_dir": tiny.cache}
+    here = ablate(tiny.photos, tmp_path / "here", tiny.config(), **settings)
+    there = ablate(tiny.photos, tmp_path / "there", tiny.config(), **settings, backend="dask", scheduler=dask)
+    for one, other in zip(here.ablation["arms"], there.ablation["arms"], strict=True):
+        assert one["scores"] == other["scores"]
+
+
+# -- Ray ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    """A stand-in for Ray that notes what is asked of it; its backend is joblib's own threads."""
+    seen = []
+    ray, util, backend = ModuleType("ray"), ModuleType("ray.util"), ModuleType("ray.util.joblib")
+    ray.cores = 4.0
+    ray.is_initialized = lambda: "init" in dict(seen)
+    ray.init = lambda **options: seen.append(("init", options))
+    ray.shutdown = lambda: seen.append(("shutdown", None))
+    ray.cluster_resources = lambda: {"CPU": ray.cores}
+    ray.exceptions = SimpleNamespace(RayActorError=type("RayActorError", (Exception,), {}))
+    ray.get_runtime_context = lambda: SimpleNamespace(get_actor_id=lambda: None)
+
+    class RayBackend(joblib.parallel.ThreadingBackend):
+        pass
+
+    def register():
+        seen.append(("register", None))
+        joblib.register_parallel_backend("ray", RayBackend)
+
+    backend.register_ray = register
+    for name, module in (("ray", ray), ("ray.util", util), ("ray.util.joblib", backend)):
+        monkeypatch.setitem(sys.modules, name, module)
+    yield ray, seen
+    joblib.parallel.BACKENDS.pop("ray", None)
+
+
+def test_ray_is_opened_used_and_closed(fake_ray):
+    _, seen = fake_ray
+    with open_cluster("ray", "ray://host:10001") as there:
+        assert (there.backend, there.n_cores) == ("ray", 4)
+        assert is_remote()
+        assert run([delayed(double)(n) for n in range(3)]) == [0, 2, 4]
+    assert seen == [
+        ("init", {"address": "ray://host:10001", "log_to_driver": False}),
+        ("register", None),
+        ("shutdown", None),
+    ]
+    assert not is_remote()
+
+
+def test_ray_that_was_open_stays_open(fake_ray):
+    _, seen = fake_ray
+    seen.append(("init", {}))
+    with open_cluster("ray"):
+        pass
+    assert [name for name, _ in seen] == ["init", "register"]
+
+
+def test_ray_finds_its_own_address_and_tells_where_it_does_not_answer(fake_ray):
+    ray, seen = fake_ray
+
+    def refuse(**options):
+        seen.append(options["address"])
+        raise ConnectionError("could not find any running Ray instance")
+
+    ray.is_initialized, ray.init = (lambda: False), refuse
+    with pytest.raises(UserError, match=r"no Ray cluster answers at this machine .*`ray start --head`"):
+        open_cluster("ray").__enter__()
+    assert seen == ["auto"]
+
+
+def test_ray_with_one_core_is_refused_and_closed(fake_ray):
+    ray, seen = fake_ray
+    ray.cores = 1.0
+    with pytest.raises(UserError, match="the Ray cluster has 1 cores"), open_cluster("ray"):
+        pass
+    assert seen[-1] == ("shutdown", None)
+
+
+def test_tasks_of_a_ray_worker_that_died_run_again(fake_ray, monkeypatch):
+    ray, _ = fake_ray
+    real, attempts = parallel.Parallel, []
+
+    def losing(**settings):
+        attempts.append(settings)
+        if len(attempts) > 1:
+            return real(**settings)
+
+        def dies(calls):
+            call, arguments, named = next(iter(calls))
+            yield call(*arguments, **named)
+            raise ray.exceptions.RayActorError
+
+        return dies
+
+    monkeypatch.setattr(parallel, "Parallel", losing)
+    with open_cluster("ray"):
+        assert run([delayed(double)(n) for n in range(4)]) == [0, 2, 4, 6]
+    assert len(attempts) == 2
+
+
+def test_members_are_the_same_on_a_real_ray():
+    ray = pytest.importorskip("ray", reason="NOT RUN: Ray is not installed")
+    ray.init(num_cpus=2, include_dashboard=False)
+    try:
+        with open_cluster("ray"):
+            there = fitted()
+    finally:
+        ray.shutdown()
+    np.testing.assert_array_equal(there.out_of_fold.member_proba, fitted().out_of_fold.member_proba)
