@@ -222,7 +222,7 @@ def _prune(tree: Tree, classes: tuple[str, ...], seen: dict[str, str], where: st
                     )
                 if name in seen:
                     raise TaxonomyError(
-                        f"taxonomy.{path} names {name!r} again; it already stands in {seen[name]!r}: "
+                        f"taxonomy.{path} names {name!r} again; it is already in {seen[name]!r}: "
                         "a class belongs to one group"
                     )
                 seen[name] = path

@@ -71,7 +71,7 @@ def test_unknown_classes_have_no_built_in_groups() -> None:
     ("tree", "needle"),
     [
         ({"mica": ["biotit"]}, "'biotit'"),
-        ({"a": ["quartz"], "b": ["quartz"]}, "already stands in 'a'"),
+        ({"a": ["quartz"], "b": ["quartz"]}, "is already in 'a'"),
         ({"a": []}, "is empty"),
         ({"quartz": ["biotite", "muscovite"]}, "bears the name of the class 'quartz'"),
         ({"a": 3}, "must be a list"),

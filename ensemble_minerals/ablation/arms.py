@@ -71,7 +71,7 @@ class AblationPlan:
         n_inner: Inner folds, as a fit would use.
         repeats: Outer cross-validations, each with folds of its own.
         meta: How the full ensemble combines and calibrates, unfitted.
-        refit: Whether members are trained once more on all rows, as in the configuration.
+        refit: Whether members are trained again on all rows, as in the configuration.
         seed: Of the folds.
     """
 

@@ -49,8 +49,8 @@ class PairedComparison:
         mcnemar: Exact test of the accuracy, one a repeat.
         t: Corrected t test over folds and repeats, of each of `TESTED`.
         p: p-value of each of `TESTED`.
-        p_holm: The same, adjusted for the whole table; empty for an arm that stands outside it.
-        verdict: Each of `TESTED` in a sentence; empty for an arm that stands outside the table.
+        p_holm: The same, adjusted for the whole table; empty for an arm outside it.
+        verdict: Each of `TESTED` in a sentence; empty for an arm outside the table.
     """
 
     identical: bool

@@ -1,4 +1,4 @@
-"""The report of an ablation: a page that stands alone, and the same as JSON, CSV, Markdown and PNG."""
+"""The report of an ablation: a self-contained page, and the same as JSON, CSV, Markdown and PNG."""
 
 from __future__ import annotations
 

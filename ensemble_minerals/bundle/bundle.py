@@ -147,7 +147,9 @@ def read_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path} is damaged: {error}") from error
     used = {name for member in members for name in member.features}
     if [member.name for member in members] != index["members"] or not used <= set(index["sources"]):
-        raise BundleError(f"{path}: members or sources of committee.json are not those of {BUNDLE.marker}")
+        raise BundleError(
+            f"{path}: members or feature extractors of committee.json are not those of {BUNDLE.marker}"
+        )
     return Bundle(
         path=path,
         info=index,

@@ -28,7 +28,7 @@ def save_networks(fitted_ensemble: FittedEnsemble, folder: Path, *, n_threads: i
 
     Args:
         fitted_ensemble: As the fit made it.
-        folder: New; nothing is written where no member stands on networks.
+        folder: New; nothing is written where there are no members on networks.
         n_threads: Threads that the networks may use to answer.
     """
     members: list[FittedMember] = []

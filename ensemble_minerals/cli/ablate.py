@@ -69,9 +69,7 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an ablation that was interrupted.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the ablation that stands at --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ablation at --out.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Go on even if it will take more than half an hour.")
     ] = False,

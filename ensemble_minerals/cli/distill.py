@@ -73,9 +73,7 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a distillation that was interrupted.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the student that stands at --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the student at --out.")] = False,
     debug: Debug = False,
 ) -> None:
     """Teach one small network what the ensemble knows, for a phone or a browser.

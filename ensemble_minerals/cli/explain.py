@@ -30,7 +30,7 @@ def command(
             "--out",
             "-o",
             metavar="DIR",
-            help="Where page, pictures and tables go.",
+            help="Where page, images and tables go.",
             show_default="BUNDLE-explained",
         ),
     ] = None,
@@ -54,9 +54,7 @@ def command(
         ),
     ] = None,
     n_jobs: Jobs = -1,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the explanation that stands at --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the explanation at --out.")] = False,
     cache: Cache = None,
     no_cache: NoCache = False,
     debug: Debug = False,

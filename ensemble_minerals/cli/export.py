@@ -29,9 +29,7 @@ def command(
     form: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="onnx is the only one so far.")
     ] = "onnx",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,
     debug: Debug = False,
 ) -> None:
     """Write a student or an ensemble as one ONNX file: photos in, calibrated probabilities out.

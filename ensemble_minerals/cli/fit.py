@@ -52,9 +52,7 @@ def command(
     n_jobs: Jobs = -1,
     seed: Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the bundle that stands at --out.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle at --out.")] = False,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Leave out members that fail instead of stopping.")
     ] = False,
@@ -62,7 +60,7 @@ def command(
         bool,
         typer.Option(
             "--refit",
-            help="Train each member once more on all photos and answer with that, instead of the mean of the fold "
+            help="Train each member again, on all photos, and answer with that, instead of the mean of the fold "
             "models: quicker answers, from models the figures were not measured on.",
         ),
     ] = False,

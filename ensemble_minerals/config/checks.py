@@ -159,7 +159,7 @@ def _feature_problems(
     )
     choice = f"choose from {', '.join(known)}, or write each or all"
     return [
-        f"{path}: no feature source is called {name!r}{nearest(name, [*known, *SELECTIONS])}; {choice}"
+        f"{path}: no feature extractor is called {name!r}{nearest(name, [*known, *SELECTIONS])}; {choice}"
         for name in wanted
         if isinstance(name, str) and name not in known
     ]
@@ -188,7 +188,7 @@ def _taxonomy_problems(tree: object, classes: Sequence[object] | None) -> list[s
             problems.append(f"{path}: must name classes as text, got {shown(leaf)}; put it in quotes")
             return
         if leaf in first:
-            problems.append(f"{path}: {leaf!r} already stands in {first[leaf]}; a class belongs to one group")
+            problems.append(f"{path}: {leaf!r} is already in {first[leaf]}; a class belongs to one group")
         if classes is not None and leaf not in classes:
             known = [name for name in classes if isinstance(name, str)]
             problems.append(f"{path}: {leaf!r} is not among classes{nearest(leaf, known)}")

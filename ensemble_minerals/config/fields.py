@@ -27,7 +27,7 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     _not_empty(values)
     for position, value in enumerate(values):
         if value in values[:position]:
-            raise wrong(f"{shown(value)} stands twice; list each once")
+            raise wrong(f"{shown(value)} is listed twice; list each once")
     return values
 
 
@@ -63,7 +63,9 @@ def _features(value: object) -> object:
         return value if value in SELECTIONS else (value,)
     if isinstance(value, list | tuple) and value and all(isinstance(name, str) for name in value):
         return _distinct(tuple(value))
-    raise wrong(f"must be each, all, or a list of sources such as [lite0, {DESCRIPTOR}], got {shown(value)}")
+    raise wrong(
+        f"must be each, all, or a list of feature extractors such as [lite0, {DESCRIPTOR}], got {shown(value)}"
+    )
 
 
 def _taxonomy(value: object) -> object:

@@ -74,7 +74,7 @@ class _Loader(yaml.SafeLoader):
             key = str(key_node.value)
             if key in values:
                 self.repeated_keys.append(
-                    f"line {line}: the key {key!r} stands twice in one mapping, first on line {lines[key]}; "
+                    f"line {line}: the key {key!r} occurs twice in one mapping, first on line {lines[key]}; "
                     "remove one of them"
                 )
             values[key] = self.construct_object(value_node, deep=True)

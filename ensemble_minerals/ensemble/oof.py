@@ -87,7 +87,7 @@ class OutOfFold:
             proba: Shape (k, n_classes).
 
         Raises:
-            OutOfFoldError: If a row was written before, stands twice in `rows`, or `proba` is no distribution.
+            OutOfFoldError: If a row was written before, occurs twice in `rows`, or `proba` is no distribution.
         """
         _write(self._member_proba[self.members.index(member)], rows, proba, f"member {member!r}")
 
@@ -143,7 +143,7 @@ def load_members(path: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], N
 
     Args:
         path: The file.
-        classes: Names of the classes that the columns must stand for.
+        classes: Names of the classes that the columns must belong to.
 
     Returns:
         Names of the members, and what they answered, shape (n_members, n, n_classes).
@@ -185,7 +185,7 @@ def _read_only(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _write(into: NDArray[np.float64], rows: NDArray[np.intp], proba: Proba, who: str) -> None:
     """Fill rows of an array of shape (n, n_classes) that are NaN yet."""
     if len(np.unique(rows)) != len(rows):
-        raise OutOfFoldError(f"{who}: a row stands twice in one fold")
+        raise OutOfFoldError(f"{who}: a row occurs twice in one fold")
     written = rows[~np.isnan(into[rows, 0])]
     if written.size:
         raise OutOfFoldError(f"{who}: row {written[0]} was predicted before, in another fold")

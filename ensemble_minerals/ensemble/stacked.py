@@ -56,7 +56,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         members: Base learners; a flat, a one-vs-rest and a hierarchical one over all columns by default.
         n_splits: Folds, where `fit` is not given any.
         meta: How the members are combined and calibrated; a `MetaLearner` with its defaults if None.
-        refit: Train each member once more on all rows and predict with that, instead of averaging the fold
+        refit: Train each member again, on all rows, and predict with that, instead of averaging the fold
             models. One model a member, but the meta-learner's weights were learned on the fold models' answers.
         allow_failures: Leave out members that fail.
         checkpoint: Folder where finished tasks are kept, for one set of inputs.
@@ -75,9 +75,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         meta_: The meta-learner, fitted on all rows.
         fitted_ensemble_: What predicts.
         failures_: Members left out, and why.
-        notes_: (member, note) pairs; the combination's stand under ``meta-learner``.
+        notes_: (member, note) pairs; those of the combination are under ``meta-learner``.
         seconds_: Time of each member's fits.
-        logs_: For each member that stands on networks, their epochs, network by network.
+        logs_: For each member on networks their epochs, network by network.
         cross_fit_seconds_: Time from the first of them to the last.
 
     Example:
@@ -119,7 +119,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
         Args:
             X: What members see of n rows: one feature matrix of shape (n, n_features), several by name, or
-                `RowData`, where members stand on networks.
+                `RowData`, where there are members on networks.
             y: Labels, shape (n,).
             groups: Row groups, shape (n,); each row by itself if None.
             folds: Fold of each row, shape (n,); drawn from `n_splits` if None.
@@ -193,7 +193,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         return fits
 
     def _refit(self, fits: CrossFit, data: RowData, inputs: FoldInputs) -> tuple[FittedMember, ...]:
-        """Train each member that succeeded once more, on all rows."""
+        """Train each member that succeeded again, on all rows."""
         members = _default_members() if self.members is None else self.members
         tasks = [FoldTask(member, NO_FOLD) for member in members if member.name in fits.fitted]
         runtime = replace(self.runtime or Runtime(), deadline=None)

@@ -87,7 +87,7 @@ def learning_curve(
     """Train on growing parts of each fold's training row groups and answer the same held-out rows.
 
     The parts are nested and drawn class by class, so every class keeps at least one row group. The answers of the
-    members are averaged. Choose one or few members: it costs about as much as cross-fitting them once more.
+    members are averaged. Choose one or few members: it costs about as much as cross-fitting them again.
 
     Args:
         members: Base learners, unfitted.

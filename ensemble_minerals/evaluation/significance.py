@@ -178,7 +178,7 @@ def verdict(
 
     Args:
         difference: First minus second arm, with its interval.
-        p: The p-value, adjusted if it stands in a table.
+        p: The p-value, adjusted if it belongs to a table.
         first: Name of the first arm.
         second: Name of the second arm.
         alpha: Level of the test.

@@ -225,7 +225,7 @@ def apply_groups(dataset: Dataset, report: DuplicateReport, config: Config) -> D
             reason[rows[position]] = "exact copy of an earlier photo of the same class"
     for position in report.conflicts.tolist():
         status[rows[position]] = Status.CONFLICT.value
-        reason[rows[position]] = "the same picture stands under another class too"
+        reason[rows[position]] = "another class holds the same photo"
     grouped = manifest.replace(status=status, reason=reason, row_group=row_group)
     return replace(dataset, manifest=grouped, embeddings=None)
 

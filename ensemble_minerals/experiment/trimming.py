@@ -174,7 +174,9 @@ def _without_backbone(name: str, stays: str) -> _Step:
                 )
         if stays in dropped:
             return None
-        what = f"the backbone {name}" + (f" and what stands on it: {', '.join(dropped)}" if dropped else "")
+        what = f"the backbone {name}" + (
+            f" and the members that use nothing else: {', '.join(dropped)}" if dropped else ""
+        )
         backbones = tuple(backbone for backbone in selection.backbones if backbone.name != name)
         return _left_out(replace(selection, members=tuple(members), backbones=backbones), what)
 

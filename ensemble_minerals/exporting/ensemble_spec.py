@@ -38,7 +38,7 @@ def ensemble_spec(
     for number in chosen:
         member = fitted_ensemble.members[number]
         if member.networks is not None:
-            raise TypeError(f"member {member.name!r} stands on networks that are not saved")
+            raise TypeError(f"member {member.name!r} has networks that are not saved")
         members.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
     return EnsembleSpec(
         classes=classes,

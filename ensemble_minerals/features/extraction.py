@@ -221,8 +221,8 @@ class _Collector:
         for task, value in zip(tasks, values, strict=True):
             if not np.isfinite(value).all():
                 raise FitError(
-                    f"source {extractor.name} gave numbers that are not finite for {task.path}; its weights or"
-                    " its precision are at fault, try another precision or leave the source out"
+                    f"feature extractor {extractor.name} gave numbers that are not finite for {task.path}; its "
+                    "weights or its precision are at fault, try another precision or leave it out"
                 )
             self.features[extractor.name][task.positions] = value
         self.n_computed[extractor.name] += len(tasks)

@@ -119,7 +119,7 @@ class MemberPredictor:
         )
 
     def widened(self, start: int, total: int) -> MemberPredictor:
-        """The same predictor of columns that stand at `start` among `total`."""
+        """The same predictor of columns that begin at `start`, among `total`."""
         return MemberPredictor(
             self.taxonomy,
             self.one_vs_rest,
@@ -146,7 +146,7 @@ class AveragedPredictor:
     """The fold models of one member, averaged.
 
     Attributes:
-        parts: Fold models that share a tree stand in one part; a member whose groups are learned inside each
+        parts: Fold models that share a tree are in one part; a member whose groups are learned inside each
             fold has several.
         weights: Number of fold models in each part.
     """

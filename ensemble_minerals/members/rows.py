@@ -26,8 +26,8 @@ class RowData:
 
     Attributes:
         matrices: Feature matrices by name, each of shape (n, n_features).
-        images: Position of each row's photo in the image caches of networks, shape (n,); None where no member
-            stands on networks.
+        images: Position of each row's photo in the image caches of networks, shape (n,); None where there are no
+            members on networks.
 
     Example:
         >>> data = RowData({"color": np.eye(2), "texture": np.ones((2, 1))}, images=np.array([7, 4]))

@@ -171,7 +171,7 @@ class SpecialistTraining:
             splits = has_fit_parameter(head, "groups")
             if splits and len(resampled.y) > resampled.n_original:
                 raise ValueError(
-                    f"{type(head).__name__} splits its rows by groups, and copies of a row would stand on both "
+                    f"{type(head).__name__} splits its rows by groups, and copies of a row would be on both "
                     "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
                 )
             head.fit(resampled.X, resampled.y, **({"groups": self.groups[subproblem.rows]} if splits else {}))

@@ -103,7 +103,7 @@ def check_extractor(
     for key in sorted((set(now) | set(fitted)) - _KEYS_OF_THE_MACHINE - ignored):
         if now.get(key) != fitted.get(key):
             raise BundleError(
-                f"source {name!r} is not what the bundle was fitted with: {key} is {now.get(key)!r}, "
+                f"feature extractor {name!r} is not what the bundle was fitted with: {key} is {now.get(key)!r}, "
                 f"it was {fitted.get(key)!r}; restore it, or fit again"
             )
 

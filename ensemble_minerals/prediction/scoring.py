@@ -84,7 +84,7 @@ _NOT_SCORED = {
     "fit": "took part in the fit or look like a photo that did",
     "unknown": "are labeled with a class that the bundle does not know",
     "copies": "are copies of another photo of the folder",
-    "conflicts": "show the same picture under two classes",
+    "conflicts": "show the same photo under two classes",
 }
 """Why photos of a labeled folder are left out, by kind."""
 
@@ -199,7 +199,7 @@ def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifes
         "conflicts": (
             _later(alike.conflicts, len(known)),
             Status.CONFLICT,
-            "the same picture stands under another class too",
+            "another class holds the same photo",
         ),
         "unknown": (
             np.flatnonzero(~np.isin(new.label[rows], bundle.classes)),

@@ -1,4 +1,4 @@
-"""The report of a fitted ensemble: a page that stands alone, and the same as JSON, CSV and PNG."""
+"""The report of a fitted ensemble: a self-contained page, and the same as JSON, CSV and PNG."""
 
 from __future__ import annotations
 

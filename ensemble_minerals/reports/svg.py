@@ -16,7 +16,7 @@ def inline_svg(text: str, name: str, variables: Mapping[str, str]) -> str:
 
     Args:
         text: The file.
-        name: Put before every id in it, so that several can stand in one page.
+        name: Put before every id in it, so that several fit in one page.
         variables: Colors as written in the file, and the CSS variable that takes the place of each.
 
     Returns:

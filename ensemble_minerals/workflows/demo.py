@@ -82,7 +82,7 @@ def demonstrate(
         progress: Told about progress.
 
     Raises:
-        UserError: If something stands in the way that is no earlier demonstration.
+        UserError: If the folder holds something that is no earlier demonstration.
     """
     progress = Silent() if progress is None else progress
     _clear(folder)

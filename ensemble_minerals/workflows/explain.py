@@ -61,7 +61,7 @@ def explain(
             has one; by default the first, one in the middle and the last of each network.
         members: Names of members whose own heat-maps are drawn as well.
         cache_dir: Where converted networks are kept between runs.
-        overwrite: Replace an explanation that stands at `out`.
+        overwrite: Replace an explanation that is at `out`.
         n_jobs: Threads; -1 for all processors this process may use.
         progress: Told about progress.
 

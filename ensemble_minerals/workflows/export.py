@@ -54,7 +54,7 @@ def export(
     Args:
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx``.
-        overwrite: Replace a file that stands there.
+        overwrite: Replace a file that is there.
         progress: Told about progress; nobody if None.
 
     Raises:

@@ -28,7 +28,7 @@ from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
 HEATMAPS = 18
-"""Photos that get a heat-map, at most: each passes every network once more."""
+"""Photos that get a heat-map, at most; each costs another pass through every network."""
 
 
 @dataclass(frozen=True)

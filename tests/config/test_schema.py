@@ -25,7 +25,7 @@ Write = Callable[[str], Path]
 
 def test_direct_construction_is_checked_too() -> None:
     member = MemberConfig(features=("nowhere",), strategy="flat")
-    with pytest.raises(ConfigError, match="no feature source is called 'nowhere'"):
+    with pytest.raises(ConfigError, match="no feature extractor is called 'nowhere'"):
         Config(members=(member,))
     with pytest.raises(ValidationError):
         BackboneConfig(name="a", model="b", size="224")  # type: ignore[arg-type]  # the mistake under test

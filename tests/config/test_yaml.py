@@ -40,7 +40,7 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 def test_repeated_keys_are_named_with_their_lines(write: Write) -> None:
     assert the_problem(write(SMALL + "seed: 1\nfolds: {}\nseed: 2\n")) == (
-        "line 10: the key 'seed' stands twice in one mapping, first on line 8; remove one of them"
+        "line 10: the key 'seed' occurs twice in one mapping, first on line 8; remove one of them"
     )
 
 

@@ -39,7 +39,7 @@ def test_every_row_is_written_once():
     before = answers.member_proba.copy()
     with pytest.raises(OutOfFoldError, match="'flat': row 2 was predicted before"):
         answers.write("flat", np.array([5, 2]), dirichlet(2, seed=1))
-    with pytest.raises(OutOfFoldError, match="stands twice"):
+    with pytest.raises(OutOfFoldError, match="occurs twice"):
         answers.write("flat", np.array([4, 4]), dirichlet(2))
     np.testing.assert_array_equal(answers.member_proba, before)
 

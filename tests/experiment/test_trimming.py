@@ -42,8 +42,8 @@ def test_things_go_in_the_stated_order(config):
         "views of two: squash_flip, center",
         "views of one: squash_flip, center",
         "the learning curve",
-        "the backbone three and what stands on it: three-flat",
-        "the backbone two and what stands on it: two-flat",
+        "the backbone three and the members that use nothing else: three-flat",
+        "the backbone two and the members that use nothing else: two-flat",
         "everything (about 10 s)",
         "descriptor-flat (about 10 s)",
     ]

@@ -375,7 +375,7 @@ def test_numbers_that_are_not_finite_are_refused(photos, store):
             features[1, 0, 0] = np.inf
             return features
 
-    with pytest.raises(FitError, match=r"source spy .*not finite.*1\.png"):
+    with pytest.raises(FitError, match=r"feature extractor spy .*not finite.*1\.png"):
         _extract(photos, Overflowing(), store=store)
     assert store.statistics() == []
 

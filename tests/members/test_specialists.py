@@ -211,7 +211,7 @@ def test_a_head_that_splits_by_groups_is_given_them_where_nothing_is_added():
 
 
 def test_a_head_that_splits_after_oversampling_is_refused():
-    with pytest.raises(ValueError, match=r"copies of a row would stand on both sides.*`resample`"):
+    with pytest.raises(ValueError, match=r"copies of a row would be on both sides.*`resample`"):
         train(training(GroupSpy(), "random"), [ALL])
 
 

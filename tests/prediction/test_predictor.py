@@ -141,7 +141,8 @@ def test_features_made_otherwise_than_in_the_fit_are_refused(tiny, monkeypatch):
     metadata = extractor.ColorTextureExtractor().metadata
     monkeypatch.setattr(extractor.ColorTextureExtractor, "metadata", {**metadata, "version": 99})
     with pytest.raises(
-        BundleError, match="source 'descriptor' is not what the bundle was fitted with: version is 99"
+        BundleError,
+        match="feature extractor 'descriptor' is not what the bundle was fitted with: version is 99",
     ):
         load(tiny.bundle)
     monkeypatch.setattr(
@@ -227,7 +228,7 @@ def test_weights_laid_into_a_bundle_afterwards_are_not_used(packed, tiny, tmp_pa
         np.testing.assert_array_equal(load(copy).predict_proba([tiny.new]), answers)
         save_weights(home / "w.safetensors", 1)
         with pytest.raises(
-            BundleError, match="source 'net' is not what the bundle was fitted with: weights is"
+            BundleError, match="feature extractor 'net' is not what the bundle was fitted with: weights is"
         ):
             load(copy)
     finally:

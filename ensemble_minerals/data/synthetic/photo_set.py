@@ -38,8 +38,8 @@ SYNTHETIC DEMONSTRATION SET
 Every picture in this folder was drawn by the program ensemble-minerals from random numbers. None is a photo.
 Figures measured here show that the program works; they say nothing about real minerals.
 
-On purpose, some pictures are near duplicates of others (mirrored, rescaled or recompressed), one picture
-stands under two labels, and two files are broken.
+On purpose, some pictures are near duplicates of others (mirrored, rescaled or recompressed), one picture has two
+labels, and two files are broken.
 """
 
 _FEWEST = 6  # files of a class

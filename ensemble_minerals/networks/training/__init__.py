@@ -4,5 +4,5 @@
 it: the network is built, the rows are split (`inner_split`) and oversampled. Then it trains one phase after the other
 (`phase`) in skorch's loop (`skorch_net`) with `callbacks`. `resume` is how an interrupted training continues.
 
-`mlp` stands apart: the multilayer perceptron of a head on features has a training loop of its own.
+`mlp` is separate: the multilayer perceptron of a head on features has a training loop of its own.
 """

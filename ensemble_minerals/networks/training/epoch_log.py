@@ -44,7 +44,7 @@ class TrainingLog:
         records: One record an epoch, see `FIELDS`.
 
     Raises:
-        UserError: TensorBoard is asked for and not installed.
+        UserError: TensorBoard is wanted and not installed.
     """
 
     def __init__(self, folder: Path | None = None, tensorboard: Path | None = None) -> None:

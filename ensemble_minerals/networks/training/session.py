@@ -65,7 +65,7 @@ class TrainingSession:
         Raises:
             ConfigError: Settings of the head that contradict each other.
             WeightsError: The weights cannot be loaded.
-            UserError: TensorBoard is asked for and not installed.
+            UserError: TensorBoard is wanted and not installed.
         """
         self.job, self.options = job, options
         config, n_outcomes = job.config, [subproblem.n_outcomes for subproblem in job.subproblems]
