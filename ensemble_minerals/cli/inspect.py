@@ -43,6 +43,7 @@ def command(
 
         resolved = load_config(config, settings or [])
         if out is not None:
+            paths.check_output(out, outside=data)
             paths.check_output(out / "inspection.html")
         threads = jobs(n_jobs)
         with show_progress(notes=False) as progress:

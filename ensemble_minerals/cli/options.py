@@ -15,12 +15,17 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="Folder with a sub-folder of photos for each class, or a CSV with path and label.",
+        help="Folder with a sub-folder of photos for each class, or with train, validation and test folders that "
+        "hold them, or a CSV with path and label.",
     ),
 ]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")]
 Inputs = Annotated[
-    list[str], typer.Argument(metavar="INPUTS...", help="Photos, folders, or patterns in quotes.")
+    list[str],
+    typer.Argument(
+        metavar="INPUTS...",
+        help="Photos, folders, patterns in quotes, or lists: a CSV with a column path, a .txt with a path a line.",
+    ),
 ]
 PhotosMoved = Annotated[
     Path | None,

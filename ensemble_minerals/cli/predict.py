@@ -18,7 +18,7 @@ app = typer.Typer()
     epilog="""
   ensemble-minerals predict artifacts/mine new/ --out answers.csv --gallery answers.html
 
-  ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' --top-k 3
+  ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' list.csv --top-k 3
 
 Exit code 0: all answered; 3: some photos could not be read, all others are answered.
 """,
@@ -55,6 +55,9 @@ def command(
             help="Page with each photo, its label and every member's vote.",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files that stand at --out and --gallery.")
+    ] = False,
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -76,6 +79,7 @@ def command(
                 top_k=top_k,
                 sets=sets,
                 gallery=gallery,
+                overwrite=overwrite,
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 progress=progress,

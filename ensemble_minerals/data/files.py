@@ -1,17 +1,40 @@
-"""The only walker: it lists the files of folders, patterns and inputs."""
+"""The only walker: which files lie in a folder, at any depth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ensemble_minerals.errors import DataError, UserError
-
-SYNTHETIC_MARKER = ".synthetic"
-"""Name of an empty file that marks a folder of drawn photos."""
+from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER, is_folder, is_output
+from ensemble_minerals.errors import DataError
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"})
-_WILDCARDS = frozenset("*?[")
+
+
+@dataclass
+class LeftOut:
+    """What the walker passed over.
+
+    Attributes:
+        hidden: Names of hidden and system files and folders, except the `SYNTHETIC_MARKER`.
+        outputs: Folders that this program wrote.
+    """
+
+    hidden: list[str] = field(default_factory=list)
+    outputs: list[Path] = field(default_factory=list)
+
+    def notes(self) -> Iterator[str]:
+        """A sentence for each kind of which there is something.
+
+        >>> list(LeftOut(hidden=[".DS_Store"]).notes())
+        ['1 hidden or system file ignored: .DS_Store']
+        """
+        if self.hidden:
+            yield f"{counted(self.hidden, 'hidden or system file')} ignored: {some(self.hidden)}"
+        if self.outputs:
+            names = some([folder.as_posix() for folder in self.outputs])
+            yield f"{counted(self.outputs, 'folder')} that ensemble-minerals wrote left out: {names}"
 
 
 def is_synthetic(folder: Path) -> bool:
@@ -28,92 +51,92 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_FILES
 
 
-def list_folder(folder: Path, ignored: list[str] | None = None) -> list[Path]:
-    """Files and folders straight in a folder, sorted, without those that `is_ignored`.
+def list_folder(folder: Path, left_out: LeftOut | None = None) -> list[Path]:
+    """Files and folders straight in a folder, sorted, without those that `is_ignored` and without own outputs.
 
     Args:
         folder: The folder.
-        ignored: Gets the names that are left out, except the `SYNTHETIC_MARKER`.
+        left_out: Gets what is left out.
+
+    Raises:
+        DataError: If the folder cannot be opened.
+    """
+    left_out = LeftOut() if left_out is None else left_out
+    kept = []
+    for child in list_all(folder):
+        if is_ignored(child.name):
+            if child.name != SYNTHETIC_MARKER:
+                left_out.hidden.append(child.name)
+        elif is_folder(child) and is_output(child):
+            left_out.outputs.append(child)
+        else:
+            kept.append(child)
+    return kept
+
+
+def list_all(folder: Path) -> list[Path]:
+    """Everything straight in a folder, sorted, the hidden included.
 
     Raises:
         DataError: If the folder cannot be opened.
     """
     try:
-        children = sorted(folder.iterdir())
+        return sorted(folder.iterdir())
     except OSError as error:
-        raise DataError(
-            f"the folder {folder} cannot be opened: {error.strerror}; allow it to be read, or move it away"
-        ) from error
-    if ignored is not None:
-        ignored += [
-            child.name for child in children if is_ignored(child.name) and child.name != SYNTHETIC_MARKER
-        ]
-    return [child for child in children if not is_ignored(child.name)]
+        raise _closed(folder, error) from error
 
 
-def list_files(folder: Path, ignored: list[str] | None = None) -> Iterator[Path]:
+def list_files(folder: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
     """Files in a folder and in all folders below it, in the order of their paths.
 
     Symbolic links are followed, but never in a circle. A link that leads nowhere counts as a file, and so does a
-    device: the decoder says later why it is no photo.
+    device, or a path that nobody may look at: the decoder says later why it is no photo.
 
     Args:
         folder: The folder.
-        ignored: Gets the names that are left out, see `list_folder`.
+        left_out: Gets what is left out, see `list_folder`.
 
     Raises:
         DataError: If a folder cannot be opened.
     """
-    yield from _walk(folder, (), ignored)
+    yield from _walk(folder, (), left_out)
 
 
-def expand_inputs(inputs: Sequence[str | Path]) -> list[Path]:
-    """The files that files, folders and glob patterns name, in that order, each once.
+def counted(things: list[str] | list[Path], noun: str) -> str:
+    """A number with its noun.
 
-    A pattern matches hidden files only where it names them, as in a shell.
-
-    Raises:
-        UserError: If an input matches nothing.
-        DataError: If a folder cannot be opened.
+    >>> counted(["a"], "file"), counted(["a", "b"], "file")
+    ('1 file', '2 files')
     """
-    files: dict[Path, None] = {}
-    for entry in inputs:
-        path = Path(entry)
-        if not str(entry):
-            raise UserError("an input is empty; name a file, a folder or a pattern")
-        try:
-            matches = [path] if path.exists() else _matches(path)
-        except (OSError, ValueError) as error:  # a name that is too long, or no pattern either
-            raise UserError(f"{entry} is no file or folder here, and no pattern: {error}") from error
-        if not matches:
-            raise UserError(f"{entry} is no file or folder here, and matches none as a pattern")
-        inside = [file for match in matches for file in (list_files(match) if match.is_dir() else [match])]
-        if not inside:
-            raise UserError(f"{entry} holds no files")
-        files |= dict.fromkeys(inside)
-    return list(files)
+    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...], ignored: list[str] | None) -> Iterator[Path]:
-    status = folder.stat()
+def some(names: list[str]) -> str:
+    """The first three names in alphabetical order.
+
+    >>> some(["d", "c", "b", "a"])
+    'a, b, c, ...'
+    """
+    shown = ", ".join(sorted(names)[:3])
+    return shown if len(names) <= 3 else f"{shown}, ..."
+
+
+def _walk(folder: Path, above: tuple[tuple[int, int], ...], left_out: LeftOut | None) -> Iterator[Path]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _closed(folder, error) from error
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    for child in list_folder(folder, ignored):
-        if child.is_dir():
-            yield from _walk(child, (*above, here), ignored)
+    for child in list_folder(folder, left_out):
+        if is_folder(child):
+            yield from _walk(child, (*above, here), left_out)
         else:
             yield child
 
 
-def _matches(pattern: Path) -> list[Path]:
-    fixed = next((n for n, part in enumerate(pattern.parts) if _WILDCARDS & set(part)), None)
-    if fixed is None:
-        return []
-    start, rest = Path(*pattern.parts[:fixed]), Path(*pattern.parts[fixed:])
-    hidden_too = any(map(is_ignored, rest.parts))
-    return sorted(
-        path
-        for path in start.glob(str(rest))
-        if hidden_too or not any(map(is_ignored, path.relative_to(start).parts))
+def _closed(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"the folder {folder} cannot be opened: {error.strerror}; allow it to be read, or move it away"
     )

@@ -62,7 +62,7 @@ def case_warnings(labels: Iterable[str]) -> Iterator[str]:
     ["classes 'Quartz' and 'quartz' differ only in upper and lower case; one class or two?"]
     """
     by_fold: dict[str, list[str]] = {}
-    for label in sorted(labels):
+    for label in sorted(set(labels)):
         by_fold.setdefault(label.casefold(), []).append(label)
     for names in by_fold.values():
         if len(names) > 1:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ensemble_minerals.data.labels import nearest, normal_label
+from ensemble_minerals.data.layouts import split_kind
+from ensemble_minerals.data.text_files import read_text
 from ensemble_minerals.errors import DataError
 
 _COLUMNS = ("path", "label", "group", "split")
-_SPLITS = frozenset({"", "train", "test"})
+_TRAINED_ON = ("train", "validation")
 _SHOWN_PROBLEMS = 5
 
 
@@ -35,25 +38,14 @@ def read_photo_table(path: Path) -> list[Entry]:
     """Read a CSV, with commas, semicolons or tabs between its cells.
 
     Args:
-        path: The file, UTF-8. The paths in it are relative to its folder.
+        path: The file, UTF-8, or UTF-16 with a byte order mark. The paths in it are relative to its folder.
 
     Raises:
         DataError: If it cannot be read, has wrong columns, no rows, or rows that cannot be used.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True)
-            header = _check_header(path, next(reader, []))
-            entries, problems = _read_rows(reader, header)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as 'CSV UTF-8'") from error
-    except csv.Error as error:
-        raise DataError(f"{path} is no CSV that can be read: {error}") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be opened: {error.strerror}") from error
+    rows = _cells(path)
+    header = _check_header(path, next(rows, (0, []))[1])
+    entries, problems = _read_rows(rows, header)
     if problems:
         shown = "\n".join(f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS])
         more = len(problems) - _SHOWN_PROBLEMS
@@ -65,8 +57,45 @@ def read_photo_table(path: Path) -> list[Entry]:
     return entries
 
 
+def read_path_column(path: Path) -> list[str]:
+    """The column path of a CSV, whatever other columns it has; empty cells are left out.
+
+    Raises:
+        DataError: If it cannot be read, or has no such column.
+    """
+    rows = _cells(path)
+    header = [cell.strip().lower() for cell in next(rows, (0, []))[1]]
+    if "path" not in header:
+        raise DataError(
+            f"the first line of {path} names no column path; name the column of the photos so, or give a text file "
+            "with a path on each line"
+        )
+    position = header.index("path")
+    return [cells[position] for _, cells in rows if len(cells) > position and cells[position].strip()]
+
+
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows with their numbers, from 1; Excel's line ``sep=;`` is no row."""
+    text = read_text(path)
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    if first.strip().lower() in ("sep=;", "sep=,", "sep=\t", "sep="):
+        text, skipped = rest, 1
+        first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    try:
+        yield from enumerate(reader, start=1 + skipped)
+    except csv.Error as error:
+        raise DataError(f"{path} is no CSV that can be read: {error}") from error
+
+
 def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     header = [cell.strip().lower() for cell in cells]
+    while header and not header[-1]:  # spreadsheets write delimiters of empty columns, too
+        header.pop()
     unknown = [name for name in header if name not in _COLUMNS]
     missing = [name for name in ("path", "label") if name not in header]
     if missing or unknown or len(set(header)) != len(header):
@@ -83,25 +112,33 @@ def _check_header(path: Path, cells: Sequence[str]) -> list[str]:
     return header
 
 
-def _read_rows(reader: Iterable[Sequence[str]], header: Sequence[str]) -> tuple[list[Entry], list[str]]:
+def _read_rows(
+    rows: Iterable[tuple[int, Sequence[str]]], header: Sequence[str]
+) -> tuple[list[Entry], list[str]]:
     """Rows that can be used, and what is wrong with the others."""
     entries: list[Entry] = []
     problems: list[str] = []
-    for number, cells in enumerate(reader, start=2):
-        if not any(cell.strip() for cell in cells):
+    for number, all_cells in rows:
+        if not any(cell.strip() for cell in all_cells):
             continue
+        empty = not any(cell.strip() for cell in all_cells[len(header) :])
+        cells = all_cells[: len(header)] if empty else all_cells
         if len(cells) != len(header):
             problems.append(f"row {number} has {len(cells)} cells, the header has {len(header)}")
             continue
         row = dict(zip(header, cells, strict=True))
         path, label = row["path"], normal_label(row["label"])
-        group, split = row.get("group", "").strip(), row.get("split", "").strip().lower()
+        group, split = row.get("group", "").strip(), row.get("split", "").strip()
+        kind = split_kind(split)
         if not path.strip():
             problems.append(f"row {number} has no path")
         elif not label:
             problems.append(f"row {number} ({path}) has no label")
-        elif split not in _SPLITS:
+        elif split and kind is None:
             problems.append(f"row {number} ({path}) has the split {split!r}; it must be train, test or empty")
         else:
-            entries.append(Entry(Path(path).as_posix(), label, group, split))
+            trained_on = "train" if kind in _TRAINED_ON else ""
+            entries.append(
+                Entry(Path(path).as_posix(), label, group, "test" if kind == "test" else trained_on)
+            )
     return entries, problems

@@ -32,6 +32,7 @@ def scan(
     data: Path,
     *,
     classes: Sequence[str] | None = None,
+    expected: Sequence[str] = (),
     n_jobs: int = 1,
     cache: ScanCache | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
@@ -42,6 +43,7 @@ def scan(
     Args:
         data: Folder with one sub-folder for each class, or a CSV; see `list_photos`.
         classes: Classes to use, None for all. Rows of the others are excluded, and their files are not opened.
+        expected: Class names that are known but not chosen, where folders could be classes or parts.
         n_jobs: Threads, counted as joblib does (-1: one for each processor). The result does not depend on it.
         cache: Fingerprints of earlier scans.
         limits: Sizes of the photos that are decoded.
@@ -53,7 +55,7 @@ def scan(
     Raises:
         DataError: If there is nothing to use, with the way out.
     """
-    listing = list_photos(data)
+    listing = list_photos(data, classes or expected)
     chosen = set(listing.classes if classes is None else check_classes(classes, listing.classes))
     is_chosen = [entry.label in chosen for entry in listing.entries]
     files = [listing.root / e.path for e, use in zip(listing.entries, is_chosen, strict=True) if use]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.files import expand_inputs
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.taxonomy import Taxonomy
@@ -78,20 +78,23 @@ class PhotoPredictor(ABC):
         progress: Callable[[int, int], None] | None = None,
         *,
         sets: float | None = None,
+        note: Callable[[str], None] | None = None,
     ) -> Predictions:
         """Predict photos.
 
         Args:
-            inputs: Files, folders (every file in them, at any depth) and glob patterns.
+            inputs: Files, folders (every file in them, at any depth), patterns, and lists of paths; see
+                `expand_inputs`.
             progress: Called with (photos done, all photos).
             sets: Also give each photo the set of classes that holds the true one with this probability,
                 between 0 and 1.
+            note: Told what was left out of the inputs.
 
         Raises:
             UserError: If an input matches nothing, or `sets` is no such probability.
         """
         check_sets(sets)
-        paths = expand_inputs(inputs)
+        paths = expand_inputs(inputs, note)
         n_classes = len(self.taxonomy.classes)
         proba = np.full((len(paths), n_classes), np.nan)
         member_proba = np.full((len(paths), len(self.members), n_classes), np.nan)

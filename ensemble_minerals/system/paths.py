@@ -64,6 +64,7 @@ def check_output(
     suffixes: Sequence[str] = (),
     kind: FolderKind | None = None,
     overwrite: bool | None = None,
+    outside: Path | None = None,
 ) -> None:
     """Make sure that an output may be written to a path. Every output is checked here, before the work for it.
 
@@ -73,6 +74,7 @@ def check_output(
         suffixes: Suffixes that the name of a file may have; any, if empty.
         kind: What kind of folder will be written, which replaces nothing but one of its kind.
         overwrite: Whether the user wants to replace what is there; None if the user has no choice.
+        outside: Folder of photos in which the output may not lie: the next run would take it for photos.
 
     Raises:
         UserError: If nothing can be saved there, or what is there may not be replaced; for a folder the error of
@@ -85,6 +87,12 @@ def check_output(
     error = UserError if kind is None else kind.error
     if kind is not None and path.name in ("", ".."):
         raise error(f"{str(path)!r} is no name for something new; name a folder, such as artifacts/mine")
+    if outside is not None and outside.is_dir() and path.resolve().is_relative_to(outside.resolve()):
+        beside = outside.resolve().parent / "artifacts" / (path.name or "mine")
+        raise error(
+            f"{option} {path} is inside the photos in {outside}, where the next run would take it for photos; choose "
+            f"a place outside, such as {option} {os.path.relpath(beside)}"
+        )
     recover(path)
     if not _is_free(path):
         if overwrite is False:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.files import SYNTHETIC_MARKER
+from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER
 from ensemble_minerals.data.synthetic.photo_set import (
     DEMONSTRATION_COUNTS,
     draw_demonstration_set,
@@ -106,6 +106,7 @@ def demonstrate(
         out=folder / "predictions.csv",
         gallery=folder / "gallery.html",
         gallery_title="Answers for drawings it never saw",
+        overwrite=True,
         n_jobs=n_jobs,
         cache_dir=cache_dir,
         progress=progress,

@@ -74,12 +74,14 @@ def explain(
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     folder = Path(out)
     check_output(folder, kind=EXPLANATION, overwrite=overwrite)
+    for photos in inputs:
+        check_output(folder, kind=EXPLANATION, overwrite=overwrite, outside=Path(photos))
     predictor = load(bundle_path, cache_dir, runtime.n_jobs)
     explainer = Explainer(predictor)
     request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)
     if not explainer.networks:
         runtime.progress.note("No member looks through a network: there are votes, but no heat-maps.")
-    predictions = predictor.predict(inputs, runtime.progress.stage("Answering"))
+    predictions = predictor.predict(inputs, runtime.progress.stage("Answering"), note=runtime.progress.note)
     html, json, votes = write_explanation(
         explainer, predictions, request, folder, source=str(bundle_path), runtime=runtime
     )

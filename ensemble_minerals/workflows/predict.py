@@ -42,6 +42,7 @@ def predict(
     sets: float | None = None,
     gallery: Path | None = None,
     gallery_title: str = "Answers",
+    overwrite: bool = False,
     n_jobs: int = -1,
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
@@ -50,13 +51,15 @@ def predict(
 
     Args:
         model: A bundle, or a student.
-        inputs: Files, folders (every file in them, at any depth) and glob patterns.
+        inputs: Files, folders (every file in them, at any depth), patterns, and lists of paths (a CSV with a column
+            path, or a .txt file with a path on each line).
         out: Table with a row for each input: ``.csv``, ``.json`` or ``.parquet``.
         top_k: How many guesses the table gives for each photo.
         sets: Also give each photo the set of classes that holds the true one with this probability,
             between 0 and 1.
         gallery: Page with each photo, its label and every member's vote: ``.html``.
         gallery_title: Heading of the page.
+        overwrite: Replace files that stand at `out` and `gallery`.
         n_jobs: Threads that decode; -1 for all processors this process may use.
         cache_dir: Where converted networks are kept between runs; nowhere if None.
         progress: Told about progress.
@@ -69,14 +72,14 @@ def predict(
     progress = Silent() if progress is None else progress
     if out is not None:
         check_ending(out)
-        check_output(out)
+        check_output(out, overwrite=overwrite)
     if gallery is not None:
-        check_output(gallery, "--gallery", suffixes=(".html", ".htm"))
+        check_output(gallery, "--gallery", suffixes=(".html", ".htm"), overwrite=overwrite)
     n_threads = count_jobs(n_jobs)
     predictor: PhotoPredictor = (
         load_student(model, n_threads) if is_student(Path(model)) else load(model, cache_dir, n_threads)
     )
-    predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets)
+    predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets, note=progress.note)
     synthetic = predictor.is_demonstration
     if out is not None:
         predictions.write(out, top_k)

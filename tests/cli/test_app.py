@@ -65,11 +65,11 @@ def test_help_imports_nothing_heavy():
 
 
 def test_exit_codes_of_the_process(bundle, tmp_path):
-    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "notes.md").write_text("no photo")
     mistake = spawn("-m", "ensemble_minerals", "fly")
     assert (mistake.returncode, mistake.stdout) == (2, "")
     assert "No such command 'fly'" in mistake.stderr
-    unreadable = spawn("-m", "ensemble_minerals", "predict", bundle, tmp_path / "notes.txt", "--no-cache")
+    unreadable = spawn("-m", "ensemble_minerals", "predict", bundle, tmp_path / "notes.md", "--no-cache")
     assert unreadable.returncode == 3, unreadable.stderr
 
 

@@ -48,8 +48,8 @@ def test_unreadable_inputs_are_told_and_exit_with_three(home, bundle, tmp_path):
 
 
 def test_nothing_readable_exits_with_three_too(bundle, tmp_path):
-    (tmp_path / "notes.txt").write_text("found in 1987")
-    outcome = run("predict", bundle, tmp_path / "notes.txt")
+    (tmp_path / "notes.md").write_text("found in 1987")
+    outcome = run("predict", bundle, tmp_path / "notes.md")
     assert outcome.exit_code == 3
     assert "0 photos answered, 1 could not be read." in outcome.stdout
 
@@ -90,8 +90,31 @@ def test_a_name_that_is_no_utf8_passes_through(bundle, home, tmp_path):
     stray.parent.mkdir()
     stray.write_bytes((home / "new" / "pyrite-0.png").read_bytes())
     for name in ("a.csv", "a.json", "a.parquet"):
-        outcome = run("predict", bundle, stray.parent, "-o", tmp_path / name, "-g", tmp_path / "g.html")
+        outcome = run("predict", bundle, stray.parent, "-o", tmp_path / name, "-g", tmp_path / f"{name}.html")
         assert outcome.exit_code == 0, outcome.output
     assert b"caf\xe9.png" in (tmp_path / "a.csv").read_bytes()
     (row,) = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert row["path"] == str(stray)
+
+
+@pytest.mark.parametrize(("option", "name"), [("--out", "a.csv"), ("--gallery", "g.html")])
+def test_a_file_is_replaced_only_where_that_is_wanted(home, bundle, tmp_path, option, name):
+    file = tmp_path / name
+    file.write_text("mine")
+    outcome = run("predict", bundle, home / "new", option, file)
+    assert outcome.exit_code == 2
+    assert f"choose another {option}, or replace it with --overwrite" in outcome.stderr
+    assert file.read_text() == "mine"
+    assert run("predict", bundle, home / "new", option, file, "--overwrite").exit_code == 0
+    assert file.read_text(encoding="utf-8") != "mine"
+
+
+def test_answers_are_a_list_for_the_next_prediction(home, bundle, tmp_path):
+    (tmp_path / "list.txt").write_text(f"{home / 'new' / 'pyrite-1.png'}\n{tmp_path / 'absent.png'}\n")
+    outcome = run("predict", bundle, tmp_path / "list.txt", "--out", tmp_path / "a.csv")
+    assert outcome.exit_code == 3
+    assert "1 photo answered, 1 could not be read." in outcome.stdout
+    assert "missing" in outcome.stdout
+    again = run("predict", bundle, tmp_path / "a.csv")
+    assert again.exit_code == 3
+    assert "1 photo answered, 1 could not be read." in again.stdout

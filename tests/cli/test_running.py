@@ -28,6 +28,11 @@ from ensemble_minerals.errors import FitError, UserError
         (["predict", "{home}/bundle", "{home}/new", "--gallery", "g.txt"], "must end in .html"),
         (["inspect", "{home}/new"], "class"),
         (["inspect", "{home}/photos", "--out", "{home}/tiny.yaml"], "nothing can be saved in"),
+        (["fit", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
+        (["inspect", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
+        (["ablate", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
+        (["report", "{home}/bundle", "--data", "{home}/new", "--out", "{home}/new/mine"], "is inside the photos in"),
+        (["explain", "{home}/bundle", "{home}/new", "--out", "{home}/new/mine"], "is inside the photos in"),
         (["demo", "--out", "{home}/tiny.yaml/demo"], "nothing can be saved in"),
     ],
 )  # fmt: skip

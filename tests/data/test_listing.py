@@ -86,6 +86,7 @@ def test_labels_are_the_same_on_every_file_system(tmp_path):
 
 
 def test_classes_that_differ_only_in_case_are_a_warning(tmp_path):
+    fill(tmp_path, "1.jpg", "2.jpg", "3.jpg")
     path = table(tmp_path, "path,label\n1.jpg,Quartz\n2.jpg,quartz\n3.jpg,b\n")
     (warning,) = list_photos(path).warnings
     assert "'Quartz' and 'quartz'" in warning
@@ -129,6 +130,7 @@ def test_a_folder_that_may_not_be_opened(tmp_path, monkeypatch):
 
 
 def test_a_csv_is_sorted_and_its_paths_are_relative_to_it(tmp_path):
+    fill(tmp_path, "z.jpg", "sub/a.jpg")
     listing = list_photos(table(tmp_path, "label,path\nquartz,z.jpg\nbiotite,sub/a.jpg\n"))
     assert listing.root == tmp_path
     assert listing.entries == (Entry("sub/a.jpg", "biotite"), Entry("z.jpg", "quartz"))
@@ -142,3 +144,121 @@ def test_one_class_is_too_few(tmp_path):
 def test_class_names_that_cannot_be_printed(tmp_path):
     with pytest.raises(DataError, match="line break, a control sign"):
         list_photos(table(tmp_path, 'path,label\n1.jpg,"a\nb"\n2.jpg,c\n'))
+
+
+def test_training_validation_and_test_folders_are_a_split(tmp_path):
+    fill(tmp_path, "seg_train/a/1.jpg", "seg_train/b/1.jpg", "seg_dev/a/2.jpg", "seg_dev/b/2.jpg")
+    fill(tmp_path, "seg_test/a/3.jpg", "seg_test/b/deep/3.jpg", "seg_pred/4.jpg", "seg_train/stray.jpg")
+    listing = list_photos(tmp_path)
+    assert listing.classes == ("a", "b")
+    assert {entry.path: entry.split for entry in listing.entries} == {
+        "seg_train/a/1.jpg": "train",
+        "seg_train/b/1.jpg": "train",
+        "seg_dev/a/2.jpg": "train",
+        "seg_dev/b/2.jpg": "train",
+        "seg_test/a/3.jpg": "test",
+        "seg_test/b/deep/3.jpg": "test",
+    }
+    said, beside, stray = listing.warnings
+    assert said == (
+        f"{tmp_path.name} is divided into seg_dev (2 files), seg_test (2 files), seg_train (2 files): seg_dev and "
+        "seg_train are trained on together in folds, seg_test is scored once"
+    )
+    assert beside == "1 folder beside them left out, without class folders: seg_pred"
+    assert stray == "1 file straight in seg_train, so of no class: stray.jpg"
+
+
+def test_parts_that_repeat_their_own_name_are_read_as_from_a_zip_file(tmp_path):
+    fill(tmp_path, "seg_train/seg_train/a/1.jpg", "seg_train/seg_train/b/1.jpg")
+    fill(tmp_path, "seg_test/seg_test/a/1.jpg", "seg_test/seg_test/b/1.jpg")
+    listing = list_photos(tmp_path)
+    assert [(entry.label, entry.split) for entry in listing.entries] == [
+        ("a", "test"), ("b", "test"), ("a", "train"), ("b", "train"),
+    ]  # fmt: skip
+
+
+def test_a_split_without_a_test_part_says_so(tmp_path):
+    fill(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/2.jpg", "val/b/2.jpg")
+    (said,) = list_photos(tmp_path).warnings
+    assert said.endswith("train and val are trained on together in folds, there is no test part")
+
+
+def test_folders_of_the_same_shape_under_other_words_are_refused_with_both_ways_out(tmp_path):
+    fill(tmp_path, "quartz/front/1.jpg", "quartz/back/1.jpg", "pyrite/front/1.jpg", "pyrite/back/1.jpg")
+    with pytest.raises(DataError, match="either could be the classes") as caught:
+        list_photos(tmp_path)
+    assert "--set 'classes=[pyrite,quartz]'" in str(caught.value)
+    assert "call the parts train, validation or test" in str(caught.value)
+    assert list_photos(tmp_path, ["quartz", "pyrite"]).classes == ("pyrite", "quartz")
+
+
+def test_one_part_of_unknown_purpose_is_refused(tmp_path):
+    fill(tmp_path, *(f"{part}/{name}/1.jpg" for part in ("train", "test", "extra") for name in "ab"))
+    with pytest.raises(DataError, match="extra holds the same classes as test, train"):
+        list_photos(tmp_path)
+
+
+def test_photos_beside_the_inner_folders_tell_which_folders_are_classes(tmp_path):
+    fill(tmp_path, "quartz/front/1.jpg", "quartz/2.jpg", "pyrite/front/1.jpg", "pyrite/2.jpg")
+    assert list_photos(tmp_path).classes == ("pyrite", "quartz")
+
+
+def test_own_outputs_inside_the_data_are_left_out_with_a_word(tmp_path):
+    fill(tmp_path, "a/1.jpg", "b/1.jpg", "b/old/bundle.json", "b/old/members.safetensors")
+    fill(tmp_path, "artifacts/x/report.html", "artifacts/x/report.json", "artifacts/x/figures/1.png")
+    listing = list_photos(tmp_path)
+    assert [entry.path for entry in listing.entries] == ["a/1.jpg", "b/1.jpg"]
+    (said,) = listing.warnings
+    assert said.startswith("2 folders that ensemble-minerals wrote left out:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;label\r\n quartz\\1.jpg ;quartz\r\npyrite\\2.jpg;pyrite\r\n",
+        "path;label;;\r\nquartz/1.jpg;quartz;;\r\npyrite/2.jpg;pyrite;;\r\n",
+        "sep=;\r\npath;label\r\nquartz\\1.jpg;quartz\r\npyrite\\2.jpg;pyrite\r\n",
+        "path,label\nC:\\Users\\Ana\\stones\\quartz\\1.jpg,quartz\nC:\\Users\\Ana\\stones\\pyrite\\2.jpg,pyrite\n",
+        "path,label\n/home/ana/stones/quartz/1.jpg,quartz\n/home/ana/stones/pyrite/2.jpg,pyrite\n",
+        "path,label\nstones/quartz/1.jpg,quartz\nstones/pyrite/2.jpg,pyrite\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_csv_of_another_machine(tmp_path, text, encoding):
+    fill(tmp_path, "quartz/1.jpg", "pyrite/2.jpg")
+    listing = list_photos(table(tmp_path, text, encoding=encoding))
+    assert listing.entries == (Entry("pyrite/2.jpg", "pyrite"), Entry("quartz/1.jpg", "quartz"))
+
+
+def test_what_was_read_otherwise_than_written_is_said(tmp_path):
+    fill(tmp_path, "quartz/1.jpg", "pyrite/2.jpg")
+    path = table(tmp_path, "path,label\n/home/ana/quartz/1.jpg,quartz\n/home/ana/pyrite/2.jpg,pyrite\n")
+    (said,) = list_photos(path).warnings
+    assert said.startswith("2 paths of photos.csv begin with /home/ana/, where these files are not")
+
+
+def test_different_photos_of_one_name_are_not_taken_for_each_other(tmp_path):
+    fill(tmp_path, "1.jpg", "2.jpg")
+    path = table(tmp_path, "path,label\n2.jpg,b\n/x/quartz/1.jpg,a\n/x/pyrite/1.jpg,b\n/x/quartz/2.jpg,a\n")
+    listing = list_photos(path)
+    assert [entry.path for entry in listing.entries if "1.jpg" in entry.path].count("1.jpg") <= 1
+    assert [entry.path for entry in listing.entries].count("2.jpg") == 1
+
+
+def test_a_csv_none_of_whose_files_is_there_says_where_it_looked_and_what_would_fit(tmp_path):
+    fill(tmp_path, "stones/quartz/1.jpg", "stones/pyrite/2.jpg")
+    path = table(tmp_path, "path,label\nquartz/1.jpg,quartz\npyrite/2.jpg,pyrite\n")
+    with pytest.raises(DataError, match="none of the 2 files") as caught:
+        list_photos(path)
+    assert str(tmp_path / "quartz" / "1.jpg") in str(caught.value)
+    assert "a file of that name is stones/quartz/1.jpg" in str(caught.value)
+    absent = table(tmp_path, "path,label\nx.jpg,quartz\ny.jpg,pyrite\n")
+    with pytest.raises(DataError, match=r"no file 'x\.jpg' is in"):
+        list_photos(absent)
+
+
+def test_a_real_set_with_a_split(shared_dir):
+    listing = list_photos(shared_dir / "data" / "clothing10")
+    assert len(listing.classes) == 10
+    assert sum(entry.split == "test" for entry in listing.entries) == 120
+    assert sum(entry.split == "train" for entry in listing.entries) == 600

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble_minerals.data.photo_table import Entry, read_photo_table
+from ensemble_minerals.data.photo_table import Entry, read_path_column, read_photo_table
 from ensemble_minerals.errors import DataError
 
 
@@ -41,7 +41,7 @@ def test_cells_may_be_quoted_and_empty_rows_skipped(tmp_path):
         ("path,label\n1.jpg\n", "row 2 has 1 cells, the header has 2"),
         ("path,label\n1.jpg,a\n\n2.jpg,\n", r"row 4 \(2.jpg\) has no label"),
         ("path,label\n ,a\n", "row 2 has no path"),
-        ("path,label,split\n1.jpg,a,validate\n", "the split 'validate'; it must be train, test or empty"),
+        ("path,label,split\n1.jpg,a,later\n", "the split 'later'; it must be train, test or empty"),
         ('path,label\n"1.jpg,a\n', "no CSV that can be read"),
     ],
 )
@@ -63,3 +63,17 @@ def test_a_csv_in_another_encoding(tmp_path):
     path = table(tmp_path, "path,label\n1.jpg,Grünstein\n", encoding="latin-1")
     with pytest.raises(DataError, match="save it as 'CSV UTF-8'"):
         read_photo_table(path)
+
+
+def test_validation_rows_are_trained_on(tmp_path):
+    path = table(
+        tmp_path, "path,label,split\n1.jpg,a,Train\n2.jpg,a,val\n3.jpg,b,dev\n4.jpg,b,TEST\n5.jpg,b,\n"
+    )
+    assert [entry.split for entry in read_photo_table(path)] == ["train", "train", "train", "test", ""]
+
+
+def test_the_paths_alone_whatever_other_columns_there_are(tmp_path):
+    path = table(tmp_path, "number;Path;note\n1;a.jpg;x\n2; ;y\n3;b.jpg\n")
+    assert read_path_column(path) == ["a.jpg", "b.jpg"]
+    with pytest.raises(DataError, match="names no column path"):
+        read_path_column(table(tmp_path, "file\n1.jpg\n"))

@@ -6,7 +6,7 @@ import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
-from ensemble_minerals.data.files import SYNTHETIC_MARKER
+from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.workflows.demo import NEW_OF_CLASS, demonstrate
 
