@@ -91,7 +91,7 @@ def check_output(
         beside = outside.resolve().parent / "artifacts" / (path.name or "mine")
         raise error(
             f"{option} {path} is inside the photos in {outside}, where the next run would take it for photos; choose "
-            f"a place outside, such as {option} {os.path.relpath(beside)}"
+            f"a place outside, such as {option} {min(os.path.relpath(beside), str(beside), key=len)}"
         )
     recover(path)
     if not _is_free(path):

@@ -166,10 +166,10 @@ def test_a_folder_without_one_readable_photo_is_still_inspected(config, tmp_path
 
 def test_a_fit_on_it_says_where_to_look(config, tmp_path):
     for name in ("quartz/a.jpg", "pyrite/b.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_text("no photo")
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        (tmp_path / "photos" / name).write_text("no photo")
     with pytest.raises(DataError, match="`ensemble-minerals inspect` lists the reasons"):
-        fit(tmp_path, tmp_path / "bundle", config)
+        fit(tmp_path / "photos", tmp_path / "bundle", config)
 
 
 def test_no_folder_is_the_users_mistake(config, tmp_path):
