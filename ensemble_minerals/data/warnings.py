@@ -72,7 +72,7 @@ def _of_counts(manifest: Manifest, n_splits: int) -> Iterator[str]:
                 f"add photos, or use --set folds.n_splits={groups}" if groups >= 2 else "add photos of others"
             )
             yield (
-                f"class {label!r} has {groups} different pictures or specimens, fewer than {n_splits} folds need; "
+                f"class {label!r} has {groups} different photos or specimens, fewer than {n_splits} folds need; "
                 f"{way_out}"
             )
     if sizes and max(sizes.values()) >= _IMBALANCE * max(min(sizes.values()), 1):

@@ -28,7 +28,7 @@ class LabelErrors:
         self_confidence: (s,) probability of the given label.
         suggested_confidence: (s,) probability of the suggested class.
         normalized_margin: (s,) probability of the given label minus the largest of any other; at most 0.
-        confident_joint: (K, K) confidently counted rows by (given label, class found).
+        confident_joint: (K, K) confidently counted rows by (given label, likely class).
         thresholds: (K,) mean probability of each class over the rows labeled so; NaN without rows.
         estimated_count: How many of the n labels the joint distribution estimates to be wrong.
     """
@@ -74,12 +74,12 @@ def label_errors(
     own = p[rows, y]
     thresholds = np.bincount(y, weights=own, minlength=k) / np.where(support, support, np.nan)
 
-    # a class without rows has no threshold, so nothing is found to be it; rounding must not cost a perfect row
+    # a class without rows has no threshold, so no row reaches it; rounding must not cost a perfect row
     reached: NDArray[np.bool_] = p >= np.nan_to_num(thresholds, nan=np.inf) - 1e-12
-    found = np.where(reached, p, -1.0).argmax(axis=1)
+    likely = np.where(reached, p, -1.0).argmax(axis=1)
     confident = reached.any(axis=1)
     joint = np.zeros((k, k), dtype=np.int64)
-    np.add.at(joint, (y[confident], found[confident]), 1)
+    np.add.at(joint, (y[confident], likely[confident]), 1)
 
     counted = joint.sum(axis=1)
     wrong_share = (counted - np.diagonal(joint)) / np.maximum(counted, 1)
@@ -87,15 +87,15 @@ def label_errors(
     others = p.copy()
     others[rows, y] = -1.0
     margin = own - others.max(axis=1)
-    suspect = np.flatnonzero(confident & (found != y) & (p.argmax(axis=1) != y))
+    suspect = np.flatnonzero(confident & (likely != y) & (p.argmax(axis=1) != y))
     key = own if rank_by == "self_confidence" else margin
     suspect = suspect[np.lexsort((suspect, key[suspect]))]
     return LabelErrors(
         rows=suspect,
         given=y[suspect],
-        suggested=found[suspect],
+        suggested=likely[suspect],
         self_confidence=own[suspect],
-        suggested_confidence=p[suspect, found[suspect]],
+        suggested_confidence=p[suspect, likely[suspect]],
         normalized_margin=margin[suspect],
         confident_joint=joint,
         thresholds=thresholds,

@@ -168,11 +168,11 @@ def _summarize(
         for proba, _ in answered.values()
         for name in ("accuracy", "log_loss")
     ]
-    found = bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1))
+    intervals = bootstrap.intervals(lambda weights: np.stack([score(weights) for score in scores], axis=1))
     points = [
         CurvePoint(share, rows, accuracy, log_loss)
         for (share, (_, rows)), accuracy, log_loss in zip(
-            answered.items(), found[::2], found[1::2], strict=True
+            answered.items(), intervals[::2], intervals[1::2], strict=True
         )
     ]
     last_step = None

@@ -57,19 +57,19 @@ def slicings(measures: Measures) -> list[Slicing]:
     Returns:
         One division for each measure that is known for any row: into quarters, or into kinds.
     """
-    found = [
+    divisions = [
         _quarters(name, measures[name], *setting) for name, setting in _QUARTERS.items() if name in measures
     ]
     if "background" in measures:
-        found.append(_cut("background", measures["background"], (BUSY,), ("plain", "busy")))
+        divisions.append(_cut("background", measures["background"], (BUSY,), ("plain", "busy")))
     if "aspect" in measures:
         names = ("upright", "about square", "wide")
-        found.append(_cut("aspect", measures["aspect"], (1 / _SQUARE, _SQUARE), names))
+        divisions.append(_cut("aspect", measures["aspect"], (1 / _SQUARE, _SQUARE), names))
     if "format" in measures:
         kinds = sorted(set(measures["format"].tolist()) - {""})
         of_row = [kinds.index(kind) if kind else -1 for kind in measures["format"].tolist()]
-        found.append(Slicing("format", tuple(kinds), ("",) * len(kinds), np.array(of_row, dtype=np.intp)))
-    return [one for one in found if (one.of_row >= 0).any()]
+        divisions.append(Slicing("format", tuple(kinds), ("",) * len(kinds), np.array(of_row, dtype=np.intp)))
+    return [one for one in divisions if (one.of_row >= 0).any()]
 
 
 def _cut(name: str, values: Floats, edges: Sequence[float], names: Sequence[str]) -> Slicing:

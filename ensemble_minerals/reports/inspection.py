@@ -70,7 +70,7 @@ def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
         "inspection.html.j2",
         title=f"Photos in {findings.manifest.root.name}",
         synthetic=is_synthetic(findings.manifest.root),
-        found=findings,
+        findings=findings,
         max_of_group=_MAX_OF_GROUP,
         manifest=findings.manifest,
         counts=counts(findings.manifest),
@@ -78,6 +78,6 @@ def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
         copies=findings.rows(Status.DUPLICATE),
         quarantined=quarantined,
         alike=groups,
-        pictured={group.number for group in groups if group.rows[0] in shown},
-        pictures=dict(zip(rows, images, strict=True)),
+        shown_groups={group.number for group in groups if group.rows[0] in shown},
+        thumbnails=dict(zip(rows, images, strict=True)),
     )

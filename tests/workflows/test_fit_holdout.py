@@ -191,7 +191,7 @@ def test_a_class_that_cannot_stand_on_both_sides_is_named(tiny, tmp_path):
     with pytest.raises(DataError, match=r"a hold-out needs at least 2 row groups of every class.*'b' has 1"):
         tiny.fit(photos, tmp_path / "bundle", tiny.config(folds=ONCE))
     warnings = inspect_data(photos, tiny.config(folds=ONCE), cache_dir=tiny.cache).warnings
-    assert any("class 'b' has 1 different pictures" in warning for warning in warnings)
+    assert any("class 'b' has 1 different photos" in warning for warning in warnings)
 
 
 def test_what_a_hold_out_does_not_go_with(tiny, tmp_path):

@@ -47,7 +47,7 @@ def show_inspection(where: Console, inspection: Inspection) -> None:
     if inspection.conflicts:
         first_rows(
             where,
-            "The same picture under several classes",
+            "The same photo under several classes",
             [Column("group", number=True), Column("class"), Column("photo")],
             [
                 (group.number, manifest.label[row], manifest.path[row])

@@ -35,10 +35,10 @@ DEMONSTRATION_COUNTS: Mapping[str, int] = {
 SYNTHETIC_NOTICE = """\
 SYNTHETIC DEMONSTRATION SET
 
-Every picture in this folder was drawn by the program ensemble-minerals from random numbers. None is a photo.
+Every image in this folder was drawn by the program ensemble-minerals from random numbers. None is a photo.
 Figures measured here show that the program works; they say nothing about real minerals.
 
-On purpose, some pictures are near duplicates of others (mirrored, rescaled or recompressed), one picture has two
+On purpose, some images are near duplicates of others (mirrored, rescaled or recompressed), one image has two
 labels, and two files are broken.
 """
 

@@ -44,7 +44,7 @@ class DoubtfulData(Section):
 
     @classmethod
     def compute(cls, data: ReportData) -> Self:
-        """Find the files; the labels are found already."""
+        """Find doubtful files; `data` has the labels already."""
         return cls(data.suspects, doubtful_files(data.manifest), len(data.manifest), len(data.answers))
 
     @property
@@ -53,7 +53,7 @@ class DoubtfulData(Section):
         kinds = [
             (len(self.labels.suspects), "label looks wrong", "labels look wrong"),
             (len(self.files.duplicates), "cluster of look-alikes", "clusters of look-alikes"),
-            (len(self.files.conflicts), "picture under two classes", "pictures under two classes"),
+            (len(self.files.conflicts), "photo under two classes", "photos under two classes"),
             (len(self.files.unreadable), "unreadable file", "unreadable files"),
         ]
         named = [count(number, one, many) for number, one, many in kinds if number]

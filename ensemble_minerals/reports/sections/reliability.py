@@ -58,15 +58,15 @@ class ReliabilitySection(Section):
 
     def as_json(self) -> dict[str, Any]:
         """The curves."""
-        found = self.reliability
+        reliability = self.reliability
         return {
             "reliability": {
-                "temperature": found.temperature,
-                "confidence": found.confidence,
-                "accuracy": found.accuracy,
-                "after": _json(found.after),
-                "before": None if found.before is None else _json(found.before),
-                "by_class": [{"name": name, **_json(curve)} for name, curve in found.by_class.items()],
+                "temperature": reliability.temperature,
+                "confidence": reliability.confidence,
+                "accuracy": reliability.accuracy,
+                "after": _json(reliability.after),
+                "before": None if reliability.before is None else _json(reliability.before),
+                "by_class": [{"name": name, **_json(curve)} for name, curve in reliability.by_class.items()],
             }
         }
 
