@@ -189,9 +189,6 @@ class Comparison:
 
 def compare_arms(
     run: AblationRun,
-    y: NDArray[np.intp],
-    groups: NDArray[np.intp],
-    classes: Sequence[str],
     costs: Mapping[str, Cost],
     *,
     n_replicates: int = 2000,
@@ -206,18 +203,16 @@ def compare_arms(
 
     Args:
         run: Answers of every arm.
-        y: Class positions, (n,).
-        groups: Row groups, (n,).
-        classes: Class names.
         costs: Of each arm; may lack some.
         n_replicates: Draws of the bootstrap.
         seed: Of the bootstrap.
     """
-    repeats, n = run.folds.shape
+    y, groups = run.known.y, run.known.groups
+    proba, folds = run.proba, run.folds
+    repeats, n = folds.shape
     bootstrap = GroupBootstrap(np.tile(groups, repeats), n_replicates=n_replicates, seed=seed)
-    full = run.proba[FULL]
     paired = {
-        arm.name: _paired(full, run.proba[arm.name], y, groups, run.folds, bootstrap)
+        arm.name: _paired(proba[FULL], proba[arm.name], y, groups, folds, bootstrap)
         for arm in run.arms
         if arm.name != FULL
     }
@@ -227,14 +222,14 @@ def compare_arms(
         n=n,
         row_groups=len(np.unique(groups)),
         repeats=repeats,
-        folds=int(run.folds.max()) + 1,
-        classes=tuple(classes),
+        folds=int(folds.max()) + 1,
+        classes=run.known.names,
         alpha=ALPHA,
         family=len(family),
-        resolution=_resolution(run, y, groups, len(family)),
+        resolution=_resolution(run, len(family)),
         choices=tuple(FoldChoice(**choice) for choice in run.choices),
         arms=tuple(
-            ArmResult(arm, _scores(run.proba[arm.name], y), costs.get(arm.name, Cost()), paired.get(arm.name))
+            ArmResult(arm, _scores(proba[arm.name], y), costs.get(arm.name, Cost()), paired.get(arm.name))
             for arm in run.arms
         ),
     )
@@ -316,12 +311,13 @@ def _in_words(difference: Interval, arm: Arm, score: str, p: float) -> str:
     )
 
 
-def _resolution(run: AblationRun, y: NDArray[np.intp], groups: NDArray[np.intp], family: int) -> Resolution:
+def _resolution(run: AblationRun, family: int) -> Resolution:
+    y, groups, proba = run.known.y, run.known.groups, run.proba
     titles = {arm.name: arm.title for arm in run.arms if arm.name != FULL}
     if not titles:
         return Resolution()
     reference = next((name for name in ("best_single", "uniform") if name in titles), next(iter(titles)))
-    right = {name: run.proba[name][0].argmax(axis=1) == y for name in (FULL, reference)}
+    right = {name: proba[name][0].argmax(axis=1) == y for name in (FULL, reference)}
     test = mcnemar(right[FULL], right[reference], groups)
     n_groups = len(np.unique(groups))
     return Resolution(

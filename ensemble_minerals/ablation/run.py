@@ -22,6 +22,7 @@ from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
 from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits, derived_seed
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import assign_folds
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.members.base import estimate_seconds
@@ -43,8 +44,7 @@ class AblationRun:
 
     Attributes:
         arms: In the order of the table.
-        proba: For each arm (repeats, n, n_classes).
-        folds: Outer fold of each row, (repeats, n).
+        answers: For each repeat what the arms, as members, answered out of its outer folds.
         choices: What each outer fold chose: ``{"repeat", "fold", "best_single", "combination"}``.
         used: For each arm and outer fold the members that it uses.
         costs: For each arm, mean over outer folds: ``fit_seconds`` on one core of its members and their
@@ -52,11 +52,26 @@ class AblationRun:
     """
 
     arms: tuple[Arm, ...]
-    proba: dict[str, FloatMatrix]
-    folds: NDArray[np.intp]
+    answers: tuple[OutOfFold, ...]
     choices: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def known(self) -> FoldInputs:
+        """Labels and row groups of the rows, and their outer folds in the first repeat."""
+        return self.answers[0].known
+
+    @property
+    def folds(self) -> NDArray[np.intp]:
+        """Outer fold of each row, shape (repeats, n)."""
+        return np.stack([one.known.folds for one in self.answers])
+
+    @property
+    def proba(self) -> dict[str, FloatMatrix]:
+        """For each arm its answers, shape (repeats, n, n_classes)."""
+        stacked = np.stack([one.member_proba for one in self.answers], axis=1)
+        return dict(zip(self.answers[0].members, stacked, strict=True))
 
 
 class Ablation:
@@ -103,12 +118,9 @@ class Ablation:
             FitError: If a member fails.
         """
         plan, progress = self.plan, self.runtime.progress.stage(STAGE)
-        first = self.known[0, False]
-        shape = (plan.repeats, len(first), len(first.classes))
+        names = [arm.name for arm in plan.arms]
         run = AblationRun(
-            plan.arms,
-            {arm.name: np.full(shape, np.nan) for arm in plan.arms},
-            np.stack([self.known[repeat, False].folds for repeat in range(plan.repeats)]),
+            plan.arms, tuple(OutOfFold(self.known[repeat, False], names) for repeat in range(plan.repeats))
         )
         spent: dict[str, list[dict[str, float]]] = {}
         total, before = self.count_fits(), 0
@@ -123,7 +135,7 @@ class Ablation:
                 self._save(key, answers)
             for name, proba in answers.proba.items():
                 held_out = self.known[key.repeat, key.leaky].held_out(key.fold)
-                run.proba[name][key.repeat, held_out] = proba
+                run.answers[key.repeat].write(name, held_out, proba)
                 run.used.setdefault(name, []).append(answers.used[name])
                 spent.setdefault(name, []).append(answers.costs[name])
             if not key.leaky:
@@ -136,7 +148,7 @@ class Ablation:
             for name, each in spent.items()
         }
         if plan.has(HINDSIGHT):
-            _choose_in_hindsight(run, first.y)
+            _choose_in_hindsight(run)
         return run
 
     def count_fits(self, *, left: bool = False) -> int:
@@ -244,17 +256,15 @@ def _within(progress: StageProgress, before: int, own: int, total: int) -> Calla
     return report
 
 
-def _choose_in_hindsight(run: AblationRun, y: NDArray[np.intp]) -> None:
+def _choose_in_hindsight(run: AblationRun) -> None:
     """Fill the arm of the single member that has the lowest log-loss on the test rows of each repeat."""
     singles = [arm.name for arm in run.arms if arm.kind == "single"]
     winners = []
-    for repeat in range(len(run.folds)):
-        losses = {
-            name: float(row_log_loss(y, run.proba[name][repeat].astype(np.float64)).mean())
-            for name in singles
-        }
+    for answers in run.answers:
+        proba = dict(zip(answers.members, answers.member_proba, strict=True))
+        losses = {name: float(row_log_loss(answers.known.y, proba[name]).mean()) for name in singles}
         winners.append(min(singles, key=losses.__getitem__))
-        run.proba[HINDSIGHT][repeat] = run.proba[winners[-1]][repeat]
+        answers.write(HINDSIGHT, np.arange(len(answers)), proba[winners[-1]])
     run.used[HINDSIGHT] = [run.used[winner][0] for winner in winners]
     run.costs[HINDSIGHT] = {
         kind: float(np.mean([run.costs[winner][kind] for winner in winners]))

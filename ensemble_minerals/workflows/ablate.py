@@ -143,9 +143,7 @@ def ablate(
         run = _run(plan, dataset, setup, config, runtime, work, yes=yes)
         photos = _some_photos(dataset)
         costs = arm_costs(run, setup.members, _time_extractors(dataset, photos, config, progress))
-    comparison = compare_arms(
-        run, dataset.inputs.y, dataset.inputs.groups, dataset.classes, costs, seed=config.seed
-    )
+    comparison = compare_arms(run, costs, seed=config.seed)
     header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
     report = AblationReport(header, comparison, describe(comparison, alike))
     html = write_ablation(report, out)

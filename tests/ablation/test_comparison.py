@@ -11,11 +11,13 @@ from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, Arm
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.ablation.wording import describe, p_value
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.intervals import detectable_difference
 from ensemble_minerals.evaluation.significance import corrected_resampled_t, holm
 
-NAMES = ["mica", "quartz"]
+NAMES = np.array(["mica", "quartz"])
 
 
 def arm(name, kind="single", subject=""):
@@ -32,7 +34,7 @@ def answers(y, right, sure=0.8):
 
 
 def made(proba, kinds=None, folds=None, **metadata):
-    """A run of arms from their answers, (repeats, n, 2) each."""
+    """How to make a run, from labels and row groups, of arms with these answers, (repeats, n, 2) each."""
     arms = tuple(
         arm(name, "full" if name == FULL else (kinds or {}).get(name, "single"), f"part {name}")
         for name in proba
@@ -40,12 +42,20 @@ def made(proba, kinds=None, folds=None, **metadata):
     repeats, n = next(iter(proba.values())).shape[:2]
     if folds is None:
         folds = np.tile(np.arange(n) % 5, (repeats, 1))
-    return AblationRun(arms, proba, folds, **metadata)
+
+    def run(y, groups):
+        answered = tuple(
+            OutOfFold(FoldInputs(y, groups, fold, NAMES), list(proba), member_proba=np.array(own))
+            for fold, *own in zip(folds, *proba.values(), strict=True)
+        )
+        return AblationRun(arms, answered, **metadata)
+
+    return run
 
 
 def compared(run, y, groups=None, costs=None, replicates=100):
     groups = np.arange(len(y)) if groups is None else groups
-    return compare_arms(run, y, groups, NAMES, costs or {}, n_replicates=replicates)
+    return compare_arms(run(y, groups), costs or {}, n_replicates=replicates)
 
 
 def by_name(comparison):

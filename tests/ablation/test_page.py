@@ -19,6 +19,8 @@ from ensemble_minerals.ablation.header import AblationHeader
 from ensemble_minerals.ablation.page import ABLATION, AblationReport, write_ablation
 from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.ablation.wording import describe, p_value
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.reports.wording import show
@@ -74,12 +76,15 @@ def content(names=tuple(KINDS), repeats=1, costs=True, **header):
         for repeat in range(repeats)
         for fold in range(4)
     ]
-    folds = np.array([rng.permutation(np.arange(N) % 4) for _ in range(repeats)])
-    run = AblationRun(arms, proba, folds, choices)
-    priced = {name: Cost(2.5 + place, 20.0 * (1 + place), 4.0 + place) for place, name in enumerate(names)}
-    comparison = compare_arms(
-        run, y, np.arange(N) // 2, ["mica", "pyrite", "quartz"], priced if costs else {}, n_replicates=100
+    folds = [rng.permutation(np.arange(N) % 4) for _ in range(repeats)]
+    classes = np.array(["mica", "pyrite", "quartz"])
+    answered = tuple(
+        OutOfFold(FoldInputs(y, np.arange(N) // 2, fold, classes), list(proba), member_proba=np.array(own))
+        for fold, *own in zip(folds, *proba.values(), strict=True)
     )
+    run = AblationRun(arms, answered, choices)
+    priced = {name: Cost(2.5 + place, 20.0 * (1 + place), 4.0 + place) for place, name in enumerate(names)}
+    comparison = compare_arms(run, priced if costs else {}, n_replicates=100)
     return AblationReport(AblationHeader(**{**HEADER, **header}), comparison, describe(comparison, 24))
 
 

@@ -398,7 +398,7 @@ def test_the_estimate_is_for_what_is_left(problem, tmp_path):
 def test_identical_arms_are_never_significant(problem):
     chosen = plan(wanted=["uniform"], meta=MetaLearner(("uniform",)))
     run = Ablation(chosen, *problem).run()
-    compared = compare_arms(run, problem[1].y, problem[1].groups, CLASSES.tolist(), {}, n_replicates=50)
+    compared = compare_arms(run, {}, n_replicates=50)
     paired = compared.by_name()["uniform"].against
     assert paired.identical
     assert paired.p == paired.p_holm == {"accuracy": 1.0, "log_loss": 1.0}
@@ -411,7 +411,7 @@ def test_permuted_labels_give_no_arm_a_significant_gain(seed):
     y, groups = np.random.default_rng(seed).permutation(drawn.y), drawn.groups
     wanted = ["single", "choice", "combination", "ingredient", "source"]
     run = Ablation(plan(wanted=wanted), data, known(y, groups)).run()
-    compared = compare_arms(run, y, groups, CLASSES.tolist(), {}, n_replicates=50)
+    compared = compare_arms(run, {}, n_replicates=50)
     for result in compared.arms[1:]:
         assert result.against.outcome("accuracy") in ("same", "not significant"), result.arm.name
         assert result.against.outcome("log_loss") != "worse", result.arm.name
