@@ -1,4 +1,4 @@
-"""Rows with known classes and the answers to them: the input of an error analysis."""
+"""Answers to photos with known classes: the input of an error analysis."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.metrics import Floats, Ints, check_rows, confusion_counts, row_log_loss
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -54,44 +55,57 @@ class AnsweredPhoto:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Answers of an ensemble and its members for n rows that the models never saw.
+    """Answers of an ensemble and its M members to n photos, with what a report says of them.
 
     Attributes:
         taxonomy: The K classes, in the order of every probability column, and their groups.
-        y: (n,) class positions as labeled.
-        proba: (n, K) the ensemble's calibrated probabilities.
-        uncalibrated: (n, K) the same before the temperature, None where it is not known.
-        members: Names of the M members.
-        member_proba: (M, n, K) what each member answered.
-        groups: (n,) row groups.
-        folds: (n,) the fold each row was held out in; -1 for rows from outside the cross-validation.
+        out_of_fold: The answers, by models that never saw the photos.
+        uncalibrated: (n, K) probabilities of the ensemble before the temperature, None where they are not known.
         paths: Of the n photos, as the report shows them.
     """
 
     taxonomy: Taxonomy
-    y: Ints
-    proba: Floats
+    out_of_fold: OutOfFold
     uncalibrated: Floats | None
-    members: tuple[str, ...]
-    member_proba: Floats
-    groups: NDArray[np.int64]
-    folds: NDArray[np.int64]
     paths: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        y, proba = check_rows(self.y, self.proba)
-        if self.member_proba.shape != (len(self.members), *proba.shape):
-            raise ValueError(
-                f"{len(self.members)} members answered {self.member_proba.shape}, not {proba.shape}"
-            )
-        if not len(y) == len(self.groups) == len(self.folds) == len(self.paths):
-            raise ValueError("labels, groups, folds and paths must be of one length")
-        object.__setattr__(self, "y", y)
-        for name, values in (("proba", proba), ("member_proba", self.member_proba)):
-            object.__setattr__(self, name, np.clip(values, 0.0, 1.0))  # sums of floats may pass 1 by rounding
+        check_rows(self.out_of_fold.known.y, self.out_of_fold.proba)
+        if len(self.paths) != len(self):
+            raise ValueError(f"{len(self.paths)} paths for {len(self)} answers")
 
     def __len__(self) -> int:
-        return len(self.y)
+        return len(self.out_of_fold)
+
+    @cached_property
+    def y(self) -> Ints:
+        """(n,) class positions as labeled."""
+        return self.out_of_fold.known.y.astype(np.int64)
+
+    @cached_property
+    def proba(self) -> Floats:
+        """(n, K) calibrated probabilities of the ensemble."""
+        return np.clip(self.out_of_fold.proba, 0.0, 1.0)  # sums of floats may pass 1 by rounding
+
+    @cached_property
+    def member_proba(self) -> Floats:
+        """(M, n, K) probabilities of the members."""
+        return np.clip(self.out_of_fold.member_proba, 0.0, 1.0)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Names of the members."""
+        return self.out_of_fold.members
+
+    @property
+    def groups(self) -> NDArray[np.intp]:
+        """(n,) row groups."""
+        return self.out_of_fold.known.groups
+
+    @property
+    def folds(self) -> NDArray[np.intp]:
+        """(n,) the fold that each photo was held out in; `NO_FOLD` outside a cross-validation."""
+        return self.out_of_fold.known.folds
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
 from ensemble_minerals.data.hashing import ScanCache
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import find_duplicates
 from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize
@@ -59,15 +61,10 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
     answered = bundle.out_of_fold
     rows, folds = answered.row, answered.known.folds
     answers = Answers(
-        taxonomy=bundle.taxonomy,
-        y=answered.known.y,
-        proba=answered.proba,
-        uncalibrated=_before_temperature(bundle, answered.proba, folds),
-        members=answered.members,
-        member_proba=answered.member_proba,
-        groups=answered.known.groups,
-        folds=folds,
-        paths=tuple(manifest.path[rows].tolist()),
+        bundle.taxonomy,
+        answered,
+        _before_temperature(bundle, answered.proba, folds),
+        tuple(manifest.path[rows].tolist()),
     )
     if bundle.config.folds.n_splits == 1:
         photos, models = "photos that the fit held out", "members"
@@ -138,16 +135,21 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
     members = predictions.member_proba[predictions.answered].transpose(1, 0, 2)
     before = bundle.fitted_ensemble.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
-    answers = Answers(
-        taxonomy=bundle.taxonomy,
-        y=bundle.positions(manifest.label[rows]),
-        proba=predictions.proba[predictions.answered],
-        uncalibrated=np.exp(log_normalize(before)),
-        members=predictions.members,
+    known = FoldInputs(
+        bundle.positions(manifest.label[rows]),
+        manifest.row_group[rows],
+        np.full(len(rows), NO_FOLD),
+        np.array(bundle.classes),
+    )
+    answered = OutOfFold(
+        known,
+        predictions.members,
+        row=rows,
         member_proba=members,
-        groups=manifest.row_group[rows],
-        folds=np.full(len(rows), NO_FOLD),
-        paths=tuple(manifest.path[rows].tolist()),
+        proba=predictions.proba[predictions.answered],
+    )
+    answers = Answers(
+        bundle.taxonomy, answered, np.exp(log_normalize(before)), tuple(manifest.path[rows].tolist())
     )
     source = (
         f"the {len(rows):,} labeled photos of {manifest.root.name} that took no part in the fit, answered by the "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.combination import Combination
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
@@ -66,15 +69,26 @@ def draw_answers(
         taxonomy=Taxonomy.from_tree(
             names, {name: [names[k] for k in ks] for name, ks in (tree or {}).items()}
         ),
-        y=y,
-        proba=proba,
+        out_of_fold=OutOfFold(
+            FoldInputs(y, group, np.unique(group, return_inverse=True)[1] % folds, np.array(names)),
+            [f"member {m}" for m in range(members)],
+            member_proba=member_proba,
+            proba=proba,
+        ),
         uncalibrated=before,
-        members=tuple(f"member {m}" for m in range(members)),
-        member_proba=member_proba,
-        groups=group,
-        folds=np.unique(group, return_inverse=True)[1] % folds,
         paths=tuple(f"{names[k]}/{row:04d}.jpg" for row, k in enumerate(y)),
     )
+
+
+def changed(answers, *, y=None, proba=None, members=None):
+    """Answers with other labels, other probabilities of the ensemble, or other names of the members."""
+    old = answers.out_of_fold
+    known = old.known if y is None else replace(old.known, y=y)
+    names = old.members if members is None else members
+    found = OutOfFold(
+        known, names, member_proba=old.member_proba, proba=old.proba if proba is None else proba
+    )
+    return replace(answers, out_of_fold=found)
 
 
 def manifest_of(answers, root=Path("photos"), **columns):
@@ -161,6 +175,7 @@ def drawn():
 
     class Drawn:
         answers = staticmethod(draw_answers)
+        changed = staticmethod(changed)
         manifest = staticmethod(manifest_of)
         report_data = staticmethod(report_data_of)
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import summary, weighted_metric
@@ -165,15 +167,12 @@ def test_intervals_are_those_of_their_methods(drawn):
 
 def test_intervals_are_wider_where_rows_come_in_groups(drawn):
     alone = drawn.answers([60, 60], strength=1.0, group_size=1)
-    again = {
-        name: np.repeat(getattr(alone, name), 4, axis=0) for name in ("y", "proba", "uncalibrated", "folds")
-    }
+    rows = np.repeat(np.arange(len(alone)), 4)
     grouped = replace(
         alone,
-        **again,
-        member_proba=np.repeat(alone.member_proba, 4, axis=1),
-        groups=np.repeat(alone.groups, 4),
-        paths=tuple(np.repeat(alone.paths, 4).tolist()),
+        out_of_fold=alone.out_of_fold.take(rows),
+        uncalibrated=alone.uncalibrated[rows],
+        paths=tuple(np.array(alone.paths)[rows].tolist()),
     )
     first, second = (analyze(drawn.report_data(answers))["scores"][0] for answers in (alone, grouped))
     assert first["estimate"] == second["estimate"]
@@ -200,7 +199,11 @@ def planted(mistakes):
     proba[40 : 40 + mistakes] = [0.8, 0.05, 0.15]
     return Answers(
         Taxonomy.from_tree(("mica", "quartz", "pyrite"), {"pale": ["mica", "quartz"]}),
-        y, proba, None, ("only",), proba[None], np.arange(60), np.arange(60) % 5,
+        OutOfFold(
+            FoldInputs(y, np.arange(60), np.arange(60) % 5, np.array(["mica", "quartz", "pyrite"])),
+            ["only"], member_proba=proba[None], proba=proba,
+        ),
+        None,
         tuple(f"{row}.jpg" for row in range(60)),
     )  # fmt: skip
 
@@ -242,7 +245,7 @@ def test_planted_label_errors_are_suspected(drawn):
     wrong = [3, 50, 90]
     y = answers.y.copy()
     y[wrong] = (y[wrong] + 1) % 3
-    found = analyze(drawn.report_data(replace(answers, y=y)))["labels"]
+    found = analyze(drawn.report_data(drawn.changed(answers, y=y)))["labels"]
     suspected = [photo["path"] for photo in found["suspects"]]
     assert {answers.paths[row] for row in wrong} <= set(suspected[:5])
     assert len(suspected) < 12
@@ -268,6 +271,6 @@ def test_the_finding_says_whether_the_gain_is_clear(drawn):
     answers = drawn.answers([60, 60, 60], strength=0.8, members=9)
     told = analyze(drawn.report_data(answers))["findings"]["members"]
     assert told.startswith("The ensemble beats its best member")
-    same = replace(answers, proba=answers.member_proba[answers.best_single])
+    same = drawn.changed(answers, proba=answers.member_proba[answers.best_single])
     told = analyze(drawn.report_data(same))["findings"]["members"]
     assert told.startswith("The ensemble is not clearly more accurate than its best member")
