@@ -57,7 +57,7 @@ ALLOWED = {
 
 CALLS = {
     "Image.open": {
-        "data.decoding",
+        "data.opening",
         "data.synthetic.photo_set",
     },  # the only decoder; the second reads what it drew
     "eval": set(),

@@ -1,7 +1,8 @@
 """The only decoder: it turns a file into an upright RGB array, or raises an error with a reason.
 
-It recognizes formats by the content of a file, never by its name, and tries only those that Pillow decodes by itself
-(not EPS, for which Pillow would start Ghostscript). It does not apply color profiles.
+It recognizes formats by the content of a file, never by its name, and opens none but those of a list (not EPS, for
+which Pillow would start Ghostscript). It does not apply color profiles. What one photo may cost is bounded, see
+`data.decode_budget`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -21,30 +23,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from ensemble_minerals.data.decode_failures import (
-    access_failure,
-    header_failure,
-    is_access_error,
-    load_failure,
-)
+from ensemble_minerals.data.decode_budget import MemoryGate
+from ensemble_minerals.data.decode_failures import access_failure, load_failure
+from ensemble_minerals.data.libtiff_messages import libtiff_errors
+from ensemble_minerals.data.opening import OpenedPhoto, open_photo, plan
+from ensemble_minerals.data.photo_headers import check_exif
+from ensemble_minerals.data.pixels import to_rgb_array
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.digest import stream_digest
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
-# MPO (a JPEG with two images, from many telephones) is opened as JPEG.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
+DECODER_VERSION = 2
+"""Increase when files give other pixels than before; see `is_decoded_as_before`."""
 
-# EXIF orientation -> what makes the image upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF orientation -> whether the rows and the columns are reversed to make the image upright, after the sides are
+# swapped where they must be.
+_FLIPS = {
+    2: (False, True),
+    3: (True, True),
+    4: (True, False),
+    6: (False, True),
+    7: (True, True),
+    8: (True, False),
 }
 _SWAPS_SIDES = (5, 6, 7, 8)
+
+_NEVER_REDUCED = 40_000_000  # pixels that fit into memory whatever the kind of file
+
+_gate = MemoryGate()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +81,9 @@ def decode(
 ) -> Photo:
     """Decode one file, or the bytes of one.
 
-    Transparent parts become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is used.
-    Unreadable metadata are ignored.
+    Transparent parts become white, 12-bit and 16-bit grey is scaled to 8 bits, of an animation the first frame is
+    used, and of the pages of a TIFF the largest. Unreadable metadata are ignored. A photo of more than
+    `decode_budget.WHOLE_PIXELS` pixels is decoded at 1/2 of its sides, or less.
 
     Args:
         source: Path of the file, or its content.
@@ -99,24 +106,35 @@ def decode(
     """
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least must be 1 or more pixels, got {at_least}")
-    with _silence, _stream(source) as stream:
-        image = _opened(stream)
-        with image:
-            full_size = image.size
-            _check_size(full_size, limits)
-            file_format, mode = image.format or "", image.mode
-            try:
-                if at_least is not None:
-                    image.draft(None, (at_least, at_least))
-                image.load()
-                orientation = _orientation(image)
-                rgb = _to_rgb(image)
-            except Exception as error:  # a damaged file can make a decoder raise anything
-                raise load_failure(error, file_format) from error
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-    width, height = full_size[::-1] if orientation in _SWAPS_SIDES else full_size
-    return Photo(np.array(rgb, dtype=np.uint8, order="C"), width, height, file_format, mode)
+    with _silence, _stream(source) as file, libtiff_errors() as messages:
+        opened = open_photo(file, partial(_check_size, limits=limits))
+        image = opened.image
+        full_size = image.size
+        file_format, mode = image.format or "", image.mode
+        try:
+            with image:
+                factor = plan(opened, at_least)
+                with _gate.held(opened.memory):
+                    pixels = _pixels(opened, factor, messages)
+        except ImageError:
+            raise
+        except Exception as error:  # a damaged file can make a decoder raise anything
+            raise load_failure(error, file_format, messages) from error
+    width, height = full_size[::-1] if opened.orientation in _SWAPS_SIDES else full_size
+    return Photo(pixels, width, height, file_format, mode)
+
+
+def is_decoded_as_before(file_format: str, mode: str, width: int, height: int) -> bool:
+    """Whether a photo gave the same pixels before `DECODER_VERSION` was 2.
+
+    What was computed from the pixels of other photos then must not be used any more.
+
+    Example:
+        >>> is_decoded_as_before("JPEG", "RGB", 4000, 3000), is_decoded_as_before("TIFF", "RGB", 4000, 3000)
+        (True, False)
+    """
+    deep = mode in ("I", "F") or mode.startswith("I;16")
+    return file_format not in ("TIFF", "PPM", "JPEG2000") and not deep and width * height <= _NEVER_REDUCED
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:
@@ -164,29 +182,34 @@ def _stream(source: Path | bytes) -> Iterator[BufferedReader | BytesIO]:
         yield stream
 
 
-def _opened(stream: BufferedReader | BytesIO) -> Image.Image:
-    """The image after Pillow has read its header."""
-    try:
-        start = stream.read(512)
-        if not start:
-            raise ImageError(ImageReason.EMPTY, "the file holds no bytes")
-        return Image.open(stream, formats=_FORMATS)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        detail = f"more than {limit:,} pixels, the most that Pillow decodes"
-        raise ImageError(ImageReason.TOO_LARGE, detail) from error
-    except Exception as error:  # a damaged header can make a decoder raise anything
-        if is_access_error(error):
-            raise access_failure(error) from error
-        raise header_failure(error, start) from error
+def _pixels(opened: OpenedPhoto, factor: int, messages: list[str]) -> NDArray[np.uint8]:
+    """Decode what was opened, upright; its `orientation` is known afterwards."""
+    image = opened.load()
+    if messages:  # libtiff went on after an error, and the pixels are wrong
+        raise OSError("libtiff reports an error")
+    opened.orientation = orientation = _orientation(image)
+    pixels = to_rgb_array(image, factor, white_is_zero=opened.white_is_zero)
+    image.close()
+    del image
+    opened.release()
+    return np.ascontiguousarray(_turned(pixels, orientation))
+
+
+def _turned(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The array upright, as a view of it."""
+    if orientation in _SWAPS_SIDES:
+        pixels = pixels.swapaxes(0, 1)
+    upside_down, mirrored = _FLIPS.get(orientation, (False, False))
+    return pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1]
 
 
 def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
     width, height = size
     if width * height > limits.max_pixels:
-        detail = f"{width} x {height} pixels, more than the limit of {limits.max_pixels:,}"
+        detail = (
+            f"{width} x {height} pixels, more than the limit of {limits.max_pixels:,}; save it smaller, or raise "
+            "data.max_pixels"
+        )
         raise ImageError(ImageReason.TOO_LARGE, detail)
     if min(size) < limits.min_side:
         detail = f"{width} x {height} pixels, the shorter side is below {limits.min_side}"
@@ -196,43 +219,11 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation; 1 if there is none. For a TIFF it is 1, because Pillow turns it while loading."""
     try:
+        check_exif(image.info.get("exif", b"").removeprefix(b"Exif\0\0"))
         value = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # EXIF is often damaged, and the image is whole without it
         return 1
     return value if isinstance(value, int) else 1
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any mode into RGB."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_to_8_bit(image)).convert("RGB")
-    if not image.has_transparency_data:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # premultiplied modes convert in two steps
-    opaque = image.convert(straight) if straight else image
-    layer = opaque.convert("RGBA")
-    paper = Image.new("RGBA", layer.size, (255, 255, 255, 255))
-    return Image.alpha_composite(paper, layer).convert("RGB")
-
-
-def _to_8_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Scale grey of more than 8 bits to 8 bits.
-
-    White is 65535 for integers that fit into 16 bits, 1 for floats in [0, 1], and 255 for floats in [0, 255]. Values
-    in any other range are stretched so that the darkest is black and the lightest white.
-    """
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F":
-        white = 1.0 if high <= 1 else 255.0
-    else:
-        white = 65535.0
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, int):
-            values[values == transparent] = white
-    if low < 0 or high > white:
-        values, white = values - low, max(high - low, 1.0)
-    return np.rint(values * (255.0 / white)).astype(np.uint8)
 
 
 class _Silence:

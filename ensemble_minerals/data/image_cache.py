@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.data.decoding import DECODER_VERSION, decode
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
@@ -216,7 +216,8 @@ class ImageCache:
                 files.append((str(path), metadata.st_size, metadata.st_mtime_ns))
             except (OSError, ValueError):  # ValueError: a path with a null character
                 files.append((str(path), -1, -1))
-        known = repr((self.side, self.limit_mb, self.limits.max_pixels, self.limits.min_side, files))
+        limits = (self.limits.max_pixels, self.limits.min_side)
+        known = repr((DECODER_VERSION, self.side, self.limit_mb, *limits, files))
         return blake2b(known.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.data.decoding import DECODER_VERSION, is_decoded_as_before
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.atomic import atomic_file
+
+_DECODED_ANEW = f":{DECODER_VERSION}"
 
 
 class Status(StrEnum):
@@ -125,6 +128,24 @@ class Manifest:
         for image_id, label in zip(self.image_id.tolist(), self.label.tolist(), strict=True):
             digest.update(f"{image_id}\0{label}\0".encode(errors="surrogateescape"))
         return digest.hexdigest()
+
+    @property
+    def feature_ids(self) -> list[str]:
+        """What the features of each row are stored under: its image id, marked where decoding changed since.
+
+        See `is_decoded_as_before`; features of what an older decoder made of such a file are not found.
+        """
+        return [
+            image_id if is_decoded_as_before(*form) else f"{image_id}{_DECODED_ANEW}"
+            for image_id, *form in zip(
+                self.image_id.tolist(),
+                self.format.tolist(),
+                self.mode.tolist(),
+                self.width.tolist(),
+                self.height.tolist(),
+                strict=True,
+            )
+        ]
 
     def file(self, row: int) -> Path:
         """Path of a row's file."""

@@ -190,7 +190,7 @@ def measure_costs(
         always: Time the extractors also where only few photos lack features.
     """
     rows = manifest.usable
-    ids, first = np.unique(manifest.image_id[rows], return_index=True)
+    ids, first = np.unique(np.array(manifest.feature_ids)[rows], return_index=True)
     with ExitStack() as stack:
         store = None
         if runtime.cache_dir is not None:

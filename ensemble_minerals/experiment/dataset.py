@@ -170,7 +170,7 @@ def extract(
         gathered = gather(
             partial(compute, store=store, limits=config.data.limits, check_contents=True),
             _Files(manifest, usable),
-            manifest.image_id[usable].tolist(),
+            np.array(manifest.feature_ids)[usable].tolist(),
             list(extractors.values()),
             {name: pooling_of(config, name) for name in extractors},
             progress=runtime.progress.stage("Computing features"),

@@ -91,8 +91,8 @@ def extract_features(
 
     Args:
         paths: The photos, n of them.
-        image_ids: Digests of their contents. Photos of one id are computed once; those of the id "" are
-            neither shared, nor looked up, nor stored.
+        image_ids: Digests of their contents, or `Manifest.feature_ids`. Photos of one id are computed once; those of
+            the id "" are neither shared, nor looked up, nor stored.
         extractors: What computes the features; their names must differ.
         store: Where features are looked up, and stored chunk by chunk.
         n_threads: Threads that decode.
@@ -289,7 +289,7 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Ext
     started = time.perf_counter()
     try:
         prepared.images = _images(decode_photo, task)
-        if check_contents and photo_digest(task.path) != task.image_id:
+        if check_contents and photo_digest(task.path) != task.image_id.partition(":")[0]:
             raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
     except ImageError as error:
         prepared.error = error

@@ -355,7 +355,10 @@ def test_not_permitted(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "HEIC"),
+        (b"\xff\x0a" + bytes(64), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(64), "JPEG XL"),
+        (b"II\xbc\x01" + bytes(64), "JPEG XR"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0" + bytes(64), "a video"),
         (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
         (b"8BPS\0\1" + bytes(64), "Photoshop"),

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+from io import BytesIO
+
+import pytest
+
+from ensemble_minerals.data.decode_budget import BoundedStream, MemoryGate, check_memory, reduction
+from ensemble_minerals.errors import ImageError, ImageReason
+
+
+def test_a_photo_is_reduced_until_it_fits():
+    assert [reduction(n * 10**6) for n in (1, 50, 51, 200, 201)] == [1, 1, 2, 2, 4]
+
+
+def test_too_much_memory_names_the_limit_and_the_way_out():
+    check_memory(10**8, "a photo")
+    with pytest.raises(ImageError, match=r"a photo takes 900 MB.*limit of 490 MB; save it smaller") as caught:
+        check_memory(9 * 10**8, "a photo")
+    assert caught.value.reason is ImageReason.TOO_LARGE
+
+
+def test_a_header_is_read_so_often_and_no_more():
+    stream = BoundedStream(BytesIO(bytes(100)))
+    for _ in range(5_000):
+        stream.read(1)
+    with pytest.raises(ImageError, match="more parts than any photo"):
+        stream.read(1)
+    stream.header_done()
+    stream.seek(0)
+    assert len(stream.read()) == stream.size == 100
+
+
+def test_a_header_is_so_long_and_no_longer():
+    stream = BoundedStream(BytesIO(bytes(70_000_000)))
+    assert len(stream.read()) == 70_000_000  # all at once is how some decoders read
+    stream.seek(0)
+    with pytest.raises(ImageError, match="more parts than any photo"):
+        stream.read(70_000_000 - 1)
+
+
+def test_the_gate_lets_in_what_fits():
+    gate, most, inside, lock = MemoryGate(100), [0], [0], threading.Lock()
+
+    def work(size: int) -> None:
+        with gate.held(size):
+            with lock:
+                inside[0] += min(size, 100)
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.002)
+            with lock:
+                inside[0] -= min(size, 100)
+
+    threads = [threading.Thread(target=work, args=(size,)) for size in (10, 60, 500, 30, 99, 1) * 5]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert 0 < most[0] <= 100
+
+
+def test_the_gate_opens_again_after_an_error():
+    gate = MemoryGate(100)
+    for _ in range(3):
+        with pytest.raises(KeyError), gate.held(100):
+            raise KeyError
+    with gate.held(100):
+        pass
