@@ -5,14 +5,11 @@ Training reads every photo in every epoch, and needs it only a little larger tha
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cached_property, partial
 from hashlib import blake2b
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +20,7 @@ from PIL import Image
 from ensemble_minerals.data.decoding import DECODER_VERSION, decode
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 REDUCING_GAP = 1.2
@@ -177,7 +175,8 @@ class ImageCache:
         """Write images one after the other as long as they fit; return start, height and width of each row."""
         index = np.full((len(self), 3), _NOT_KEPT, np.int64)
         limit, end = self.limit_mb << 20, 0
-        with closing(_ahead(partial(_or_none, self._decoded), self.paths, n_threads)) as decoded:
+        read = partial(_or_none, self._decoded)
+        with closing(prefetch(read, self.paths, n_threads=n_threads, ahead=_AHEAD, name="decode")) as decoded:
             for row, pixels in enumerate(decoded):
                 if pixels is not None:
                     if end + pixels.size > limit:
@@ -226,19 +225,3 @@ def _or_none(decoded: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArra
         return decoded(path)
     except ImageError:
         return None
-
-
-def _ahead(
-    work: Callable[[Path], NDArray[np.uint8] | None], paths: Sequence[Path], n_threads: int
-) -> Generator[NDArray[np.uint8] | None, None, None]:
-    """Results of `work` in the order of the paths, computed in threads, and only a few of them ahead."""
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
-        remaining = iter(paths)
-        waiting = deque(pool.submit(work, path) for path in islice(remaining, _AHEAD))
-        try:
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(work, path) for path in islice(remaining, 1))
-                yield result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.labels import check_classes
 from ensemble_minerals.data.listing import Listing, list_photos
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 FEW_PHOTOS = 20
@@ -85,15 +84,10 @@ def _in_order(
     if n_threads == 1:
         yield from map(read, files)
         return
-    with ExitStack() as stack:
-        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="scan")
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        remaining = iter(files)
-        waiting = deque(pool.submit(read, file) for file in islice(remaining, _AHEAD * n_threads))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(read, file) for file in islice(remaining, 1))
-            yield result
+    with closing(
+        prefetch(read, files, n_threads=n_threads, ahead=_AHEAD * n_threads, name="scan")
+    ) as fingerprints:
+        yield from fingerprints
 
 
 def _warnings(listing: Listing, status: Sequence[Status], chosen: Sequence[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ensemble_minerals.features.extraction import (
     CHUNK,
     ExtractionResult,
     ExtractionTask,
-    allocate,
+    empty_features,
     extract_features,
     find_tasks,
 )
@@ -73,7 +73,7 @@ def extract_on_cluster(
         FitError: If an extractor gives numbers that are not finite, or workers keep dying.
         UserError: If a worker does not see the photos, or computes other numbers than this machine would.
     """
-    features = {extractor.name: allocate(len(paths), extractor) for extractor in extractors}
+    features = {extractor.name: empty_features(len(paths), extractor) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
     shards = list(_cut(tasks, n_jobs))
     calls = [

@@ -8,8 +8,7 @@ wait is bounded, and so is memory.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +26,7 @@ from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 CHUNK = 16
@@ -80,7 +79,6 @@ def extract_features(
     store: FeatureStore | None = None,
     n_threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
-    out: Path | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
@@ -97,7 +95,6 @@ def extract_features(
         store: Where features are looked up, and stored chunk by chunk.
         n_threads: Threads that decode.
         progress: Called in the caller's thread with (photos done, photos to compute).
-        out: Folder for the features as memory maps, for more than fit in memory; in memory if None.
         limits: Sizes of the photos that are decoded.
         check_contents: Whether a file whose digest is not its image id any more is an error: it was replaced since,
             and features of the new image must not be stored under the old one's id.
@@ -115,7 +112,7 @@ def extract_features(
         raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
     if len(set(names)) < len(names):
         raise ValueError(f"extractors are named {names}, their names should differ")
-    features = {extractor.name: allocate(len(paths), extractor, out) for extractor in extractors}
+    features = {extractor.name: empty_features(len(paths), extractor) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
     collector = _Collector(extractors, features, store)
     decode_photo = partial(decode, limits=limits)
@@ -125,8 +122,9 @@ def extract_features(
         for extractor in extractors:
             if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
                 opening.submit(extractor.open)  # what goes wrong there is raised by `extract`
+        prepare = partial(_prepare, decode_photo, check_contents)
         stream = stack.enter_context(
-            closing(_prefetch(partial(_prepare, decode_photo, check_contents), tasks, n_threads))
+            closing(prefetch(prepare, tasks, n_threads=n_threads, ahead=AHEAD, name="decode"))
         )
         while chunk := list(islice(stream, CHUNK)):
             collector.compute(chunk)
@@ -232,14 +230,9 @@ class _Collector:
             self.store.put(ids, extractor.fingerprint, values[known], extractor.metadata)
 
 
-def allocate(n_photos: int, extractor: FeatureExtractor, out: Path | None = None) -> NDArray[np.float32]:
-    """An array for the features of photos, in memory or as a memory map in a folder."""
-    shape = (n_photos, extractor.n_views, extractor.n_features)
-    if out is None or not n_photos:
-        return np.empty(shape, dtype=np.float32)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{quote(extractor.name, safe='')}.npy"
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.float32]:
+    """An array for the features of photos, with arbitrary values."""
+    return np.empty((n_photos, extractor.n_views, extractor.n_features), dtype=np.float32)
 
 
 def find_tasks(
@@ -266,21 +259,6 @@ def find_tasks(
         if lacking:
             tasks[key] = ExtractionTask(path, image_id, [position], lacking)
     return list(tasks.values())
-
-
-def _prefetch(
-    prepare: Callable[[ExtractionTask], _Prepared], tasks: Sequence[ExtractionTask], n_threads: int
-) -> Generator[_Prepared, None, None]:
-    """Prepare tasks in threads, in order, never more than `AHEAD` of them beforehand."""
-    with ExitStack() as stack:
-        pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
-        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        remaining = iter(tasks)
-        waiting = deque(pool.submit(prepare, task) for task in islice(remaining, AHEAD))
-        while waiting:
-            prepared = waiting.popleft().result()
-            waiting.extend(pool.submit(prepare, task) for task in islice(remaining, 1))
-            yield prepared
 
 
 def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: ExtractionTask) -> _Prepared:

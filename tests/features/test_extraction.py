@@ -349,21 +349,8 @@ def test_tells_how_far_it_is(photos, store):
     assert told == [(CHUNK, 36), (2 * CHUNK, 36), (36, 36)]
 
 
-def test_features_may_go_to_memory_maps(photos, store, tmp_path):
-    out = tmp_path / "new" / "maps"
-    _extract(photos[:9], Spy("hub/spy"), store=store)
-    result = _extract(photos, Spy("hub/spy"), store=store, out=out)
-    features = result.features["hub/spy"]
-    assert isinstance(features, np.memmap)
-    _assert_of(result, range(40), "hub/spy")
-    (written,) = out.iterdir()
-    features.flush()
-    np.testing.assert_array_equal(np.load(written), features)
-
-
-@pytest.mark.parametrize("out", [None, Path("maps")])
-def test_no_photos_are_no_work(store, tmp_path, out):
-    result = extract_features([], [], [Spy()], store=store, out=out and tmp_path / out)
+def test_no_photos_are_no_work(store):
+    result = extract_features([], [], [Spy()], store=store)
     assert result.features["spy"].shape == (0, 2, 5)
     assert not result.errors
 
