@@ -66,7 +66,9 @@ def command(
     ] = False,
     pack: Annotated[
         bool,
-        typer.Option("--pack", help="Copy the backbones' weights into the bundle, so that it stands alone."),
+        typer.Option(
+            "--pack", help="Copy the backbones' weights into the bundle, so that it needs nothing else."
+        ),
     ] = False,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Do not write the page on where the ensemble fails and why.")

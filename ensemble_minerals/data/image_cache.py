@@ -21,6 +21,7 @@ from ensemble_minerals.data.decoding import DECODER_VERSION, decode
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 REDUCING_GAP = 1.2
@@ -110,7 +111,7 @@ class ImageCache:
         """Number of rows whose images are in the cache."""
         return 0 if not self._open() or self._index is None else int((self._index[:, 0] >= 0).sum())
 
-    def prepare(self, n_threads: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+    def prepare(self, n_threads: int = 1, progress: StageProgress | None = None) -> None:
         """Decode all rows that fit into the limit, unless that was done before.
 
         A row that cannot be decoded is left out; `image` raises its error later.
@@ -169,9 +170,7 @@ class ImageCache:
             pixels = np.array(Image.fromarray(pixels).reduce(factor))
         return shrink(pixels, self.side)
 
-    def _write(
-        self, stream: IO[bytes], n_threads: int, progress: Callable[[int, int], None] | None
-    ) -> NDArray[np.int64]:
+    def _write(self, stream: IO[bytes], n_threads: int, progress: StageProgress | None) -> NDArray[np.int64]:
         """Write images one after the other as long as they fit; return start, height and width of each row."""
         index = np.full((len(self), 3), _NOT_KEPT, np.int64)
         limit, end = self.limit_mb << 20, 0

@@ -19,6 +19,7 @@ from ensemble_minerals.data.labels import check_classes
 from ensemble_minerals.data.listing import Listing, list_photos
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 FEW_PHOTOS = 20
@@ -35,7 +36,7 @@ def scan(
     n_jobs: int = 1,
     cache: ScanCache | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StageProgress | None = None,
 ) -> Manifest:
     """Read a folder or a CSV of photos; every file becomes a row, sorted by path.
 

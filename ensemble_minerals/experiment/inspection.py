@@ -156,7 +156,7 @@ class DataFindings:
             "modes": dict(Counter(manifest.mode[rows].tolist()).most_common()),
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Everything but the manifest's columns, as JSON values."""
         return {
             "root": self.manifest.root.name,

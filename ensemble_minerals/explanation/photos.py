@@ -24,7 +24,7 @@ from ensemble_minerals.reports.heatmaps import (
     draw_features,
     draw_panel,
     overlay,
-    shrink,
+    thumbnail,
 )
 from ensemble_minerals.reports.page import percent
 
@@ -158,7 +158,7 @@ class Illustrator:
         explanation = self._explainer.explain(
             photo, target, members=self._request.members, layers=self._request.layers
         )
-        return shrink(photo, _SHOWN), explanation
+        return thumbnail(photo, _SHOWN), explanation
 
     def _draw(self, row: int, pixels: NDArray[np.uint8], explanation: Explanation) -> ExplainedPhoto:
         predictions, path = self._predictions, self._predictions.paths[row]
@@ -202,7 +202,7 @@ class Illustrator:
             confidence=confidence,
             explained=explained,
             p_explained=p_explained,
-            images=_inline_images(shrink(pixels, self._side), heats),
+            images=_inline_images(thumbnail(pixels, self._side), heats),
             votes=self._votes(row, explanation.target),
             panel=f"{PANELS}/{name}",
             features=features,

@@ -7,7 +7,7 @@ are on a file system that all of them see. A shard whose worker died goes to ano
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -30,6 +30,7 @@ from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.cluster import worker_cores
 from ensemble_minerals.system.parallel import run_unordered
+from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 LARGEST = 16 * CHUNK
@@ -51,7 +52,7 @@ def extract_on_cluster(
     *,
     n_jobs: int,
     store: FeatureStore | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StageProgress | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:

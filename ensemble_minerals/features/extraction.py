@@ -27,6 +27,7 @@ from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 CHUNK = 16
@@ -78,7 +79,7 @@ def extract_features(
     *,
     store: FeatureStore | None = None,
     n_threads: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StageProgress | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:

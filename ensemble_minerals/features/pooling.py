@@ -6,7 +6,7 @@ photos at a time. The rows are kept in memory, or in a mapped file where they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.extractor import EmbeddingExtractor, FeatureExtractor
 from ensemble_minerals.system.memmap import allocate, release
+from ensemble_minerals.system.progress import StageProgress, part_of
 
 AT_ONCE = 4096
 """Photos whose views are held in memory at once."""
@@ -33,7 +34,7 @@ class Extract(Protocol):
         image_ids: Sequence[str],
         extractors: Sequence[FeatureExtractor],
         *,
-        progress: Callable[[int, int], None] | None,
+        progress: StageProgress | None,
     ) -> ExtractionResult:
         """See `extract_features`."""
         ...
@@ -61,7 +62,7 @@ def gather(
     extractors: Sequence[FeatureExtractor],
     pooling: Mapping[str, str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StageProgress | None = None,
     at_once: int = AT_ONCE,
 ) -> Gathered:
     """Compute or fetch the features of all photos, a few thousand at a time, and pool their views.
@@ -80,7 +81,7 @@ def gather(
     for start in range(0, max(len(paths), 1), at_once):
         part = slice(start, start + at_once)
         if progress is not None and len(paths) > at_once:
-            report = _shifted(progress, start, len(paths))
+            report = part_of(progress, start, len(paths))
         extracted = extract(paths[part], image_ids[part], extractors, progress=report)
         gathered.errors |= {start + position: error for position, error in extracted.errors.items()}
         for extractor in extractors:
@@ -145,7 +146,3 @@ def _embeddings(
             )
             return mean
     return None
-
-
-def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int, int], None]:
-    return lambda done, _of_part: progress(start + done, total)

@@ -15,6 +15,7 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
+from ensemble_minerals.system.progress import StageProgress, part_of
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -75,7 +76,7 @@ class PhotoPredictor(ABC):
     def predict(
         self,
         inputs: Sequence[str | Path],
-        progress: Callable[[int, int], None] | None = None,
+        progress: StageProgress | None = None,
         *,
         sets: float | None = None,
         note: Callable[[str], None] | None = None,
@@ -107,7 +108,7 @@ class PhotoPredictor(ABC):
                 list(self.extractors.values()),
                 n_threads=self.n_threads,
                 limits=self.limits,
-                progress=None if progress is None else _shifted(progress, start, len(paths)),
+                progress=None if progress is None else part_of(progress, start, len(paths)),
             )
             for position, error in extracted.errors.items():
                 reasons[start + position] = str(error)
@@ -129,7 +130,3 @@ class PhotoPredictor(ABC):
     def predict_proba(self, inputs: Sequence[str | Path]) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
         return self.predict(inputs).proba
-
-
-def _shifted(progress: Callable[[int, int], None], start: int, total: int) -> Callable[[int, int], None]:
-    return lambda done, _of_chunk: progress(start + done, total)

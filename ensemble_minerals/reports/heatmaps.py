@@ -81,7 +81,7 @@ def overlay(pixels: Pixels, heat: Floats) -> Pixels:
     return mixed
 
 
-def shrink(pixels: Pixels, side: int) -> Pixels:
+def thumbnail(pixels: Pixels, side: int) -> Pixels:
     """An image with at most `side` pixels on its longer side."""
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)

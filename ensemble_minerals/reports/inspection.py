@@ -32,7 +32,7 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
         UserError: If the folder cannot be written.
     """
     with user_errors(folder):
-        text = json.dumps(findings.to_json(), indent=1, allow_nan=False)
+        text = json.dumps(findings.as_json(), indent=1, allow_nan=False)
         with atomic_file(folder / "inspection.json") as draft:
             draft.write_text(text + "\n", encoding="utf-8")
         findings.manifest.write_csv(folder / "manifest.csv")

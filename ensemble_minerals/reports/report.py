@@ -16,7 +16,7 @@ from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.drawing import page_style, save
-from ensemble_minerals.reports.heatmaps import as_address, overlay, shrink
+from ensemble_minerals.reports.heatmaps import as_address, overlay, thumbnail
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.reports.report_data import ReportData, ReportHeader
 from ensemble_minerals.reports.sections.base import Section
@@ -175,5 +175,5 @@ def _heated(files: Mapping[str, Path], heats: Mapping[str, NDArray[np.floating[A
             photo = decode(files[path], at_least=_HEATED)
         except ImageError:
             continue
-        addresses[path] = as_address(overlay(shrink(photo.pixels, _HEATED), heat))
+        addresses[path] = as_address(overlay(thumbnail(photo.pixels, _HEATED), heat))
     return addresses

@@ -9,6 +9,21 @@ StageProgress = Callable[[int, int], None]
 """Called with (steps done, all steps)."""
 
 
+def part_of(progress: StageProgress, start: int, total: int) -> StageProgress:
+    """The progress of a part of a stage, reported as progress of the stage.
+
+    Args:
+        progress: Of the stage.
+        start: Steps before the part.
+        total: Steps of the stage.
+
+    Example:
+        >>> part_of(lambda done, total: print(f"{done} of {total}"), 10, 30)(5, 20)
+        15 of 30
+    """
+    return lambda done, _of_part: progress(start + done, total)
+
+
 class Progress(Protocol):
     """Receives the progress of a job, and notes for its user."""
 

@@ -14,7 +14,7 @@ from ensemble_minerals.reports.heatmaps import (
     draw_features,
     draw_panel,
     overlay,
-    shrink,
+    thumbnail,
 )
 
 GREY = np.full((60, 90, 3), 128, np.uint8)
@@ -57,13 +57,13 @@ def test_heat_beyond_its_range_is_cut():
 
 
 def test_an_address_holds_the_picture():
-    head, _, data = as_address(shrink(GREY, 30)).partition(",")
+    head, _, data = as_address(thumbnail(GREY, 30)).partition(",")
     assert head == "data:image/jpeg;base64"
     assert Image.open(BytesIO(base64.b64decode(data))).size == (30, 20)
 
 
 def test_small_pictures_are_not_enlarged():
-    assert shrink(GREY, 500).shape == GREY.shape
+    assert thumbnail(GREY, 500).shape == GREY.shape
 
 
 @pytest.mark.parametrize("n_heats", [1, 3, 7])

@@ -94,7 +94,7 @@ def test_the_same_picture_under_two_classes_is_a_conflict(found):
 
 
 def test_unreadable_files_keep_their_reason(found):
-    listed = {entry["path"]: entry["reason"] for entry in found.to_json()["unreadable"]}
+    listed = {entry["path"]: entry["reason"] for entry in found.as_json()["unreadable"]}
     assert set(listed) == {"quartz/cut.jpg", "pyrite/notes <b>.txt"}
     assert listed["quartz/cut.jpg"].startswith("truncated")
     assert listed["pyrite/notes <b>.txt"].startswith("not_an_image")
@@ -118,7 +118,7 @@ def test_what_is_saved_says_the_same_everywhere(found, tmp_path):
         "manifest.csv",
     ]
     saved = json.loads((folder / "inspection.json").read_text(encoding="utf-8"))
-    assert saved == found.to_json()
+    assert saved == found.as_json()
     manifest = Manifest.read_csv(folder / "manifest.csv", found.manifest.root)
     assert manifest.status.tolist() == found.manifest.status.tolist()
     assert manifest.row_group.tolist() == found.manifest.row_group.tolist()
