@@ -101,13 +101,15 @@ def check_output(
             rest = ", or remove it" if overwrite is None else ""
             only = "" if overwrite is None else ", and --overwrite replaces nothing else"
             raise error(f"{path} is there and is no {kind.name}{only}; choose another {option}{rest}")
-    above = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-    try:
-        _probe(above)
-    except OSError as failure:
-        raise UserError(
-            f"{option} {path}: nothing can be saved in {above} ({failure.strerror or failure}); choose another place"
-        ) from failure
+    for name in (path.absolute(), Path(os.path.realpath(path))):  # a link is followed when the output is written
+        above = next(folder for folder in name.parents if os.path.lexists(folder))
+        try:
+            _probe(above)
+        except OSError as failure:
+            raise UserError(
+                f"{option} {path}: nothing can be saved in {above} ({failure.strerror or failure}); "
+                "choose another place"
+            ) from failure
 
 
 def default_bundle(data: Path) -> Path:

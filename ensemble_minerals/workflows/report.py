@@ -52,7 +52,8 @@ def report_folder(bundle: Path) -> Path:
     Raises:
         UserError: If it holds something else than a report.
     """
-    folder = bundle.with_name(f"{bundle.name}-report")
+    resolved = bundle.resolve()  # beside the bundle, also where a link to it is given
+    folder = resolved.with_name(f"{resolved.name}-report")
     check_output(folder, kind=REPORT)
     return folder
 

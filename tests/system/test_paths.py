@@ -25,6 +25,15 @@ def test_a_place_below_a_broken_link_is_refused(tmp_path):
         check_output(tmp_path / "link" / "bundle")
 
 
+def test_a_link_to_a_place_where_nothing_can_be_saved_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file" / "bundle")
+    with pytest.raises(UserError, match=r"--out .*link: nothing can be saved in .*file"):
+        check_output(tmp_path / "link")
+    (tmp_path / "good").symlink_to(tmp_path / "later" / "bundle")
+    check_output(tmp_path / "good")
+
+
 def test_endings(tmp_path):
     check_output(tmp_path / "x.HTML", "--gallery", suffixes=(".html", ".htm"))
     with pytest.raises(UserError, match=r"--gallery .*x\.txt: the name must end in \.html"):

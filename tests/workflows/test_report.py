@@ -17,7 +17,7 @@ from ensemble_minerals.prediction import scoring
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows.fit import fit
-from ensemble_minerals.workflows.report import write_report
+from ensemble_minerals.workflows.report import report_folder, write_report
 
 CLASSES = {"bornite": (120, 60, 140), "malachite": (20, 140, 80), "pyrite": (170, 150, 60)}
 PER_CLASS = 12
@@ -122,6 +122,11 @@ def test_it_lies_beside_the_bundle_unless_told(bundle):
     again = write_report(bundle, n_jobs=1)
     assert read(again) == read(result)
     read_bundle(bundle)
+
+
+def test_it_lies_beside_the_bundle_also_where_a_link_is_given(bundle, tmp_path):
+    (tmp_path / "link").symlink_to(bundle)
+    assert report_folder(tmp_path / "link") == bundle.resolve().with_name("mine-report")
 
 
 def test_each_fold_gets_its_temperature_back(bundle, tmp_path):
