@@ -38,13 +38,13 @@ def command(
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection
         from ensemble_minerals.config.loading import load_config
+        from ensemble_minerals.reports.inspection import check_inspection_folder
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.inspect import inspect_data
 
         resolved = load_config(config, settings or [])
         if out is not None:
-            paths.check_output(out, outside=data)
-            paths.check_output(out / "inspection.html")
+            check_inspection_folder(out, outside=data)
         threads = jobs(n_jobs)
         with show_progress(notes=False) as progress:
             inspection = inspect_data(

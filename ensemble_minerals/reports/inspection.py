@@ -8,16 +8,39 @@ from pathlib import Path
 
 from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.data.manifest import Status
+from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import counts
 from ensemble_minerals.experiment.inspection import DataFindings
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.paths import check_output
 
 MAX_PHOTOS = 1500
 """Photos that are shown on the page, at most; the tables beside it list all."""
 
+_DATA, _PAGE, _MANIFEST, _DUPLICATES = "inspection.json", "inspection.html", "manifest.csv", "duplicates.csv"
 _MAX_OF_GROUP = 24
 _SIDE = 200
+
+
+def check_inspection_folder(folder: Path, *, outside: Path) -> None:
+    """Make sure that an inspection may be saved in a folder, and replaces no file but those of another inspection.
+
+    Args:
+        folder: What the user named with ``--out``.
+        outside: The photos, see `check_output`.
+
+    Raises:
+        UserError: If nothing can be saved there, or it holds a file of something else, such as a bundle's
+            ``manifest.csv``.
+    """
+    check_output(folder, outside=outside)
+    check_output(folder / _PAGE)
+    others = [name for name in (_MANIFEST, _DUPLICATES, _PAGE) if (folder / name).exists()]
+    if others and not (folder / _DATA).exists():
+        raise UserError(
+            f"--out {folder}: {others[0]} in it is of no inspection and would be replaced; choose another folder"
+        )
 
 
 def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1) -> None:
@@ -33,11 +56,11 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
     """
     with user_errors(folder):
         text = json.dumps(findings.as_json(), indent=1, allow_nan=False)
-        with atomic_file(folder / "inspection.json") as draft:
+        with atomic_file(folder / _DATA) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
-        findings.manifest.write_csv(folder / "manifest.csv")
-        _write_duplicates(findings, folder / "duplicates.csv")
-    _write_page(findings, folder / "inspection.html", n_threads)
+        findings.manifest.write_csv(folder / _MANIFEST)
+        _write_duplicates(findings, folder / _DUPLICATES)
+    _write_page(findings, folder / _PAGE, n_threads)
 
 
 def _write_duplicates(findings: DataFindings, file: Path) -> None:

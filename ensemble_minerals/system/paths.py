@@ -101,7 +101,10 @@ def check_output(
             rest = ", or remove it" if overwrite is None else ""
             only = "" if overwrite is None else ", and --overwrite replaces nothing else"
             raise error(f"{path} is there and is no {kind.name}{only}; choose another {option}{rest}")
-    for name in (path.absolute(), Path(os.path.realpath(path))):  # a link is followed when the output is written
+    for name in (
+        path.absolute(),
+        Path(os.path.realpath(path)),
+    ):  # a link is followed when the output is written
         above = next(folder for folder in name.parents if os.path.lexists(folder))
         try:
             _probe(above)

@@ -23,3 +23,16 @@ def test_inspect_prints_and_saves(home, tmp_path):
     assert "- class 'azurite' has 4 readable photos" in outcome.stdout
     assert "note:" not in outcome.stderr
     assert (tmp_path / "look" / "inspection.html").is_file()
+
+
+def test_inspect_replaces_no_file_of_something_else(home, tmp_path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.csv").write_text("path,label")
+    outcome = run("inspect", home / "photos", "-c", home / "tiny.yaml", "--out", tmp_path / "bundle")
+    assert outcome.exit_code == 2
+    assert "manifest.csv in it is of no inspection" in outcome.stderr
+    assert (tmp_path / "bundle" / "manifest.csv").read_text() == "path,label"
+    (tmp_path / "notes.txt").touch()
+    for _ in range(2):
+        outcome = run("inspect", home / "photos", "-c", home / "tiny.yaml", "--out", tmp_path)
+        assert outcome.exit_code == 0, outcome.output

@@ -18,6 +18,7 @@ from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load_body
 from ensemble_minerals.networks.models.tensor_file import read_tensors, to_plain, write_tensors
+from ensemble_minerals.networks.models.timm_models import forked_random_numbers
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
 
 FORMAT = 1
@@ -184,7 +185,7 @@ class NetworkState:
         preprocessing = Preprocessing.from_mapping(metadata["preprocessing"])
         height, width = self.size
         size = height if height == width else (height, width)
-        with torch.random.fork_rng(devices=[]):
+        with forked_random_numbers():
             loaded = load_body(metadata["model"], weights, size, preprocessing)
             if weights != "random" and loaded.digest != metadata["digest"]:
                 raise WeightsError(

@@ -10,10 +10,12 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import timm
@@ -29,6 +31,7 @@ from ensemble_minerals.networks.models import architectures
 RANDOM_SEED = 0
 HUB_TIMEOUT = 5.0  # seconds; the hub's own client would try for a minute
 SHOWN = 10
+_DRAWING = RLock()
 
 OTHER_WAYS = (
     "give weights as a local file (a path ending in .safetensors or .pth, downloaded elsewhere), "
@@ -75,6 +78,17 @@ def pretrained_cfg(model: str) -> PretrainedCfg:
         raise WeightsError(f"model {model!r}: {error} Known are {', '.join(tagged) or 'no tags'}") from error
 
 
+@contextmanager
+def forked_random_numbers() -> Iterator[None]:
+    """Context that restores torch's random numbers at its end; one thread at a time is in it.
+
+    The threads of a process share these numbers. Networks are opened beside each other, and one would get random
+    weights that depend on what the others draw.
+    """
+    with _DRAWING, torch.random.fork_rng(devices=[]):
+        yield
+
+
 def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[str, Any]) -> nn.Module:
     """Create a network for an input size, with seeded random weights, in evaluation mode.
 
@@ -90,7 +104,7 @@ def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[
     kwargs: dict[str, Any] = {"num_classes": 0} | dict(timm_kwargs)
     if cfg.fixed_input_size and input_size != int(cfg.input_size[-1]):
         kwargs.setdefault("img_size", input_size)
-    with torch.random.fork_rng(devices=[]):
+    with forked_random_numbers():
         torch.manual_seed(RANDOM_SEED)
         network: nn.Module = timm.create_model(model, pretrained=False, **kwargs)
     patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
