@@ -38,6 +38,7 @@ def command(
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection
         from ensemble_minerals.config.loading import load_config
+        from ensemble_minerals.data.usable import check_usable
         from ensemble_minerals.reports.inspection import check_inspection_folder
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.inspect import inspect_data
@@ -61,3 +62,4 @@ def command(
             console.say(terminal, "With --out DIR this is saved, with the duplicates side by side on a page.")
         else:
             console.say(terminal, f"Saved: {inspection.write(out, n_threads=threads) / 'inspection.html'}")
+        check_usable(inspection.manifest)

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from ensemble_minerals.config.kinds import Kinds
 from ensemble_minerals.config.names import nearest, not_known, shown
+from ensemble_minerals.config.yaml import WrittenInt
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -58,9 +59,20 @@ def _sentence(item: Any, schema: type[BaseModel], data: object) -> str:
         allowed = re.findall(r"'([^']*)'", context["expected"])
         return f"{path}: {not_known(found, allowed)}"
     if error in _EXPECTED:
-        hint = f"; in quotes it is text: '{found}'" if error == "string_type" and _is_scalar(found) else ""
+        hint = (
+            f"; in quotes it is text: '{_written(found)}'"
+            if error == "string_type" and _is_scalar(found)
+            else ""
+        )
         return f"{path}: must be {_EXPECTED[error].format(**context)}, got {shown(found)}{hint}"
     return f"{path}: {item['msg']}"
+
+
+def _written(value: object) -> str:
+    """A scalar as it was written, as far as that is known."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.written if isinstance(value, WrittenInt) else str(value)
 
 
 def _is_scalar(value: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -21,6 +21,22 @@ _SCALARS = (
     ("int", re.compile(r"[-+]?[0-9][0-9_]{0,17}\Z"), list("-+0123456789")),
     ("float", re.compile(_FLOAT.pattern + r"\Z"), list("-+.0123456789")),
 )
+
+
+class WrittenInt(int):
+    """A whole number that was written otherwise than it prints, such as ``007``.
+
+    Attributes:
+        written: As it was written.
+    """
+
+    written: str
+
+    def __new__(cls, value: int, written: str) -> Self:
+        """The number, with what was written."""
+        number = super().__new__(cls, value)
+        number.written = written
+        return number
 
 
 class _Loader(yaml.SafeLoader):
@@ -49,7 +65,9 @@ class _Loader(yaml.SafeLoader):
                 case "bool":
                     return {"true": True, "false": False}[text.lower()]
                 case "int":
-                    return int(number)
+                    return (
+                        int(number) if number == str(int(number)) == text else WrittenInt(int(number), text)
+                    )
                 case "float":
                     return float(number)
                 case _:

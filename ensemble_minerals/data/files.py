@@ -31,10 +31,10 @@ class LeftOut:
         ['1 hidden or system file ignored: .DS_Store']
         """
         if self.hidden:
-            yield f"{counted(self.hidden, 'hidden or system file')} ignored: {some(self.hidden)}"
+            yield f"{counted(len(self.hidden), 'hidden or system file')} ignored: {some(self.hidden)}"
         if self.outputs:
             names = some([folder.as_posix() for folder in self.outputs])
-            yield f"{counted(self.outputs, 'folder')} that ensemble-minerals wrote left out: {names}"
+            yield f"{counted(len(self.outputs), 'folder')} that ensemble-minerals wrote left out: {names}"
 
 
 def is_synthetic(folder: Path) -> bool:
@@ -102,13 +102,13 @@ def list_files(folder: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
     yield from _walk(folder, (), left_out)
 
 
-def counted(things: list[str] | list[Path], noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(["a"], "file"), counted(["a", "b"], "file")
+    >>> counted(1, "file"), counted(2, "file")
     ('1 file', '2 files')
     """
-    return f"{len(things)} {noun}" if len(things) == 1 else f"{len(things)} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def some(names: list[str]) -> str:

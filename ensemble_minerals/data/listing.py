@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,7 @@ def _list_folder(root: Path, expected: Collection[str]) -> tuple[list[Entry], li
             above = {folder.parent for folder in part.folders} | {root / part.name}
             inside = [child for folder in above for child in list_folder(folder) if not is_folder(child)]
             warnings += _warn_of_loose(part.name, inside)
+        warnings += _warn_of_merged(part.folders)
         for folder in part.folders:
             label = normal_label(folder.name)
             files = list(list_files(folder, left_out))
@@ -139,16 +140,29 @@ def _describe(root: Path, layout: Layout, entries: list[Entry]) -> list[str]:
     if layout.others:
         names = some([folder.name for folder in layout.others])
         lines.append(
-            f"{counted(list(layout.others), 'folder')} beside them left out, without class folders: {names}"
+            f"{counted(len(layout.others), 'folder')} beside them left out, without class folders: {names}"
         )
     return lines
+
+
+def _warn_of_merged(folders: Sequence[Path]) -> list[str]:
+    """Folders whose names are one class name, written differently."""
+    by_label: dict[str, list[str]] = {}
+    for folder in folders:
+        by_label.setdefault(normal_label(folder.name), []).append(folder.name)
+    return [
+        f"folders {' and '.join(map(repr, names))} are one class, {label!r}: their names differ only in blanks or in "
+        "how accents are coded"
+        for label, names in by_label.items()
+        if len(names) > 1
+    ]
 
 
 def _warn_of_loose(place: str, files: list[Path]) -> list[str]:
     photos = _no_documents(files)
     if not photos:
         return []
-    return [f"{counted(photos, 'file')} straight in {place}, so of no class: {some(photos)}"]
+    return [f"{counted(len(photos), 'file')} straight in {place}, so of no class: {some(photos)}"]
 
 
 def _no_documents(files: list[Path]) -> list[str]:

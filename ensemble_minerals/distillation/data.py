@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ensemble_minerals.bundle.bundle import Bundle
-from ensemble_minerals.data.decoding import photo_digest
+from ensemble_minerals.data.locating import locate_photos
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
@@ -46,14 +46,18 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
             f"{bundle.path} has no out-of-fold answers to learn from: it was fitted with a plain hold-out; fit again "
             "with folds"
         )
-    files = tuple(manifest.file(int(row)) for row in teacher.row)
-    missing = [file for file in files if not file.is_file()]
+    located = locate_photos(manifest)
+    rows = teacher.row.tolist()
+    changed = sorted(set(rows) & set(located.changed))
+    if changed:
+        raise DataError(
+            f"{manifest.file(changed[0])} is not the photo of the fit any more; restore it, or fit again"
+        )
+    missing = [row for row in rows if row not in located.files]
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(files)} photos of the fit are not there any more (for example "
-            f"{missing[0]}); give the folder that the bundle was fitted on, wherever it is now, with --photos"
+            f"{len(missing)} of the {len(rows)} photos of the fit are not there any more (for example "
+            f"{manifest.file(missing[0])}); give the folder that the bundle was fitted on, wherever it is now, with "
+            "--photos"
         )
-    for file, digest in zip(files, manifest.image_id[teacher.row].tolist(), strict=True):
-        if photo_digest(file) != digest:
-            raise DataError(f"{file} is not the photo of the fit any more; restore it, or fit again")
-    return DistillationData(files, teacher)
+    return DistillationData(tuple(located.files[row] for row in rows), teacher)

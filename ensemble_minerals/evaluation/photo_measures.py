@@ -46,7 +46,11 @@ class PhotoMeasures:
 
 
 def measure_photos(
-    manifest: Manifest, rows: NDArray[np.intp], limits: DecodeLimits, runtime: Runtime
+    manifest: Manifest,
+    rows: NDArray[np.intp],
+    limits: DecodeLimits,
+    runtime: Runtime,
+    located: Mapping[int, Path] | None = None,
 ) -> PhotoMeasures:
     """Measure photos, from the manifest and from the photos where they are at hand.
 
@@ -55,6 +59,7 @@ def measure_photos(
         rows: (n,) the rows to measure.
         limits: Sizes of the photos that are decoded.
         runtime: Threads and progress.
+        located: Files of the rows that are at hand; by default all are where the manifest says.
     """
     progress = runtime.progress.stage("Looking at photos")
     width, height = (side[rows].astype(np.float64) for side in (manifest.width, manifest.height))
@@ -64,8 +69,8 @@ def measure_photos(
         "aspect": np.divide(width, height, out=np.full(len(rows), np.nan), where=known),
         "format": manifest.format[rows],
     }
-    files = [manifest.file(int(row)) for row in rows]
-    if not any(file.is_file() for file in files):
+    files = [manifest.file(row) if located is None else located.get(row) for row in rows.tolist()]
+    if not any(file is not None and file.is_file() for file in files):
         return PhotoMeasures(
             values, f"The photos are no longer at {manifest.root}; --photos says where they are now."
         )
@@ -78,7 +83,9 @@ def measure_photos(
     return PhotoMeasures(seen | values, None)
 
 
-def _measure_file(file: Path, limits: DecodeLimits) -> dict[str, float]:
+def _measure_file(file: Path | None, limits: DecodeLimits) -> dict[str, float]:
+    if file is None:
+        return {}
     try:
         return measure(decode(file, at_least=SIDE, limits=limits).pixels)
     except ImageError:  # moved or damaged since the fit: the slices count it as not measured

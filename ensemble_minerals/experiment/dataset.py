@@ -27,6 +27,7 @@ from ensemble_minerals.data.hashing import ScanCache
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicateReport, find_duplicates
 from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.errors import DataError, ImageError
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import extract_features
@@ -112,16 +113,17 @@ class Dataset:
         return {name: take(matrix, position[rows]) for name, matrix in self.features.items()}
 
 
-def scan_photos(data: Path, config: Config, runtime: Runtime) -> Manifest:
+def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int = 2) -> Manifest:
     """Read all photos: their sizes, digests, perceptual hashes, and why some cannot be used.
 
     Args:
         data: Folder with one sub-folder a class, or a CSV with the columns path and label.
         config: Classes, and limits of what is decoded.
         runtime: Scans are kept in its cache folder.
+        n_classes: So many classes must have photos that can be read.
 
     Raises:
-        DataError: If there are no photos, or fewer than two classes.
+        DataError: If there are no photos, or fewer than two classes, or photos of too few classes can be read.
     """
     with ExitStack() as stack:
         cache = None
@@ -138,6 +140,7 @@ def scan_photos(data: Path, config: Config, runtime: Runtime) -> Manifest:
         )
     for warning in manifest.warnings:
         runtime.progress.note(warning)
+    check_usable(manifest, n_classes)
     return manifest
 
 
@@ -244,9 +247,7 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     """
     manifest = dataset.manifest
     if not dataset.readable.size:
-        raise DataError(
-            f"{manifest.root}: no photo could be read; `ensemble-minerals inspect` lists the reasons"
-        )
+        raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
     if len(set(labels.tolist())) < 2:

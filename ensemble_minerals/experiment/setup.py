@@ -14,7 +14,9 @@ from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.folds import TRAINING_FOLD
+from ensemble_minerals.data.files import counted
+from ensemble_minerals.data.folds import HOLDOUT_FOLD, TEST_FOLD, TRAINING_FOLD
+from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset
@@ -74,6 +76,7 @@ def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | N
         if (why := extractor.metadata.get("engine_note"))
     ]
     notes += _notes_of_holdout(dataset)
+    notes += _notes_of_rows(dataset)
     for note in notes:
         runtime.progress.note(note)
     images = _image_caches(config, dataset, work)
@@ -194,6 +197,32 @@ def _notes_of_holdout(dataset: Dataset) -> list[str]:
         "there are no out-of-fold rows to learn weights and a temperature from, so members count alike and the "
         "temperature is 1"
     ]
+
+
+def _notes_of_rows(dataset: Dataset) -> list[str]:
+    """Which photos a rule took away from the training rows, and how many."""
+    manifest = dataset.manifest
+    notes = []
+    copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
+    if copies:
+        notes.append(
+            f"{counted(copies, 'photo')} set aside: exact copies of others of their class (duplicates.exact)"
+        )
+    conflicts = int(np.sum(manifest.status == Status.CONFLICT.value))
+    if conflicts:
+        notes.append(
+            f"{counted(conflicts, 'photo')} not used: the same picture stands under another class too; `inspect` "
+            "lists them"
+        )
+    named = manifest.split == "test"
+    put_aside = manifest.fold == (HOLDOUT_FOLD if np.any(dataset.folds == TRAINING_FOLD) else TEST_FOLD)
+    usable = manifest.status == Status.OK.value
+    moved = int(np.sum(put_aside & usable & ~named)) if named.any() else 0
+    if moved:
+        notes.append(
+            f"{counted(moved, 'photo')} of the training part moved to the test part: they look like one of its photos"
+        )
+    return notes
 
 
 def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +15,11 @@ from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
 from ensemble_minerals.data.hashing import ScanCache
+from ensemble_minerals.data.locating import locate_photos
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import find_duplicates
 from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
@@ -36,6 +39,8 @@ class ScoredRows:
         rows: Their positions in the manifest.
         manifest: All files.
         notes: What the user should know.
+        located: Photos at hand by row of the manifest, checked by their digests; None where the manifest was just
+            scanned.
     """
 
     kind: Literal["out_of_fold", "labeled_folder"]
@@ -44,9 +49,23 @@ class ScoredRows:
     rows: NDArray[np.intp]
     manifest: Manifest
     notes: tuple[str, ...] = ()
+    located: Mapping[int, Path] | None = None
+
+    def locate(self, n_threads: int) -> ScoredRows:
+        """The same, with the photos that are at hand found by their digests, and notes on all others.
+
+        Photos that were just scanned are where they were.
+        """
+        if self.kind == "labeled_folder":
+            return self
+        located = locate_photos(self.manifest, n_threads)
+        notes = (*self.notes, *located.notes(self.manifest.root))
+        return replace(self, located=located.files, notes=notes)
 
     def files(self) -> dict[str, Path]:
-        """Where the photo of each path of the manifest is."""
+        """Where the photo of each path of the manifest is; those that are not at hand are left out."""
+        if self.located is not None:
+            return {str(self.manifest.path[row]): file for row, file in self.located.items()}
         return {str(path): self.manifest.file(row) for row, path in enumerate(self.manifest.path)}
 
 
@@ -114,6 +133,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         DataError: If nothing can be scored.
     """
     manifest = _scan(bundle, data, runtime)
+    check_usable(manifest, n_classes=1)
     manifest, left_out = _leave_out(bundle, own.manifest, manifest)
     rows = manifest.usable
     if not rows.size and left_out["fit"]:
@@ -132,7 +152,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     predictions = predictor.predict(files, runtime.progress.stage("Answering photos"))
     rows = rows[predictions.answered]
     if not rows.size:
-        raise DataError(f"{data}: no photo could be read; `ensemble-minerals inspect` lists the reasons")
+        raise DataError(f"{data}: no photo could be read any more; they changed since they were listed")
     members = predictions.member_proba[predictions.answered].transpose(1, 0, 2)
     before = bundle.fitted_ensemble.combination.log_proba(clipped_log(members.transpose(1, 0, 2)))
     known = FoldInputs(
@@ -168,6 +188,7 @@ def _scan(bundle: Bundle, data: Path, runtime: Runtime) -> Manifest:
     with kept as cache:
         return scan(
             data,
+            expected=bundle.classes,
             n_jobs=runtime.n_jobs,
             cache=cache,
             limits=bundle.config.data.limits,

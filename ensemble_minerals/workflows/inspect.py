@@ -64,7 +64,7 @@ def inspect_data(
     runtime = Runtime(n_threads, cache_dir, Silent() if progress is None else progress)
     stopwatch = Stopwatch()
     with stopwatch("scan"):
-        manifest = scan_photos(Path(data), config, runtime)
+        manifest = scan_photos(Path(data), config, runtime, n_classes=0)
     with stopwatch("features"):
         extractors = build_extractors(config, confirming(config), cache_dir=cache_dir)
         dataset = extract(manifest, config, extractors, runtime)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
-from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.evaluation.class_analysis import worst_errors
 from ensemble_minerals.evaluation.photo_measures import measure_photos
@@ -94,32 +93,28 @@ def write_report(
     folder = report_folder(path) if out is None else Path(out)
     check_output(folder, kind=REPORT, outside=None if data is None else Path(data))
     loaded = read_bundle(path)
-    own = out_of_fold(loaded, _photo_root(loaded, photos))
+    saved = loaded.info["data"]
+    own = out_of_fold(loaded, Path(photos or saved.get("root_path") or saved["root"]))
     scored = own if data is None else score_folder(loaded, own, Path(data), runtime)
+    scored_own = scored is own
+    scored = scored.locate(runtime.n_jobs)
+    if photos is not None and not scored.located and scored_own:
+        raise UserError(
+            f"--photos {photos}: none of the photos of the fit is there (for example {own.manifest.path[0]}); give "
+            "the folder that the bundle was fitted on, wherever it is now"
+        )
     for note in scored.notes:
         runtime.progress.note(note)
-    measures = measure_photos(scored.manifest, scored.rows, loaded.config.data.limits, runtime)
-    calibration = None if scored is own else own.answers
+    measures = measure_photos(
+        scored.manifest, scored.rows, loaded.config.data.limits, runtime, scored.located
+    )
+    calibration = None if scored_own else own.answers
     report_data = collect_report_data(loaded, scored, measures, calibration)
     report = Report.compute(report_data)
     files = scored.files() if measures.unmeasured is None else {}
     heats, heat_note = _heat_maps(loaded, report_data, files, runtime) if heatmaps else ({}, "")
     html, json = save_report(report, folder, files=files, heats=heats, heat_note=heat_note, runtime=runtime)
     return ReportResult(html, json, time.perf_counter() - started)
-
-
-def _photo_root(bundle: Bundle, photos: str | Path | None) -> Path:
-    """The folder that the paths of the fit's manifest are relative to, today."""
-    if photos is None:
-        return Path(bundle.info["data"].get("root_path") or bundle.info["data"]["root"])
-    root = Path(photos)
-    paths = Manifest.read_csv(bundle.path / "manifest.csv", root).path
-    if not any((root / str(path)).is_file() for path in paths):
-        raise UserError(
-            f"--photos {root}: none of the photos of the fit is there (for example {paths[0]}); give the folder "
-            "that the bundle was fitted on, wherever it is now"
-        )
-    return root
 
 
 def _heat_maps(

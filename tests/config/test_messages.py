@@ -86,3 +86,13 @@ def test_the_error_says_where_and_how_many(write: Write) -> None:
         UserError, match=r"^2 problems in .*mine\.yaml:\n  - sed: .*'seed'.*\n  - fold: .*'folds'"
     ):
         load_config(path)
+
+
+def test_advice_quotes_what_was_written():
+    for written in ("001", "010", "1_000", "+5", "7", "true"):
+        with pytest.raises(UserError) as caught:
+            load_config(None, [f"classes=[{written},b]"])
+        assert f"in quotes it is text: '{written}'" in str(caught.value)
+    assert load_config(None, ["classes=['001','010']"]).classes == ("001", "010")
+    seed = load_config(None, ["seed=010"]).seed
+    assert type(seed) is int

@@ -20,6 +20,14 @@ def test_photos_that_moved_are_found_and_changed_ones_refused(tiny, tmp_path):
     np.testing.assert_array_equal(
         manifest.label[data.teacher.row], np.array(bundle.classes)[data.teacher.known.y]
     )
+    for number, file in enumerate(sorted(moved.rglob("*.png"))):
+        file.rename(moved / f"{number}.png")
+    renamed = read_distillation_data(bundle, moved)
+    assert [file.read_bytes() for file in renamed.files] == [
+        (tiny.photos / path).read_bytes() for path in manifest.path[data.teacher.row]
+    ]
+    shutil.rmtree(moved)
+    shutil.copytree(tiny.photos, moved)
     shutil.copyfile(data.files[1], data.files[0])
     with pytest.raises(DataError, match="is not the photo of the fit any more"):
         read_distillation_data(bundle, moved)

@@ -168,7 +168,10 @@ def test_a_fit_on_it_says_where_to_look(config, tmp_path):
     for name in ("quartz/a.jpg", "pyrite/b.jpg"):
         (tmp_path / "photos" / name).parent.mkdir(parents=True)
         (tmp_path / "photos" / name).write_text("no photo")
-    with pytest.raises(DataError, match="`ensemble-minerals inspect` lists the reasons"):
+    with pytest.raises(
+        DataError,
+        match=r"no photo could be read, of 2 files:\n  - 2 x not_an_image: .* \(such as pyrite/b\.jpg\)",
+    ):
         fit(tmp_path / "photos", tmp_path / "bundle", config)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -263,3 +264,18 @@ def test_what_cannot_be_is_refused_at_once(bundle, tmp_path):
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
     with pytest.raises(UserError, match="is no report"):
         write_report(bundle, out=tmp_path / "thesis", n_jobs=1)
+
+
+def test_photos_replaced_under_the_same_names_are_not_shown_beside_old_answers(bundle, photos, tmp_path):
+    moved = shutil.copytree(photos, tmp_path / "moved")
+    first, second, *_ = sorted(moved.rglob("*.png"))
+    content = second.read_bytes()
+    second.unlink()
+    first.write_bytes(content)  # the first is no more; the second lies under the name of the first
+    notes: list[str] = []
+    progress = SimpleNamespace(stage=lambda _: lambda done, total: None, note=notes.append)
+    write_report(bundle, out=tmp_path / "report", photos=moved, n_jobs=1, progress=progress)
+    assert f"1 photo of the fit found in {moved} under other paths, by content." in notes
+    assert any(
+        note.startswith("1 photo of the fit not shown: other photos are under their names") for note in notes
+    )
