@@ -6,6 +6,7 @@ every machine and for any number of threads.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,10 +99,6 @@ class BoundedStream:
             raise ImageError(ImageReason.TOO_LARGE, detail)
         return data
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        """Read a line."""
-        return self._stream.readline(-1 if size is None else size)
-
     def seek(self, offset: int, whence: int = 0, /) -> int:
         """Go to a place in the file."""
         return self._stream.seek(offset, whence)
@@ -118,14 +115,17 @@ class BoundedStream:
 
 
 class MemoryGate:
-    """Lets threads decode at once only what fits into the memory of one photo at its limit.
+    """Lets threads decode at once only what fits into an eighth of the machine's memory.
 
     Small photos pass side by side. Were large ones decoded by all threads at once, one could run out of memory that
     has enough alone, and the answer would depend on the number of threads.
+
+    Args:
+        capacity: Bytes; one photo at its limit fits always.
     """
 
-    def __init__(self, capacity: int = MEMORY) -> None:
-        self._capacity = capacity
+    def __init__(self, capacity: int | None = None) -> None:
+        self._capacity = max(MEMORY, _physical_memory() // 8) if capacity is None else capacity
         self._taken = 0
         self._changed = threading.Condition()
 
@@ -142,3 +142,11 @@ class MemoryGate:
             with self._changed:
                 self._taken -= n_bytes
                 self._changed.notify_all()
+
+
+def _physical_memory() -> int:
+    """Bytes of the machine's memory; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 0

@@ -31,7 +31,7 @@ from ensemble_minerals.data.tiff_pages import photo_page
 from ensemble_minerals.errors import ImageError, ImageReason
 
 # Bytes a pixel that decoders need besides Pillow's image; some keep the whole photo in their own form.
-_DECODER_BYTES = {"WEBP": 12, "AVIF": 8, "HEIF": 8, "JPEG2000": 12}
+_DECODER_BYTES = {"WEBP": 12, "AVIF": 6, "HEIF": 6, "JPEG2000": 12}
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # all others take 4
 
 # Pillow tells some failures to the log as well as by an exception, and a log without a handler goes to the terminal.
@@ -160,6 +160,10 @@ def plan(opened: OpenedPhoto, at_least: int | None) -> int:
             wanted = max(1, side // factor)
             wanted = wanted if at_least is None else min(wanted, at_least)
             image.draft(None, (wanted, wanted))
+            loaded = image.width * image.height
+            opened.memory = loaded * _MODE_BYTES.get(image.mode, 4) + max(
+                opened.decoder_bytes, loaded * ANSWER_BYTES
+            )
         return 1
     if image.format == "JPEG2000" and factor > 1:
         image.reduce = factor.bit_length() - 1  # type: ignore[method-assign, assignment]

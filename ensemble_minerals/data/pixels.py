@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_STRIP_PIXELS = 2_000_000
+_STRIP_PIXELS = 250_000  # a strip fits into the cache of a core
+_EXACT = 1e30  # ranges up to this are scaled as floats of 32 bits
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,13 @@ def _to_8_bit(image: Image.Image, grey: _Grey) -> NDArray[np.uint8]:
     if image.mode.startswith("I;16"):  # few values: each is computed once
         table, values = _scaled(np.arange(65536.0), grey), np.asarray(image)
         return np.take(table, values)
-    return _scaled(_finite(image).astype(np.float64), grey)
+    values = _finite(image)
+    if grey.white > _EXACT:
+        values = values.astype(np.float64)  # whose range is larger
+    return _scaled(values, grey)
 
 
-def _scaled(values: NDArray[np.float64], grey: _Grey) -> NDArray[np.uint8]:
+def _scaled(values: NDArray[np.floating[Any]], grey: _Grey) -> NDArray[np.uint8]:
     """Values in 8 bits; the array is overwritten."""
     transparent = None if grey.transparent is None else values == grey.transparent
     values -= grey.low
@@ -129,4 +133,6 @@ def _finite(image: Image.Image) -> NDArray[np.floating[Any]]:
     values = np.asarray(image)
     if image.mode != "F":
         return values.astype(np.float64)
+    if np.isfinite(values.min()) and np.isfinite(values.max()):
+        return values.copy()
     return np.where(np.isfinite(values), values, np.float32(0))

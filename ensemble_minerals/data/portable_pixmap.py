@@ -14,7 +14,7 @@ from ensemble_minerals.data.decode_budget import check_file_size
 
 _PLAIN_BYTES = 8_000_000
 _ROLL_BYTES = 4_000_000
-_BLOCK_VALUES = 4_000_000
+_BLOCK_VALUES = 500_000
 
 
 class _Readable(Protocol):
@@ -54,6 +54,7 @@ def load_scaled(image: Image.Image, stream: _Readable) -> Image.Image:
     width, height = image.size
     kind = np.dtype(np.uint8 if brightest < 256 else ">u2")
     result = Image.new(mode, image.size)
+    scaled = np.minimum(np.rint(np.arange(256) * (255 / brightest)), 255).astype(int).tolist()
     rows = max(1, _BLOCK_VALUES // (width * bands))
     stream.seek(offset)
     for top in range(0, height, rows):
@@ -62,8 +63,11 @@ def load_scaled(image: Image.Image, stream: _Readable) -> Image.Image:
         data = stream.read(wanted)
         if len(data) < wanted:
             raise OSError("image file is truncated")
-        values = np.frombuffer(data, kind).astype(np.float32) * np.float32(255 / brightest)
-        part = np.minimum(np.rint(values), 255).astype(np.uint8)
-        shape = (n_rows, width, 3) if bands == 3 else (n_rows, width)
-        result.paste(Image.fromarray(part.reshape(shape)), (0, top))
+        if brightest < 256:
+            part = Image.frombytes(mode, (width, n_rows), data).point(scaled * bands)
+        else:
+            values = np.frombuffer(data, kind).astype(np.float32) * np.float32(255 / brightest)
+            shape = (n_rows, width, 3) if bands == 3 else (n_rows, width)
+            part = Image.fromarray(np.rint(np.minimum(values, 255)).astype(np.uint8).reshape(shape))
+        result.paste(part, (0, top))
     return result

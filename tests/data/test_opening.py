@@ -126,3 +126,13 @@ def test_which_photos_are_decoded_as_before():
         ("JPEG", "RGB", 12_000, 8_000),
     ):
         assert not is_decoded_as_before(*changed)
+
+
+def test_a_jpeg_that_is_decoded_small_takes_little_memory():
+    data = encoded(scene(), "JPEG")
+    whole = opening.open_photo(BytesIO(data), lambda _: None)
+    small = opening.open_photo(BytesIO(data), lambda _: None)
+    opening.plan(whole, None)
+    opening.plan(small, 30)
+    assert 400 * 240 * 7 <= whole.memory < 400 * 240 * 8
+    assert small.memory < whole.memory / 10  # threads that need small photos do not wait for each other
