@@ -8,9 +8,8 @@ few plain arrays, from which sets of any confidence can be computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,27 +122,6 @@ class ConformalSets:
         if not allow_empty:
             member[np.arange(len(p)), p.argmax(axis=1)] = True
         return member
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """The whole fitted state as plain arrays, for a bundle."""
-        setting = [SCORES.index(self.score), int(self.by_class), self.n_classes_]
-        return {
-            "scores": self.scores_,
-            "labels": self.labels_,
-            "weights": self.weights_,
-            "setting": np.array(setting, dtype=np.int64),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Rebuild what `to_arrays` gave."""
-        score, by_class, n_classes = (int(value) for value in arrays["setting"])
-        sets = cls(SCORES[score], bool(by_class))
-        sets.n_classes_ = n_classes
-        sets.scores_ = np.asarray(arrays["scores"], dtype=np.float64)
-        sets.labels_ = np.asarray(arrays["labels"], dtype=np.int64)
-        sets.weights_ = np.asarray(arrays["weights"], dtype=np.float64)
-        return sets
 
 
 def _checked(proba: ArrayLike) -> Floats:

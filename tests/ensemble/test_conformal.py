@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import subprocess
 import sys
@@ -133,21 +132,6 @@ def test_an_answer_depends_on_no_other_row():
         order = rng.permutation(40)
         np.testing.assert_array_equal(sets.p_values(p)[order], sets.p_values(p[order]))
         np.testing.assert_array_equal(sets.p_values(p)[7:8], sets.p_values(p[7:8]))
-
-
-def test_the_state_is_plain_arrays():
-    rng = np.random.default_rng(7)
-    _, new = draw(rng, 30)
-    for score in SCORES:
-        for by_class in (False, True):
-            fitted = ConformalSets(score, by_class).fit(*draw(rng, 100))
-            file = io.BytesIO()
-            np.savez(file, allow_pickle=False, **fitted.to_arrays())
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                again = ConformalSets.from_arrays(arrays)
-            assert (again.score, again.by_class) == (score, by_class)
-            np.testing.assert_array_equal(again.p_values(new), fitted.p_values(new))
 
 
 def test_answering_needs_numpy_alone():
