@@ -30,6 +30,7 @@ from ensemble_minerals.members.base import Member
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -258,8 +259,3 @@ def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
         # Which member is the best, and so repeated, shows later: it counts as an average one.
         steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)
     return steps * plan.n_inner
-
-
-def derived_seed(*entropy: int) -> int:
-    """A seed for one purpose, made from several numbers."""
-    return int(np.random.SeedSequence(entropy).generate_state(1)[0])

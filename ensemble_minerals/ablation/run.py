@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
-from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits, derived_seed
+from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.ensemble.oof import OutOfFold
@@ -30,6 +30,7 @@ from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
 

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 
+from ensemble_minerals.system.seeds import derived_seed
+
 _ONE_AT_A_TIME = Lock()
 """Only one thread samples at a time: samplers rarely leave the interpreter, and in parallel they take longer."""
 
@@ -197,7 +199,7 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         build = SAMPLERS[self.kind].build
         assert build is not None
         # Each class has a random stream of its own; with a common one their new rows would repeat the same steps.
-        seed = int(np.random.SeedSequence((self.random_state, code)).generate_state(1)[0])
+        seed = derived_seed(self.random_state, code)
         return build({"sampling_strategy": strategy, "random_state": seed}, self.k_neighbors, n)
 
 
@@ -250,6 +252,9 @@ def class_prior(y: ArrayLike, n_classes: int) -> NDArray[np.float64]:
 def prior_shift(trained_prior: ArrayLike, natural_prior: ArrayLike) -> NDArray[np.float64]:
     """What to add to softmax logits so that their probabilities are those under the natural prior.
 
+    See Saerens, Latinne and Decaestecker (2002), "Adjusting the outputs of a classifier to new a priori
+    probabilities", Neural Computation 14(1).
+
     Args:
         trained_prior: Class shares (K,) of the rows that the model was trained on.
         natural_prior: Class shares (K,) of the rows before oversampling.
@@ -273,67 +278,6 @@ def prior_shift(trained_prior: ArrayLike, natural_prior: ArrayLike) -> NDArray[n
     occurs = natural > 0
     shift[occurs] = np.log(natural[occurs]) - np.log(trained[occurs])
     return shift
-
-
-def binary_prior_shift(trained_prior: float, natural_prior: float) -> float:
-    """What to add to the log-odds of the positive class so that they are those under the natural prior.
-
-    Args:
-        trained_prior: Share of the positive class, strictly between 0 and 1, among the training rows.
-        natural_prior: Its share, strictly between 0 and 1, before oversampling.
-
-    Returns:
-        Difference of the two priors' log-odds.
-
-    Raises:
-        ValueError: If a share is outside (0, 1).
-
-    Example:
-        >>> round(binary_prior_shift(0.5, 0.2), 3)  # log(0.2 / 0.8)
-        -1.386
-    """
-    for name, share in (("trained_prior", trained_prior), ("natural_prior", natural_prior)):
-        if not 0.0 < share < 1.0:
-            raise ValueError(f"{name}={share!r} must lie strictly between 0 and 1")
-    negative, positive = prior_shift((1 - trained_prior, trained_prior), (1 - natural_prior, natural_prior))
-    return float(positive - negative)
-
-
-def correct_prior(
-    proba: ArrayLike, trained_prior: ArrayLike, natural_prior: ArrayLike
-) -> NDArray[np.float64]:
-    """Correct probabilities of a model that was trained under one prior to another prior.
-
-    Each probability is multiplied by natural / trained, and each row is normalized again. See Saerens, Latinne and
-    Decaestecker (2002), "Adjusting the outputs of a classifier to new a priori probabilities", Neural Computation
-    14(1).
-
-    Args:
-        proba: Probabilities (n, K) of the model.
-        trained_prior: Class shares (K,) of its training rows.
-        natural_prior: Class shares (K,) before oversampling.
-
-    Returns:
-        Probabilities (n, K); rows add up to one. A row without probability for the classes that occur naturally
-        becomes the natural prior. Rows of NaN stay NaN.
-
-    Raises:
-        ValueError: See `prior_shift`; or if `proba` has another number of classes.
-
-    Example:
-        >>> correct_prior([[0.5, 0.5]], [0.5, 0.5], [0.8, 0.2]).tolist()
-        [[0.8, 0.2]]
-    """
-    factors = np.exp(prior_shift(trained_prior, natural_prior))
-    uncorrected = np.asarray(proba, dtype=np.float64)
-    if uncorrected.ndim != 2 or uncorrected.shape[1] != factors.size:
-        raise ValueError(f"proba has shape {uncorrected.shape}; expected (n, {factors.size})")
-    weighted = uncorrected * factors
-    totals = weighted.sum(axis=1, keepdims=True)
-    natural = _prior(natural_prior, "natural_prior")
-    corrected = np.broadcast_to(natural / natural.sum(), weighted.shape).copy()
-    np.divide(weighted, totals, out=corrected, where=totals != 0)
-    return corrected
 
 
 def _prior(shares: ArrayLike, name: str) -> NDArray[np.float64]:

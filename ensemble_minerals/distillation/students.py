@@ -25,6 +25,7 @@ from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.network_folds import count_epochs, reported
 from ensemble_minerals.prediction.student import StudentExtractor
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
+from ensemble_minerals.system.seeds import derived_seed
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
@@ -141,7 +142,7 @@ class StudentTraining:
         student = FineTunedNetwork(
             self.network,
             self.images,
-            random_state=int(np.random.SeedSequence((self.seed, fold + 1)).generate_state(1)[0]),
+            random_state=derived_seed(self.seed, fold + 1),
             n_threads=n_threads,
             work=work,
             name=f"student of fold {fold}" if fold != NO_FOLD else "student",

@@ -29,6 +29,7 @@ from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.seeds import derived_seed
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | 
 def _build_member(
     config: Config, member: MemberConfig, tree: Tree | str, images: Mapping[str, ImageCache], number: int
 ) -> Member:
-    seed = int(np.random.SeedSequence((config.seed, number)).generate_state(1)[0])
+    seed = derived_seed(config.seed, number)
     strategy = build_strategy(member, tree, seed)
     name = str(member.name)
     if member.network is None:

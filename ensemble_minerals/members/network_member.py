@@ -38,6 +38,7 @@ from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.strategy import Decomposition, Strategy
 from ensemble_minerals.members.trained_networks import TrainedNetworks
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.seeds import derived_seed
 
 if TYPE_CHECKING:
     from ensemble_minerals.data.image_cache import ImageCache
@@ -166,9 +167,7 @@ class NetworkMember(Member):
                 images,
                 sampler=strategy.sampler,
                 prior_correction=bool(strategy.prior_correction),
-                random_state=int(
-                    np.random.SeedSequence((strategy.random_state, number)).generate_state(1)[0]
-                ),
+                random_state=derived_seed(strategy.random_state, number),
                 n_threads=n_threads,
                 device=device,
                 work=None if work is None else work / str(number),

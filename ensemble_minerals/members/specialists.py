@@ -19,6 +19,7 @@ from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, So
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -93,7 +94,7 @@ class SpecialistTraining:
     def start(self, subproblems: Sequence[Subproblem]) -> UnsolvedSpecialists:
         """Fit a specialist for each subproblem, but leave regressions on unchanged rows for a joint solve."""
         samplers = [
-            clone(self.sampler).set_params(random_state=_seed(self.seed, number))
+            clone(self.sampler).set_params(random_state=derived_seed(self.seed, number))
             for number in range(len(subproblems))
         ]
         if isinstance(self.head, LogisticHead):
@@ -161,7 +162,7 @@ class SpecialistTraining:
         self, subproblem: Subproblem, sampler: OverSampler, number: int
     ) -> tuple[Specialist, str]:
         head = clone(self.head)
-        settings = {"random_state": _seed(self.seed, number), "scaling": "whole"}
+        settings = {"random_state": derived_seed(self.seed, number), "scaling": "whole"}
         head.set_params(**{name: value for name, value in settings.items() if name in head.get_params()})
         if has_fit_parameter(head, "resample"):
             trained, note = self._fit_splitting(head, subproblem, sampler)
@@ -250,7 +251,3 @@ def _with_warnings(notes: Sequence[str], solutions: Sequence[Solution]) -> list[
 def _as_log_odds(shift: FloatMatrix) -> FloatMatrix:
     """The shift of two outcomes as a shift of the log-odds of the second."""
     return shift[[1]] - shift[[0]] if len(shift) == 2 else shift
-
-
-def _seed(seed: int, number: int) -> int:
-    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
