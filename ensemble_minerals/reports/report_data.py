@@ -20,7 +20,7 @@ from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.evaluation.score_table import Score, score_table
 from ensemble_minerals.evaluation.suspects import LabelSuspects, suspect_labels
 from ensemble_minerals.evaluation.training_curves import Logs
-from ensemble_minerals.prediction.scoring import ScoredRows
+from ensemble_minerals.prediction.scored_rows import ScoredRows
 
 
 @dataclass(frozen=True)

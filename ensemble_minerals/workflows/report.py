@@ -18,7 +18,7 @@ from ensemble_minerals.evaluation.class_analysis import worst_errors
 from ensemble_minerals.evaluation.photo_measures import measure_photos
 from ensemble_minerals.explanation.explainer import Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import Predictor
-from ensemble_minerals.prediction.scoring import out_of_fold, score_folder
+from ensemble_minerals.prediction.scored_rows import out_of_fold, score_folder
 from ensemble_minerals.reports.report import REPORT, Report, save_report
 from ensemble_minerals.reports.report_data import ReportData, collect_report_data
 from ensemble_minerals.system.cpu import count_jobs
