@@ -164,8 +164,8 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
             names,
             "calibration",
         )
-    for extractor in dict.fromkeys(name for member in members for name in member.stands_on):
-        left = tuple(member.name for member in members if extractor not in member.stands_on)
+    for extractor in dict.fromkeys(name for member in members for name in member.learns_from):
+        left = tuple(member.name for member in members if extractor not in member.learns_from)
         if left and len(left) < len(names):
             networks = extractor == NETWORKS
             yield Arm(

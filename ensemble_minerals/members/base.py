@@ -1,7 +1,7 @@
 """The contract of a member, and what becomes of a member in a fold.
 
-A member is a strategy (which subproblems there are, how they are oversampled) over what it stands on: feature
-matrices, or a network that is trained on the photos. Nobody outside of this package asks which of the two it is.
+A member is a strategy (which subproblems there are, how they are oversampled) over what it learns from: feature
+matrices, or the photos, by a network. Nobody outside of this package asks which of the two it is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FloatMatrix = NDArray[np.floating[Any]]
 
 NETWORKS = "networks"
-"""What members on networks stand on, beside the names of feature extractors."""
+"""What members on networks learn from: the photos, by networks of their own. No feature extractor has this name."""
 
 MEMBER_ERRORS = (
     EnsembleMineralsError,
@@ -127,8 +127,8 @@ class Member(ABC):
 
     @property
     @abstractmethod
-    def stands_on(self) -> tuple[str, ...]:
-        """Names of the feature extractors it stands on, or `NETWORKS`."""
+    def learns_from(self) -> tuple[str, ...]:
+        """Names of the feature extractors whose features it learns from, or `NETWORKS`."""
 
     @abstractmethod
     def fit_fold(

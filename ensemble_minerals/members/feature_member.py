@@ -66,7 +66,7 @@ class FeatureMember(Member):
         return 1
 
     @property
-    def stands_on(self) -> tuple[str, ...]:
+    def learns_from(self) -> tuple[str, ...]:
         """Its features."""
         return self.features
 

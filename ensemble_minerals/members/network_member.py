@@ -70,7 +70,7 @@ class NetworkMember(Member):
         return sum(phase.epochs for phase in self.network.phases)
 
     @property
-    def stands_on(self) -> tuple[str, ...]:
+    def learns_from(self) -> tuple[str, ...]:
         """`NETWORKS`."""
         return (NETWORKS,)
 
