@@ -18,10 +18,10 @@ MEMBER = NetworkMember("net", (), FlatClassifier(), NETWORK)
 INPUTS = FoldInputs(np.arange(6) % 2, np.arange(6), np.arange(6) % 3, np.array(["mica", "quartz"]))
 
 
-def test_steps_are_epochs_and_it_stands_on_networks():
-    assert (MEMBER.n_steps, MEMBER.stands_on, MEMBER.is_quick) == (7, (NETWORKS,), False)
+def test_steps_are_epochs_and_it_learns_from_photos():
+    assert (MEMBER.n_steps, MEMBER.learns_from, MEMBER.is_quick) == (7, (NETWORKS,), False)
     beside = FeatureMember("flat", ("color",), FlatClassifier())
-    assert (beside.n_steps, beside.stands_on, beside.is_quick) == (1, ("color",), True)
+    assert (beside.n_steps, beside.learns_from, beside.is_quick) == (1, ("color",), True)
 
 
 def test_a_member_that_is_only_counted_fails_when_it_is_fitted():

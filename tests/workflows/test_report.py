@@ -14,7 +14,7 @@ from PIL import Image
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.errors import BundleError, DataError, UserError
-from ensemble_minerals.prediction import scoring
+from ensemble_minerals.prediction import scored_rows
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows.fit import fit
@@ -137,7 +137,7 @@ def test_each_fold_gets_its_temperature_back(bundle, tmp_path):
     metrics["meta"]["fold_temperatures"] = {"0": 2.0, "1": 1.0, "2": 0.5}
     rewrite(copy, metrics)
     loaded = read_bundle(copy)
-    answers = scoring.out_of_fold(loaded, tmp_path).answers
+    answers = scored_rows.out_of_fold(loaded, tmp_path).answers
     for fold, temperature in ((0, 2.0), (1, 1.0), (2, 0.5)):
         rows = answers.folds == fold
         powers = answers.proba[rows] ** temperature
@@ -145,7 +145,7 @@ def test_each_fold_gets_its_temperature_back(bundle, tmp_path):
         np.testing.assert_allclose(answers.uncalibrated[rows], expected, rtol=1e-9)
     del metrics["meta"]["fold_temperatures"]
     rewrite(copy, metrics)
-    assert scoring.out_of_fold(read_bundle(copy), tmp_path).answers.uncalibrated is None
+    assert scored_rows.out_of_fold(read_bundle(copy), tmp_path).answers.uncalibrated is None
 
 
 def rewrite(bundle: Path, metrics) -> None:
