@@ -98,7 +98,7 @@ def test_a_known_content_is_not_decoded_again(tmp_path, monkeypatch):
     assert first[1].reason.startswith("truncated")
 
 
-@pytest.mark.parametrize("change", ["limits", "scanner", "pillow", "content"])
+@pytest.mark.parametrize("change", ["limits", "scanner", "decoder", "pillow", "content"])
 def test_what_changes_the_answer_is_part_of_the_key(tmp_path, monkeypatch, change):
     decoded = counting(monkeypatch)
     path = photo_file(tmp_path)
@@ -109,6 +109,8 @@ def test_what_changes_the_answer_is_part_of_the_key(tmp_path, monkeypatch, chang
             limits = DecodeLimits(max_pixels=1_000_000, min_side=80)
         elif change == "scanner":
             monkeypatch.setattr(module, "SCANNER_VERSION", module.SCANNER_VERSION + 1)
+        elif change == "decoder":
+            monkeypatch.setattr(module, "DECODER_VERSION", module.DECODER_VERSION - 1)
         elif change == "pillow":
             monkeypatch.setattr(module.PIL, "__version__", "0.1")
         else:

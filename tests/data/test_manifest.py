@@ -142,3 +142,17 @@ def test_digest_is_of_contents_and_labels(data):
     assert manifest.digest == manifest.replace(fold=np.zeros(9), path=[""] * 9).digest
     assert manifest.digest != manifest.replace(label=["x", *manifest.label[1:]]).digest
     assert manifest.digest != manifest.replace(image_id=["x", *manifest.image_id[1:]]).digest
+
+
+def test_features_of_files_that_are_decoded_in_another_way_now_are_not_found(data):
+    Image.open(data / "quartz" / "a 1.png").save(data / "quartz" / "scan.tif")
+    Image.fromarray(np.full((20, 20), 30_000, np.uint16)).save(data / "quartz" / "deep.png")
+    manifest = scan(data)
+    marked = {
+        path: feature_id.removeprefix(image_id)
+        for path, image_id, feature_id in zip(
+            manifest.path.tolist(), manifest.image_id.tolist(), manifest.feature_ids, strict=True
+        )
+    }
+    assert {path for path, mark in marked.items() if mark} == {"quartz/scan.tif", "quartz/deep.png"}
+    assert set(marked.values()) == {"", ":2"}
