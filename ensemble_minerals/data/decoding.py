@@ -212,7 +212,7 @@ def _check_size(size: tuple[int, int], limits: DecodeLimits) -> None:
         )
         raise ImageError(ImageReason.TOO_LARGE, detail)
     if min(size) < limits.min_side:
-        detail = f"{width} x {height} pixels, the shorter side is below {limits.min_side}"
+        detail = f"{width} x {height} pixels, the shorter side is below {limits.min_side} (data.min_side)"
         raise ImageError(ImageReason.TOO_SMALL, detail)
 
 

@@ -22,15 +22,16 @@ def check_usable(manifest: Manifest, n_classes: int = 2) -> None:
     Raises:
         DataError: If not, with the reasons why files cannot be read.
     """
-    classes = manifest.classes  # of the rows that can be used
+    used = manifest.status != Status.EXCLUDED.value
+    readable = used & (manifest.status != Status.UNREADABLE.value)
+    classes = sorted(set(manifest.label[readable].tolist()))
     if len(classes) >= n_classes:
         return
-    used = manifest.status != Status.EXCLUDED.value
     if not classes:
         raise DataError(f"{manifest.root}: no photo could be read, of {used.sum()} files{_reasons(manifest)}")
-    number = int(np.sum(manifest.label == classes[0]))
+    number = int(np.sum(manifest.label[readable] == classes[0]))
     raise DataError(
-        f"{manifest.root}: only one class has photos that can be read ({classes[0]}, {number} files); at least "
+        f"{manifest.root}: only one class has photos that can be read ({classes[0]!r}: {number}); at least "
         f"{n_classes} are needed{_reasons(manifest)}"
     )
 

@@ -38,3 +38,10 @@ def test_every_command_says_so_with_exit_code_two(tmp_path, command, good, messa
     assert outcome.exit_code == 2, outcome.output
     assert message in outcome.stderr
     assert "3 x unsupported: PDF" in outcome.stderr or "6 x unsupported: PDF" in outcome.stderr
+
+
+def test_photos_that_are_set_aside_were_read(tmp_path):
+    for name in ("quartz", "pyrite"):
+        draw_photo(tmp_path / name / "1.png", "pyrite", 1)
+    manifest = scan(tmp_path)
+    check_usable(manifest.replace(status=["conflict", "conflict"]))

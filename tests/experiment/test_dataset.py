@@ -227,7 +227,7 @@ def test_photos_that_are_all_alike_are_explained(tiny, tmp_path):
     for number in range(3):
         (tmp_path / "two pictures" / "b" / f"{number}.png").write_bytes(b"")
     with pytest.raises(
-        DataError, match=r"only one class has photos that can be read \(a, 3 files\).*\n.* 3 x empty"
+        DataError, match=r"only one class has photos that can be read \('a': 3\).*\n.* 3 x empty"
     ):
         divided(tiny, tmp_path / "two pictures")
     for number in range(3):
