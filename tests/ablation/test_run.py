@@ -1,4 +1,4 @@
-"""The runner of an ablation: which arms there are, that every choice is made inside, and that it can be resumed."""
+"""The runner of an ablation: every choice is made inside, and it can be resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ensemble_minerals.ablation.arms import (
     LEAKY,
     AblationPlan,
     list_arms,
-    retrained,
 )
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.outer_fold import OuterFold, count_fits
@@ -98,82 +97,12 @@ def held_out(fold):
     return fold.data.take(fold.known.held_out(fold.fold))
 
 
-# -- which arms -------------------------------------------------------------------------------------------
-
-
-def names(members, **options):
-    return [arm.name for arm in list_arms(members, **options)]
-
-
-def test_arms_of_several_members():
-    assert names(MEMBERS) == [
-        FULL, "single:a-flat", "single:b-ovr", "single:ab-tree", "best_single", HINDSIGHT, BUDGET, "uniform",
-        "greedy", "log_pool", "stacked", "without_flat", "without_one_vs_rest", "without_hierarchical",
-        "without_oversampling", "without_prior_correction", "without_calibration", "without:a", "without:b", LEAKY,
-    ]  # fmt: skip
-    left = {arm.name: arm.members for arm in list_arms(MEMBERS)}
-    assert left["without_flat"] == ("b-ovr", "ab-tree")
-    assert left["without:a"] == ("b-ovr",)
-    assert left["without:b"] == ("a-flat",)
-    assert left["uniform"] == ("a-flat", "b-ovr", "ab-tree")
-
-
-def test_arms_of_one_member():
-    assert names(MEMBERS[:1]) == [FULL, "single:a-flat", "without_calibration", LEAKY]
-
-
-def test_no_arm_leaves_out_what_is_not_there():
-    natural = (MEMBERS[0], FeatureMember("b-flat", ("b",), FlatClassifier(HEAD)))
-    listed = names(natural, calibrate=False)
-    assert not {
-        "without_flat",
-        "without_oversampling",
-        "without_prior_correction",
-        "without_calibration",
-    } & set(listed)
-    assert {"without:a", "without:b"} <= set(listed)
-    uncorrected = FeatureMember(
-        "b", ("b",), OneVsRestClassifier(HEAD, OverSampler("random"), prior_correction=False)
-    )
-    assert "without_prior_correction" not in names((MEMBERS[0], uncorrected))
-
-
-def test_arms_by_name_and_kind():
-    assert names(MEMBERS, wanted=["uniform"]) == [FULL, "uniform"]
-    assert names(MEMBERS, wanted=["source", "without_flat"]) == [
-        FULL,
-        "without_flat",
-        "without:a",
-        "without:b",
-    ]
-    assert names(MEMBERS, wanted=["single"]) == [FULL, "single:a-flat", "single:b-ovr", "single:ab-tree"]
-
-
-def test_hindsight_brings_the_members_it_chooses_from():
-    assert names(MEMBERS, wanted=[HINDSIGHT])[1:4] == ["single:a-flat", "single:b-ovr", "single:ab-tree"]
-
-
-def test_an_unknown_arm_is_named_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"no arm is called 'unifrom'.*uniform.*combination"):
-        list_arms(MEMBERS, ["unifrom"])
-
-
-def test_retraining_changes_one_thing():
-    natural, shifted = (
-        retrained(MEMBERS[1], arm) for arm in ("without_oversampling", "without_prior_correction")
-    )
-    assert (natural.strategy.sampler.kind, natural.strategy.prior_correction) == ("none", True)
-    assert (shifted.strategy.sampler.kind, shifted.strategy.prior_correction) == ("random", False)
-    assert MEMBERS[1].strategy.sampler.kind == "random"
-    assert [member.strategy.kind for member in MEMBERS] == ["flat", "one_vs_rest", "hierarchical"]
-
-
 # -- answers ----------------------------------------------------------------------------------------------
 
 
 def test_every_row_is_answered_by_every_arm(run, problem):
     n = len(problem[1])
-    assert list(run.proba) == names(MEMBERS)
+    assert list(run.proba) == [arm.name for arm in list_arms(MEMBERS)]
     for proba in run.proba.values():
         assert proba.shape == (2, n, 3)
         np.testing.assert_allclose(proba.sum(axis=2), 1.0, atol=1e-9)
@@ -223,7 +152,7 @@ def test_an_arm_of_one_combination_always_uses_it(problem):
 
 
 def test_labels_of_the_test_rows_influence_nothing(problem):
-    wanted = [name for name in names(MEMBERS) if name != LEAKY]
+    wanted = [arm.name for arm in list_arms(MEMBERS) if arm.name != LEAKY]
     fold = outer(problem, wanted)
     shuffled, test = problem[1].y.copy(), fold.known.held_out(0)
     shuffled[test] = np.random.default_rng(5).permutation(shuffled[test])
