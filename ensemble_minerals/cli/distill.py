@@ -86,10 +86,11 @@ def command(
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.student import show_student
         from ensemble_minerals.config.students import student_config
+        from ensemble_minerals.system.paths import beside
         from ensemble_minerals.workflows.distill import distill
 
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
-        folder = bundle.with_name(f"{bundle.name}-student") if out is None else out
+        folder = beside(bundle, "student") if out is None else out
         with show_progress() as progress:
             result = distill(
                 bundle,

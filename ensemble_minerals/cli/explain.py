@@ -66,7 +66,7 @@ def command(
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.explain import explain
 
-        folder = bundle.with_name(f"{bundle.name}-explained") if out is None else out
+        folder = paths.beside(bundle, "explained") if out is None else out
         with show_progress() as progress:
             result = explain(
                 bundle,

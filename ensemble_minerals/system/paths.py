@@ -124,6 +124,16 @@ def default_bundle(data: Path) -> Path:
     return Path("artifacts") / (_name(data) or "bundle")
 
 
+def beside(bundle: Path, suffix: str) -> Path:
+    """Where what is made of a bundle is saved by default.
+
+    >>> beside(Path("artifacts/mine"), "student").as_posix()
+    'artifacts/mine-student'
+    """
+    named = bundle.resolve() if bundle.name in ("", "..") else bundle
+    return named.with_name(f"{named.name}-{suffix}")
+
+
 def default_ablation(data: Path) -> Path:
     """Where an ablation on `data` is saved by default."""
     return Path("artifacts") / f"{_name(data) or 'photos'}-ablation"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ensemble_minerals.errors import BundleError, UserError
-from ensemble_minerals.system.paths import FolderKind, cache_folder, check_output, default_bundle
+from ensemble_minerals.system.paths import FolderKind, beside, cache_folder, check_output, default_bundle
 
 
 def test_a_place_that_can_be_made_is_fine_and_not_made(tmp_path):
@@ -112,3 +112,11 @@ def test_a_bundle_is_named_for_its_data(tmp_path, monkeypatch):
     assert default_bundle(tmp_path / "table.csv") == Path("artifacts/table")
     monkeypatch.chdir(tmp_path / "my.photos")
     assert default_bundle(Path()) == Path("artifacts/my.photos")
+
+
+def test_what_is_made_of_the_bundle_here_lies_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "networks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert beside(Path(), "student") == tmp_path.resolve() / "mine-student"
+    monkeypatch.chdir(tmp_path / "mine" / "networks")
+    assert beside(Path(".."), "student") == tmp_path.resolve() / "mine-student"
