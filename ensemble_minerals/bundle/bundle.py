@@ -54,6 +54,12 @@ class Bundle:
     extractors: Mapping[str, Mapping[str, Any]]
 
     @property
+    def photo_root(self) -> Path:
+        """Folder of the photos, where it was at the time of the fit."""
+        data = self.info["data"]
+        return Path(data.get("root_path") or data["root"])
+
+    @property
     def weights(self) -> dict[str, Path]:
         """Packed weights files by extractor: those that `read_bundle` checked, not whatever is in the folder."""
         names = [Path(name) for name in self.info["files"] if name.startswith("weights/")]

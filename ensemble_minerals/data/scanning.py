@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,10 @@ from ensemble_minerals.data.listing import Listing, list_photos
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.progress import StageProgress
-from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
+from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits, Runtime
+
+SCANS = "scans.sqlite"
+"""File in the cache folder: scans of photos."""
 
 FEW_PHOTOS = 20
 """A class with fewer usable photos than this is worth a warning."""
@@ -76,6 +79,39 @@ def scan(
     ]
     warnings = (*listing.warnings, *_warnings(listing, status, sorted(chosen)))
     return _assemble(listing, fingerprints, status, warnings)
+
+
+def scan_with_cache(
+    data: Path,
+    runtime: Runtime,
+    *,
+    classes: Sequence[str] | None = None,
+    expected: Sequence[str] = (),
+    limits: DecodeLimits,
+) -> Manifest:
+    """`scan`, with the threads, the progress and the cache folder of a job.
+
+    Args:
+        data: See `scan`.
+        runtime: Fingerprints are kept in its cache folder, if it has one.
+        classes: See `scan`.
+        expected: See `scan`.
+        limits: Sizes of the photos that are decoded.
+
+    Raises:
+        DataError: If there is nothing to use, or the cache cannot be used.
+    """
+    folder = runtime.cache_dir
+    with nullcontext() if folder is None else ScanCache(folder / SCANS) as cache:
+        return scan(
+            data,
+            classes=classes,
+            expected=expected,
+            n_jobs=runtime.n_jobs,
+            cache=cache,
+            limits=limits,
+            progress=runtime.progress.stage("Reading photos"),
+        )
 
 
 def _in_order(

@@ -37,8 +37,7 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
     Raises:
         DataError: If there are no out-of-fold answers, or photos are missing or were replaced.
     """
-    data = bundle.info["data"]
-    root = Path(data.get("root_path") or data["root"]) if photos is None else photos
+    root = bundle.photo_root if photos is None else photos
     manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
     teacher = bundle.out_of_fold
     if len(np.unique(teacher.known.folds)) < 2:

@@ -23,10 +23,9 @@ from ensemble_minerals.data.folds import (
     assign_folds,
     hold_out,
 )
-from ensemble_minerals.data.hashing import ScanCache
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import DuplicateReport, find_duplicates
-from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.errors import DataError, ImageError
 from ensemble_minerals.features.distributed import extract_on_cluster
@@ -38,9 +37,6 @@ from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
 
 FloatMatrix = NDArray[np.floating[Any]]
-
-SCANS = "scans.sqlite"
-"""File in the cache folder: scans of photos."""
 
 FEATURES = "features.sqlite"
 """File in the cache folder: features of photos."""
@@ -125,19 +121,7 @@ def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int 
     Raises:
         DataError: If there are no photos, or fewer than two classes, or photos of too few classes can be read.
     """
-    with ExitStack() as stack:
-        cache = None
-        if runtime.cache_dir is not None:
-            runtime.cache_dir.mkdir(parents=True, exist_ok=True)
-            cache = stack.enter_context(ScanCache(runtime.cache_dir / SCANS))
-        manifest = scan(
-            data,
-            classes=config.classes,
-            n_jobs=runtime.n_jobs,
-            cache=cache,
-            limits=config.data.limits,
-            progress=runtime.progress.stage("Reading photos"),
-        )
+    manifest = scan_with_cache(data, runtime, classes=config.classes, limits=config.data.limits)
     for warning in manifest.warnings:
         runtime.progress.note(warning)
     check_usable(manifest, n_classes)

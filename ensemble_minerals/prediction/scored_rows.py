@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
-from ensemble_minerals.data.hashing import ScanCache
 from ensemble_minerals.data.locating import locate_photos
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.groups import find_duplicates
-from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
@@ -132,7 +130,8 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     Raises:
         DataError: If nothing can be scored.
     """
-    manifest = _scan(bundle, data, runtime)
+    limits = bundle.config.data.limits
+    manifest = scan_with_cache(data, runtime, expected=bundle.classes, limits=limits)
     check_usable(manifest, n_classes=1)
     manifest, left_out = _leave_out(bundle, own.manifest, manifest)
     rows = manifest.usable
@@ -179,21 +178,6 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         f"Not scored: {left_out[kind]:,} that {why}." for kind, why in _NOT_SCORED.items() if left_out[kind]
     )
     return ScoredRows("labeled_folder", source, answers, rows, manifest, notes)
-
-
-def _scan(bundle: Bundle, data: Path, runtime: Runtime) -> Manifest:
-    if runtime.cache_dir is not None:
-        runtime.cache_dir.mkdir(parents=True, exist_ok=True)
-    kept = nullcontext() if runtime.cache_dir is None else ScanCache(runtime.cache_dir / "scans.sqlite")
-    with kept as cache:
-        return scan(
-            data,
-            expected=bundle.classes,
-            n_jobs=runtime.n_jobs,
-            cache=cache,
-            limits=bundle.config.data.limits,
-            progress=runtime.progress.stage("Reading photos"),
-        )
 
 
 def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifest, dict[str, int]]:

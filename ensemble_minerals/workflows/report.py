@@ -93,8 +93,7 @@ def write_report(
     folder = report_folder(path) if out is None else Path(out)
     check_output(folder, kind=REPORT, outside=None if data is None else Path(data))
     loaded = read_bundle(path)
-    saved = loaded.info["data"]
-    own = out_of_fold(loaded, Path(photos or saved.get("root_path") or saved["root"]))
+    own = out_of_fold(loaded, Path(photos or loaded.photo_root))
     scored = own if data is None else score_folder(loaded, own, Path(data), runtime)
     scored_own = scored is own
     scored = scored.locate(runtime.n_jobs)

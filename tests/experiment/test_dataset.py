@@ -310,14 +310,14 @@ def meanwhile(monkeypatch):
     """Lets something happen between the scan and the features."""
 
     def happens(event) -> None:
-        real = dataset_module.scan
+        real = dataset_module.scan_with_cache
 
         def scan(*arguments, **options):
             found = real(*arguments, **options)
             event()
             return found
 
-        monkeypatch.setattr(dataset_module, "scan", scan)
+        monkeypatch.setattr(dataset_module, "scan_with_cache", scan)
 
     return happens
 
