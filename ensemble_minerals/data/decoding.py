@@ -14,7 +14,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -135,6 +136,12 @@ def is_decoded_as_before(file_format: str, mode: str, width: int, height: int) -
     """
     deep = mode in ("I", "F") or mode.startswith("I;16")
     return file_format not in ("TIFF", "PPM", "JPEG2000") and not deep and width * height <= _NEVER_REDUCED
+
+
+@cache
+def heif_version() -> str:
+    """Version of what decodes HEIC, which is not Pillow."""
+    return version("pi-heif")
 
 
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:

@@ -6,8 +6,6 @@ import sqlite3
 import threading
 import time
 from dataclasses import astuple, dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +15,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import DECODER_VERSION, decode, photo_digest, pixel_digest
+from ensemble_minerals.data.decoding import DECODER_VERSION, decode, heif_version, photo_digest, pixel_digest
 from ensemble_minerals.errors import DataError, ImageError, ImageReason
 from ensemble_minerals.system.runtime import DecodeLimits
 
@@ -69,7 +67,7 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
         return Fingerprint("", reason=str(error))
     # Everything besides the file's bytes that the fingerprint depends on.
     scanner = (
-        f"{SCANNER_VERSION} decoder={DECODER_VERSION} pillow={PIL.__version__} pi-heif={_heif_version()} "
+        f"{SCANNER_VERSION} decoder={DECODER_VERSION} pillow={PIL.__version__} pi-heif={heif_version()} "
         f"max_pixels={limits.max_pixels} min_side={limits.min_side}"
     )
     stored = None if cache is None else cache.get(image_id, scanner)
@@ -97,11 +95,6 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
     if cache is not None:
         cache.put(result, scanner)
     return result
-
-
-@cache
-def _heif_version() -> str:
-    return version("pi-heif")
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.decoding import DECODER_VERSION, is_decoded_as_before
+from ensemble_minerals.data.decoding import DECODER_VERSION, heif_version, is_decoded_as_before
+from ensemble_minerals.data.formats import HEIF
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.atomic import atomic_file
-
-_DECODED_ANEW = f":{DECODER_VERSION}"
 
 
 class Status(StrEnum):
@@ -131,12 +130,13 @@ class Manifest:
 
     @property
     def feature_ids(self) -> list[str]:
-        """What the features of each row are stored under: its image id, marked where decoding changed since.
+        """What the features of each row are stored under: its image id, marked by the decoder where that matters.
 
-        See `is_decoded_as_before`; features of what an older decoder made of such a file are not found.
+        Features of what an older decoder made of a file are not found, see `is_decoded_as_before`. Extractors know
+        the version of Pillow, but not that of what decodes HEIC.
         """
         return [
-            image_id if is_decoded_as_before(*form) else f"{image_id}{_DECODED_ANEW}"
+            f"{image_id}{_mark(*form)}"
             for image_id, *form in zip(
                 self.image_id.tolist(),
                 self.format.tolist(),
@@ -225,3 +225,9 @@ def _parse(name: str, cell: str) -> str | int:
     if dtype is np.uint64:
         return int(cell, 16)
     return int(cell) if dtype is np.int64 else cell
+
+
+def _mark(file_format: str, mode: str, width: int, height: int) -> str:
+    if file_format == HEIF:
+        return f":heif-{heif_version()}"
+    return "" if is_decoded_as_before(file_format, mode, width, height) else f":{DECODER_VERSION}"

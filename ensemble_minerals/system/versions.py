@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = (
-    "ensemble-minerals", "imbalanced-learn", "numpy", "openvino", "pillow", "scikit-learn",
+    "ensemble-minerals", "imbalanced-learn", "numpy", "openvino", "pi-heif", "pillow", "scikit-learn",
     "scipy", "timm", "torch", "torchvision",
 )  # fmt: skip
 

@@ -147,6 +147,7 @@ def test_digest_is_of_contents_and_labels(data):
 def test_features_of_files_that_are_decoded_in_another_way_now_are_not_found(data):
     Image.open(data / "quartz" / "a 1.png").save(data / "quartz" / "scan.tif")
     Image.fromarray(np.full((20, 20), 30_000, np.uint16)).save(data / "quartz" / "deep.png")
+    (data / "quartz" / "phone").write_bytes((Path(__file__).parent / "files" / "quarters.heic").read_bytes())
     manifest = scan(data)
     marked = {
         path: feature_id.removeprefix(image_id)
@@ -154,5 +155,7 @@ def test_features_of_files_that_are_decoded_in_another_way_now_are_not_found(dat
             manifest.path.tolist(), manifest.image_id.tolist(), manifest.feature_ids, strict=True
         )
     }
+    heic = marked.pop("quartz/phone")
+    assert heic.startswith(":heif-1.")
     assert {path for path, mark in marked.items() if mark} == {"quartz/scan.tif", "quartz/deep.png"}
     assert set(marked.values()) == {"", ":2"}
