@@ -256,12 +256,12 @@ def test_another_class_order_is_refused(copy, monkeypatch, classes):
 
 def test_other_members_or_sources_are_refused(copy):
     edit(copy, members=["a", "b", "c"])
-    with pytest.raises(BundleError, match="members or sources"):
+    with pytest.raises(BundleError, match="members or feature extractors"):
         read_bundle(copy)
     edit(copy, members=["descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical"])
     read_bundle(copy)
     edit(copy, sources={"lite0": {}})
-    with pytest.raises(BundleError, match="members or sources"):
+    with pytest.raises(BundleError, match="members or feature extractors"):
         read_bundle(copy)
 
 
