@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import ensemble_minerals
+from ensemble_minerals.cli.tables import FEW
 from ensemble_minerals.prediction.predictor import load
 
 HEAVY = {
@@ -85,3 +87,12 @@ def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
     row = table.read_text(encoding="utf-8").splitlines()[1].split(",")
     expected = load(bundle, cache).predict([photo]).proba[0]
     np.testing.assert_allclose([float(cell) for cell in row[-3:]], expected, rtol=1e-12)
+
+
+def test_many_photos_are_summed_up_without_heavy_libraries(tiny, tmp_path):
+    """More photos than are listed one by one: the terminal shows a table of their classes."""
+    photo = next(tiny.new.iterdir())
+    for number in range(FEW + 1):
+        shutil.copy(photo, tmp_path / f"{number}{photo.suffix}")
+    loaded = loaded_by(command("predict", tiny.bundle, tmp_path, "--no-cache"))
+    assert loaded & HEAVY == set()

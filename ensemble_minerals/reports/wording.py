@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ensemble_minerals.evaluation.intervals import Interval
+if TYPE_CHECKING:  # the statistics load SciPy and scikit-learn, which a table of predictions does not need
+    from ensemble_minerals.evaluation.intervals import Interval
 
 NOTHING = "\N{EN DASH}"
 """Stands where a number is not defined."""
@@ -73,6 +75,7 @@ _FORMS: Mapping[str, Callable[[float], str]] = {
 def span(interval: Interval, kind: str) -> str:
     """Both ends of an interval in words; empty where they are not known.
 
+    >>> from ensemble_minerals.evaluation.intervals import Interval
     >>> span(Interval(0.5, 0.25, 0.75), "two")
     '0.25 to 0.75'
     """
