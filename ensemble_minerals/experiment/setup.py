@@ -212,7 +212,7 @@ def _notes_of_rows(dataset: Dataset) -> list[str]:
     conflicts = int(np.sum(manifest.status == Status.CONFLICT.value))
     if conflicts:
         notes.append(
-            f"{counted(conflicts, 'photo')} not used: the same picture stands under another class too; `inspect` "
+            f"{counted(conflicts, 'photo')} not used: another class holds the same photo; `inspect` "
             "lists them"
         )
     named = manifest.split == "test"
