@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn.answers import case, drawn
+from drawn.training_logs import logs
 from PIL import Image
 
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 
-__all__ = ["case", "drawn"]
+__all__ = ["case", "drawn", "logs"]
 
 COLORS = ((150, 95, 70), (95, 140, 95), (100, 105, 160), (160, 150, 90))
 LIGHT = 25
