@@ -86,15 +86,6 @@ def first_rows(
         say(where, f"... and {len(rows) - FEW} more")
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "photo"), counted(3, "photo")
-    ('1 photo', '3 photos')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def decimal(value: float | None) -> str:
     """A figure with three decimals, or a dash where there is none.
 

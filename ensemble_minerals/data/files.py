@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER, is_folder, is_output
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.plural import counted
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r"})
 
@@ -100,15 +101,6 @@ def list_files(folder: Path, left_out: LeftOut | None = None) -> Iterator[Path]:
         DataError: If a folder cannot be opened.
     """
     yield from _walk(folder, (), left_out)
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "file"), counted(2, "file")
-    ('1 file', '2 files')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def some(names: list[str]) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ensemble_minerals.data.files import LeftOut, counted, list_files, list_folder, some
+from ensemble_minerals.data.files import LeftOut, list_files, list_folder, some
 from ensemble_minerals.data.labels import case_warnings, check_labels, normal_label
 from ensemble_minerals.data.layouts import Layout, Part, find_layout
 from ensemble_minerals.data.own_outputs import DOCUMENTS, is_folder
 from ensemble_minerals.data.photo_table import Entry, read_photo_table
 from ensemble_minerals.data.written_paths import FoundPaths, check_found, find_written
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.plural import counted
 
 _TABLES = frozenset({".csv", ".tsv"})
 

@@ -23,6 +23,7 @@ from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
+from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.runtime import Runtime
 
 FEW = 32
@@ -157,10 +158,10 @@ def describe(config: Config, costs: Costs, estimate: Estimate) -> str:
     missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
     computing = [backbone for backbone in config.backbones if backbone.name in missing]
     views = {len(backbone.views) for backbone in computing}
-    photos = _counted(max(missing.values(), default=0), "photo")
+    photos = counted(max(missing.values(), default=0), "photo")
     if computing:
-        each = _counted(views.pop(), "view") if len(views) == 1 else "several views"
-        what = f" ({_counted(len(computing), 'backbone')} x {each} x {photos})"
+        each = counted(views.pop(), "view") if len(views) == 1 else "several views"
+        what = f" ({counted(len(computing), 'backbone')} x {each} x {photos})"
     else:
         what = f" ({photos})" if missing else " (stored)"
     parts = [
@@ -316,7 +317,3 @@ def _network_seconds(config: Config, name: str, n_classes: int) -> tuple[float, 
     network = next(network for network in config.networks if network.name == name)
     forward, step = training_seconds(network, n_classes, device=devices()[0])
     return epoch_seconds(network, forward, step), forward
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -14,7 +14,6 @@ from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.files import counted
 from ensemble_minerals.data.folds import HOLDOUT_FOLD, TEST_FOLD, TRAINING_FOLD
 from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
@@ -28,6 +27,7 @@ from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
 from ensemble_minerals.taxonomy import Taxonomy, Tree

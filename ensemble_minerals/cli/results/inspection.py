@@ -9,7 +9,8 @@ from rich.console import Console
 
 from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import show_unreadable
-from ensemble_minerals.cli.tables import Column, counted, first_rows, table
+from ensemble_minerals.cli.tables import Column, first_rows, table
+from ensemble_minerals.system.plural import counted
 
 if TYPE_CHECKING:
     from ensemble_minerals.workflows.inspect import Inspection

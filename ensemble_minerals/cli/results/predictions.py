@@ -7,8 +7,9 @@ from rich.console import Console
 
 from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import show_unreadable
-from ensemble_minerals.cli.tables import FEW, Column, counted, decimal, table
+from ensemble_minerals.cli.tables import FEW, Column, decimal, table
 from ensemble_minerals.prediction.table import Predictions
+from ensemble_minerals.system.plural import counted
 
 
 def show_predictions(
