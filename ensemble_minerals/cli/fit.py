@@ -105,7 +105,7 @@ def command(
         extra += [] if seed is None else [f"seed={seed}"]
         resolved = load_config(config, [*(settings or []), *extra])
         bundle = paths.default_bundle(data) if out is None else out
-        paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite, outside=data)
+        paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite, outside=[data])
         if not no_report:
             from ensemble_minerals.workflows.report import (  # loads matplotlib
                 report_folder,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import DECODER_VERSION, decode
-from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.data.decoding import DECODER_VERSION, decode, photo_digest
+from ensemble_minerals.errors import ImageError, ImageReason, UserError
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.progress import StageProgress
@@ -82,6 +82,7 @@ class ImageCache:
         folder: Path | None,
         limit_mb: int,
         limits: DecodeLimits = DEFAULT_LIMITS,
+        image_ids: Sequence[str] | None = None,
     ) -> None:
         """Describe a cache; nothing is decoded yet.
 
@@ -91,7 +92,10 @@ class ImageCache:
             folder: Folder of the memory map; None keeps the images in memory.
             limit_mb: Most megabytes of all images. Rows beyond the limit are decoded at each access.
             limits: Sizes of the photos that are decoded.
+            image_ids: Digest of each file's content: one that has another by now was replaced, and is an error. None
+                takes the files as they are.
         """
+        self.image_ids = None if image_ids is None else tuple(image_ids)
         self.paths = tuple(paths)
         self.side = side
         self.folder = folder
@@ -160,11 +164,13 @@ class ImageCache:
             start, height, width = self._index[row].tolist()
             if start != _NOT_KEPT:
                 return np.array(self._pixels[start : start + height * width * 3]).reshape(height, width, 3)
-        return self._decoded(self.paths[row])
+        return self._decoded(row)
 
-    def _decoded(self, path: Path) -> NDArray[np.uint8]:
-        side = decode_side(self.side)
+    def _decoded(self, row: int) -> NDArray[np.uint8]:
+        side, path = decode_side(self.side), self.paths[row]
         pixels = decode(path, at_least=side, limits=self.limits).pixels
+        if self.image_ids is not None and photo_digest(path) != self.image_ids[row]:
+            raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
         factor = min(pixels.shape[:2]) // side
         if factor > 1:
             pixels = np.array(Image.fromarray(pixels).reduce(factor))
@@ -175,7 +181,9 @@ class ImageCache:
         index = np.full((len(self), 3), _NOT_KEPT, np.int64)
         limit, end = self.limit_mb << 20, 0
         read = partial(_or_none, self._decoded)
-        with closing(prefetch(read, self.paths, n_threads=n_threads, ahead=_AHEAD, name="decode")) as decoded:
+        with closing(
+            prefetch(read, range(len(self)), n_threads=n_threads, ahead=_AHEAD, name="decode")
+        ) as decoded:
             for row, pixels in enumerate(decoded):
                 if pixels is not None:
                     if end + pixels.size > limit:
@@ -215,12 +223,12 @@ class ImageCache:
             except (OSError, ValueError):  # ValueError: a path with a null character
                 files.append((str(path), -1, -1))
         limits = (self.limits.max_pixels, self.limits.min_side)
-        known = repr((DECODER_VERSION, self.side, self.limit_mb, *limits, files))
+        known = repr((DECODER_VERSION, self.side, self.limit_mb, *limits, files, self.image_ids))
         return blake2b(known.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def _or_none(decoded: Callable[[Path], NDArray[np.uint8]], path: Path) -> NDArray[np.uint8] | None:
+def _or_none(decoded: Callable[[int], NDArray[np.uint8]], row: int) -> NDArray[np.uint8] | None:
     try:
-        return decoded(path)
+        return decoded(row)
     except ImageError:
         return None

@@ -22,4 +22,9 @@ def read_text(path: Path) -> str:
     try:
         return content.decode("utf-16" if utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error}); save it as 'CSV UTF-8'") from error
+        line = content.count(b"\n", 0, error.start)
+        shown = content.split(b"\n")[line].decode("cp1252", "replace").strip()[:80]
+        raise DataError(
+            f"{path} is not UTF-8: line {line + 1} is, as Windows reads it, {shown!r}; save it as UTF-8 (Excel: "
+            "'CSV UTF-8'; Notepad: Save as, Encoding)"
+        ) from error

@@ -20,11 +20,15 @@ class DistillationData:
 
     Attributes:
         files: The photos, n of them.
+        image_ids: Digests of their contents.
         teacher: What the ensemble answered for them out of fold, and their classes, row groups and folds.
+        folders: Where the photos lie; not the folder of a CSV, which may hold anything else.
     """
 
     files: tuple[Path, ...]
+    image_ids: tuple[str, ...]
     teacher: OutOfFold
+    folders: tuple[Path, ...] = ()
 
 
 def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> DistillationData:
@@ -59,4 +63,9 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
             f"{manifest.file(missing[0])}); give the folder that the bundle was fitted on, wherever it is now, with "
             "--photos"
         )
-    return DistillationData(tuple(located.files[row] for row in rows), teacher)
+    files = tuple(located.files[row] for row in rows)
+    folders = {file.parent for file in files} - {bundle.photo_root}
+    if photos is not None:
+        folders.add(photos)
+    image_ids = tuple(manifest.image_id[rows].tolist())
+    return DistillationData(files, image_ids, teacher, tuple(sorted(folders)))

@@ -96,6 +96,7 @@ class StudentTraining:
             folder=work / "pictures",
             limit_mb=network.memory,
             limits=limits,
+            image_ids=data.image_ids,
         )
 
     def run(self, runtime: Runtime) -> TrainedStudents:
@@ -191,7 +192,7 @@ def soft_targets(data: DistillationData, label_weight: float) -> NDArray[np.floa
         >>> from ensemble_minerals.data.fold_inputs import FoldInputs
         >>> from ensemble_minerals.ensemble.oof import OutOfFold
         >>> known = FoldInputs(np.array([1]), np.array([0]), np.array([0]), np.array(["mica", "quartz"]))
-        >>> data = DistillationData((), OutOfFold(known, proba=np.array([[0.5, 0.5]])))
+        >>> data = DistillationData((), (), OutOfFold(known, proba=np.array([[0.5, 0.5]])))
         >>> soft_targets(data, label_weight=0.5)
         array([[0.25, 0.75]])
     """

@@ -285,6 +285,7 @@ def _image_caches(config: Config, dataset: Dataset, work: Path | None) -> dict[s
                 folder=None if work is None else work / "pictures",
                 limit_mb=network.memory,
                 limits=config.data.limits,
+                image_ids=manifest.image_id[manifest.usable].tolist(),
             )
         by_network[network.name] = caches[key]
     return by_network

@@ -13,11 +13,14 @@ from ensemble_minerals.data.text_files import read_text
 from ensemble_minerals.data.written_paths import check_found, find_written
 from ensemble_minerals.errors import UserError
 
+Inputs = str | Path | Sequence[str | Path]
+"""What users name to be predicted; one alone stands for a list of one."""
+
 _TABLES = frozenset({".csv", ".tsv"})
 _TEXTS = frozenset({".txt", ".lst"})
 
 
-def expand_inputs(inputs: Sequence[str | Path], note: Callable[[str], None] | None = None) -> list[Path]:
+def expand_inputs(inputs: Inputs, note: Callable[[str], None] | None = None) -> list[Path]:
     """Files for which inputs stand, in the order given, each once.
 
     An input is a file, a folder (every file in it, at any depth), a pattern such as ``'new/*.jpg'``, a CSV with a
@@ -37,7 +40,7 @@ def expand_inputs(inputs: Sequence[str | Path], note: Callable[[str], None] | No
     files: dict[Path, None] = {}
     left_out = LeftOut()
     notes: list[str] = []
-    for entry in inputs:
+    for entry in _entries(inputs):
         inside: list[Path] = []
         for match in _matches(entry, notes):
             if is_folder(match):
@@ -51,6 +54,20 @@ def expand_inputs(inputs: Sequence[str | Path], note: Callable[[str], None] | No
         if note is not None:
             note(text)
     return list(files)
+
+
+def named_folders(inputs: Inputs) -> list[Path]:
+    """Folders among the inputs, of which every file is one: no output may be put there.
+
+    Raises:
+        UserError: If an input matches nothing, or is a list of which no file is there.
+        DataError: If a list cannot be read.
+    """
+    return [match for entry in _entries(inputs) for match in _matches(entry, []) if is_folder(match)]
+
+
+def _entries(inputs: Inputs) -> Sequence[str | Path]:
+    return [inputs] if isinstance(inputs, str | Path) else inputs
 
 
 def _matches(entry: str | Path, notes: list[str]) -> list[Path]:

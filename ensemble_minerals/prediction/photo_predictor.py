@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.prediction.inputs import expand_inputs
+from ensemble_minerals.prediction.inputs import Inputs, expand_inputs
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.progress import StageProgress, part_of
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -75,7 +74,7 @@ class PhotoPredictor(ABC):
 
     def predict(
         self,
-        inputs: Sequence[str | Path],
+        inputs: Inputs,
         progress: StageProgress | None = None,
         *,
         sets: float | None = None,
@@ -127,6 +126,6 @@ class PhotoPredictor(ABC):
             tuple(paths), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
         )
 
-    def predict_proba(self, inputs: Sequence[str | Path]) -> NDArray[np.float64]:
+    def predict_proba(self, inputs: Inputs) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
         return self.predict(inputs).proba

@@ -34,7 +34,7 @@ def check_inspection_folder(folder: Path, *, outside: Path) -> None:
         UserError: If nothing can be saved there, or it holds a file of something else, such as a bundle's
             ``manifest.csv``.
     """
-    check_output(folder, outside=outside)
+    check_output(folder, outside=[outside])
     check_output(folder / _PAGE)
     others = [name for name in (_MANIFEST, _DUPLICATES, _PAGE) if (folder / name).exists()]
     if others and not (folder / _DATA).exists():

@@ -107,6 +107,11 @@ def atomic_folder(path: Path, *, durable: bool = True) -> Iterator[Path]:
             _sync(target.parent)
 
 
+def work_name(name: str, token: str) -> str:
+    """Name of the work folder in which a draft of `name` is written: the longest name that a write needs."""
+    return f".{name}.{token}.unfinished"
+
+
 def recover(path: Path) -> None:
     """Put right what killed processes left of writing `path`.
 
@@ -159,7 +164,7 @@ def _work_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
     while True:
-        work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.unfinished")
+        work = target.with_name(work_name(target.name, uuid.uuid4().hex[:8]))
         work.mkdir()
         lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
         if _locked(lock) is not False and (work / _LOCK).exists():

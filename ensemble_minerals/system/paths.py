@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.system.atomic import recover
+from ensemble_minerals.system.atomic import recover, work_name
 
 
 def cache_folder(chosen: Path | None, *, none: bool = False) -> Path | None:
@@ -64,7 +65,7 @@ def check_output(
     suffixes: Sequence[str] = (),
     kind: FolderKind | None = None,
     overwrite: bool | None = None,
-    outside: Path | None = None,
+    outside: Sequence[Path] = (),
 ) -> None:
     """Make sure that an output may be written to a path. Every output is checked here, before the work for it.
 
@@ -74,7 +75,7 @@ def check_output(
         suffixes: Suffixes that the name of a file may have; any, if empty.
         kind: What kind of folder will be written, which replaces nothing but one of its kind.
         overwrite: Whether the user wants to replace what is there; None if the user has no choice.
-        outside: Folder of photos in which the output may not lie: the next run would take it for photos.
+        outside: Folders of photos in which the output may not lie: the next run would take it for photos.
 
     Raises:
         UserError: If nothing can be saved there, or what is there may not be replaced; for a folder the error of
@@ -87,12 +88,14 @@ def check_output(
     error = UserError if kind is None else kind.error
     if kind is not None and path.name in ("", ".."):
         raise error(f"{str(path)!r} is no name for something new; name a folder, such as artifacts/mine")
-    if outside is not None and outside.is_dir() and path.resolve().is_relative_to(outside.resolve()):
-        beside = outside.resolve().parent / "artifacts" / (path.name or "mine")
-        raise error(
-            f"{option} {path} is inside the photos in {outside}, where the next run would take it for photos; choose "
-            f"a place outside, such as {option} {min(os.path.relpath(beside), str(beside), key=len)}"
-        )
+    _check_names(path, option)
+    for photos in outside:
+        if photos.is_dir() and path.resolve().is_relative_to(photos.resolve()):
+            beside = photos.resolve().parent / "artifacts" / (path.name or "mine")
+            raise error(
+                f"{option} {path} is inside the photos in {photos}, where the next run would take it for photos; "
+                f"choose a place outside, such as {option} {min(os.path.relpath(beside), str(beside), key=len)}"
+            )
     recover(path)
     if not _is_free(path):
         if overwrite is False:
@@ -146,6 +149,19 @@ def _name(data: Path) -> str:
 
 def _is_free(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _check_names(path: Path, option: str) -> None:
+    """Make sure that the names of what is made are not too long, that of its draft included."""
+    absolute = path.absolute()
+    above = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    for name in absolute.relative_to(above).parts:
+        longest = work_name(name, "x" * 8) if name == absolute.name else name
+        try:
+            (above / longest).lstat()
+        except OSError as failure:
+            if failure.errno == errno.ENAMETOOLONG:
+                raise UserError(f"{option}: the name {name!r} is too long; choose a shorter one") from failure
 
 
 def _probe(folder: Path) -> None:

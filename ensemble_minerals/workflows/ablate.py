@@ -118,7 +118,7 @@ def ablate(
     n_jobs, out = count_jobs(n_jobs), Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
-    check_output(out, kind=ABLATION, overwrite=overwrite, outside=Path(data))
+    check_output(out, kind=ABLATION, overwrite=overwrite, outside=[Path(data)])
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
     with open_cluster(backend, scheduler, n_jobs=n_jobs) as workers:
         runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)

@@ -92,9 +92,10 @@ def distill(
         raise UserError(f"label_share={label_share}: give a share between 0 and 1")
     runtime = Runtime(count_jobs(n_jobs), progress=Silent() if progress is None else progress)
     check_output(out, kind=STUDENT, overwrite=overwrite)
-    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     teacher = read_bundle(Path(bundle))
     data = read_distillation_data(teacher, None if photos is None else Path(photos))
+    check_output(out, kind=STUDENT, overwrite=overwrite, outside=data.folders)
+    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
     from ensemble_minerals.networks.training.check import check_network  # loads torch
 
     check_network(network)

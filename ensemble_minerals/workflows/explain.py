@@ -10,6 +10,7 @@ from pathlib import Path
 from ensemble_minerals.explanation.explainer import Explainer
 from ensemble_minerals.explanation.page import EXPLANATION, write_explanation
 from ensemble_minerals.explanation.request import ExplanationRequest
+from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.system.cpu import count_jobs
@@ -39,7 +40,7 @@ class ExplainResult:
 
 def explain(
     bundle_path: str | Path,
-    inputs: Sequence[str | Path],
+    inputs: Inputs,
     out: str | Path,
     *,
     target: str | None = None,
@@ -73,9 +74,7 @@ def explain(
     started = time.perf_counter()
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     folder = Path(out)
-    check_output(folder, kind=EXPLANATION, overwrite=overwrite)
-    for photos in inputs:
-        check_output(folder, kind=EXPLANATION, overwrite=overwrite, outside=Path(photos))
+    check_output(folder, kind=EXPLANATION, overwrite=overwrite, outside=named_folders(inputs))
     predictor = load(bundle_path, cache_dir, runtime.n_jobs)
     explainer = Explainer(predictor)
     request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)

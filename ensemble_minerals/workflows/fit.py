@@ -89,7 +89,7 @@ def fit(
     config = load_config(None) if config is None else config
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
-    check_output(out, kind=BUNDLE, overwrite=overwrite, outside=data)
+    check_output(out, kind=BUNDLE, overwrite=overwrite, outside=[data])
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
     work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     runtime = Runtime(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble_minerals.bundle.student import is_student
+from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.student import load_student
@@ -35,7 +35,7 @@ class PredictResult:
 
 def predict(
     model: str | Path,
-    inputs: Sequence[str | Path],
+    inputs: Inputs,
     *,
     out: Path | None = None,
     top_k: int = 1,
@@ -66,15 +66,16 @@ def predict(
 
     Raises:
         BundleError: If the model is missing, damaged or of an unknown format.
-        UserError: If an input matches nothing, or nothing can be saved where it should be.
+        UserError: If an input matches nothing, or nothing can be saved where it should be: not in a folder of photos.
         WeightsError: If a backbone's weights cannot be had.
     """
     progress = Silent() if progress is None else progress
+    folders = named_folders(inputs)
     if out is not None:
         check_ending(out)
-        check_output(out, overwrite=overwrite)
+        check_output(out, overwrite=overwrite, outside=folders)
     if gallery is not None:
-        check_output(gallery, "--gallery", suffixes=(".html", ".htm"), overwrite=overwrite)
+        check_output(gallery, "--gallery", suffixes=(".html", ".htm"), overwrite=overwrite, outside=folders)
     n_threads = count_jobs(n_jobs)
     predictor: PhotoPredictor = (
         load_student(model, n_threads) if is_student(Path(model)) else load(model, cache_dir, n_threads)

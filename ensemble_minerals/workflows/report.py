@@ -91,7 +91,7 @@ def write_report(
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
-    check_output(folder, kind=REPORT, outside=None if data is None else Path(data))
+    check_output(folder, kind=REPORT, outside=[] if data is None else [Path(data)])
     loaded = read_bundle(path)
     own = out_of_fold(loaded, Path(photos or loaded.photo_root))
     scored = own if data is None else score_folder(loaded, own, Path(data), runtime)

@@ -33,6 +33,10 @@ from ensemble_minerals.errors import FitError, UserError
         (["ablate", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
         (["report", "{home}/bundle", "--data", "{home}/new", "--out", "{home}/new/mine"], "is inside the photos in"),
         (["explain", "{home}/bundle", "{home}/new", "--out", "{home}/new/mine"], "is inside the photos in"),
+        (["predict", "{home}/bundle", "{home}/new", "--out", "{home}/new/a.csv"], "is inside the photos in"),
+        (["predict", "{home}/bundle", "{home}/n*w", "--gallery", "{home}/new/a.html"], "is inside the photos in"),
+        (["predict", "{home}/bundle", "{home}/new", "--out", 235 * "a" + ".csv"], "is too long; choose a"),
+        (["distill", "{home}/bundle", "--photos", "{home}/photos", "--out", "{home}/photos/a"], "inside the photos"),
         (["demo", "--out", "{home}/tiny.yaml/demo"], "nothing can be saved in"),
     ],
 )  # fmt: skip

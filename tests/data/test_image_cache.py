@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from ensemble_minerals.data import image_cache as module
+from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.image_cache import ImageCache, decode_side, shrink
 from ensemble_minerals.errors import ImageError, UserError
 from ensemble_minerals.features.extraction import extract_features
@@ -79,6 +80,17 @@ def test_a_replaced_photo_is_decoded_anew(tmp_path):
         Image.new("RGB", (50, 70), (level, 0, 0)).save(tmp_path / "a.bmp")  # of the same size each time
         os.utime(tmp_path / "a.bmp", ns=(level, level))
         assert red() == level
+
+
+@pytest.mark.parametrize("limit_mb", [0, 1])
+def test_a_photo_that_was_replaced_since_the_scan_is_an_error(paths, tmp_path, limit_mb):
+    image_ids = [photo_digest(path) for path in paths]
+    paths[2].write_bytes(paths[3].read_bytes())
+    table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=limit_mb, image_ids=image_ids)
+    table.prepare(1)
+    assert table.image(1).shape == (133, 40, 3)
+    with pytest.raises(ImageError, match="not the file that was scanned"):
+        table.image(2)
 
 
 def test_rows_beyond_the_limit_are_decoded_when_asked_for(tmp_path, decoded):

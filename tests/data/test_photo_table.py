@@ -61,7 +61,9 @@ def test_all_unusable_rows_are_counted_and_the_first_shown(tmp_path):
 
 def test_a_csv_in_another_encoding(tmp_path):
     path = table(tmp_path, "path,label\n1.jpg,Grünstein\n", encoding="latin-1")
-    with pytest.raises(DataError, match="save it as 'CSV UTF-8'"):
+    with pytest.raises(
+        DataError, match=r"line 2 is, as Windows reads it, '1\.jpg,Grünstein'; save it as UTF-8"
+    ):
         read_photo_table(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ensemble_minerals.data.files import LeftOut, list_files
 from ensemble_minerals.errors import DataError, UserError
-from ensemble_minerals.prediction.inputs import expand_inputs
+from ensemble_minerals.prediction.inputs import expand_inputs, named_folders
 
 
 @pytest.fixture
@@ -69,6 +69,12 @@ def test_an_input_that_is_nothing_is_named(entry, message):
     with pytest.raises(UserError) as caught:
         expand_inputs(["z.jpg", entry])
     assert message in str(caught.value)
+
+
+@pytest.mark.usefixtures("place")
+def test_one_input_alone_is_a_list_of_one():
+    assert expand_inputs("b") == expand_inputs(Path("b")) == expand_inputs(["b"])
+    assert named_folders("b/*") == [Path("b/deep")]
 
 
 @pytest.mark.usefixtures("place")

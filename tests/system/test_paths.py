@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ensemble_minerals.errors import BundleError, UserError
+from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.paths import FolderKind, beside, cache_folder, check_output, default_bundle
 
 
@@ -32,6 +33,16 @@ def test_a_link_to_a_place_where_nothing_can_be_saved_is_refused(tmp_path):
         check_output(tmp_path / "link")
     (tmp_path / "good").symlink_to(tmp_path / "later" / "bundle")
     check_output(tmp_path / "good")
+
+
+@pytest.mark.parametrize("name", ["é" * 120, "x" * 300, f"{'x' * 300}/mine"])
+def test_a_name_that_is_too_long_for_its_draft_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"--out: the name '.*' is too long; choose a shorter one"):
+        check_output(tmp_path / name)
+    longest = tmp_path / ("x" * 234)
+    check_output(longest)
+    with atomic_file(longest) as draft:
+        draft.touch()
 
 
 def test_endings(tmp_path):
