@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
+_SHOWN_PROBLEMS = 20
+
 
 class EnsembleMineralsError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -37,7 +39,9 @@ class ConfigError(UserError):
 
     def __init__(self, problems: Sequence[str], source: str = "the configuration") -> None:
         self.problems = tuple(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems[:_SHOWN_PROBLEMS])
+        if len(self.problems) > _SHOWN_PROBLEMS:
+            lines += f"\n  ... and {len(self.problems) - _SHOWN_PROBLEMS} more"
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__(f"{count} in {source}:\n{lines}")
 
@@ -60,6 +64,10 @@ class BundleError(UserError):
 
 class FitError(EnsembleMineralsError):
     """Training failed; the message names the member, the fold and the reason."""
+
+
+class DiskError(EnsembleMineralsError, OSError):
+    """The machine could not write a file: the disk is full, over its quota, or broken."""
 
 
 class ImageReason(StrEnum):

@@ -19,7 +19,7 @@ from ensemble_minerals.cli.options import (
     Seed,
     Settings,
 )
-from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs
+from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs
 
 app = typer.Typer()
 
@@ -80,7 +80,9 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Test the ensemble against single models, and against itself without each ingredient."""
-    with handle_errors(debug, "finished outer folds are kept; run the same command with --resume to go on"):
+    with handle_errors(
+        debug, "finished outer folds are kept; run the same command with --resume to go on"
+    ) as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.ablation import show_ablation
@@ -92,6 +94,7 @@ def command(
         resolved = load_config(config, [*(settings or []), *extra])
         folder = paths.default_ablation(data) if out is None else out
         wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
+        job.standing = finished(folder)
         with show_progress() as progress:
             result = ablate(
                 data,

@@ -1,7 +1,6 @@
 """The command line, put together from its commands.
 
-Exit codes: 0 success, 1 the job failed, 2 a mistake of the user, 3 some photos could not be read (all others were
-answered), 130 interrupted. A command imports what it needs when it runs, so ``--help`` answers at once.
+A command imports what it needs when it runs, so ``--help`` answers at once. Exit codes are those of `cli.running`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated, Protocol
 
@@ -26,7 +26,7 @@ from ensemble_minerals.cli import (
     recipes,
     report,
 )
-from ensemble_minerals.cli.running import INTERRUPTED
+from ensemble_minerals.cli.running import SOME_UNREADABLE, heed_sigterm
 
 EPILOG = """
 [bold]From photos to answers[/bold]
@@ -76,14 +76,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal's encoding lacks
             stream.reconfigure(errors="replace")
+    heed_sigterm()
     try:
         app()
     except SystemExit as ending:
-        if ending.code == INTERRUPTED:  # Python would wait for threads that still compute
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        raise
+        if not isinstance(ending.code, int) or ending.code in (0, SOME_UNREADABLE):
+            raise
+        # After a failure threads may still compute. Python would wait for them, or abort if one is in a library
+        # that is being unloaded.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(ending.code)
 
 
 def _show_version(wanted: bool) -> None:

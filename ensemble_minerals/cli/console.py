@@ -5,8 +5,22 @@ Names that come from outside are shown literally, without markup and control cha
 
 from __future__ import annotations
 
+import os
+import sys
+
 from rich.console import Console
 from rich.text import Text
+
+READER_GONE = 141
+"""Exit code where the reader of the output went away, as ``| head`` does."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """End without a word: nobody would read it."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(READER_GONE)
 
 
 def literal(value: object, style: str = "") -> Text:
@@ -31,7 +45,7 @@ def stderr() -> Console:
 
 
 def _console(*, stderr: bool) -> Console:
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    return _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def say(where: Console, text: object = "", style: str = "") -> None:

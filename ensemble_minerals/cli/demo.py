@@ -28,7 +28,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.fit import show_fit

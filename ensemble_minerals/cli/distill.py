@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import BundleFolder, Debug, Jobs, PhotosMoved
-from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.cli.running import finished, handle_errors, jobs
 
 app = typer.Typer()
 
@@ -81,7 +81,7 @@ def command(
     It learns from the labels and from the ensemble's out-of-fold answers, and its figures are out of fold, too: a
     student is trained for each fold and scored on photos it never saw; one more, on all photos, is saved.
     """
-    with handle_errors(debug, "finished folds are kept; run the same command with --resume to go on"):
+    with handle_errors(debug, "finished folds are kept; run the same command with --resume to go on") as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.student import show_student
@@ -91,6 +91,7 @@ def command(
 
         network = student_config(student, weights=weights, size=size, epochs=epochs, overrides=settings or ())
         folder = beside(bundle, "student") if out is None else out
+        job.standing = finished(folder)
         with show_progress() as progress:
             result = distill(
                 bundle,

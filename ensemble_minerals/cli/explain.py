@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Inputs, Jobs, NoCache
-from ensemble_minerals.cli.running import SOME_UNREADABLE, handle_errors, jobs
+from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_errors, jobs
 
 app = typer.Typer()
 
@@ -60,13 +60,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Show what in photos speaks for an answer: heat-maps, feature maps and every member's vote."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug) as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.explain import explain
 
         folder = paths.beside(bundle, "explained") if out is None else out
+        job.standing = finished(folder)
         with show_progress() as progress:
             result = explain(
                 bundle,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Debug
-from ensemble_minerals.cli.running import handle_errors
+from ensemble_minerals.cli.running import finished, handle_errors
 
 app = typer.Typer()
 
@@ -36,7 +36,7 @@ def command(
 
     Preprocessing, class names and temperature are inside. The file is compared with PyTorch before it appears.
     """
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug) as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.errors import UserError
@@ -44,6 +44,7 @@ def command(
 
         if form != "onnx":
             raise UserError(f"--format {form}: the only format is onnx")
+        job.standing = finished(out)
         with show_progress() as progress:
             result = export(model, out, overwrite=overwrite, progress=progress)
         terminal = console.stdout()

@@ -91,7 +91,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
-    with handle_errors(debug, "finished parts are kept; run the same command with --resume to go on"):
+    with handle_errors(debug, "finished parts are kept; run the same command with --resume to go on") as job:
         from ensemble_minerals.bundle.schema import BUNDLE
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
@@ -106,6 +106,7 @@ def command(
         resolved = load_config(config, [*(settings or []), *extra])
         bundle = paths.default_bundle(data) if out is None else out
         paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite, outside=[data])
+        is_new = not BUNDLE.matches(bundle)
         if not no_report:
             from ensemble_minerals.workflows.report import (  # loads matplotlib
                 report_folder,
@@ -113,6 +114,10 @@ def command(
             )
 
             report_folder(bundle)  # whatever prevents the report is reported before the work, not after it
+        stands = f"the bundle stands at {bundle}"
+        if not no_report:
+            stands += f"; make its report with:  ensemble-minerals report {shlex.quote(str(bundle))}"
+        job.standing = lambda: stands if is_new and BUNDLE.matches(bundle) else ""
         with show_progress() as progress:
             result = fit(
                 data,
@@ -128,6 +133,7 @@ def command(
                 time_limit=time_limit,
                 progress=progress,
             )
+            job.standing = lambda: stands
             page = None if no_report else write_report(bundle, n_jobs=jobs(n_jobs), progress=progress).html
         terminal = console.stdout()
         show_fit(terminal, result, synthetic=is_synthetic(data))

@@ -33,7 +33,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection

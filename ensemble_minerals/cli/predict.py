@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache
-from ensemble_minerals.cli.running import SOME_UNREADABLE, handle_errors, jobs
+from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_errors, jobs
 
 app = typer.Typer()
 
@@ -64,13 +64,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Ask a bundle what is on photos."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug) as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.predictions import show_predictions
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.predict import predict
 
+        job.standing = finished(out, gallery)
         with show_progress() as progress:
             result = predict(
                 bundle,

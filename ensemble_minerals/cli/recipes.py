@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command("recipes")
 def command(debug: Debug = False) -> None:
     """List the published systems that ship as configurations, a line each."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug):
         from ensemble_minerals.cli import console
         from ensemble_minerals.config.files import recipes
 

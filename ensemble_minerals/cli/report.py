@@ -56,7 +56,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """See where an ensemble fails and why: errors, calibration, suspected labels, weak slices."""
-    with handle_errors(debug, "run the same command again"):
+    with handle_errors(debug):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.system import paths

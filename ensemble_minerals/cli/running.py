@@ -1,53 +1,142 @@
-"""How a command runs and fails: errors become a sentence and an exit code."""
+"""How a command runs and ends: whatever happens becomes a sentence and an exit code.
+
+One cause has one exit code, whatever the command:
+
+====  ==================================================================================================
+Code  Cause
+====  ==================================================================================================
+0     All done.
+1     The job failed: a member, the disk, the memory, or a defect of the program.
+2     A mistake in what was asked: an option, photos or a bundle that cannot be used, no permission.
+3     Some photos could not be read; all others were answered.
+130   Interrupted by Ctrl-C.
+141   Whoever read the output has gone, as ``| head`` does.
+143   Ended by the system or another program (SIGTERM).
+====  ==================================================================================================
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import typer
 
 DEBUG_VARIABLE = "ENSEMBLE_MINERALS_DEBUG"
-INTERRUPTED = 130
 SOME_UNREADABLE = 3
+INTERRUPTED = 130
+TERMINATED = 143
+
+AGAIN = "run the same command again"
+
+MOST_JOBS = 1024
+"""More tasks at once than this are a slip of the finger."""
+
+_ENDINGS = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), (2, "; allow it, or choose another place")),
+    **dict.fromkeys(
+        (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP), (2, "; choose another place")
+    ),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), (1, "; do less at once with -j 1, or see ulimit -n")),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO), (1, "")),
+}
+"""Exit codes of errors of the system, and what to do; any other may be a defect of the program."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command in the way that Ctrl-C does."""
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM end the program with words, as Ctrl-C does."""
+
+    def terminate(_signal: int, _frame: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+class Job:
+    """A command at work.
+
+    Attributes:
+        standing: Says what is finished and stays although the command failed, and how to get the rest; gives an
+            empty text while there is nothing.
+    """
+
+    def __init__(self) -> None:
+        self.standing: Callable[[], str] = str
 
 
 @contextmanager
-def handle_errors(debug: bool, if_interrupted: str) -> Iterator[None]:
+def handle_errors(debug: bool, if_interrupted: str = AGAIN) -> Iterator[Job]:
     """Turn an error into a sentence on standard error and an exit code.
 
     Args:
         debug: Whether to print the traceback as well.
-        if_interrupted: What to do after an interruption, for the user.
+        if_interrupted: What to do after an interruption, unless `Job.standing` says better.
 
     Raises:
         typer.Exit: With the exit code, if the body fails.
     """
+    job = Job()
     try:
-        yield
+        yield job
     except typer.Exit:
         raise
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted: {if_interrupted}", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        from ensemble_minerals.cli import console
+
+        word, code = ("ended", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
+        console.say(console.stderr(), f"{word}: {job.standing() or if_interrupted}")
+        raise typer.Exit(code) from None
     except Exception as error:
         from ensemble_minerals.cli import console
-        from ensemble_minerals.errors import EnsembleMineralsError
 
         if debug:
             import traceback
 
             traceback.print_exc()
-        if isinstance(error, EnsembleMineralsError):
-            console.error(error)
-            raise typer.Exit(error.exit_code) from None
-        console.error(f"unexpected {type(error).__name__}: {error}")
-        if not debug:
+        code, sentence, is_defect = _ending(error)
+        console.error(sentence)
+        if standing := job.standing():
+            console.error(standing, prefix="")
+        if is_defect and not debug:
             console.error(
                 f"run the same command with --debug, or with {DEBUG_VARIABLE}=1, to see where", prefix=""
             )
-        raise typer.Exit(1) from None
+        raise typer.Exit(code) from None
+
+
+def _ending(error: Exception) -> tuple[int, str, bool]:
+    """The exit code of an error, a sentence, and whether the program itself may be to blame."""
+    from ensemble_minerals.errors import EnsembleMineralsError
+
+    if isinstance(error, EnsembleMineralsError):
+        return error.exit_code, str(error), False
+    if isinstance(error, MemoryError):
+        return 1, "the memory is used up; do less at once with -j 1, or close other programs", False
+    if isinstance(error, OSError) and error.strerror is not None:
+        code, advice = _ENDINGS.get(error.errno or 0, (1, ""))
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        return code, what + advice, error.errno not in _ENDINGS
+    return 1, f"unexpected {type(error).__name__}: {error}", True
+
+
+def finished(*outputs: Path | None) -> Callable[[], str]:
+    """For `Job.standing`: says which of the outputs have appeared since this was called."""
+    wanted = [output for output in outputs if output is not None and not output.exists()]
+
+    def standing() -> str:
+        made = [str(output) for output in wanted if output.exists()]
+        rest = "" if len(made) == len(wanted) else "; for the rest run the same command with --overwrite"
+        return f"{' and '.join(made)} is finished{rest}" if made else ""
+
+    return standing
 
 
 def jobs(n_jobs: int) -> int:
@@ -57,13 +146,15 @@ def jobs(n_jobs: int) -> int:
         n_jobs: As given by the user; -1 takes every core.
 
     Raises:
-        UserError: If it is neither -1 nor at least 1.
+        UserError: If it is neither -1 nor from 1 to `MOST_JOBS`.
     """
     from ensemble_minerals.errors import UserError
     from ensemble_minerals.system.cpu import count_jobs
 
-    if n_jobs != -1 and n_jobs < 1:
-        raise UserError(f"--n-jobs {n_jobs}: give the number of cores to use, or -1 for all")
+    if n_jobs != -1 and not 1 <= n_jobs <= MOST_JOBS:
+        raise UserError(
+            f"--n-jobs {n_jobs}: give the number of cores to use, at most {MOST_JOBS}, or -1 for all"
+        )
     return count_jobs(n_jobs)
 
 

@@ -20,13 +20,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import DiskError, UserError
 
 if sys.platform != "win32":
     import fcntl
 
 _LOCK, _NEW, _OLD = "lock", "new-", "old"  # what a work folder holds
 _ABANDONED = 86_400.0  # seconds after which a work folder counts as abandoned where files cannot be locked
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that do not sync folders
 
 # For each system the call that exchanges two names, the flag for it, and whether paths are relative to a folder.
@@ -131,10 +132,12 @@ def user_errors(path: Path) -> Iterator[None]:
     """Say in the user's words that `path` cannot be written.
 
     Raises:
-        UserError: For any `OSError` of the block.
+        UserError: For any `OSError` of the block, except a `DiskError`.
     """
     try:
         yield
+    except DiskError:
+        raise
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -147,11 +150,13 @@ def _target(path: Path) -> Path:
 @contextmanager
 def _work_folder(target: Path) -> Iterator[Path]:
     """A locked folder beside the target for a draft, and for an old folder that goes aside."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    recover(target)
-    work, lock = _locked_folder(target)
+    with _disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        recover(target)
+        work, lock = _locked_folder(target)
     try:
-        yield work
+        with _disk_errors(target, work):
+            yield work
     finally:
         try:
             _put_back(work, target)
@@ -160,6 +165,28 @@ def _work_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(
             work, ignore_errors=True
         )  # not reached while the only copy of the old folder is in there
+
+
+@contextmanager
+def _disk_errors(target: Path, work: Path | None = None) -> Iterator[None]:
+    """Say which output met a full disk, how much of it was written, and how much room there was.
+
+    Raises:
+        DiskError: In place of any error that says that the disk is full.
+    """
+    try:
+        yield
+    except Exception as error:
+        words = [os.strerror(number) for number in _DISK_FULL]  # libraries have errors of their own for it
+        reason = next((word for word in words if word in str(error)), "")
+        if not reason or isinstance(error, DiskError):
+            raise
+        done = [path.stat().st_size for path in work.rglob("*") if path.is_file()] if work else []
+        free = shutil.disk_usage(target.parent).free if target.parent.exists() else 0
+        raise DiskError(
+            f"{target} cannot be written: {reason} ({sum(done) / 1e6:.1f} MB of it were written, "
+            f"{(sum(done) + free) / 1e6:.1f} MB are not enough); make room, or choose another place"
+        ) from error
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:

@@ -73,24 +73,46 @@ def test_exit_codes_of_the_process(bundle, tmp_path):
     assert unreadable.returncode == 3, unreadable.stderr
 
 
-def test_an_interrupted_process_ends_at_once_though_threads_still_work():
-    # Stand-ins for what takes long to import.
-    code = (
-        "import sys, threading, time, types\n"
-        "from ensemble_minerals.cli import app\nfrom ensemble_minerals.system import paths\n"
-        "stand_in = types.SimpleNamespace(show_fit=None, show_predictions=None, demonstrate=None)\n"
-        "for name in ('cli.results.fit', 'cli.results.predictions', 'workflows.demo'):\n"
-        "    sys.modules[f'ensemble_minerals.{name}'] = stand_in\n"
-        "def interrupted(*args, **kwargs):\n"
-        "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
-        "    raise KeyboardInterrupt\n"
-        "paths.check_output = interrupted\n"
-        "sys.argv = ['ensemble-minerals', 'demo']\n"
-        "app.main()"
-    )
-    ran = spawn("-c", code)
-    assert ran.returncode == 130
-    assert ran.stderr == "interrupted: run the same command again\n"
+STAND_INS = """
+import os, signal, sys, threading, time, types
+from ensemble_minerals.cli import app
+from ensemble_minerals.system import paths
+stand_in = types.SimpleNamespace(show_fit=None, show_predictions=None, demonstrate=None)
+for name in ("cli.results.fit", "cli.results.predictions", "workflows.demo"):
+    sys.modules[f"ensemble_minerals.{name}"] = stand_in  # for what takes long to import
+def fails(*args, **kwargs):
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    END
+paths.check_output = fails
+sys.argv = ["ensemble-minerals", "demo"]
+app.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "words"),
+    [
+        ("raise KeyboardInterrupt", 130, "interrupted: run the same command again\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", 143, "ended: run the same command again\n"),
+        ("raise OSError(28, 'No space left on device', 'a')", 1, "error: a: No space left on device\n"),
+    ],
+)
+def test_a_process_that_fails_ends_at_once_though_threads_still_work(end, code, words):
+    ran = spawn("-c", STAND_INS.replace("END", end))
+    assert (ran.returncode, ran.stderr) == (code, words)
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    with subprocess.Popen(
+        [sys.executable, "-m", "ensemble_minerals", "recipes"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, words = process.communicate(timeout=120)
+    assert (process.returncode, words) == (141, b"")
 
 
 def test_the_installed_command_is_this_one():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from drawn.command_line import run
 
+from ensemble_minerals.cli.running import Terminated
 from ensemble_minerals.errors import FitError, UserError
 
 
@@ -17,6 +18,7 @@ from ensemble_minerals.errors import FitError, UserError
         (["fit", "{home}/photos", "--set", "folds.n_splitz=3"], "n_splits"),
         (["fit", "{home}/photos", "--seed", "-3"], "seed"),
         (["fit", "{home}/photos", "--n-jobs", "0"], "--n-jobs 0"),
+        (["predict", "{home}/bundle", "{home}/new", "-j", "99999999"], "at most 1024"),
         (["fit", "{home}/photos", "--out", "{home}/tiny.yaml/bundle"], "nothing can be saved in"),
         (["fit", "{home}/photos", "--cache", "{home}/tiny.yaml/cache"], "--no-cache"),
         (["fit", "{home}/photos", "-c", "{home}/tiny.yaml", "--set", "folds.n_splits=9"], "9"),
@@ -75,7 +77,15 @@ def test_wrong_usage_exits_with_two(arguments):
         (UserError("not so"), 2, "error: not so"),
         (ZeroDivisionError("by zero"), 1, "error: unexpected ZeroDivisionError: by zero"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
-        (KeyboardInterrupt(), 130, "--resume"),
+        (PermissionError(13, "Permission denied", "a/b"), 2, "error: a/b: Permission denied; allow it"),
+        (OSError(24, "Too many open files"), 1, "ulimit -n"),
+        (MemoryError(), 1, "error: the memory is used up"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted: finished parts are kept; run the same command with --resume",
+        ),
+        (Terminated(), 143, "ended: finished parts are kept; run the same command with --resume"),
     ],
 )
 def test_whatever_goes_wrong_has_a_sentence_and_an_exit_code(
@@ -107,3 +117,37 @@ def test_the_traceback_can_be_had(home, tmp_path, monkeypatch, how):
     assert outcome.exit_code == 1
     assert "Traceback" in outcome.stderr
     assert "in fails" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyboardInterrupt(), 130), (Terminated(), 143), (ZeroDivisionError("by zero"), 1)]
+)
+def test_a_bundle_that_stands_is_told_when_its_report_does_not_come(
+    home, workplace, monkeypatch, error, code
+):
+    def fails(*args, **kwargs):
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ensemble_minerals.workflows.report.write_report", fails)
+        outcome = run("fit", home / "photos", "-c", "tiny.yaml", "-o", "my bundle")
+    assert outcome.exit_code == code
+    assert "the bundle stands at my bundle" in outcome.stderr
+    assert "ensemble-minerals report 'my bundle'" in outcome.stderr
+    assert "--resume" not in outcome.stderr
+    assert run("report", "my bundle", "--no-heatmaps").exit_code == 0
+
+
+def test_after_an_interruption_the_advice_knows_what_is_finished(home, bundle, tmp_path, monkeypatch):
+    def fails(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    table = tmp_path / "a.csv"
+    arguments = ("predict", bundle, home / "new", "-o", table, "-g", tmp_path / "g.html")
+    with monkeypatch.context() as patched:
+        patched.setattr("ensemble_minerals.reports.gallery.write_gallery", fails)
+        outcome = run(*arguments)
+        assert "run the same command again" in run(*arguments, "--overwrite").stderr
+    assert outcome.exit_code == 130
+    assert f"{table} is finished; for the rest run the same command with --overwrite" in outcome.stderr
+    assert run(*arguments, "--overwrite").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.system import atomic
 from ensemble_minerals.system.atomic import atomic_file, atomic_folder, recover, user_errors
 
@@ -405,3 +406,21 @@ def test_other_names_are_left_alone(tmp_path):
     with atomic_file(tmp_path / "a.csv") as draft:
         draft.touch()
     assert names(tmp_path) == sorted([*others, "a.csv"])
+
+
+def full_disk(draft: Path) -> None:
+    draft.write_bytes(b"0" * 100_000)
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def library_on_a_full_disk(draft: Path) -> None:
+    raise RuntimeError("I/O error: No space left on device (os error 28)")
+
+
+@pytest.mark.parametrize("write", [full_disk, library_on_a_full_disk])
+def test_a_full_disk_is_told_with_the_place_and_the_room(tmp_path, write):
+    target = tmp_path / "a.csv"
+    said = pytest.raises(DiskError, match=r"a\.csv cannot be written: No space left .* MB are not enough")
+    with said, user_errors(target), atomic_file(target) as draft:
+        write(draft)
+    assert names(tmp_path) == []
