@@ -43,6 +43,7 @@ import json, resource, sys, threading, time
 from pathlib import Path
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.experiment import dataset
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.experiment.setup import open_extractors, set_up
@@ -61,28 +62,20 @@ def watch():
         anonymous[0] = max(anonymous[0], status("RssAnon"))
 threading.Thread(target=watch, daemon=True).start()
 
-alike = [0.0]
-compare = dataset.find_duplicates
-def find_duplicates(**arguments):
-    started = time.perf_counter()
-    groups = compare(**arguments)
-    alike[0] += time.perf_counter() - started
-    return groups
-dataset.find_duplicates = find_duplicates
-
 data, config, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 config = load_config(config)
 started = time.perf_counter()
 runtime, stopwatch = Runtime(cores(), work), Stopwatch()
 with stopwatch("scan"):
     manifest = dataset.scan_photos(Path(data), config, runtime)
+with stopwatch("alike"):
+    manifest, _ = group_photos(manifest, config, runtime)
 with stopwatch("features"):
     photos = dataset.extract(manifest, config, open_extractors(config, runtime), runtime)
-photos = dataset.split(dataset.group(photos, config), config)
+photos = dataset.split(photos, config)
 setup = set_up(photos, config, runtime, work=work)
 seconds = dict(stopwatch.seconds)
 before = status("VmHWM"), anonymous[0]
-seconds["alike"] = alike[0]
 seconds["folds"] = time.perf_counter() - started - sum(seconds.values())
 fitting = time.perf_counter()
 ensemble = StackedEnsemble(setup.members, runtime=runtime, random_state=config.seed)

@@ -127,8 +127,6 @@ def estimate_parts(
     """
     configured = {backbone.name: len(backbone.views) for backbone in config.backbones}
     used = {extractor for member in members for extractor in member.features or ()}
-    if backbones and config.duplicates.near:
-        used.add(backbones[0].name)
     features = 0.0
     for backbone in backbones:
         if backbone.name in used and backbone.name in costs.extractors:

@@ -1,4 +1,4 @@
-"""The stages that turn a folder of photos into rows: scan, extract, group, split."""
+"""The stages that turn a folder of photos into rows: scan, group, extract, split. Groups are found in `grouping`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from ensemble_minerals.data.folds import (
     hold_out,
 )
 from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.groups import DuplicateReport, find_duplicates
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.errors import DataError, ImageError
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.features.pooling import gather, pooling_of
+from ensemble_minerals.features.pooling import Gathered, gather, pooling_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
@@ -47,19 +46,16 @@ class Dataset:
     """Photos as rows, with their features.
 
     Attributes:
-        manifest: One row a file. `group` fills in the row groups, `split` the folds.
+        manifest: One row a file. `group_photos` filled in the row groups, `split` fills in the folds.
         readable: Manifest rows that have features, (n_readable,).
         features: For each extractor (n_readable, n_features), views pooled.
         extractors: The extractors, ready to compute features of more photos.
-        embeddings: What near-duplicates are compared by, (n_readable, d); None where no extractor gives it, and
-            after `group`.
     """
 
     manifest: Manifest
     readable: NDArray[np.intp]
     features: Mapping[str, FloatMatrix]
     extractors: Mapping[str, FeatureExtractor]
-    embeddings: FloatMatrix | None = None
 
     @cached_property
     def rows(self) -> NDArray[np.intp]:
@@ -136,13 +132,40 @@ def extract(
     A photo that changed or vanished since the scan keeps its row, with the reason.
 
     Args:
-        manifest: As scanned.
+        manifest: As scanned and grouped.
         config: Limits of what is decoded, and how views are pooled.
-        extractors: By name; the first that gives embeddings decides what near-duplicates are compared by.
+        extractors: By name.
         runtime: Features are kept in its cache folder; the workers of its cluster compute them, if it has one.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
+    """
+    gathered = gather_features(manifest, config, extractors, runtime, "Computing features")
+    usable = manifest.usable
+    kept = np.setdiff1d(np.arange(len(usable)), list(gathered.errors))
+    return Dataset(
+        mark_unreadable(manifest, usable, gathered.errors),
+        usable[kept],
+        {name: take(values, kept) for name, values in gathered.features.items()},
+        extractors,
+    )
+
+
+def gather_features(
+    manifest: Manifest,
+    config: Config,
+    extractors: Mapping[str, FeatureExtractor],
+    runtime: Runtime,
+    stage: str,
+) -> Gathered:
+    """Compute or fetch the features of all usable photos; see `extract`.
+
+    Args:
+        manifest: As scanned.
+        config: Limits of what is decoded, and how views are pooled.
+        extractors: By name.
+        runtime: Where, and where they are kept.
+        stage: What the user is told.
     """
     usable = manifest.usable
     compute = (
@@ -154,67 +177,14 @@ def extract(
         store = None
         if runtime.cache_dir is not None:
             store = stack.enter_context(FeatureStore(runtime.cache_dir / FEATURES))
-        gathered = gather(
+        return gather(
             partial(compute, store=store, limits=config.data.limits, check_contents=True),
-            _Files(manifest, usable),
+            Files(manifest, usable),
             np.array(manifest.feature_ids)[usable].tolist(),
             list(extractors.values()),
             {name: pooling_of(config, name) for name in extractors},
-            progress=runtime.progress.stage("Computing features"),
+            progress=runtime.progress.stage(stage),
         )
-    kept = np.setdiff1d(np.arange(len(usable)), list(gathered.errors))
-    return Dataset(
-        _mark_unreadable(manifest, usable, gathered.errors),
-        usable[kept],
-        {name: take(values, kept) for name, values in gathered.features.items()},
-        extractors,
-        None if gathered.embeddings is None else take(gathered.embeddings, kept),
-    )
-
-
-def group(dataset: Dataset, config: Config) -> Dataset:
-    """Fill in row groups, one for each object; set exact copies and contradictory labels aside.
-
-    Args:
-        dataset: As `extract` returned it.
-        config: When two photos count as the same object.
-    """
-    return apply_groups(dataset, find_groups(dataset, config), config)
-
-
-def find_groups(dataset: Dataset, config: Config) -> DuplicateReport:
-    """Find photos of the same object; positions in the report are positions in `Dataset.readable`."""
-    manifest, rows, limits = dataset.manifest, dataset.readable, config.duplicates
-    return find_duplicates(
-        pixel_hash=manifest.pixel_hash[rows],
-        phash=manifest.phash[rows],
-        phash_mirrored=manifest.phash_mirrored[rows],
-        labels=manifest.label[rows],
-        embeddings=dataset.embeddings if limits.near else None,
-        given_groups=manifest.given_group[rows],
-        hash_distance=limits.hash_distance,
-        hash_cosine=limits.hash_cosine,
-        cosine=limits.cosine,
-        conflict_hash_distance=limits.conflict_hash_distance,
-        conflict_cosine=limits.conflict_cosine,
-    )
-
-
-def apply_groups(dataset: Dataset, report: DuplicateReport, config: Config) -> Dataset:
-    """Write the result of `find_groups` into the manifest: row groups, exact copies, contradictory labels."""
-    manifest, rows = dataset.manifest, dataset.readable
-    status, reason = manifest.status.tolist(), manifest.reason.tolist()
-    row_group = np.full(len(manifest), -1, dtype=np.int64)
-    row_group[rows] = report.row_group
-    if config.duplicates.exact == "drop":
-        for position in report.copies.tolist():
-            status[rows[position]] = Status.DUPLICATE.value
-            reason[rows[position]] = "exact copy of an earlier photo of the same class"
-    for position in report.conflicts.tolist():
-        status[rows[position]] = Status.CONFLICT.value
-        reason[rows[position]] = "another class holds the same photo"
-    grouped = manifest.replace(status=status, reason=reason, row_group=row_group)
-    return replace(dataset, manifest=grouped, embeddings=None)
 
 
 def split(dataset: Dataset, config: Config) -> Dataset:
@@ -223,14 +193,14 @@ def split(dataset: Dataset, config: Config) -> Dataset:
     With one fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
 
     Args:
-        dataset: As `group` returned it.
+        dataset: As `extract` returned it.
         config: Number of folds, size of the test part, seed.
 
     Raises:
         DataError: If nothing usable is left, or a class has fewer row groups than folds.
     """
     manifest = dataset.manifest
-    if not dataset.readable.size:
+    if not (dataset.readable.size or np.any(manifest.status == Status.CONFLICT.value)):
         raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
@@ -265,7 +235,7 @@ def counts(manifest: Manifest) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Files(Sequence[Path]):
+class Files(Sequence[Path]):
     """Files of manifest rows; a path is made when it is needed."""
 
     manifest: Manifest
@@ -286,9 +256,7 @@ class _Files(Sequence[Path]):
         return self.manifest.file(int(self.rows[index]))
 
 
-def _mark_unreadable(
-    manifest: Manifest, rows: NDArray[np.intp], errors: Mapping[int, ImageError]
-) -> Manifest:
+def mark_unreadable(manifest: Manifest, rows: NDArray[np.intp], errors: Mapping[int, ImageError]) -> Manifest:
     """The manifest with the reasons why rows could not be read after the scan, by their position in `rows`."""
     if not errors:
         return manifest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.groups import DuplicatePair
+from ensemble_minerals.data.same_object.pairs import GRADES, Evidence, Grade, SameObjectPair
 from ensemble_minerals.experiment.dataset import counts
+
+MEASURES = ("inliers", "first_share", "second_share", "correlation", "mirrored")
+"""What is told of the evidence of a pair; see `Evidence`."""
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
 
@@ -27,16 +29,14 @@ class Match:
     Attributes:
         row: Row of the manifest.
         to: Row of the best match; -1 where the photo is in no pair.
-        kind: ``"exact"`` for equal pixels, ``"near"`` otherwise.
-        hash_distance: Bits in which the perceptual hashes differ; -1 where it is in no pair.
-        cosine: Of the embeddings; NaN where it is in no pair, and without embeddings.
+        grade: How both belong together; ``"given"`` where the photo is in no pair.
+        evidence: What shows it, if anything had to.
     """
 
     row: int
     to: int = -1
-    kind: str = "near"
-    hash_distance: int = -1
-    cosine: float = math.nan
+    grade: Grade = "given"
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class DuplicateGroup:
     photos: tuple[Match, ...]
 
     @property
-    def kind(self) -> str:
-        """``"exact"`` if all are copies of one image, else ``"near"``."""
-        return "exact" if all(photo.kind == "exact" for photo in self.photos) else "near"
+    def grade(self) -> Grade:
+        """The weakest of its photos."""
+        return max((photo.grade for photo in self.photos), key=GRADES.index)
 
     @property
     def rows(self) -> list[int]:
@@ -70,7 +70,7 @@ class DataFindings:
     """
 
     manifest: Manifest
-    pairs: tuple[DuplicatePair, ...]
+    pairs: tuple[SameObjectPair, ...]
     config: Config
     warnings: tuple[str, ...]
     seconds: Mapping[str, float]
@@ -120,8 +120,8 @@ class DataFindings:
         closest: dict[int, Match] = {}
         for pair in self.pairs:
             for row, to in ((pair.first, pair.second), (pair.second, pair.first)):
-                match = Match(row, to, pair.kind, pair.hash_distance, pair.cosine)
-                if row not in closest or _distance(match) < _distance(closest[row]):
+                match = Match(row, to, pair.grade, pair.evidence)
+                if row not in closest or _rank(match) < _rank(closest[row]):
                     closest[row] = match
         return closest
 
@@ -170,7 +170,7 @@ class DataFindings:
             ],
             "conflicts": [[self._named(row) for row in group.rows] for group in self.conflicts],
             "duplicate_groups": [
-                {"group": group.number, "kind": group.kind, "photos": self.links(group)}
+                {"group": group.number, "grade": group.grade, "photos": self.links(group)}
                 for group in self.duplicate_groups
             ],
             **self.statistics,
@@ -187,17 +187,26 @@ class DataFindings:
                 **self._named(photo.row),
                 "status": str(self.manifest.status[photo.row]),
                 "like": str(self.manifest.path[photo.to]) if photo.to >= 0 else None,
-                "kind": photo.kind,
-                "hash_distance": photo.hash_distance if photo.to >= 0 else None,
-                "cosine": None if math.isnan(photo.cosine) else round(photo.cosine, 4),
+                "grade": photo.grade,
+                **_measures(photo.evidence),
             }
             for photo in group.photos
         ]
 
 
-def _distance(match: Match) -> tuple[bool, float, int]:
-    cosine = -match.cosine if not math.isnan(match.cosine) else 1.0
-    return (match.kind != "exact", cosine, match.hash_distance)
+def _rank(match: Match) -> tuple[int, int]:
+    return GRADES.index(match.grade), -(match.evidence.inliers if match.evidence else 0)
+
+
+def _measures(evidence: Evidence | None) -> dict[str, Any]:
+    """What shows that two photos belong together, as JSON values."""
+    if evidence is None:
+        return dict.fromkeys(MEASURES)
+    return {name: _rounded(getattr(evidence, name)) for name in MEASURES}
+
+
+def _rounded(value: float) -> float:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _quantiles(values: NDArray[Any]) -> dict[str, float]:

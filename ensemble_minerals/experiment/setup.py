@@ -112,16 +112,11 @@ def open_extractors(
 def extractor_names(config: Config) -> list[str]:
     """Names of the feature extractors that a configuration needs; some may be repeated."""
     specified = config.expanded_members()
-    names = [*confirming(config), *(extractor for member in specified for extractor in member.features or ())]
+    names = [extractor for member in specified for extractor in member.features or ()]
     # Where groups of classes must be learned, a network's member learns them from color and texture.
     return names + [
         DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
     ]
-
-
-def confirming(config: Config) -> list[str]:
-    """Name of the extractor that confirms near-duplicates; empty where the configuration has no backbone."""
-    return [config.backbones[0].name] if config.backbones and config.duplicates.near else []
 
 
 def check_networks(config: Config) -> None:

@@ -15,7 +15,7 @@ from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
 from ensemble_minerals.data.locating import locate_photos
 from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.groups import find_duplicates
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.ensemble.oof import OutOfFold
@@ -133,7 +133,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     limits = bundle.config.data.limits
     manifest = scan_with_cache(data, runtime, expected=bundle.classes, limits=limits)
     check_usable(manifest, n_classes=1)
-    manifest, left_out = _leave_out(bundle, own.manifest, manifest)
+    manifest, left_out = _leave_out(bundle, own.manifest, manifest, runtime)
     rows = manifest.usable
     if not rows.size and left_out["fit"]:
         note = (
@@ -180,15 +180,18 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     return ScoredRows("labeled_folder", source, answers, rows, manifest, notes)
 
 
-def _leave_out(bundle: Bundle, fitted: Manifest, new: Manifest) -> tuple[Manifest, dict[str, int]]:
+def _leave_out(
+    bundle: Bundle, fitted: Manifest, new: Manifest, runtime: Runtime
+) -> tuple[Manifest, dict[str, int]]:
     """Group the new photos together with those of the fit, and mark those that must not be scored."""
     rows, known = new.usable, np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
-    alike = find_duplicates(
-        pixel_hash=np.concatenate([fitted.pixel_hash[known], new.pixel_hash[rows]]),
-        phash=np.concatenate([fitted.phash[known], new.phash[rows]]),
-        phash_mirrored=np.concatenate([fitted.phash_mirrored[known], new.phash_mirrored[rows]]),
-        labels=np.concatenate([fitted.label[known], new.label[rows]]),
-        given_groups=np.concatenate([np.full(len(known), ""), new.given_group[rows]]),
+    fit_photos = ComparedPhotos.of(fitted, known, aside=np.ones(len(known), dtype=bool))
+    alike = find_same_objects(
+        fit_photos.followed_by(ComparedPhotos.of(new, rows)),
+        bundle.config.duplicates,
+        runtime,
+        limits=bundle.config.data.limits,
+        n_known=len(known),
     )
     groups = alike.row_group[len(known) :]
     of_fit = np.isin(groups, alike.row_group[: len(known)])

@@ -10,7 +10,7 @@ from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import counts
-from ensemble_minerals.experiment.inspection import DataFindings
+from ensemble_minerals.experiment.inspection import MEASURES, DataFindings
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.paths import check_output
@@ -64,7 +64,7 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
 
 
 def _write_duplicates(findings: DataFindings, file: Path) -> None:
-    columns = ["group", "path", "label", "status", "like", "kind", "hash_distance", "cosine"]
+    columns = ["group", "path", "label", "status", "like", "grade", *MEASURES]
     with (
         atomic_file(file) as draft,
         draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,

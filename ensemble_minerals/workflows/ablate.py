@@ -23,7 +23,8 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
-from ensemble_minerals.experiment.dataset import Dataset, extract, group, scan_photos, split
+from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos, split
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.setup import (
     Setup,
     build_members,
@@ -154,9 +155,8 @@ def ablate(
 def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
     """The photos with their features, row groups and folds."""
     check_networks(config)
-    manifest = scan_photos(data, config, runtime)
-    dataset = extract(manifest, config, open_extractors(config, runtime), runtime)
-    return split(group(dataset, config), config)
+    manifest, _ = group_photos(scan_photos(data, config, runtime), config, runtime)
+    return split(extract(manifest, config, open_extractors(config, runtime), runtime), config)
 
 
 def _run(

@@ -12,7 +12,8 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
-from ensemble_minerals.experiment.dataset import extract, group, scan_photos, split
+from ensemble_minerals.experiment.dataset import extract, scan_photos, split
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
@@ -106,8 +107,8 @@ def fit(
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime, work=work)
             import_samplers(plan.config, runtime)
+            manifest, _ = group_photos(manifest, plan.config, runtime)
             dataset = extract(manifest, plan.config, plan.extractors, runtime)
-        dataset = group(dataset, plan.config)
         dataset = split(dataset, plan.config)
         trained = train(plan, dataset, runtime, work=work)
         metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)

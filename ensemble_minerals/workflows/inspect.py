@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.same_object.groups import DuplicatePair
 from ensemble_minerals.data.warnings import data_warnings
-from ensemble_minerals.experiment.dataset import apply_groups, extract, find_groups, scan_photos
+from ensemble_minerals.experiment.dataset import scan_photos
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.inspection import DataFindings
-from ensemble_minerals.experiment.setup import confirming
-from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.reports.inspection import write_inspection
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -47,8 +45,7 @@ def inspect_data(
 ) -> Inspection:
     """Find out what a folder of photos holds, without training anything.
 
-    Near-duplicates are confirmed by the first backbone of the configuration, as in `fit`. Its features are kept in
-    the cache, so that a fit does not compute them again.
+    Photos of the same object are found as in `fit`, and what that takes is kept in the cache for it.
 
     Args:
         data: Folder with one sub-folder a class, or a CSV with the columns path and label.
@@ -65,15 +62,7 @@ def inspect_data(
     stopwatch = Stopwatch()
     with stopwatch("scan"):
         manifest = scan_photos(Path(data), config, runtime, n_classes=0)
-    with stopwatch("features"):
-        extractors = build_extractors(config, confirming(config), cache_dir=cache_dir)
-        dataset = extract(manifest, config, extractors, runtime)
-    report = find_groups(dataset, config)
-    manifest = apply_groups(dataset, report, config).manifest
-    row = dataset.readable.tolist()
-    pairs = tuple(
-        DuplicatePair(row[pair.first], row[pair.second], pair.kind, pair.hash_distance, pair.cosine)
-        for pair in report.pairs
-    )
+    with stopwatch("groups"):
+        manifest, report = group_photos(manifest, config, runtime)
     warnings = (*manifest.warnings, *data_warnings(manifest, max(config.folds.n_splits, 2)))
-    return Inspection(manifest, pairs, config, warnings, stopwatch.seconds)
+    return Inspection(manifest, report.pairs, config, warnings, stopwatch.seconds)

@@ -8,7 +8,7 @@ from drawn.photo_folder import assert_same, image
 from ensemble_minerals.data import hashing as fingerprint_module
 from ensemble_minerals.data.hashing import ScanCache
 from ensemble_minerals.data.manifest import Status
-from ensemble_minerals.data.same_object.groups import find_duplicates
+from ensemble_minerals.data.same_object.groups import group_rows
 from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -163,14 +163,8 @@ def test_real_photos(shared_dir):
     assert len(manifest) == 755
     rows = manifest.usable
     assert len(rows) == 54 + 110
-    report = find_duplicates(
-        pixel_hash=manifest.pixel_hash[rows],
-        phash=manifest.phash[rows],
-        phash_mirrored=manifest.phash_mirrored[rows],
-        labels=manifest.label[rows],
-    )
+    report = group_rows(manifest.pixel_hash[rows], manifest.label[rows], [])
     assert manifest.path[rows[report.copies]].tolist() == ["quartz/0061.jpg"]
-    exact = [pair for pair in report.pairs if pair.kind == "exact"]
-    assert [manifest.path[rows[[pair.first, pair.second]]].tolist() for pair in exact] == [
+    assert [manifest.path[rows[[pair.first, pair.second]]].tolist() for pair in report.pairs] == [
         ["quartz/0001.jpg", "quartz/0061.jpg"]
     ]

@@ -49,12 +49,9 @@ def test_only_what_is_used_counts():
         {
             "backbones": [backbone("one"), backbone("two")],
             "members": [{"features": ["two"], "strategy": "flat"}],
-            "duplicates": {"near": False},
         }
     )
     assert estimate(config, costs_of(config)).features == pytest.approx(3)
-    near = config.model_copy(update={"duplicates": config.duplicates.model_copy(update={"near": True})})
-    assert estimate(near, costs_of(near)).features == pytest.approx(6)  # the first confirms what looks alike
 
 
 def test_estimates_in_words(config):

@@ -22,10 +22,10 @@ from ensemble_minerals.experiment.dataset import (
     Dataset,
     counts,
     extract,
-    group,
     scan_photos,
     split,
 )
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
@@ -35,13 +35,11 @@ from ensemble_minerals.system.runtime import Runtime
 
 
 def loaded(tiny, data: Path, config: Config | None = None, **options: Any) -> Dataset:
-    """Scanned, extracted and grouped."""
+    """Scanned, grouped and extracted."""
     config = tiny.config() if config is None else config
     runtime = Runtime(**{"cache_dir": tiny.cache, **options})
-    manifest = scan_photos(data, config, runtime)
-    return group(
-        extract(manifest, config, build_extractors(config, ["descriptor"], cache_dir=None), runtime), config
-    )
+    manifest, _ = group_photos(scan_photos(data, config, runtime), config, runtime)
+    return extract(manifest, config, build_extractors(config, ["descriptor"], cache_dir=None), runtime)
 
 
 def divided(tiny, data: Path, config: Config | None = None) -> Dataset:

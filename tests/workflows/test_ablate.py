@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,13 +174,13 @@ def test_long_work_asks_first(run, tmp_path, monkeypatch):
 
 
 def test_without_look_alikes_there_is_no_leak_to_show(tiny, run, monkeypatch):
-    group = module.group
+    group = module.group_photos
 
     def apart(*arguments):
-        grouped = group(*arguments)
-        return replace(grouped, manifest=grouped.manifest.replace(row_group=np.arange(len(grouped.manifest))))
+        grouped, report = group(*arguments)
+        return grouped.replace(row_group=np.arange(len(grouped))), report
 
-    monkeypatch.setattr(module, "group", apart)
+    monkeypatch.setattr(module, "group_photos", apart)
     result = run(arms=["uniform", "protocol"])
     assert [arm["name"] for arm in result.ablation["arms"]] == ["full", "uniform"]
     assert (

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 import shutil
 from collections import Counter
@@ -15,7 +14,7 @@ from PIL import Image
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.data.same_object.groups import DuplicatePair
+from ensemble_minerals.data.same_object.pairs import Evidence, SameObjectPair
 from ensemble_minerals.data.warnings import data_warnings
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.workflows.fit import fit
@@ -79,11 +78,11 @@ def test_every_file_is_counted_once_in_its_class(found):
 
 
 def test_copies_and_near_duplicates_are_groups(found):
-    groups = {frozenset(paths(found, group.rows)): group.kind for group in found.duplicate_groups}
+    groups = {frozenset(paths(found, group.rows)): group.grade for group in found.duplicate_groups}
     assert groups == {
-        frozenset({"quartz/0.png", "pyrite/0 of quartz.png"}): "exact",
-        frozenset({"quartz/1.png", "quartz/1 again.png"}): "exact",
-        frozenset({"quartz/2.png", "quartz/2 small.png"}): "near",
+        frozenset({"quartz/0.png", "pyrite/0 of quartz.png"}): "copy",
+        frozenset({"quartz/1.png", "quartz/1 again.png"}): "copy",
+        frozenset({"quartz/2.png", "quartz/2 small.png"}): "same_picture",
     }
 
 
@@ -128,8 +127,7 @@ def test_what_is_saved_says_the_same_everywhere(found, tmp_path):
         str(group["group"]): len(group["photos"]) for group in saved["duplicate_groups"]
     }
     (near,) = [row for row in rows if row["path"] == "quartz/2 small.png"]
-    assert (near["like"], near["kind"], near["cosine"]) == ("quartz/2.png", "near", "")
-    assert int(near["hash_distance"]) <= 6
+    assert (near["like"], near["grade"]) == ("quartz/2.png", "same_picture")
 
 
 def test_the_page_shows_groups_conflicts_and_reasons(found, tmp_path):
@@ -201,17 +199,21 @@ def test_groups_that_only_the_csv_gives_are_no_duplicates(data, config, tmp_path
     assert found.classes["quartz"]["row_groups"] == 1
 
 
+def evidence(inliers: int) -> Evidence:
+    return Evidence(inliers, 0.5, 0.4, 0.9, False, np.zeros((0, 4), np.float32))
+
+
 def test_the_closest_partner_is_named(found):
     pairs = (
-        DuplicatePair(0, 1, "near", 5, 0.8),
-        DuplicatePair(1, 2, "near", 9, 0.9),
-        DuplicatePair(0, 2, "exact", 0, math.nan),
+        SameObjectPair(0, 1, "same_object", evidence(30)),
+        SameObjectPair(1, 2, "same_object", evidence(40)),
+        SameObjectPair(0, 2, "copy"),
     )
     manifest = found.manifest.replace(row_group=np.where(np.arange(len(found.manifest)) < 3, 0, -1))
     changed = type(found)(manifest, pairs, found.config, (), {})
     (group,) = changed.duplicate_groups
     assert [(photo.row, photo.to) for photo in group.photos] == [(0, 2), (1, 2), (2, 0)]
-    assert group.kind == "near"
+    assert group.grade == "same_object"
 
 
 # -- warnings -----------------------------------------------------------------------------------------------

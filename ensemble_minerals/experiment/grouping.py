@@ -1,0 +1,77 @@
+"""The stage that finds photos of the same object, before the bulk of the features is computed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
+from ensemble_minerals.data.same_object.groups import SameObjectReport
+from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
+from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.system.runtime import Runtime
+
+EMBEDDING_VIEWS = ("squash",)
+"""Views of the first backbone that propose which photos are compared: the whole photo."""
+
+
+def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[Manifest, SameObjectReport]:
+    """Fill in row groups, one for each object; set exact copies and contradictory labels aside.
+
+    Args:
+        manifest: As scanned.
+        config: What counts as the same object, and the backbone whose embeddings propose pairs.
+        runtime: Embeddings and local features are kept in its cache folder.
+
+    Returns:
+        The manifest, and what was found, in rows of the manifest.
+
+    Raises:
+        WeightsError: If the first backbone's weights cannot be had.
+    """
+    manifest, photos, rows = compared_photos(manifest, config, runtime)
+    report = find_same_objects(photos, config.duplicates, runtime, limits=config.data.limits)
+    report = report.at(rows, len(manifest))
+    return apply_groups(manifest, report, config), report
+
+
+def compared_photos(
+    manifest: Manifest, config: Config, runtime: Runtime
+) -> tuple[Manifest, ComparedPhotos, np.ndarray[tuple[int], np.dtype[np.intp]]]:
+    """The usable photos with their embeddings, ready to be compared; see `group_photos`.
+
+    Returns:
+        The manifest, in which photos that changed since the scan have their reason; the photos; and their rows.
+    """
+    rows = manifest.usable
+    if not (config.backbones and config.duplicates.near):
+        return manifest, ComparedPhotos.of(manifest, rows), rows
+    first = config.backbones[0]
+    one_view = first.model_copy(update={"views": EMBEDDING_VIEWS})
+    described = config.model_copy(update={"backbones": (one_view,)})
+    extractors = build_extractors(described, [first.name], cache_dir=runtime.cache_dir)
+    gathered = gather_features(manifest, described, extractors, runtime, "Looking for photos of one object")
+    kept = np.setdiff1d(np.arange(len(rows)), list(gathered.errors))
+    embeddings = None if gathered.embeddings is None else gathered.embeddings[kept]
+    manifest = mark_unreadable(manifest, rows, gathered.errors)
+    return manifest, ComparedPhotos.of(manifest, rows[kept], embeddings), rows[kept]
+
+
+def apply_groups(manifest: Manifest, report: SameObjectReport, config: Config) -> Manifest:
+    """Write what was found into the manifest: row groups, exact copies, contradictory labels.
+
+    Args:
+        manifest: The photos.
+        report: In rows of the manifest.
+        config: Whether exact copies are set aside.
+    """
+    status, reason = manifest.status.tolist(), manifest.reason.tolist()
+    if config.duplicates.exact == "drop":
+        for row in report.copies.tolist():
+            status[row] = Status.DUPLICATE.value
+            reason[row] = "exact copy of an earlier photo of the same class"
+    for row in report.conflicts.tolist():
+        status[row] = Status.CONFLICT.value
+        reason[row] = "another class holds the same photo"
+    return manifest.replace(status=status, reason=reason, row_group=report.row_group)
