@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos, split
+from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, open_extractors, set_up
+from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import Runtime

@@ -56,6 +56,10 @@ def write_model_card(
             "|---|---|---|---|---|---|",
         ]
         lines += [_row("ensemble", metrics["test"])]
+        if "test_without_twins" in metrics:
+            lines += [_row("ensemble, without twins", metrics["test_without_twins"])]
+    if "test_twins" in metrics:
+        lines += ["", twins_in_words(metrics)]
     lines += [
         "",
         f"Members are combined by `{chosen}`; the result is divided by the temperature "
@@ -93,6 +97,26 @@ def write_model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def twins_in_words(metrics: Mapping[str, Any]) -> str:
+    """What test photos change that have a twin in the training part, of metrics with ``test_twins``.
+
+    >>> twins_in_words({"test_twins": {"photos": 0}, "test": {"n": 431}})
+    'None of the 431 test photos has a twin (same picture or object) in the training part.'
+    """
+    twins, n = metrics["test_twins"], metrics["test" if "test" in metrics else "oof"]["n"]
+    if "test_without_twins" not in metrics:
+        share = "None" if not twins["photos"] else "Each"
+        return f"{share} of the {n} test photos has a twin (same picture or object) in the training part."
+    without, difference = metrics["test_without_twins"], twins["difference"]
+    low, high = (difference[end] for end in ("low", "high"))
+    interval = "" if low is None else f" (95 % interval {low:+.3f} to {high:+.3f})"
+    return (
+        f"{twins['photos']} of the {n} test photos have a twin (same picture or object) in the training part. "
+        f"Without them: accuracy {_number(without['accuracy'])}, log-loss {_number(without['log_loss'])}. They "
+        f"change the accuracy by {difference['estimate']:+.3f}{interval}."
+    )
 
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:

@@ -135,6 +135,11 @@ def _holdout_problems(data: Mapping[str, Any]) -> list[str]:
             "folds.holdout: one fold is a plain hold-out, and needs its share of the photos, such as 0.2; "
             "or take n_splits of 2 or more, for cross-validation"
         )
+    if folds.get("contaminated") == "keep":
+        problems.append(
+            "folds.contaminated: keep trains on photos of objects that are tested, which a plain hold-out never "
+            "does; take folds.n_splits of 2 or more, and the test part is scored once all the same"
+        )
     if data.get("refit") is True:
         problems.append(
             "refit: trains on all photos, those held out, too; leave it out, or take folds.n_splits of 2 or more"

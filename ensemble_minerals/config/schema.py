@@ -59,10 +59,13 @@ class FoldsConfig(Section):
     """Cross-validation folds, and the share of row groups that is held out as an untouched test part.
 
     One fold is a plain hold-out: members are trained once on the other rows, and scored once on those held out.
+    `contaminated` says what becomes of training photos that show the same picture or object as a photo of the test
+    part that the user named.
     """
 
     n_splits: Count = 5
     holdout: Share = 0.0
+    contaminated: Literal["leave_out", "keep"] = "leave_out"
 
 
 class MetaConfig(Section):

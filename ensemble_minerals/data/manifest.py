@@ -26,6 +26,7 @@ class Status(StrEnum):
     UNREADABLE = "unreadable"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+    CONTAMINATED = "contaminated"
     EXCLUDED = "excluded"
 
 

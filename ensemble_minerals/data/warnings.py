@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ensemble_minerals.data.contamination import split_notes
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.scanning import FEW_PHOTOS
 
@@ -45,6 +46,7 @@ def _of_duplicates(manifest: Manifest) -> Iterator[str]:
         yield (
             f"row groups with photos of more than one class: {several}; check whether each photo is in the right one"
         )
+    yield from split_notes(manifest)
     copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
     readable = int(np.sum(manifest.width > 0))
     if readable and copies >= _MANY_COPIES * readable:

@@ -1,11 +1,14 @@
-"""The stages that turn a folder of photos into rows: scan, group, extract, split. Groups are found in `grouping`."""
+"""The stages that turn a folder of photos into rows: scan, extract.
+
+Between them `grouping` finds photos of one object; after them `splitting` draws folds.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
@@ -15,18 +18,11 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.data.folds import (
-    HOLDOUT_FOLD,
-    NO_FOLD,
-    TEST_FOLD,
-    TRAINING_FOLD,
-    assign_folds,
-    hold_out,
-)
+from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
-from ensemble_minerals.errors import DataError, ImageError
+from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -187,41 +183,6 @@ def gather_features(
         )
 
 
-def split(dataset: Dataset, config: Config) -> Dataset:
-    """Put the test part aside and assign folds, by row groups.
-
-    With one fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
-
-    Args:
-        dataset: As `extract` returned it.
-        config: Number of folds, size of the test part, seed.
-
-    Raises:
-        DataError: If nothing usable is left, or a class has fewer row groups than folds.
-    """
-    manifest = dataset.manifest
-    if not (dataset.readable.size or np.any(manifest.status == Status.CONFLICT.value)):
-        raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
-    rows = manifest.usable
-    labels, groups = manifest.label[rows], manifest.row_group[rows]
-    if len(set(labels.tolist())) < 2:
-        raise DataError(
-            f"{'only one class has' if rows.size else 'no class has'} usable photos"
-            f"{f' ({labels[0]})' if rows.size else ''}; at least two are needed, and of {len(manifest)} files "
-            f"{_by_status(manifest)}"
-        )
-    aside = _set_aside(manifest, config)
-    fold = np.full(len(manifest), NO_FOLD, dtype=np.int64)
-    once = config.folds.n_splits == 1
-    fold[rows[aside]] = HOLDOUT_FOLD if once else TEST_FOLD
-    fold[rows[~aside]] = (
-        TRAINING_FOLD
-        if once
-        else assign_folds(labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed)
-    )
-    return replace(dataset, manifest=manifest.replace(fold=fold))
-
-
 def counts(manifest: Manifest) -> dict[str, Any]:
     """Files by status, usable photos by class, and row groups among them; JSON values."""
     rows = manifest.usable
@@ -265,29 +226,3 @@ def mark_unreadable(manifest: Manifest, rows: NDArray[np.intp], errors: Mapping[
         status[rows[position]] = Status.UNREADABLE.value
         reason[rows[position]] = str(error)
     return manifest.replace(status=status, reason=reason)
-
-
-def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
-    """Which of the usable rows are the test part, or the hold-out: named by the user, or drawn."""
-    rows = manifest.usable
-    labels, groups = manifest.label[rows], manifest.row_group[rows]
-    named = manifest.split == "test"
-    if named[rows].any():
-        # The whole row group goes to the test part, or its other rows would reveal the answer. This holds as well
-        # where a test photo was set aside as an exact copy: its original goes to the test part.
-        aside = np.isin(groups, manifest.row_group[named])
-        untrained = sorted(set(labels[aside].tolist()) - set(labels[~aside].tolist()))
-        if untrained:
-            raise DataError(
-                f"all usable photos of {', '.join(map(repr, untrained))} are of the test part, or look like one "
-                "that is; leave some of each class to learn from"
-            )
-        return aside
-    if config.folds.holdout > 0:
-        return hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
-    return np.zeros(len(rows), dtype=bool)
-
-
-def _by_status(manifest: Manifest) -> str:
-    numbers = Counter(manifest.status.tolist())
-    return ", ".join(f"{number} are {status}" for status, number in sorted(numbers.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.contamination import leave_out_contaminated
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.data.same_object.groups import SameObjectReport
@@ -45,8 +46,9 @@ def compared_photos(
         The manifest, in which photos that changed since the scan have their reason; the photos; and their rows.
     """
     rows = manifest.usable
+    aside = manifest.split == "test"  # stays as it was published: neither copies nor conflicts
     if not (config.backbones and config.duplicates.near):
-        return manifest, ComparedPhotos.of(manifest, rows), rows
+        return manifest, ComparedPhotos.of(manifest, rows, aside=aside[rows]), rows
     first = config.backbones[0]
     one_view = first.model_copy(update={"views": EMBEDDING_VIEWS})
     described = config.model_copy(update={"backbones": (one_view,)})
@@ -55,16 +57,17 @@ def compared_photos(
     kept = np.setdiff1d(np.arange(len(rows)), list(gathered.errors))
     embeddings = None if gathered.embeddings is None else gathered.embeddings[kept]
     manifest = mark_unreadable(manifest, rows, gathered.errors)
-    return manifest, ComparedPhotos.of(manifest, rows[kept], embeddings), rows[kept]
+    rows = rows[kept]
+    return manifest, ComparedPhotos.of(manifest, rows, embeddings, aside=aside[rows]), rows
 
 
 def apply_groups(manifest: Manifest, report: SameObjectReport, config: Config) -> Manifest:
-    """Write what was found into the manifest: row groups, exact copies, contradictory labels.
+    """Write what was found into the manifest: row groups, exact copies, contradictory labels, contaminated photos.
 
     Args:
         manifest: The photos.
         report: In rows of the manifest.
-        config: Whether exact copies are set aside.
+        config: Whether exact copies are set aside, and photos of the training part that show what is tested.
     """
     status, reason = manifest.status.tolist(), manifest.reason.tolist()
     if config.duplicates.exact == "drop":
@@ -74,4 +77,5 @@ def apply_groups(manifest: Manifest, report: SameObjectReport, config: Config) -
     for row in report.conflicts.tolist():
         status[row] = Status.CONFLICT.value
         reason[row] = "another class holds the same photo"
-    return manifest.replace(status=status, reason=reason, row_group=report.row_group)
+    grouped = manifest.replace(status=status, reason=reason, row_group=report.row_group)
+    return leave_out_contaminated(grouped) if config.folds.contaminated == "leave_out" else grouped

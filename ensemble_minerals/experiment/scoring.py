@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ensemble_minerals.data.contamination import has_twin, is_test
 from ensemble_minerals.evaluation.learning_curve import LearningCurve, learning_curve
 from ensemble_minerals.evaluation.metrics import jsonable, summary
+from ensemble_minerals.evaluation.twins import scores_without_twins
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
@@ -55,12 +58,30 @@ def score(
         proba = ensemble.predict_proba(trained.setup.row_data(dataset, dataset.test_rows))
         truth = np.searchsorted(np.array(classes), dataset.manifest.label[dataset.test_rows])
         metrics["test"] = summary(truth, proba, classes)
+        metrics |= _without_twins(dataset, dataset.test_rows, proba, seed=plan.config.seed)
+    elif metrics["protocol"] == "holdout":
+        metrics |= _without_twins(
+            dataset, dataset.rows[answered], ensemble.oof_proba_[answered], seed=plan.config.seed
+        )
     if plan.trimmed.learning_curve:
         with on_this_machine():
             curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
         if curve is not None:
             metrics["learning_curve"] = jsonable(curve)
     return metrics
+
+
+def _without_twins(
+    dataset: Dataset, rows: NDArray[np.intp], proba: NDArray[np.floating[Any]], *, seed: int
+) -> dict[str, Any]:
+    """Scores without test photos that have a twin in the training part; nothing where the user named no test part."""
+    manifest = dataset.manifest
+    if not is_test(manifest)[rows].all():
+        return {}
+    classes = dataset.classes
+    y = np.searchsorted(np.array(classes), manifest.label[rows])
+    twin, groups = has_twin(manifest)[rows], manifest.row_group[rows]
+    return scores_without_twins(y, proba, twin, groups, classes, seed=seed)
 
 
 def _learning_curve(

@@ -14,7 +14,8 @@ from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.folds import HOLDOUT_FOLD, TEST_FOLD, TRAINING_FOLD
+from ensemble_minerals.data.contamination import split_notes
+from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
@@ -196,7 +197,7 @@ def _notes_of_holdout(dataset: Dataset) -> list[str]:
 
 
 def _notes_of_rows(dataset: Dataset) -> list[str]:
-    """Which photos a rule took away from the training rows, and how many."""
+    """Which photos a rule took away from the training rows, and how many; what is special about the test part."""
     manifest = dataset.manifest
     notes = []
     copies = int(np.sum(manifest.status == Status.DUPLICATE.value))
@@ -210,15 +211,7 @@ def _notes_of_rows(dataset: Dataset) -> list[str]:
             f"{counted(conflicts, 'photo')} not used: another class holds the same photo; `inspect` "
             "lists them"
         )
-    named = manifest.split == "test"
-    put_aside = manifest.fold == (HOLDOUT_FOLD if np.any(dataset.folds == TRAINING_FOLD) else TEST_FOLD)
-    usable = manifest.status == Status.OK.value
-    moved = int(np.sum(put_aside & usable & ~named)) if named.any() else 0
-    if moved:
-        notes.append(
-            f"{counted(moved, 'photo')} of the training part moved to the test part: they look like one of its photos"
-        )
-    return notes
+    return [*notes, *split_notes(manifest)]
 
 
 def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:

@@ -23,7 +23,7 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
-from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos, split
+from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.setup import (
     Setup,
@@ -33,6 +33,7 @@ from ensemble_minerals.experiment.setup import (
     open_extractors,
     set_up,
 )
+from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs

@@ -12,11 +12,12 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
-from ensemble_minerals.experiment.dataset import extract, scan_photos, split
+from ensemble_minerals.experiment.dataset import extract, scan_photos
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
+from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.system.cluster import open_cluster

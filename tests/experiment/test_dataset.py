@@ -14,7 +14,6 @@ from PIL import Image
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import decode
-from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.experiment import dataset as dataset_module
@@ -23,9 +22,9 @@ from ensemble_minerals.experiment.dataset import (
     counts,
     extract,
     scan_photos,
-    split,
 )
 from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
@@ -255,40 +254,6 @@ def test_a_hold_out_takes_whole_groups_of_every_class(tiny, photos):
     np.testing.assert_array_equal(again, manifest.fold)
     other = divided(tiny, photos, config.model_copy(update={"seed": 1})).manifest.fold
     assert not np.array_equal(other, manifest.fold)
-
-
-def test_the_users_test_photos_take_their_look_alikes_with_them(tiny, photos):
-    """Also when a test photo is itself set aside as the copy of a training photo."""
-    image = Image.open(photos / "pyrite" / "00.png")
-    image.resize((60, 47)).save(photos / "pyrite" / "look-alike.png")
-    shutil.copy(photos / "azurite" / "00.png", photos / "azurite" / "a copy.png")
-    tests = {"pyrite/00.png", "azurite/a copy.png", "malachite/02.png"}
-    rows = [(path, label, "test" if path in tests else "") for path, label, _ in rows_of(photos)]
-    found = divided(
-        tiny, table(photos / "table.csv", *rows), tiny.config(folds={"n_splits": 3, "holdout": 0.4})
-    )
-    manifest = found.manifest
-    assert status(manifest)["azurite/a copy.png"] == "duplicate"
-    assert set(manifest.path[found.test_rows].tolist()) == {
-        "azurite/00.png",
-        "malachite/02.png",
-        "pyrite/00.png",
-        "pyrite/look-alike.png",
-    }
-    assert (manifest.fold[found.test_rows] == TEST_FOLD).all()
-    assert len(found.rows) == 33
-
-
-def test_classes_without_anything_to_learn_from_are_named(tiny, photos):
-    rows = [(path, label, "test" if label == "pyrite" else "train") for path, label, _ in rows_of(photos)]
-    data = table(photos / "split.csv", *rows)
-    with pytest.raises(DataError, match="all usable photos of 'pyrite' are of the test part"):
-        divided(tiny, data)
-    table(data, *[(path, label, "test") for path, label, _ in rows])
-    with pytest.raises(
-        DataError, match="all usable photos of 'azurite', 'malachite', 'pyrite' are of the test"
-    ):
-        divided(tiny, data)
 
 
 def test_classes_that_were_not_chosen_are_excluded_and_not_opened(tiny, photos):

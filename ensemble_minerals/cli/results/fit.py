@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ensemble_minerals.bundle.model_card import twins_in_words
 from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import warn_synthetic
 from ensemble_minerals.cli.tables import Column, decimal, table
@@ -75,6 +76,8 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
             f"On the {test['n']} photos put aside before: accuracy {decimal(test['accuracy'])}, log-loss "
             f"{decimal(test['log_loss'])}.",
         )
+    if "test_twins" in metrics:
+        say(where, twins_in_words(metrics))
     if result.failures:
         table(
             where,

@@ -1,0 +1,97 @@
+"""The stage that splits: a test part, or a hold-out, and folds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.contamination import is_contaminated, is_test
+from ensemble_minerals.data.folds import (
+    HOLDOUT_FOLD,
+    NO_FOLD,
+    TEST_FOLD,
+    TRAINING_FOLD,
+    assign_folds,
+    hold_out,
+)
+from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.errors import DataError
+from ensemble_minerals.experiment.dataset import Dataset
+
+
+def split(dataset: Dataset, config: Config) -> Dataset:
+    """Put the test part aside and assign folds, by row groups.
+
+    A test part that the user named is exactly those rows; one that is drawn consists of whole row groups. With one
+    fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
+
+    Args:
+        dataset: As `extract` returned it.
+        config: Number of folds, size of the test part, seed.
+
+    Raises:
+        DataError: If nothing usable is left, or a class has fewer row groups than folds.
+    """
+    manifest = dataset.manifest
+    if not (dataset.readable.size or np.any(manifest.status == Status.CONFLICT.value)):
+        raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
+    rows = manifest.usable
+    labels, groups = manifest.label[rows], manifest.row_group[rows]
+    if len(set(labels.tolist())) < 2:
+        raise DataError(
+            f"{'only one class has' if rows.size else 'no class has'} usable photos"
+            f"{f' ({labels[0]})' if rows.size else ''}; at least two are needed, and of {len(manifest)} files "
+            f"{_by_status(manifest)}"
+        )
+    aside = _set_aside(manifest, config)
+    fold = np.full(len(manifest), NO_FOLD, dtype=np.int64)
+    once = config.folds.n_splits == 1
+    fold[rows[aside]] = HOLDOUT_FOLD if once else TEST_FOLD
+    fold[rows[~aside]] = (
+        TRAINING_FOLD
+        if once
+        else assign_folds(labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed)
+    )
+    return replace(dataset, manifest=manifest.replace(fold=fold))
+
+
+def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
+    """Which of the usable rows are the test part, or the hold-out: named by the user, or drawn."""
+    rows = manifest.usable
+    labels, groups = manifest.label[rows], manifest.row_group[rows]
+    test = is_test(manifest)[rows]
+    if test.any():
+        _require_training_photos(manifest, set(labels[~test].tolist()))
+        return test
+    if config.folds.holdout > 0:
+        return hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
+    return np.zeros(len(rows), dtype=bool)
+
+
+def _require_training_photos(manifest: Manifest, trained: set[str]) -> None:
+    """Raise a DataError that names the classes of which the test part leaves nothing to learn from."""
+    tested, contaminated = is_test(manifest), is_contaminated(manifest)
+    lacking = sorted(set(manifest.label[tested | contaminated].tolist()) - trained)
+    if not lacking:
+        return
+    taken = [name for name in lacking if (contaminated & (manifest.label == name)).any()]
+    if taken:
+        number = int(np.sum(contaminated & np.isin(manifest.label, taken)))
+        raise DataError(
+            f"no training photo of {', '.join(map(repr, taken))} is left: {number} show the same picture or object "
+            "as a photo of the test part; add photos of others, or train on them all the same with "
+            "--set folds.contaminated=keep"
+        )
+    raise DataError(
+        f"all usable photos of {', '.join(map(repr, lacking))} are of the test part; leave some of each class to "
+        "learn from"
+    )
+
+
+def _by_status(manifest: Manifest) -> str:
+    numbers = Counter(manifest.status.tolist())
+    return ", ".join(f"{number} are {status}" for status, number in sorted(numbers.items()))
