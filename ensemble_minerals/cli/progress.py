@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from types import TracebackType
 from typing import Protocol, Self
@@ -49,20 +50,38 @@ def show_progress(where: Console | None = None, *, notes: bool = True) -> Progre
     return (Bars if where.is_terminal and not where.is_dumb_terminal else Lines)(where, notes=notes)
 
 
-class Lines:
-    """One line for each finished stage and each note."""
+class _Display(logging.Handler):
+    """Shows what the package warns of while it works, such as a cache that is damaged, as notes."""
 
     def __init__(self, where: Console, *, notes: bool = True) -> None:
+        super().__init__(logging.WARNING)
         self._where = where
         self._notes = notes
 
     def __enter__(self) -> Self:
+        logging.getLogger("ensemble_minerals").addHandler(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        return None
+        logging.getLogger("ensemble_minerals").removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
+        self._print(record.getMessage())
+
+    def note(self, text: str) -> None:
+        """Print a note."""
+        if self._notes:
+            self._print(text)
+
+    def _print(self, text: str) -> None:
+        say(self._where, f"note: {text}")
+
+
+class Lines(_Display):
+    """One line for each finished stage and each note."""
 
     def stage(self, name: str) -> StageProgress:
         """Begin a stage."""
@@ -74,18 +93,12 @@ class Lines:
 
         return proceed
 
-    def note(self, text: str) -> None:
-        """Print a note."""
-        if self._notes:
-            say(self._where, f"note: {text}")
 
-
-class Bars:
+class Bars(_Display):
     """A bar for each stage, with the time left; notes go above them."""
 
     def __init__(self, where: Console, *, notes: bool = True) -> None:
-        self._where = where
-        self._notes = notes
+        super().__init__(where, notes=notes)
         self._progress = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -98,7 +111,7 @@ class Bars:
 
     def __enter__(self) -> Self:
         self._progress.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -106,6 +119,7 @@ class Bars:
         if kind is None:
             self._finish()
         self._progress.stop()
+        super().__exit__(kind, error, traceback)
 
     def stage(self, name: str) -> StageProgress:
         """Begin a stage, which ends the one before."""
@@ -114,10 +128,8 @@ class Bars:
         self._current = task
         return lambda done, total: self._progress.update(task, completed=done, total=total)
 
-    def note(self, text: str) -> None:
-        """Print a note above the bars."""
-        if self._notes:
-            self._where.print(Text("note: ", style="yellow") + literal(text))
+    def _print(self, text: str) -> None:
+        self._where.print(Text("note: ", style="yellow") + literal(text))
 
     def _finish(self) -> None:
         """End the current stage. One without work never reported a total; its bar would pulse for ever."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-import threading
-import time
+import json
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from types import TracebackType
 
 import imagehash
 import numpy as np
@@ -16,14 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ensemble_minerals.data.decoding import DECODER_VERSION, decode, heif_version, photo_digest, pixel_digest
-from ensemble_minerals.errors import DataError, ImageError, ImageReason
+from ensemble_minerals.errors import ImageError, ImageReason
+from ensemble_minerals.system.cache_table import CacheTable
 from ensemble_minerals.system.runtime import DecodeLimits
 
 # Increase when `fingerprint` computes something else than before: stored fingerprints are then not used any more.
 SCANNER_VERSION = 1
 
 _HASH_SIDE = 32  # ImageHash shrinks images to 32 pixels a side (8 x 4) before its cosine transform
-_BUSY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
         f"{SCANNER_VERSION} decoder={DECODER_VERSION} pillow={PIL.__version__} pi-heif={heif_version()} "
         f"max_pixels={limits.max_pixels} min_side={limits.min_side}"
     )
-    stored = None if cache is None else cache.get(image_id, scanner)
+    stored = None if cache is None else cache.fetch(image_id, scanner)
     if stored is not None:
         return stored
     try:
@@ -93,7 +90,7 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
             photo.mode,
         )
     if cache is not None:
-        cache.put(result, scanner)
+        cache.store(result, scanner)
     return result
 
 
@@ -114,90 +111,16 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     return int(str(imagehash.phash(small)), 16), int(str(imagehash.phash(mirrored)), 16)
 
 
-class ScanCache:
-    """Fingerprints by file content, in one SQLite file that several threads and processes may use at once.
+class ScanCache(CacheTable):
+    """Fingerprints by file content, in one file that is never in the way of the work."""
 
-    Args:
-        path: The file; it is created with its folders if need be.
-
-    Raises:
-        DataError: If the file cannot be used.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise self._failure(error) from error
-        try:
-            self._prepare()
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise self._failure(error) from error
-
-    def _prepare(self) -> None:
-        deadline = time.monotonic() + _BUSY_SECONDS
-        while True:  # SQLite's own waiting does not cover the switch to WAL
-            try:
-                self._connection.execute("PRAGMA journal_mode=WAL")
-                break
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.execute(
-            "CREATE TABLE IF NOT EXISTS fingerprint_1 (image_id TEXT, pixel_hash TEXT, phash TEXT, "
-            "phash_mirrored TEXT, width INTEGER, height INTEGER, format TEXT, mode TEXT, reason TEXT, "
-            "scanner TEXT, PRIMARY KEY (image_id, scanner)) WITHOUT ROWID"
-        )
-
-    def get(self, image_id: str, scanner: str) -> Fingerprint | None:
+    def fetch(self, image_id: str, scanner: str) -> Fingerprint | None:
         """The stored fingerprint of an image id, made by this scanner; None if there is none."""
-        query = "SELECT * FROM fingerprint_1 WHERE image_id = ? AND scanner = ?"
-        try:
-            with self._lock:
-                row = self._connection.execute(query, (image_id, scanner)).fetchone()
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-        if row is None:
-            return None
-        _, pixel_hash, phash, mirrored, width, height, file_format, mode, reason, _ = row
-        hashes = int(phash, 16), int(mirrored, 16)  # text, because SQLite's integers have a sign
-        return Fingerprint(image_id, pixel_hash, *hashes, width, height, file_format, mode, reason)
+        for _, stored in self.get(scanner, [image_id]):
+            return Fingerprint(image_id, *json.loads(stored))
+        return None
 
-    def put(self, fingerprint: Fingerprint, scanner: str) -> None:
+    def store(self, fingerprint: Fingerprint, scanner: str) -> None:
         """Store a fingerprint that this scanner made."""
-        image_id, pixel_hash, phash, mirrored, *rest = astuple(fingerprint)
-        row = (image_id, pixel_hash, f"{phash:016x}", f"{mirrored:016x}", *rest, scanner)
-        try:
-            with self._lock:
-                self._connection.execute(
-                    f"INSERT OR REPLACE INTO fingerprint_1 VALUES ({', '.join('?' * len(row))})", row
-                )
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    def __enter__(self) -> ScanCache:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _failure(self, error: Exception) -> DataError:
-        return DataError(
-            f"the scan cache {self._path} cannot be used ({error}); delete it, it only saves time, or choose "
-            "another place for it"
-        )
+        image_id, *rest = astuple(fingerprint)
+        self.put(scanner, {image_id: json.dumps(rest).encode()}, {"kind": "scans"})

@@ -99,7 +99,7 @@ def scan_with_cache(
         limits: Sizes of the photos that are decoded.
 
     Raises:
-        DataError: If there is nothing to use, or the cache cannot be used.
+        DataError: If there is nothing to use.
     """
     folder = runtime.cache_dir
     with nullcontext() if folder is None else ScanCache(folder / SCANS) as cache:

@@ -197,7 +197,7 @@ def measure_costs(
         missing = {
             name: np.ones(len(ids), dtype=bool)
             if store is None
-            else ~store.contains(ids.tolist(), extractor.fingerprint)
+            else ~np.isin(ids, list(store.contains(extractor.fingerprint, ids.tolist())))
             for name, extractor in extractors.items()
         }
         lacking = (

@@ -188,5 +188,5 @@ def _take(
         known = [position for position in readable if shard[position].image_id]
         if store is not None and known:
             ids = [shard[position].image_id for position in known]
-            store.put(ids, extractor.fingerprint, values[known], extractor.metadata)
+            store.put_features(ids, extractor.fingerprint, values[known], extractor.metadata)
     return errors

@@ -105,7 +105,6 @@ def extract_features(
 
     Raises:
         FitError: If an extractor gives numbers that are not finite.
-        UserError: If the store cannot be read or written.
         ValueError: If arguments do not fit each other. Errors of an extractor are raised as they are.
     """
     names = [extractor.name for extractor in extractors]
@@ -228,7 +227,7 @@ class _Collector:
         if self.store is not None:
             known = [position for position, task in enumerate(tasks) if task.image_id]
             ids = [tasks[position].image_id for position in known]
-            self.store.put(ids, extractor.fingerprint, values[known], extractor.metadata)
+            self.store.put_features(ids, extractor.fingerprint, values[known], extractor.metadata)
 
 
 def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.float32]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 from drawn.terminals import plain, printed, window
 
@@ -25,6 +27,19 @@ def test_notes_can_be_kept_for_later(made):
     with show_progress(where, notes=False) as progress:
         progress.note("kept back")
     assert "kept back" not in printed(where)
+
+
+@pytest.mark.parametrize("made", [plain, window])
+def test_warnings_of_the_package_are_notes_while_it_works(made):
+    where = made()
+    with show_progress(where, notes=False):
+        logging.getLogger("ensemble_minerals.system").warning("%s is [damaged]", "cache")
+        logging.getLogger("another").warning("not ours")
+    logging.getLogger("ensemble_minerals").warning("too late")
+    text = printed(where)
+    assert "cache is [damaged]" in text
+    assert "not ours" not in text
+    assert "too late" not in text
 
 
 def test_bars_tell_how_far_and_stop_when_work_fails():

@@ -12,7 +12,6 @@ from PIL import Image
 
 from ensemble_minerals.data import hashing as module
 from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint, perceptual_hashes
-from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.runtime import DecodeLimits
 
 LIMITS = DecodeLimits(max_pixels=1_000_000)
@@ -139,10 +138,10 @@ def test_passing_troubles_are_not_remembered(tmp_path, monkeypatch, trouble, rea
 def test_the_cache_keeps_64_unsigned_bits(tmp_path):
     made = Fingerprint("id", "pixels", 2**64 - 1, 2**63, 3, 4, "JPEG", "L", "")
     with ScanCache(tmp_path / "cache.sqlite") as cache:
-        cache.put(made, "scanner")
-        assert cache.get("id", "scanner") == made
-        assert cache.get("id", "other") is None
-        assert cache.get("other", "scanner") is None
+        cache.store(made, "scanner")
+        assert cache.fetch("id", "scanner") == made
+        assert cache.fetch("id", "other") is None
+        assert cache.fetch("other", "scanner") is None
 
 
 def test_several_threads_share_one_cache(tmp_path):
@@ -150,8 +149,8 @@ def test_several_threads_share_one_cache(tmp_path):
 
         def work(number: int) -> bool:
             made = Fingerprint(str(number % 50), phash=number % 50)
-            cache.put(made, "s")
-            return cache.get(made.image_id, "s") == made
+            cache.store(made, "s")
+            return cache.fetch(made.image_id, "s") == made
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(work, range(400)))
@@ -163,7 +162,7 @@ def test_several_processes_share_one_cache(tmp_path):
         "from ensemble_minerals.data.hashing import Fingerprint, ScanCache\n"
         "with ScanCache(Path(sys.argv[1])) as cache:\n"
         "    for number in range(60):\n"
-        "        cache.put(Fingerprint(f'{sys.argv[2]}-{number}', phash=number), 's')\n"
+        "        cache.store(Fingerprint(f'{sys.argv[2]}-{number}', phash=number), 's')\n"
     )
     path = tmp_path / "cache.sqlite"
     commands = [[sys.executable, "-c", script, str(path), str(number)] for number in range(3)]
@@ -171,13 +170,4 @@ def test_several_processes_share_one_cache(tmp_path):
     assert [process.wait() for process in running] == [0, 0, 0]
     with ScanCache(path) as cache:
         for worker in range(3):
-            assert all(cache.get(f"{worker}-{number}", "s") is not None for number in range(60))
-
-
-def test_a_damaged_cache_says_what_to_do(tmp_path):
-    path = tmp_path / "cache.sqlite"
-    path.write_bytes(b"this is no database at all" * 99)
-    with pytest.raises(DataError, match="delete it"):
-        ScanCache(path)
-    with pytest.raises(DataError, match="cannot be used"):
-        ScanCache(path / "below" / "cache.sqlite")
+            assert all(cache.fetch(f"{worker}-{number}", "s") is not None for number in range(60))

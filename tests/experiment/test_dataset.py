@@ -85,7 +85,7 @@ def test_features_that_an_older_decoder_gave_are_computed_anew(tiny, photos, tmp
     cache.mkdir()
     kept = np.full((2, extractor.n_views, extractor.n_features), 7, np.float32)
     with FeatureStore(cache / dataset_module.FEATURES) as store:
-        store.put(
+        store.put_features(
             [content_digest((photos / name).read_bytes()) for name in names], extractor.fingerprint, kept
         )
     for _ in range(2):
@@ -311,8 +311,8 @@ def test_a_file_replaced_after_the_scan_does_not_pass_for_the_old_one(
     monkeypatch.undo()
     with FeatureStore(tmp_path / "cache" / "features.sqlite") as store:
         fingerprint = found.extractors["descriptor"].fingerprint
-        assert not store.contains([content_digest(original)], fingerprint).any()
-        assert store.contains([found.manifest.image_id[0]], fingerprint).all()
+        assert not store.contains(fingerprint, [content_digest(original)])
+        assert store.contains(fingerprint, [found.manifest.image_id[0]])
     victim.write_bytes(original)
     again = loaded(tiny, photos, cache_dir=tmp_path / "cache")
     np.testing.assert_array_equal(

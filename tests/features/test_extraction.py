@@ -174,7 +174,7 @@ def test_photos_without_an_id_are_not_taken_for_each_other(photos, store):
         spy = Spy()
         _assert_of(extract_features(photos[:3], ["", "", ""], [spy], store=store), [0, 1, 2])
         assert sum(spy.calls) == 3
-    assert store.statistics() == []
+    assert store.sources() == []
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -207,7 +207,7 @@ def test_unreadable_photos_keep_their_rows(photos, store, tmp_path):
     broken.write_bytes(b"no photo")
     paths = [photos[0], broken, photos[1], missing, broken]
     ids = ["0", "b", "1", "m", "b"]
-    store.put(["m"], Spy("kept").fingerprint, np.ones((1, 2, 5), np.float32))
+    store.put_features(["m"], Spy("kept").fingerprint, np.ones((1, 2, 5), np.float32))
     result = extract_features(paths, ids, [Spy(), Spy("kept"), BesideSpy("beside")], store=store)
     assert list(result.errors) == [1, 3, 4]
     assert result.errors[1].reason == result.errors[4].reason == ImageReason.NOT_AN_IMAGE
@@ -216,7 +216,7 @@ def test_unreadable_photos_keep_their_rows(photos, store, tmp_path):
         np.testing.assert_array_equal(np.isnan(features).all(axis=(1, 2)), [False, True, False, True, True])
         np.testing.assert_array_equal(features[[0, 2], 0, 0], [0, 1])
     assert result.n_computed["spy"] == 2
-    assert not store.contains(["b", "m"], Spy().fingerprint).any()
+    assert not store.contains(Spy().fingerprint, ["b", "m"])
 
 
 def test_a_photo_in_the_store_needs_no_file(photos, store):
@@ -261,7 +261,7 @@ def test_what_a_source_raises_stops_all_and_loses_no_finished_chunk(photos, stor
     assert caught.value is error
     assert set(threading.enumerate()) == before
     if kind is Failing:
-        assert store.contains(_ids(photos), extractor.fingerprint).sum() == CHUNK
+        assert len(store.contains(extractor.fingerprint, _ids(photos))) == CHUNK
         again = Spy("failing")
         _assert_of(_extract(photos, again, store=store), range(40), "failing")
         assert sum(again.calls) == 40 - CHUNK
@@ -364,7 +364,7 @@ def test_numbers_that_are_not_finite_are_refused(photos, store):
 
     with pytest.raises(FitError, match=r"feature extractor spy .*not finite.*1\.png"):
         _extract(photos, Overflowing(), store=store)
-    assert store.statistics() == []
+    assert store.sources() == []
 
 
 def test_features_of_another_shape_are_refused(photos):

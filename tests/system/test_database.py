@@ -1,11 +1,11 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from ensemble_minerals.errors import UserError
-from ensemble_minerals.system.database import Database
+from ensemble_minerals.system.database import Database, ForeignDatabase, error_code, is_damage
 
 
 def _database(path: Path, *, schema: int = 1, application: int = 7) -> Database:
@@ -44,26 +44,39 @@ def test_a_transaction_is_whole_or_not_at_all(database, error):
     assert _things(database) == [1, 2, 4]
 
 
-def test_what_sqlite_says_reaches_the_user_with_file_and_way_out(database):
-    said = r"things\.sqlite.*no such table.*way out"
-    with pytest.raises(UserError, match=said) as caught, database.connected() as connection:
-        connection.execute("SELECT * FROM absent")
-    assert caught.value.exit_code == 2
-
-
 def test_writes_are_logged_ahead(database):
     with database.connected() as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
 
 
-def test_other_schemas_and_applications_are_refused(database):
-    with pytest.raises(UserError, match="schema 1, this version reads 2"):
-        _database(database.path, schema=2)
-    with pytest.raises(UserError, match="another program"):
-        _database(database.path, application=8)
+@pytest.mark.parametrize("change", [{"schema": 2}, {"application": 8}], ids=str)
+def test_a_changed_number_in_a_file_with_our_tables_is_damage(database, change):
+    assert _things(database) == []
+    with pytest.raises(sqlite3.DatabaseError, match="another version") as caught:
+        _things(_database(database.path, **change))
+    assert is_damage(caught.value)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere.*unable to open.*another cache directory"):
-        _database(tmp_path / "nowhere" / "things.sqlite")
+def test_a_database_of_another_program_is_not_damaged(tmp_path):
+    connection = sqlite3.connect(tmp_path / "theirs.sqlite")
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(ForeignDatabase) as caught:
+        _things(_database(tmp_path / "theirs.sqlite"))
+    assert not is_damage(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_is_not_damaged(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(sqlite3.OperationalError) as caught:
+        _things(_database(tmp_path / "folder"))
+    assert error_code(caught.value) == sqlite3.SQLITE_CANTOPEN
+    assert not is_damage(caught.value)
+
+
+def test_a_damaged_file_is_replaced_when_nobody_uses_it(database):
+    assert _things(database) == []
+    database.path.write_bytes(b"damaged" * 100)
+    assert database.replace()
+    assert _things(database) == []
