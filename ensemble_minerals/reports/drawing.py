@@ -66,6 +66,9 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %".replace("-", "\N{M
 POINTS = FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIGN}").replace("+0", "0"))
 
 
+_MOST_PRINTED = 40  # classes of a matrix whose numbers can be read
+
+
 @contextmanager
 def page_style() -> Iterator[None]:
     """Draw in the style of the pages, independent of the user's own settings."""
@@ -171,7 +174,7 @@ def matrix(
     top: float,
     form: str,
 ) -> Figure:
-    """Draw a square matrix of numbers; larger ones are darker.
+    """Draw a square matrix; larger numbers are darker. They are printed where the matrix is not too large to read.
 
     Args:
         values: Square; NaN where not defined.
@@ -181,12 +184,13 @@ def matrix(
         top: The largest number there can be.
         form: Of the printed numbers.
     """
-    side = 1.6 + 0.42 * len(names)
+    many = len(names) > _MOST_PRINTED
+    side = 1.6 + (0.15 if many else 0.42) * len(names)
     figure, axes = canvas(side, side)
     colors = mpl.colors.LinearSegmentedColormap.from_list("page", ["#ffffff", FIRST])
     axes.imshow(np.clip(np.nan_to_num(values), 0, top) * 0.75, cmap=colors, vmin=0, vmax=top)
     for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value) and value != 0:
+        if not many and np.isfinite(value) and value != 0:
             text = form.format(value).replace("-", "\N{MINUS SIGN}")
             axes.text(
                 j, i, text, ha="center", va="center", fontsize=7, fontweight="bold" if i == j else "normal"
@@ -195,6 +199,8 @@ def matrix(
         range(len(names)), [short(name) for name in names], rotation=60, ha="right", rotation_mode="anchor"
     )
     axes.set_yticks(range(len(names)), [short(name) for name in names])
+    if many:
+        axes.tick_params(labelsize=6)
     axes.set_xlabel(across)
     axes.set_ylabel(down)
     axes.grid(visible=False)

@@ -161,6 +161,15 @@ def test_the_tables_are_there(made):
     assert suspects.exists() == bool(analysis["labels"]["suspects"])
 
 
+def test_of_many_classes_the_worst_calibrated_are_drawn(made, page):
+    """All others are in the table, which the page says."""
+    errors = {curve["name"]: curve["error"] for curve in made[1]["reliability"]["by_class"]}
+    drawn = re.findall(r">(class \d+), calibration error", page[0])
+    assert set(drawn) == set(sorted(errors, key=errors.__getitem__)[-12:])
+    assert len(drawn) == len(list((made[2] / "figures").glob("reliability_*.png"))) == min(len(errors), 12)
+    assert ("with the largest calibration error" in page[0]) == (len(errors) > 12)
+
+
 def test_figures_are_pictures(made, page):
     figures = sorted((made[2] / "figures").glob("*.png"))
     expected = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ensemble_minerals.evaluation.confidence import (
@@ -38,6 +39,9 @@ class ReliabilitySection(Section):
 
     key: ClassVar[str] = "reliability"
     title: ClassVar[str] = "Reliability"
+
+    most_drawn: ClassVar[int] = 12
+    """Classes that get a diagram; the CSV file has the bins of all."""
 
     reliability: Reliability
     ece: Interval
@@ -84,11 +88,18 @@ class ReliabilitySection(Section):
                 yield {"probability_of": name, **cells}
 
     def figures(self) -> dict[str, Figure]:
-        """A diagram of all answers, and one of each class by number."""
+        """A diagram of all answers, and one of each class in `drawn`, by number."""
         figures = {"reliability": self._draw()}
-        for number, (name, curve) in enumerate(self.reliability.by_class.items()):
+        for number, name, curve in self.drawn:
             figures[f"reliability_{number}"] = _draw_class(name, curve.bins)
         return figures
+
+    @cached_property
+    def drawn(self) -> list[tuple[int, str, ReliabilityCurve]]:
+        """Number, name and curve of the classes that are drawn: the worst calibrated where there are many."""
+        curves = [(number, *item) for number, item in enumerate(self.reliability.by_class.items())]
+        worst = sorted(curves, key=lambda one: -one[2].error)[: self.most_drawn]
+        return sorted(worst, key=lambda one: one[0])
 
     def _draw(self) -> Figure:
         from matplotlib.figure import Figure
