@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.reports import report as module
@@ -322,7 +322,7 @@ def test_a_report_that_fails_leaves_the_old_one(drawn, tmp_path, monkeypatch, wi
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "write_tables", fails)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(DiskError, match="No space left"):
         save_report(report, tmp_path / "report", files={})
     assert html.read_bytes() == before
     assert [path.name for path in Path(tmp_path).iterdir()] == ["report"]
