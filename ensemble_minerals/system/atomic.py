@@ -14,19 +14,20 @@ import shutil
 import stat
 import sys
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ensemble_minerals.errors import DiskError, UserError
-
-if sys.platform != "win32":
-    import fcntl
+from ensemble_minerals.system.file_locks import is_still, try_lock
 
 _LOCK, _NEW, _OLD = "lock", "new-", "old"  # what a work folder holds
 _ABANDONED = 86_400.0  # seconds after which a work folder counts as abandoned where files cannot be locked
+_UNLOCKED = (
+    60.0  # seconds after which one without a lock counts as abandoned; it is there for a moment otherwise
+)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # of file systems that do not sync folders
 
@@ -116,15 +117,23 @@ def work_name(name: str, token: str) -> str:
 def recover(path: Path) -> None:
     """Put right what killed processes left of writing `path`.
 
-    A folder that went aside comes back, and drafts are removed. Every write of `path` begins with this; call it
-    before a folder is read. It raises no error where it may not change anything.
+    A folder that went aside comes back, and drafts are removed, those of version 0.1.0 too. Call it before the work
+    for `path` and before a folder is read; it lists the folder above. It raises no error where it may not change
+    anything.
     """
     target = _target(path)
-    remains = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}\.unfinished")
+    remains = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{1,8}}\.unfinished")
     with suppress(OSError):
         for work in [entry for entry in target.parent.iterdir() if remains.fullmatch(entry.name)]:
-            with suppress(OSError):
-                _recover(work, target)
+            _recover(work, target)
+    draft, old = (target.with_name(f".{target.name}.{state}") for state in ("unfinished", "replaced"))
+    with suppress(OSError):
+        if draft.is_dir() and old.is_dir() and not target.exists():
+            old.rename(target)
+    for left in (draft, old):
+        with suppress(OSError):
+            if left.is_dir() and _is_older(left, _ABANDONED):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -152,19 +161,12 @@ def _work_folder(target: Path) -> Iterator[Path]:
     """A locked folder beside the target for a draft, and for an old folder that goes aside."""
     with _disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        recover(target)
         work, lock = _locked_folder(target)
     try:
         with _disk_errors(target, work):
             yield work
     finally:
-        try:
-            _put_back(work, target)
-        finally:
-            os.close(lock)
-        shutil.rmtree(
-            work, ignore_errors=True
-        )  # not reached while the only copy of the old folder is in there
+        _remove(work, target, lock)
 
 
 @contextmanager
@@ -190,53 +192,63 @@ def _disk_errors(target: Path, work: Path | None = None) -> Iterator[None]:
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
-    while True:
-        work = target.with_name(work_name(target.name, uuid.uuid4().hex[:8]))
-        work.mkdir()
-        lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
-        if _locked(lock) is not False and (work / _LOCK).exists():
-            return work, lock
-        os.close(lock)  # another process took it for remains just now
-
-
-def _recover(work: Path, target: Path) -> None:
-    try:
-        lock = os.open(work / _LOCK, os.O_RDWR)
-    except FileNotFoundError:  # made or removed just now, or killed before there was one
-        remains = _is_old(work)
-    else:
-        try:
-            locked = _locked(lock)
-            if locked is not False:
-                _put_back(work, target)
-            remains = _is_old(work) if locked is None else locked
-        finally:
+    """The first work folder that no process holds. They are numbered, so remains are found without listing."""
+    for number in count():
+        work = target.with_name(work_name(target.name, str(number)))
+        while True:
+            try:
+                work.mkdir()
+            except FileExistsError:
+                if _recover(work, target):
+                    continue
+                break
+            try:
+                lock = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT)
+            except FileNotFoundError:  # another process took it for remains just now
+                continue
+            except OSError:
+                work.rmdir()
+                raise
+            if try_lock(lock) is not False and is_still(lock, work / _LOCK):
+                return work, lock
             os.close(lock)
-    if remains:
-        shutil.rmtree(work, ignore_errors=True)
+    raise AssertionError("there is always another number")
 
 
-def _is_old(work: Path) -> bool:
-    return time.time() - work.stat().st_mtime > _ABANDONED
+def _recover(work: Path, target: Path) -> bool:
+    """Remove a work folder that no process holds; whether it is gone."""
+    with suppress(OSError):
+        try:
+            lock = os.open(work / _LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            if _is_older(work, _UNLOCKED):  # killed before or after it held the lock
+                shutil.rmtree(work, ignore_errors=True)
+        else:
+            locked = try_lock(lock)
+            if locked or (locked is None and _is_older(work, _ABANDONED)):
+                _remove(work, target, lock)
+            else:
+                os.close(lock)
+    return not os.path.lexists(work)
 
 
-def _locked(handle: int) -> bool | None:
-    """Lock an open file; False if another holds it, None where files cannot be locked."""
-    if sys.platform == "win32":
-        return None
+def _remove(work: Path, target: Path, lock: int) -> None:
+    """Remove a work folder, its lock last; a folder that went aside and was not replaced is brought back before."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+        if (work / _OLD).exists() and (work / f"{_NEW}{target.name}").exists() and not target.exists():
+            (work / _OLD).rename(target)
+        for path in work.iterdir():
+            if path.name != _LOCK:
+                shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):  # it is a file, or gone
+                    path.unlink()
+    finally:
+        os.close(lock)
+    shutil.rmtree(work, ignore_errors=True)
 
 
-def _put_back(work: Path, target: Path) -> None:
-    """Bring back a folder that went aside and was not replaced."""
-    if (work / _OLD).exists() and not target.exists():
-        (work / _OLD).rename(target)
+def _is_older(path: Path, seconds: float) -> bool:
+    return time.time() - path.stat().st_mtime > seconds
 
 
 def _finish(draft: Path, work: Path, *, durable: bool) -> None:

@@ -85,7 +85,7 @@ def with_fault(action: Callable[[], object], folder: Path, at: int, fault: str |
         code = 1
         try:
             os.close(said)
-            _inject(os.path.realpath(folder), at, fault, met=lambda: os.write(says, _MET))
+            _inject(folder.resolve(), at, fault, met=lambda: os.write(says, _MET))
             action()
             code = 0
         except BaseException:
@@ -93,7 +93,7 @@ def with_fault(action: Callable[[], object], folder: Path, at: int, fault: str |
         finally:
             os._exit(code)
     os.close(says)
-    with open(said, "rb") as pipe:
+    with os.fdopen(said, "rb") as pipe:
         text = pipe.read()
     _, ended = os.waitpid(child, 0)
     if os.WIFSIGNALED(ended):
@@ -103,7 +103,7 @@ def with_fault(action: Callable[[], object], folder: Path, at: int, fault: str |
     return Outcome(at, status, text.startswith(_MET), text.removeprefix(_MET).decode())
 
 
-def _inject(folder: str, at: int, fault: str | int, met: Callable[[], object]) -> None:
+def _inject(folder: Path, at: int, fault: str | int, met: Callable[[], object]) -> None:
     """Let the `at`-th call of this process fail, for the rest of its life."""
     seen = 0
 
@@ -119,11 +119,10 @@ def _inject(folder: str, at: int, fault: str | int, met: Callable[[], object]) -
 
     def inside(path: Any, folder_descriptor: Any = -1) -> bool:
         if isinstance(path, int):
-            return _place(path).startswith(folder)
-        text = os.fsdecode(path)
-        if isinstance(folder_descriptor, int) and folder_descriptor >= 0:
-            text = os.path.join(_place(folder_descriptor), text)
-        return os.path.abspath(text).startswith(folder)
+            return _place(path).is_relative_to(folder)
+        relative = isinstance(folder_descriptor, int) and folder_descriptor >= 0
+        above = _place(folder_descriptor) if relative else Path.cwd()
+        return (above / os.fsdecode(path)).is_relative_to(folder)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in _PATHS:
@@ -153,11 +152,10 @@ def _inject(folder: str, at: int, fault: str | int, met: Callable[[], object]) -
     sys.addaudithook(hook)
 
 
-def _place(descriptor: int) -> str:
+def _place(descriptor: int) -> Path:
     """Path of an open file."""
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
-    except OSError:
+    if sys.platform == "darwin":
         import fcntl
 
-        return os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))  # type: ignore[attr-defined]
+        return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0")))
+    return Path(f"/proc/self/fd/{descriptor}").readlink()
