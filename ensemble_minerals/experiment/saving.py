@@ -118,7 +118,7 @@ def _extractor_costs(
         [dataset.manifest.file(int(row)) for row in dataset.rows[:_TIMED_PHOTOS]],
         limits=plan.config.data.limits,
         rounds=1,
-        memory=None if runtime.cache_dir is None else runtime.cache_dir / "costs.json",
+        memory=None if runtime.cache_dir is None else runtime.cache_dir / "costs.sealed",
     )
     return {name: {"predict_ms": c.predict_ms, "megabytes": c.megabytes} for name, c in costs.items()}
 

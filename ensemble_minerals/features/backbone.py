@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +22,7 @@ from ensemble_minerals.features.metadata import (
     NETWORK,
     BackboneMetadata,
     cached_digest,
+    forget,
     keep_metadata,
     read_metadata,
 )
@@ -174,13 +176,24 @@ class BackboneExtractor(EmbeddingExtractor):
             if self._engine is None:
                 precision = cast("Precision", known.precision)
                 if known.engine == "openvino" and self._cache_dir is not None:
-                    network = self._folder(self._cache_dir) / NETWORK
-                    self._engine = engines.OpenVINOEngine(network, precision, known.n_features)
+                    self._engine = self._open_kept(self._folder(self._cache_dir), known)
                 elif known.engine == "openvino":
                     self._engine = engines.choose(self._load()[0], self._engine_wanted, precision).engine
                 else:
                     self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
+
+    def _open_kept(self, folder: Path, known: BackboneMetadata) -> engines.Engine:
+        """The converted network of the cache, made anew where it is damaged."""
+        precision = cast("Precision", known.precision)
+        try:
+            return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
+        except engines.DamagedNetworkError:
+            forget(folder)
+            prepared = self._prepare()
+        if prepared.is_kept:
+            return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
+        return prepared.engine
 
     @property
     def map_names(self) -> tuple[str, ...]:
@@ -219,10 +232,13 @@ class BackboneExtractor(EmbeddingExtractor):
             if self._known is None and self._cache_dir is not None:
                 self._known = read_metadata(self._folder(self._cache_dir))
             if self._known is None:
-                self._known = self._prepare()
+                prepared = self._prepare()
+                self._known = prepared.known
+                if not prepared.is_kept:
+                    self._engine = prepared.engine
             return self._known
 
-    def _prepare(self) -> BackboneMetadata:
+    def _prepare(self) -> _Prepared:
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
         with torch_threads(1):
             network, metadata = self._load()
@@ -245,14 +261,13 @@ class BackboneExtractor(EmbeddingExtractor):
             megabytes=4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()),
             agreement=choice.agreement,
         )
+        is_kept = False
         if self._cache_dir is not None:
             save = None if choice.model is None else partial(engines.save, choice.model)
-            keep_metadata(self._folder(self._cache_dir), known, save)
-        if choice.model is None or self._cache_dir is None:
-            self._engine = choice.engine
+            is_kept = keep_metadata(self._folder(self._cache_dir), known, save) and choice.model is not None
         if choice.name == "torch" and choice.device == "cpu":
             self._network = network
-        return known
+        return _Prepared(known, choice.engine, is_kept)
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
         from ensemble_minerals.networks.models.taps import TappedNetwork
@@ -292,8 +307,18 @@ class BackboneExtractor(EmbeddingExtractor):
             "precision": self._precision_wanted,
             "machine": cpu.hardware_digest(),
             "versions": _versions(),
+            "sealed": True,
         }
         return cache_dir / "networks" / fingerprint_of(request)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A network that was loaded, what runs it, and whether the converted form is on disk."""
+
+    known: BackboneMetadata
+    engine: engines.Engine
+    is_kept: bool
 
 
 @cache

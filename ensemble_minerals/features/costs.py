@@ -13,8 +13,8 @@ import numpy as np
 
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 
 _ROUNDS = 3
 """Rounds that are timed, by default."""
@@ -102,14 +102,10 @@ def _quickest(
 
 
 def _noted(memory: Path) -> dict[str, float]:
-    try:
-        times = json.loads(memory.read_text(encoding="utf-8"))
-        return {str(key): float(value) for key, value in times.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}  # not there yet, or damaged: it is measured anew and written anew
+    sealed = read_sealed(memory)
+    return {} if sealed is None else dict(json.loads(sealed))
 
 
 def _note(memory: Path, times: Mapping[str, float]) -> None:
     newest = dict(list(times.items())[-_NOTED:])
-    with atomic_file(memory, durable=False) as draft:
-        draft.write_text(json.dumps(newest, indent=1), encoding="utf-8")
+    write_sealed(memory, json.dumps(newest, indent=1).encode())

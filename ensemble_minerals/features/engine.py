@@ -7,6 +7,7 @@ with PyTorch in float32 on a few images drawn by code; otherwise the next best o
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import warnings
@@ -26,15 +27,19 @@ from numpy.typing import NDArray
 from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
 from ensemble_minerals.system import cpu
-from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.digest import file_checksum
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
+
+_log = logging.getLogger(__name__)
 
 Name: TypeAlias = Literal["torch", "openvino"]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _GPU_BATCH = 64
+_SUMS = ".sums"
 
 
 class Engine(Protocol):
@@ -51,6 +56,10 @@ class Engine(Protocol):
             Matrix of shape (count, n_features).
         """
         ...
+
+
+class DamagedNetworkError(Exception):
+    """A converted network on disk is not what was written."""
 
 
 class TorchEngine:
@@ -95,6 +104,9 @@ class OpenVINOEngine:
             model: What `convert` returned, or the path of what `save` wrote.
             precision: Of the computation.
             n_features: Length of the vectors.
+
+        Raises:
+            DamagedNetworkError: If what `save` wrote is not whole any more.
         """
         options = {
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -131,15 +143,15 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
         kept: Where the compiled form is kept; made if it is not there, or is damaged.
         options: Of the compilation.
     """
-    if kept.is_file():
-        with suppress(RuntimeError, OSError):  # OpenVINO refuses what it cannot use
-            return _core().import_model(kept.read_bytes(), "CPU", options)
+    blob = read_sealed(kept)
+    if blob is not None:
+        with suppress(RuntimeError):  # OpenVINO refuses what it cannot use
+            return _core().import_model(blob, "CPU", options)
+    if not _is_whole(model):
+        _log.warning("%s is damaged, and is made anew", model)
+        raise DamagedNetworkError(model)
     compiled = _core().compile_model(str(model), "CPU", options)
-    with (
-        suppress(OSError),
-        atomic_file(kept, durable=False) as draft,
-    ):  # a cache that cannot be written to is none
-        draft.write_bytes(compiled.export_model().getvalue())
+    write_sealed(kept, compiled.export_model().getvalue())
     return compiled
 
 
@@ -266,8 +278,21 @@ def convert(network: TappedNetwork, notes: list[str]) -> Any | None:
 
 
 def save(model: Any, path: Path) -> None:
-    """Write a converted model as `path` (.xml) with its values beside it (.bin), in full precision."""
+    """Write a converted model as `path` (.xml), with its values (.bin) in full precision and checksums beside it."""
     _openvino().save_model(model, str(path), compress_to_fp16=False)
+    write_sealed(path.with_suffix(_SUMS), _sums(path))
+
+
+def _is_whole(model: Path) -> bool:
+    try:
+        return read_sealed(model.with_suffix(_SUMS)) == _sums(model)
+    except OSError:
+        return False
+
+
+def _sums(model: Path) -> bytes:
+    """Checksums of the two files of a model."""
+    return repr([file_checksum(model.with_suffix(suffix)) for suffix in (".xml", ".bin")]).encode()
 
 
 def _openvino() -> Any:

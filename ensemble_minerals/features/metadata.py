@@ -6,14 +6,19 @@ Where that file is there, metadata and shapes are read from it, and computing fe
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 from ensemble_minerals.features.extractor import JSON
-from ensemble_minerals.system.atomic import atomic_file, atomic_folder
-from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.atomic import atomic_folder
+from ensemble_minerals.system.digest import content_digest, file_digest
+from ensemble_minerals.system.sealed import not_kept, read_sealed, write_sealed
+
+_log = logging.getLogger(__name__)
 
 METADATA = "card.json"
 NETWORK = "network.xml"
@@ -49,35 +54,49 @@ class BackboneMetadata:
 
 
 def read_metadata(folder: Path) -> BackboneMetadata | None:
-    """The metadata in a folder; None if there are none, or they or the network beside them are damaged."""
-    try:
-        stored = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        if any((folder / name).stat().st_size != size for name, size in stored.pop("files").items()):
-            return None
-        layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
-        start, stop = stored.pop("embedding")
-        return BackboneMetadata(stored.pop("facts"), layers=layers, embedding=(start, stop), **stored)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    """The metadata in a folder; None if there are none, or they or the sizes of the files beside them are damaged."""
+    sealed = read_sealed(folder / METADATA)
+    if sealed is None:
         return None
+    stored = json.loads(sealed)
+    if not all(_has_size(folder / name, size) for name, size in stored.pop("files").items()):
+        _log.warning("%s is damaged, and is made anew", folder)
+        return None
+    layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
+    start, stop = stored.pop("embedding")
+    return BackboneMetadata(stored.pop("facts"), layers=layers, embedding=(start, stop), **stored)
 
 
-def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], None] | None) -> None:
-    """Write metadata and their network; the folder appears whole or not at all, unless another process was quicker.
+def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], None] | None) -> bool:
+    """Write metadata and their network; the folder appears whole or not at all.
 
     Args:
         folder: Where.
         known: What is known.
         save: Writes the converted network to the path it is given; None where there is none.
+
+    Returns:
+        Whether they are kept; a warning says where they cannot be.
     """
-    if read_metadata(folder) is not None:
-        return
-    with atomic_folder(folder, durable=False) as draft:
-        if save is not None:
-            save(draft / NETWORK)
-        files = {path.name: path.stat().st_size for path in draft.iterdir()}
-        stored = asdict(known)
-        stored |= {"facts": stored.pop("metadata"), "files": files}
-        (draft / METADATA).write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    if read_metadata(folder) is not None:  # another process was quicker
+        return True
+    try:
+        with atomic_folder(folder, durable=False) as draft:
+            if save is not None:
+                save(draft / NETWORK)
+            files = {path.name: path.stat().st_size for path in draft.iterdir()}
+            stored = asdict(known)
+            stored |= {"facts": stored.pop("metadata"), "files": files}
+            return write_sealed(draft / METADATA, json.dumps(stored, indent=1).encode())
+    except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's, as of a full disk
+        not_kept(folder, error)
+        return False
+
+
+def forget(folder: Path) -> None:
+    """Let a damaged network be made anew."""
+    with suppress(OSError):  # where it cannot be removed, it cannot be replaced either, which is said there
+        (folder / METADATA).unlink()
 
 
 def cached_digest(file: Path, cache_dir: Path | None) -> str:
@@ -85,15 +104,18 @@ def cached_digest(file: Path, cache_dir: Path | None) -> str:
     if cache_dir is None:
         return file_digest(file)
     state = file.stat()
-    identity = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
-    note = cache_dir / "digests" / blake2b(identity.encode(), digest_size=16).hexdigest()
-    try:
-        noted = note.read_text(encoding="ascii")
-    except OSError:
-        noted = ""
-    if len(noted) == 32:
-        return noted
+    identity = f"sealed {file.resolve()} {state.st_size} {state.st_mtime_ns}"
+    note = cache_dir / "digests" / content_digest(os.fsencode(identity))
+    noted = read_sealed(note)
+    if noted is not None:
+        return noted.decode("ascii")
     digest = file_digest(file)
-    with atomic_file(note, durable=False) as draft:
-        draft.write_text(digest, encoding="ascii")
+    write_sealed(note, digest.encode("ascii"))
     return digest
+
+
+def _has_size(file: Path, size: int) -> bool:
+    try:
+        return file.stat().st_size == size
+    except OSError:
+        return False

@@ -9,6 +9,7 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 
 _BYTES = 16
+_AT_ONCE = 1 << 20  # bytes
 
 
 def content_digest(data: bytes) -> str:
@@ -30,6 +31,16 @@ def checksum(parts: Iterable[bytes | memoryview]) -> int:
     for part in parts:
         value = zlib.crc32(part, value)
     return value
+
+
+def file_checksum(path: Path) -> int:
+    """`checksum` of a file, which need not fit into memory.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        return checksum(iter(lambda: stream.read(_AT_ONCE), b""))
 
 
 def file_digest(path: Path) -> str:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from drawn.damage import flip_one, truncated
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
@@ -163,19 +166,59 @@ def test_a_network_is_converted_once(
     np.testing.assert_array_equal(second.extract(photos), features)
 
 
-def test_a_damaged_cache_is_made_anew(tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]]) -> None:
-    features = extractor(weights, tmp_path).extract(photos)
-    for name, damage in (
-        ("network.bin", b"torn"),
-        ("card.json", b"{"),
-        ("network.float32.blob", b""),
-        ("network.float32.blob", b"no model" * 99),
-    ):
-        (file,) = tmp_path.glob(f"networks/*/{name}")
-        file.write_bytes(damage)
-        np.testing.assert_array_equal(extractor(weights, tmp_path).extract(photos), features)
-        assert file.stat().st_size > len(damage)
-    assert len(list((tmp_path / "networks").iterdir())) == 1
+@pytest.mark.parametrize("how", [flip_one, truncated], ids=lambda how: how.__name__)
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("digests/*", ""),
+        ("networks/*/card.json", ""),
+        ("networks/*/network.float32.blob", ""),
+        ("networks/*/network.xml", "network.float32.blob"),
+        ("networks/*/network.bin", "network.float32.blob"),
+        ("networks/*/network.sums", "network.float32.blob"),
+    ],
+)
+def test_a_damaged_cache_is_made_anew_and_said(
+    converted: Path, tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]],
+    caplog: pytest.LogCaptureFixture, name: str, lost: str, how: Callable[..., bytes],
+) -> None:  # fmt: skip
+    shutil.copytree(converted, tmp_path / "cache")
+    features = extractor(weights, converted).extract(photos)
+    (file,) = (tmp_path / "cache").glob(name)
+    whole = file.read_bytes()
+    file.write_bytes(how(whole, np.random.default_rng(5)))
+    if lost:
+        (file.parent / lost).unlink()
+    with caplog.at_level(logging.WARNING, "ensemble_minerals"):
+        np.testing.assert_array_equal(extractor(weights, tmp_path / "cache").extract(photos), features)
+    assert "damaged" in caplog.text
+    assert file.stat().st_size > 0
+    assert len(list((tmp_path / "cache" / "networks").iterdir())) == 1
+    caplog.clear()
+    np.testing.assert_array_equal(extractor(weights, tmp_path / "cache").extract(photos), features)
+    assert caplog.text == ""
+
+
+@pytest.fixture(scope="module")
+def converted(
+    tmp_path_factory: pytest.TempPathFactory, weights: Path, photos: list[NDArray[np.uint8]]
+) -> Path:
+    """A cache with one converted network."""
+    folder = tmp_path_factory.mktemp("converted")
+    extractor(weights, folder).extract(photos)
+    return folder
+
+
+@pytest.mark.parametrize("place", ["digests", "networks"])
+def test_a_cache_that_cannot_be_written_is_said_and_costs_time_only(
+    converted: Path, tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]],
+    caplog: pytest.LogCaptureFixture, place: str,
+) -> None:  # fmt: skip
+    (tmp_path / place).write_text("a file where a folder should be")
+    with caplog.at_level(logging.WARNING, "ensemble_minerals"):
+        features = extractor(weights, tmp_path).extract(photos)
+    np.testing.assert_allclose(features, extractor(weights, converted).extract(photos), rtol=1e-4, atol=1e-5)
+    assert "cannot be kept" in caplog.text
 
 
 def test_it_works_without_a_cache(weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]) -> None:
@@ -221,6 +264,7 @@ def test_a_cached_network_needs_no_torch(tmp_path: Path, weights: Path, cache_di
     features = small.extract([photo])
     script = f"""
 import sys
+from collections.abc import Callable
 from pathlib import Path
 import numpy as np
 from ensemble_minerals.features.backbone import BackboneExtractor

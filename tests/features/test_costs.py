@@ -74,7 +74,7 @@ def test_other_machines_and_damaged_files_are_no_memory(photos, tmp_path, monkey
     memory.write_text("{")
     measure_extractors({"light": extractor}, photos, memory=memory)
     assert extractor.calls == 3 * (1 + costs._ROUNDS)
-    assert "elsewhere" in memory.read_text()
+    assert b"elsewhere" in memory.read_bytes()
 
 
 def test_unreadable_photos_tell_nothing(photos):

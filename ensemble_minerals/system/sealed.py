@@ -1,0 +1,54 @@
+"""Files that only save time, with a checksum at their end. Trouble with one is said, and is never an error."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.digest import checksum
+
+_log = logging.getLogger(__name__)
+
+_BYTES = 4  # of a checksum
+
+
+def write_sealed(path: Path, data: bytes) -> bool:
+    """Write a file with its checksum; it appears whole or not at all. False, with a warning, where it cannot be kept.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "area"
+    >>> write_sealed(file, b"1200"), read_sealed(file)
+    (True, b'1200')
+    """
+    try:
+        with atomic_file(path, durable=False) as draft, draft.open("wb") as stream:
+            stream.write(data)
+            stream.write(checksum([data]).to_bytes(_BYTES))
+    except OSError as error:
+        not_kept(path, error)
+        return False
+    return True
+
+
+def read_sealed(path: Path) -> bytes | None:
+    """What `write_sealed` wrote; None if there is no file, or, with a warning, if it is damaged or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(max(0, path.stat().st_size - _BYTES))
+            seal = stream.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        _log.warning("%s cannot be read (%s), and is not used", path, error.strerror or error)
+        return None
+    if seal != checksum([data]).to_bytes(_BYTES):
+        _log.warning("%s is damaged, and is made anew", path)
+        return None
+    return data
+
+
+def not_kept(path: Path, error: Exception) -> None:
+    """Say that something cannot be kept between runs."""
+    reason = getattr(error, "strerror", None) or error
+    _log.warning("%s cannot be kept (%s), which only costs time in the next run", path, reason)
