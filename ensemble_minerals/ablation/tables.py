@@ -12,6 +12,7 @@ from ensemble_minerals.ablation.wording import AblationFindings, p_value
 from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.wording import show, span
+from ensemble_minerals.system.foreign_text import markdown as as_markdown
 
 _NOTHING = Interval(math.nan, math.nan, math.nan)
 
@@ -78,7 +79,7 @@ def markdown(header: AblationHeader, comparison: Comparison, findings: AblationF
         _line(["---:" if number else "---" for _, number in _COLUMNS]),
         *(_line(_cells(result)) for result in comparison.arms if result.arm.kind != "protocol"),
         "",
-        f"{header.data}: {comparison.n:,} photos in {comparison.row_groups:,} row groups, "
+        f"{as_markdown(header.data)}: {comparison.n:,} photos in {comparison.row_groups:,} row groups, "
         f"{len(comparison.classes)} classes; {_times(comparison.repeats, 'outer cross-validation')} of "
         f"{comparison.folds} folds, {header.inner_folds} inner folds, seed {header.seed}. Every choice is "
         "made inside the outer training rows. Intervals: bootstrap over row groups, paired. p: McNemar's exact test "
@@ -91,9 +92,9 @@ def markdown(header: AblationHeader, comparison: Comparison, findings: AblationF
 
 
 def _cells(result: ArmResult) -> list[str]:
-    scores, cost, title = result.scores, result.cost, result.arm.title
+    scores, cost, title = result.scores, result.cost, as_markdown(result.arm.title)
     return [
-        (f"**{title}**" if result.paired is None else title).replace("|", "\\|"),
+        f"**{title}**" if result.paired is None else title,
         show(scores["accuracy"], "percent"),
         *_difference(result.paired, "accuracy", "points"),
         show(scores["log_loss"], "decimal"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.system.foreign_text import markdown
 
 
 def write_model_card(
@@ -48,7 +49,7 @@ def write_model_card(
         "|---|---|---|---|---|---|",
         _row("**ensemble**", oof),
     ]
-    lines += [_row(name, scores) for name, scores in metrics["members"].items()]
+    lines += [_row(markdown(name), scores) for name, scores in metrics["members"].items()]
     if "test" in metrics:
         lines += ["", f"On the {metrics['test']['n']} photos put aside before the fit:", ""]
         lines += [
@@ -71,17 +72,15 @@ def write_model_card(
         "|---|---|---|---|---|",
     ]
     for name, scores in oof["per_class"].items():
-        lines.append(
-            f"| {_cell(name)} | {scores['support']} | {_number(scores['precision'])} | {_number(scores['recall'])} | "
-            f"{_number(scores['f1'])} |"
-        )
+        shares = " | ".join(_number(scores[key]) for key in ("precision", "recall", "f1"))
+        lines.append(f"| {markdown(name)} | {scores['support']} | {shares} |")
     lines += ["", "## Where features come from", ""]
     for name, extractor in extractors.items():
         stated = extractor["facts"]
         kind = stated.get("model", "color and texture")
         lines.append(f"- `{name}`: {kind}, fingerprint `{extractor['fingerprint']}`")
     if metadata["notes"]:
-        lines += ["", "## Notes of the fit", ""] + [f"- {note}" for note in metadata["notes"]]
+        lines += ["", "## Notes of the fit", ""] + [f"- {markdown(note)}" for note in metadata["notes"]]
     lines += [
         "",
         "## Use",
@@ -121,11 +120,7 @@ def twins_in_words(metrics: Mapping[str, Any]) -> str:
 
 def _row(name: str, scores: Mapping[str, Any]) -> str:
     figures = (scores[key] for key in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece"))
-    return f"| {_cell(name)} | " + " | ".join(_number(figure) for figure in figures) + " |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return f"| {name} | " + " | ".join(_number(figure) for figure in figures) + " |"
 
 
 def _number(value: float | None) -> str:

@@ -15,11 +15,13 @@ from ensemble_minerals.cli.options import (
     Debug,
     Jobs,
     NoCache,
+    RawCsv,
     Scheduler,
     Seed,
     Settings,
 )
 from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs
+from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
 
@@ -77,12 +79,12 @@ def command(
     scheduler: Scheduler = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Test the ensemble against single models, and against itself without each ingredient."""
-    with handle_errors(
-        debug, "finished outer folds are kept; run the same command with --resume to go on"
-    ) as job:
+    advice = "finished outer folds are kept; run the same command with --resume to go on"
+    with handle_errors(debug, advice) as job, raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.ablation import show_ablation

@@ -11,6 +11,8 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
+from ensemble_minerals.system.foreign_text import visible
+
 READER_GONE = 141
 """Exit code where the reader of the output went away, as ``| head`` does."""
 
@@ -29,9 +31,7 @@ def literal(value: object, style: str = "") -> Text:
     >>> literal("pyrite\x1b[31m").plain
     'pyrite�[31m'
     """
-    plain = str(value).replace("\N{NO-BREAK SPACE}", " ")
-    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in plain)
-    return Text(shown, style=style)
+    return Text(visible(str(value).replace("\N{NO-BREAK SPACE}", " ")), style=style)
 
 
 def stdout() -> Console:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, Settings
+from ensemble_minerals.cli.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, RawCsv, Settings
 from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
 
@@ -30,10 +31,11 @@ def command(
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
-    with handle_errors(debug):
+    with handle_errors(debug), raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection

@@ -96,6 +96,14 @@ Scheduler = Annotated[
         show_default=False,
     ),
 ]
+RawCsv = Annotated[
+    bool,
+    typer.Option(
+        "--raw-csv",
+        help="Keep names in CSV files as they are, also those that a spreadsheet takes for a formula; by default "
+        "they begin with an apostrophe.",
+    ),
+]
 Debug = Annotated[
     bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show the traceback of an error.")
 ]

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache
+from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache, RawCsv
 from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_errors, jobs
+from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
 
@@ -61,10 +62,11 @@ def command(
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Ask a bundle what is on photos."""
-    with handle_errors(debug) as job:
+    with handle_errors(debug) as job, raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.predictions import show_predictions

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.decoding import DECODER_VERSION, heif_version, is_decoded_as_before
 from ensemble_minerals.data.formats import HEIF
 from ensemble_minerals.errors import DataError
-from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.csv_file import unescaped, write_csv
 
 
 class Status(StrEnum):
@@ -156,7 +157,7 @@ class Manifest:
         """Save the columns as UTF-8 CSV; the file appears whole or not at all.
 
         Raises:
-            DataError: If it cannot be written.
+            UserError: If it cannot be written.
         """
         columns = [
             [f"{bits:016x}" for bits in getattr(self, name).tolist()]
@@ -164,17 +165,8 @@ class Manifest:
             else getattr(self, name).tolist()
             for name, dtype in _COLUMNS.items()
         ]
-        try:
-            # Bytes of a file name that are no UTF-8 are written as they are.
-            with (
-                atomic_file(path) as draft,
-                draft.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-            ):
-                writer = csv.writer(file)
-                writer.writerow(_COLUMNS)
-                writer.writerows(zip(*columns, strict=True))
-        except OSError as error:
-            raise DataError(f"the manifest {path} cannot be written: {error.strerror}") from error
+        with user_errors(path), atomic_file(path) as draft:
+            write_csv(draft, _COLUMNS, zip(*columns, strict=True))
 
     @classmethod
     def read_csv(cls, path: Path, root: Path) -> Manifest:
@@ -225,7 +217,7 @@ def _parse(name: str, cell: str) -> str | int:
     dtype = _COLUMNS[name]
     if dtype is np.uint64:
         return int(cell, 16)
-    return int(cell) if dtype is np.int64 else cell
+    return int(cell) if dtype is np.int64 else unescaped(cell)
 
 
 def _mark(file_format: str, mode: str, width: int, height: int) -> str:

@@ -12,6 +12,7 @@ from ensemble_minerals.data.labels import nearest, normal_label
 from ensemble_minerals.data.layouts import split_kind
 from ensemble_minerals.data.text_files import read_text
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.csv_file import unescaped
 
 _COLUMNS = ("path", "label", "group", "split")
 _TRAINED_ON = ("train", "validation")
@@ -87,7 +88,8 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
     )
     try:
-        yield from enumerate(reader, start=1 + skipped)
+        for number, cells in enumerate(reader, start=1 + skipped):
+            yield number, [unescaped(cell) for cell in cells]
     except csv.Error as error:
         raise DataError(f"{path} is no CSV that can be read: {error}") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -18,6 +17,7 @@ from ensemble_minerals.explanation.request import ExplanationRequest
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
+from ensemble_minerals.system.csv_file import write_csv
 from ensemble_minerals.system.paths import FolderKind
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
@@ -102,26 +102,26 @@ def write_explanation(
 def _write_votes(file: Path, predictions: Predictions, weights: NDArray[np.float64]) -> None:
     """A row for each photo and voter, and one for each photo that could not be read."""
     head = ["path", "status", "reason", "voter", "weight", "vote", "probability"]
-    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        table = csv.writer(handle)
-        table.writerow(head + [f"p_{name}" for name in predictions.classes])
-        for row, path in enumerate(predictions.paths):
-            if not predictions.answered[row]:
-                table.writerow(
-                    [path, "unreadable", predictions.reasons[row]] + [""] * (4 + len(predictions.classes))
-                )
-                continue
-            voters = [("ensemble", "", predictions.proba[row])]
-            voters += [
-                (name, f"{weight:.6g}", votes)
-                for name, weight, votes in zip(
-                    predictions.members, weights, predictions.member_proba[row], strict=True
-                )
-            ]
-            for name, weight, votes in voters:
-                best = int(votes.argmax())
-                shares = [f"{share:.6g}" for share in (votes[best], *votes)]
-                table.writerow([path, "ok", "", name, weight, predictions.classes[best], *shares])
+    columns = head + [f"p_{name}" for name in predictions.classes]
+    write_csv(file, columns, _votes(predictions, weights))
+
+
+def _votes(predictions: Predictions, weights: NDArray[np.float64]) -> Iterator[list[object]]:
+    for row, path in enumerate(predictions.paths):
+        if not predictions.answered[row]:
+            yield [path, "unreadable", predictions.reasons[row]] + [""] * (4 + len(predictions.classes))
+            continue
+        voters = [("ensemble", "", predictions.proba[row])]
+        voters += [
+            (name, f"{weight:.6g}", votes)
+            for name, weight, votes in zip(
+                predictions.members, weights, predictions.member_proba[row], strict=True
+            )
+        ]
+        for name, weight, votes in voters:
+            best = int(votes.argmax())
+            shares = [f"{share:.6g}" for share in (votes[best], *votes)]
+            yield [path, "ok", "", name, weight, predictions.classes[best], *shares]
 
 
 def _counted(

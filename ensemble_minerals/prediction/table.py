@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.csv_file import write_csv
 from ensemble_minerals.taxonomy import Taxonomy
 
 _GUESS: dict[str, type] = {"label": str, "confidence": float}
@@ -165,10 +165,7 @@ def check_ending(file: Path) -> None:
 
 
 def _write_csv(file: Path, records: list[Mapping[str, Any]], columns: Mapping[str, type]) -> None:
-    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        writer = csv.DictWriter(handle, list(columns))
-        writer.writeheader()
-        writer.writerows(records)
+    write_csv(file, columns, records)
 
 
 def _write_json(file: Path, records: list[Mapping[str, Any]], _columns: Mapping[str, type]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ensemble_minerals.experiment.dataset import counts
 from ensemble_minerals.experiment.inspection import MEASURES, DataFindings
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.csv_file import write_csv
 from ensemble_minerals.system.paths import check_output
 
 MAX_PHOTOS = 1500
@@ -65,14 +65,13 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
 
 def _write_duplicates(findings: DataFindings, file: Path) -> None:
     columns = ["group", "path", "label", "status", "like", "grade", *MEASURES]
-    with (
-        atomic_file(file) as draft,
-        draft.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
-    ):
-        writer = csv.DictWriter(handle, columns)
-        writer.writeheader()
-        for group in findings.duplicate_groups:
-            writer.writerows({"group": group.number, **link} for link in findings.links(group))
+    links = (
+        {"group": group.number, **link}
+        for group in findings.duplicate_groups
+        for link in findings.links(group)
+    )
+    with atomic_file(file) as draft:
+        write_csv(draft, columns, links)
 
 
 def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:

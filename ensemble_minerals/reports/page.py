@@ -16,6 +16,7 @@ from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.reports import wording
 from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.foreign_text import visible
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 if TYPE_CHECKING:
@@ -99,11 +100,16 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     environment.filters |= {"percent": percent, "count": wording.count}
     environment.tests["known"] = wording.is_known
     environment.globals |= {"show": wording.show, "span": wording.span}
     return environment
+
+
+def _visible(value: object) -> object:
+    return visible(value) if type(value) is str else value
 
 
 def percent(share: float) -> str:

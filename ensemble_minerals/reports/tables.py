@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.evaluation.answers import AnsweredPhoto
 from ensemble_minerals.evaluation.metrics import jsonable
+from ensemble_minerals.system.csv_file import write_csv
 
 Row = Mapping[str, Any]
 
@@ -50,12 +51,7 @@ def write_table(file: Path, rows: Iterable[Row]) -> bool:
     first = next(flat, None)
     if first is None:
         return False
-    # A file name that is no UTF-8 has stray bytes, which pass through as they are.
-    with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
-        writer = csv.DictWriter(handle, list(first))
-        writer.writeheader()
-        writer.writerow(first)
-        writer.writerows(flat)
+    write_csv(file, first, chain([first], flat))
     return True
 
 

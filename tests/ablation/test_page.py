@@ -21,7 +21,7 @@ from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.ablation.wording import describe, p_value
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.oof import OutOfFold
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.reports.wording import show
 from ensemble_minerals.system.paths import check_output
@@ -286,7 +286,7 @@ def test_it_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.plots, "draw", broken)
-    with pytest.raises(UserError, match="cannot be written: No space left"):
+    with pytest.raises(DiskError, match="cannot be written: No space left"):
         write_ablation(content(names=(FULL, "uniform")), folder)
     assert (folder / "ablation.html").read_text(encoding="utf-8") == before
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -91,5 +91,11 @@ def test_notes_missing_figures_and_odd_names(told):
     model_card = write_model_card(**told)
     assert "## Notes of the fit\n\n- One thing.\n- Another.\n" in model_card
     assert tables(model_card)[1]["a|b"] == ["0", "-", "-", "-"]
+    told["metadata"]["notes"] = ["<script>alert(1)</script>\n\n# Title"]
+    per_class["<img src=x>"] = per_class["a|b"]
+    model_card = write_model_card(**told)
+    assert "<script>" not in model_card
+    assert "\n# Title" not in model_card
+    assert "| &lt;img src=x&gt; |" in model_card
     told["metadata"]["notes"] = []
     assert "Notes of the fit" not in write_model_card(**told)

@@ -118,3 +118,14 @@ def test_answers_are_a_list_for_the_next_prediction(home, bundle, tmp_path):
     again = run("predict", bundle, tmp_path / "a.csv")
     assert again.exit_code == 3
     assert "1 photo answered, 1 could not be read." in again.stdout
+
+
+def test_a_name_is_no_formula_in_a_table_and_comes_back_from_it(home, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_bytes((home / "new" / "pyrite-1.png").read_bytes())
+    assert run("predict", bundle, "=1+1.png", "--out", "a.csv").exit_code == 0
+    assert "\n'=1+1.png,ok," in Path("a.csv").read_text(encoding="utf-8")
+    assert run("predict", bundle, "a.csv", "--out", "b.csv").exit_code == 0
+    assert Path("b.csv").read_bytes() == Path("a.csv").read_bytes()
+    assert run("predict", bundle, "=1+1.png", "--out", "raw.csv", "--raw-csv").exit_code == 0
+    assert "\n=1+1.png,ok," in Path("raw.csv").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.scanning import scan
-from ensemble_minerals.errors import DataError
+from ensemble_minerals.errors import DataError, DiskError, UserError
 
 
 def test_csv_round_trip_is_exact(data, tmp_path):
@@ -61,11 +61,11 @@ def test_a_csv_appears_whole_or_not_at_all(data, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(DataError, match="No space left"):
+    with pytest.raises(DiskError, match="No space left"):
         manifest.replace(fold=np.zeros(9)).write_csv(path)
     assert path.read_bytes() == before
     assert sorted(child.name for child in tmp_path.iterdir()) == ["manifest.csv", "photos"]
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         manifest.write_csv(path / "below.csv")
 
 

@@ -140,10 +140,12 @@ def test_names_cannot_break_the_page(tmp_path):
     Image.new("RGB", (20, 20)).save(nasty, "PNG")
     stray = tmp_path / "stray\udcff.png"
     Image.new("RGB", (20, 20)).save(stray)
-    file = write_gallery(answers([nasty, stray]), tmp_path / "gallery.html", title="<b>bold</b>")
+    title = "<b>bold</b> \x1b[31m\x00 \u202efdp.exe"
+    file = write_gallery(answers([nasty, stray]), tmp_path / "gallery.html", title=title)
     text = file.read_text(encoding="utf-8")
     assert "<script>alert" not in text
     assert "<b>bold</b>" not in text
+    assert not set("\x1b\x00\u202e") & set(text)
     page = Page(text)
     assert '"><script>alert(1)<' in page.text
     assert len(page.all("script")) == 1

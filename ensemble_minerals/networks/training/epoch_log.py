@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -13,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.csv_file import write_csv
 
 Record: TypeAlias = dict[str, float | int | None]
 
@@ -85,14 +84,10 @@ class TrainingLog:
     def _write(self) -> None:
         if self.folder is None:
             return
-        table = io.StringIO()
-        writer = csv.DictWriter(table, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.records)
-        files = {"epochs.csv": table.getvalue(), "epochs.json": json.dumps(self.records, indent=1) + "\n"}
-        for name, text in files.items():
-            with atomic_file(self.folder / name, durable=False) as draft:
-                draft.write_bytes(text.encode())
+        with atomic_file(self.folder / "epochs.csv", durable=False) as draft:
+            write_csv(draft, FIELDS, self.records)
+        with atomic_file(self.folder / "epochs.json", durable=False) as draft:
+            draft.write_text(json.dumps(self.records, indent=1) + "\n", encoding="ascii")
 
     def _write_events(self, record: Record) -> None:
         if self._writer is None:
