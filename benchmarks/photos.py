@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
-from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos
-from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, open_extractors, set_up
-from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import Runtime
@@ -35,8 +34,8 @@ class Prepared:
 def prepared(data: Path, config: Config, cache: Path, work: Path) -> Prepared:
     """Rows with features, row groups and folds; features come from the cache where it has them."""
     runtime = Runtime(cores(), cache)
-    manifest, _ = group_photos(scan_photos(data, config, runtime), config, runtime)
-    dataset = split(extract(manifest, config, open_extractors(config, runtime), runtime), config)
+    manifest = scan_photos(data, config, runtime)
+    dataset = prepare(manifest, config, open_extractors(config, runtime), runtime)
     timing.note(f"features of {len(dataset.rows)} photos: done")
     return Prepared(dataset, set_up(dataset, config, runtime, work=work))
 

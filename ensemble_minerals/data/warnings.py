@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ensemble_minerals.data.contamination import split_notes
+from ensemble_minerals.data.contamination import is_test, split_notes
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.data.scanning import FEW_PHOTOS
+from ensemble_minerals.data.too_few_groups import too_few_groups, ways_out
 
 SMALL_SIDE = 64
 """Photos with a shorter side below this are worth a warning: networks see them enlarged."""
@@ -20,15 +22,17 @@ _REVEALING = 0.9  # share of a class among the files of one format
 _FEW_FILES = 10  # of one format: too few to judge
 
 
-def data_warnings(manifest: Manifest, n_splits: int) -> Iterator[str]:
+def data_warnings(manifest: Manifest, n_splits: int, pairs: Sequence[SameObjectPair] = ()) -> Iterator[str]:
     """Warnings besides those of the scan.
 
     Args:
         manifest: Its row groups are set, and copies and conflicts are marked.
         n_splits: Number of folds of the fit that follows.
+        pairs: What joined photos, in rows of the manifest.
     """
     yield from _of_duplicates(manifest)
-    yield from _of_counts(manifest, n_splits)
+    yield from _of_counts(manifest)
+    yield from _of_groups(manifest, n_splits, pairs)
     yield from _of_files(manifest)
 
 
@@ -56,33 +60,35 @@ def _of_duplicates(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _of_counts(manifest: Manifest, n_splits: int) -> Iterator[str]:
+def _of_counts(manifest: Manifest) -> Iterator[str]:
     readable = manifest.width > 0
     usable = manifest.status == Status.OK.value
     sizes = {}
     for label in sorted(set(manifest.label[readable].tolist())):
         mine = manifest.label == label
-        left, groups = int(np.sum(mine & usable)), len(set(manifest.row_group[mine & usable].tolist()))
+        left = int(np.sum(mine & usable))
         sizes[label] = left
         if left < FEW_PHOTOS <= int(np.sum(mine & readable)):
             yield (
                 f"class {label!r} has {_photos(left)} once copies and conflicts are set aside; below "
                 f"{FEW_PHOTOS} the results of a class are uncertain"
             )
-        if groups < n_splits:
-            way_out = (
-                f"add photos, or use --set folds.n_splits={groups}" if groups >= 2 else "add photos of others"
-            )
-            yield (
-                f"class {label!r} has {groups} different photos or specimens, fewer than {n_splits} folds need; "
-                f"{way_out}"
-            )
+        if not left:
+            yield f"class {label!r} has no usable photo left, so it is not learned"
     if sizes and max(sizes.values()) >= _IMBALANCE * max(min(sizes.values()), 1):
         few, many = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
         yield (
             f"class {many!r} has {_photos(sizes[many])}, class {few!r} has {sizes[few]}; judge by balanced "
             "accuracy, and let members oversample"
         )
+
+
+def _of_groups(manifest: Manifest, n_splits: int, pairs: Sequence[SameObjectPair]) -> Iterator[str]:
+    rows = manifest.usable[~is_test(manifest)[manifest.usable]]
+    short = too_few_groups(manifest, rows, pairs, n_splits)
+    if short:
+        yield from (f"{n_splits} folds need {n_splits} row groups; {line}" for line in short.values())
+        yield f"classes with too few row groups are refused by a fit: {ways_out(manifest, rows, tuple(short))}"
 
 
 def _of_files(manifest: Manifest) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +19,26 @@ from ensemble_minerals.data.folds import (
     hold_out,
 )
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.same_object.pairs import SameObjectPair
+from ensemble_minerals.data.too_few_groups import check_groups
 from ensemble_minerals.errors import DataError
-from ensemble_minerals.experiment.dataset import Dataset
 
 
-def split(dataset: Dataset, config: Config) -> Dataset:
+def split(manifest: Manifest, config: Config, pairs: Sequence[SameObjectPair] = ()) -> Manifest:
     """Put the test part aside and assign folds, by row groups.
 
     A test part that the user named is exactly those rows; one that is drawn consists of whole row groups. With one
     fold what is put aside is fold 0, the only one that is predicted, and the rest is only trained on.
 
     Args:
-        dataset: As `extract` returned it.
+        manifest: Its row groups are set.
         config: Number of folds, size of the test part, seed.
+        pairs: What joined photos, in rows of the manifest: an error names them.
 
     Raises:
         DataError: If nothing usable is left, or a class has fewer row groups than folds.
     """
-    manifest = dataset.manifest
-    if not (dataset.readable.size or np.any(manifest.status == Status.CONFLICT.value)):
+    if np.all(np.isin(manifest.status, (Status.UNREADABLE.value, Status.EXCLUDED.value))):
         raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
@@ -47,19 +48,21 @@ def split(dataset: Dataset, config: Config) -> Dataset:
             f"{f' ({labels[0]})' if rows.size else ''}; at least two are needed, and of {len(manifest)} files "
             f"{_by_status(manifest)}"
         )
-    aside = _set_aside(manifest, config)
+    aside = _set_aside(manifest, config, pairs)
     fold = np.full(len(manifest), NO_FOLD, dtype=np.int64)
     once = config.folds.n_splits == 1
     fold[rows[aside]] = HOLDOUT_FOLD if once else TEST_FOLD
-    fold[rows[~aside]] = (
-        TRAINING_FOLD
-        if once
-        else assign_folds(labels[~aside], groups[~aside], n_splits=config.folds.n_splits, seed=config.seed)
-    )
-    return replace(dataset, manifest=manifest.replace(fold=fold))
+    if once:
+        fold[rows[~aside]] = TRAINING_FOLD
+        return manifest.replace(fold=fold)
+    n_splits = config.folds.n_splits
+    drawn = ", beside the hold-out (folds.holdout)," if aside.any() and not is_test(manifest).any() else ""
+    check_groups(manifest, rows[~aside], pairs, n_splits, f"{n_splits} folds{drawn}")
+    fold[rows[~aside]] = assign_folds(labels[~aside], groups[~aside], n_splits=n_splits, seed=config.seed)
+    return manifest.replace(fold=fold)
 
 
-def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
+def _set_aside(manifest: Manifest, config: Config, pairs: Sequence[SameObjectPair]) -> NDArray[np.bool_]:
     """Which of the usable rows are the test part, or the hold-out: named by the user, or drawn."""
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
@@ -68,6 +71,7 @@ def _set_aside(manifest: Manifest, config: Config) -> NDArray[np.bool_]:
         _require_training_photos(manifest, set(labels[~test].tolist()))
         return test
     if config.folds.holdout > 0:
+        check_groups(manifest, rows, pairs, 2, "both sides of a hold-out")
         return hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
     return np.zeros(len(rows), dtype=bool)
 

@@ -23,8 +23,8 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
-from ensemble_minerals.experiment.dataset import Dataset, extract, scan_photos
-from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import (
     Setup,
     build_members,
@@ -33,7 +33,6 @@ from ensemble_minerals.experiment.setup import (
     open_extractors,
     set_up,
 )
-from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
@@ -156,8 +155,8 @@ def ablate(
 def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
     """The photos with their features, row groups and folds."""
     check_networks(config)
-    manifest, _ = group_photos(scan_photos(data, config, runtime), config, runtime)
-    return split(extract(manifest, config, open_extractors(config, runtime), runtime), config)
+    manifest = scan_photos(data, config, runtime)
+    return prepare(manifest, config, open_extractors(config, runtime), runtime)
 
 
 def _run(

@@ -12,12 +12,11 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
-from ensemble_minerals.experiment.dataset import extract, scan_photos
-from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.dataset import scan_photos
 from ensemble_minerals.experiment.plan import Clock, plan_fit
+from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
-from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.system.cluster import open_cluster
@@ -108,9 +107,7 @@ def fit(
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime, work=work)
             import_samplers(plan.config, runtime)
-            manifest, _ = group_photos(manifest, plan.config, runtime)
-            dataset = extract(manifest, plan.config, plan.extractors, runtime)
-        dataset = split(dataset, plan.config)
+            dataset = prepare(manifest, plan.config, plan.extractors, runtime)
         trained = train(plan, dataset, runtime, work=work)
         metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
         metrics["seconds"]["total"] = round(clock.spent, 3)

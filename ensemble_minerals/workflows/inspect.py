@@ -64,5 +64,5 @@ def inspect_data(
         manifest = scan_photos(Path(data), config, runtime, n_classes=0)
     with stopwatch("groups"):
         manifest, report = group_photos(manifest, config, runtime)
-    warnings = (*manifest.warnings, *data_warnings(manifest, max(config.folds.n_splits, 2)))
+    warnings = (*manifest.warnings, *data_warnings(manifest, max(config.folds.n_splits, 2), report.pairs))
     return Inspection(manifest, report.pairs, config, warnings, stopwatch.seconds)

@@ -24,7 +24,7 @@ from ensemble_minerals.experiment.dataset import (
     scan_photos,
 )
 from ensemble_minerals.experiment.grouping import group_photos
-from ensemble_minerals.experiment.splitting import split
+from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
@@ -43,7 +43,9 @@ def loaded(tiny, data: Path, config: Config | None = None, **options: Any) -> Da
 
 def divided(tiny, data: Path, config: Config | None = None) -> Dataset:
     config = tiny.config() if config is None else config
-    return split(loaded(tiny, data, config), config)
+    runtime = Runtime(cache_dir=tiny.cache)
+    extractors = build_extractors(config, ["descriptor"], cache_dir=None)
+    return prepare(scan_photos(data, config, runtime), config, extractors, runtime)
 
 
 def row_of(manifest: Manifest, path: str) -> int:
@@ -219,7 +221,7 @@ def test_photos_that_are_all_alike_are_explained(tiny, tmp_path):
             tiny.draw_photo(tmp_path / "two pictures" / name / f"{number}.png", ord(name) % 2, 0)
     with pytest.raises(DataError, match=r"no class has usable photos; .* of 6 files 6 are conflict"):
         divided(tiny, tmp_path / "one picture")
-    with pytest.raises(DataError, match=r"'a' has 1, 'b' has 1; add photos"):
+    with pytest.raises(DataError, match=r"'a' has 1, of 1 photo besides 2 copies, none merged"):
         divided(tiny, tmp_path / "two pictures")
     for number in range(3):
         (tmp_path / "two pictures" / "b" / f"{number}.png").write_bytes(b"")

@@ -10,6 +10,7 @@ import pytest
 
 from ensemble_minerals.ablation.outer_fold import OuterFold
 from ensemble_minerals.errors import BundleError, DataError, UserError
+from ensemble_minerals.experiment import preparation
 from ensemble_minerals.features.costs import ExtractorCost
 from ensemble_minerals.workflows import ablate as module
 from ensemble_minerals.workflows.ablate import ablate
@@ -174,13 +175,13 @@ def test_long_work_asks_first(run, tmp_path, monkeypatch):
 
 
 def test_without_look_alikes_there_is_no_leak_to_show(tiny, run, monkeypatch):
-    group = module.group_photos
+    group = preparation.group_photos
 
     def apart(*arguments):
         grouped, report = group(*arguments)
         return grouped.replace(row_group=np.arange(len(grouped))), report
 
-    monkeypatch.setattr(module, "group_photos", apart)
+    monkeypatch.setattr(preparation, "group_photos", apart)
     result = run(arms=["uniform", "protocol"])
     assert [arm["name"] for arm in result.ablation["arms"]] == ["full", "uniform"]
     assert (

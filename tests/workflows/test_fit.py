@@ -492,7 +492,7 @@ def test_two_photos_a_class_are_the_least(tiny, tmp_path):
     assert tiny.fit(photos, tmp_path / "bundle", config).metrics["oof"]["n"] == 4
     assert load(tmp_path / "bundle").predict([tiny.new]).answered.all()
     (photos / "a" / "01.png").unlink()
-    with pytest.raises(DataError, match="'a' has 1; add photos, or leave the class out"):
+    with pytest.raises(DataError, match="class 'a' has 1, of 1 photo, none merged with another"):
         tiny.fit(photos, tmp_path / "another", config)
 
 

@@ -187,7 +187,7 @@ def test_a_network_that_cannot_be_had_is_told_before_anything_is_made(
     photos, tmp_path, monkeypatch, network, error, message
 ):
     monkeypatch.setattr(
-        "ensemble_minerals.workflows.fit.extract", lambda *_, **__: pytest.fail("features were computed")
+        "ensemble_minerals.workflows.fit.prepare", lambda *_, **__: pytest.fail("features were computed")
     )
     with pytest.raises(error, match=message):
         fit(photos, tmp_path / "b", config(network=network), n_jobs=1)

@@ -255,7 +255,7 @@ def test_sound_data_gives_no_warning():
 def test_too_few_groups_for_the_folds():
     groups = [0] * 15 + [1] * 10 + list(range(10, 40))
     text = warned(manifest_of(["a"] * 25 + ["b"] * 30, row_group=groups))
-    assert "class 'a' has 2 different photos or specimens, fewer than 5 folds need" in text
+    assert "5 folds need 5 row groups; class 'a' has 2, of 25 photos, 25 of them merged" in text
     assert "--set folds.n_splits=2" in text
     assert "class 'b'" not in text
     assert warned(manifest_of(["a"] * 25 + ["b"] * 30, row_group=groups), n_splits=2) == ""
