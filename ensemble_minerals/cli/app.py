@@ -16,6 +16,7 @@ import typer
 
 from ensemble_minerals.cli import (
     ablate,
+    cache,
     demo,
     distill,
     explain,
@@ -40,7 +41,7 @@ EPILOG = """
 photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals demo
 """
 
-COMMANDS = (fit, demo, predict, inspect, report, ablate, explain, distill, export, recipes)
+COMMANDS = (fit, demo, predict, inspect, report, ablate, explain, distill, export, recipes, cache)
 """One module each, in the order of ``--help``. To add a command, write its module and list it here."""
 
 

@@ -28,6 +28,7 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import Gathered, gather, pooling_of
 from ensemble_minerals.features.store import FeatureStore
+from ensemble_minerals.system.cache_folder import cache_limit, keep_within_limit
 from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
 
@@ -131,12 +132,18 @@ def extract(
         manifest: As scanned and grouped.
         config: Limits of what is decoded, and how views are pooled.
         extractors: By name.
-        runtime: Features are kept in its cache folder; the workers of its cluster compute them, if it has one.
+        runtime: Features are kept in its cache folder, which is then trimmed to its limit; the workers of its
+            cluster compute them, if it has one.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
+        UserError: If the limit of the cache is no size.
     """
+    limit = cache_limit()
     gathered = gather_features(manifest, config, extractors, runtime, "Computing features")
+    removed = keep_within_limit(runtime.cache_dir, limit)
+    if removed:
+        runtime.progress.note(removed)
     usable = manifest.usable
     kept = np.setdiff1d(np.arange(len(usable)), list(gathered.errors))
     return Dataset(

@@ -18,6 +18,7 @@ from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.trained_network import TrainedNetworkExtractor, pack_start
+from ensemble_minerals.system.cache_folder import COSTS
 from ensemble_minerals.system.runtime import Runtime
 
 _TIMED_PHOTOS = 4
@@ -118,7 +119,7 @@ def _extractor_costs(
         [dataset.manifest.file(int(row)) for row in dataset.rows[:_TIMED_PHOTOS]],
         limits=plan.config.data.limits,
         rounds=1,
-        memory=None if runtime.cache_dir is None else runtime.cache_dir / "costs.sealed",
+        memory=None if runtime.cache_dir is None else runtime.cache_dir / COSTS,
     )
     return {name: {"predict_ms": c.predict_ms, "megabytes": c.megabytes} for name, c in costs.items()}
 

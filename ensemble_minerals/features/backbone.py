@@ -29,6 +29,7 @@ from ensemble_minerals.features.metadata import (
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network, pack_weights, parse
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.system import cpu
+from ensemble_minerals.system.cache_folder import NETWORKS
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
@@ -309,7 +310,7 @@ class BackboneExtractor(EmbeddingExtractor):
             "versions": _versions(),
             "sealed": True,
         }
-        return cache_dir / "networks" / fingerprint_of(request)
+        return cache_dir / NETWORKS / fingerprint_of(request)
 
 
 @dataclass(frozen=True)

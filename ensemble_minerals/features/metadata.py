@@ -15,12 +15,12 @@ from pathlib import Path
 
 from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.system.atomic import atomic_folder
+from ensemble_minerals.system.cache_folder import CARD, DIGESTS
 from ensemble_minerals.system.digest import content_digest, file_digest
 from ensemble_minerals.system.sealed import not_kept, read_sealed, write_sealed
 
 _log = logging.getLogger(__name__)
 
-METADATA = "card.json"
 NETWORK = "network.xml"
 
 
@@ -55,9 +55,11 @@ class BackboneMetadata:
 
 def read_metadata(folder: Path) -> BackboneMetadata | None:
     """The metadata in a folder; None if there are none, or they or the sizes of the files beside them are damaged."""
-    sealed = read_sealed(folder / METADATA)
+    sealed = read_sealed(folder / CARD)
     if sealed is None:
         return None
+    with suppress(OSError):  # the time of its last use, by which the cache is pruned
+        os.utime(folder / CARD)
     stored = json.loads(sealed)
     if not all(_has_size(folder / name, size) for name, size in stored.pop("files").items()):
         _log.warning("%s is damaged, and is made anew", folder)
@@ -87,7 +89,7 @@ def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], 
             files = {path.name: path.stat().st_size for path in draft.iterdir()}
             stored = asdict(known)
             stored |= {"facts": stored.pop("metadata"), "files": files}
-            return write_sealed(draft / METADATA, json.dumps(stored, indent=1).encode())
+            return write_sealed(draft / CARD, json.dumps(stored, indent=1).encode())
     except (OSError, RuntimeError) as error:  # RuntimeError: OpenVINO's, as of a full disk
         not_kept(folder, error)
         return False
@@ -96,7 +98,7 @@ def keep_metadata(folder: Path, known: BackboneMetadata, save: Callable[[Path], 
 def forget(folder: Path) -> None:
     """Let a damaged network be made anew."""
     with suppress(OSError):  # where it cannot be removed, it cannot be replaced either, which is said there
-        (folder / METADATA).unlink()
+        (folder / CARD).unlink()
 
 
 def cached_digest(file: Path, cache_dir: Path | None) -> str:
@@ -105,7 +107,7 @@ def cached_digest(file: Path, cache_dir: Path | None) -> str:
         return file_digest(file)
     state = file.stat()
     identity = f"sealed {file.resolve()} {state.st_size} {state.st_mtime_ns}"
-    note = cache_dir / "digests" / content_digest(os.fsencode(identity))
+    note = cache_dir / DIGESTS / content_digest(os.fsencode(identity))
     noted = read_sealed(note)
     if noted is not None:
         return noted.decode("ascii")

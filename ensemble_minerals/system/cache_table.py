@@ -161,6 +161,21 @@ class CacheTable:
         rows = self._tried(lambda connection: connection.execute(query).fetchall()) or []
         return [CachedSource(name, _facts(facts), n, size, used) for name, facts, n, size, used in rows]
 
+    def uses(self) -> list[tuple[int, int]]:
+        """When each entry was last used, in seconds since the epoch, and its bytes; the longest unused first."""
+        query = "SELECT CAST(used AS INTEGER), CAST(size AS INTEGER) FROM entries ORDER BY used, entry"
+        return self._tried(lambda connection: connection.execute(query).fetchall()) or []
+
+    def clear(self) -> None:
+        """Remove the file, or, while other programs use it, all entries."""
+        self._tried(lambda connection: None)  # nothing of another program is removed
+        if not self._given_up:
+            try:
+                if not self._database.replace():
+                    self.drop()
+            except OSError as error:
+                self._face(error)
+
     def drop(self, *, unused_since: float = float("inf"), n_bytes: float = float("inf")) -> int:
         """Remove the entries that were not used for longest, and give their space back.
 

@@ -6,14 +6,14 @@ import re
 
 from ensemble_minerals.errors import UserError
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_UNITS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def parse_duration(text: str, option: str) -> float:
     """Read a duration in seconds from text.
 
     Args:
-        text: Seconds, or a duration such as ``90s``, ``10m`` or ``1h30m``.
+        text: Seconds, or a duration such as ``90s``, ``10m``, ``1h30m`` or ``30d``.
         option: What the user calls it, for the message.
 
     Raises:
@@ -26,8 +26,8 @@ def parse_duration(text: str, option: str) -> float:
     plain = text.strip().lower().replace(" ", "")
     if re.fullmatch(r"\d+(\.\d+)?", plain):
         seconds = float(plain)
-    elif re.fullmatch(r"(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?", plain):
-        seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([hms])", plain))
+    elif re.fullmatch(r"(\d+(\.\d+)?d)?(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?", plain):
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", plain))
     else:
         seconds = 0.0
     if seconds <= 0:

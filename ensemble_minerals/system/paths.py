@@ -13,30 +13,31 @@ from platformdirs import user_cache_path
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import recover, work_name
+from ensemble_minerals.system.sealed import not_kept
 
 
 def cache_folder(chosen: Path | None, *, none: bool = False) -> Path | None:
     """The folder where features are kept between runs; it is created if need be.
 
     Args:
-        chosen: Folder that the user chose; None stands for the usual cache folder of the user.
-        none: Whether nothing is to be kept. The result is None then.
-
-    Raises:
-        UserError: If the folder cannot be written to.
+        chosen: See `cache_place`.
+        none: Whether nothing is to be kept. The result is None then, as, with a warning, where nothing can be.
     """
     if none:
         return None
-    folder = user_cache_path("ensemble-minerals", appauthor=False) if chosen is None else chosen
+    folder = cache_place(chosen)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _probe(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder}: features cannot be kept there ({error.strerror or error}); choose another folder with "
-            "--cache, or go without by --no-cache"
-        ) from error
+        not_kept(folder, error)
+        return None
     return folder
+
+
+def cache_place(chosen: Path | None) -> Path:
+    """The cache folder that the user chose, or the usual one of the user."""
+    return user_cache_path("ensemble-minerals", appauthor=False) if chosen is None else chosen
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def read_sealed(path: Path) -> bytes | None:
         _log.warning("%s cannot be read (%s), and is not used", path, error.strerror or error)
         return None
     if seal != checksum([data]).to_bytes(_BYTES):
-        _log.warning("%s is damaged, and is made anew", path)
+        _log.warning("%s is damaged, and is not used", path)
         return None
     return data
 

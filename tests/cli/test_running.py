@@ -20,7 +20,6 @@ from ensemble_minerals.errors import FitError, UserError
         (["fit", "{home}/photos", "--n-jobs", "0"], "--n-jobs 0"),
         (["predict", "{home}/bundle", "{home}/new", "-j", "99999999"], "at most 1024"),
         (["fit", "{home}/photos", "--out", "{home}/tiny.yaml/bundle"], "nothing can be saved in"),
-        (["fit", "{home}/photos", "--cache", "{home}/tiny.yaml/cache"], "--no-cache"),
         (["fit", "{home}/photos", "-c", "{home}/tiny.yaml", "--set", "folds.n_splits=9"], "9"),
         (["predict", "{home}/absent", "{home}/new"], "no bundle at"),
         (["predict", "{home}/photos", "{home}/new"], "is no bundle"),
