@@ -31,6 +31,7 @@ class Evidence:
         inliers: Features of one photo that lie in the other where one shift, turn and scale puts them.
         first_share: Share of the first photo's area that they span.
         second_share: Share of the second photo's area.
+        agreement: Share of all features in that area of one photo that are found where they belong in the other.
         correlation: Of the pixels in that area, -1 to 1, one photo laid over the other.
         mirrored: Whether one photo is the mirror image of the other.
         points: Some of the features, shape (m, 4), float32: x and y in the first photo and in the second one, as
@@ -40,6 +41,7 @@ class Evidence:
     inliers: int
     first_share: float
     second_share: float
+    agreement: float
     correlation: float
     mirrored: bool
     points: NDArray[np.float32]

@@ -1,0 +1,119 @@
+"""Local features of a photo: where its corners and blobs are, and what is around each, by OpenCV's SIFT.
+
+They are of a small copy of the photo, and are computed once. Those of the mirror image are the same numbers in
+another order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+KEYPOINTS_VERSION = 1
+"""Increase when photos get other keypoints than before."""
+
+SIDE = 320
+"""Longer side of the copy that keypoints are found in, in pixels."""
+
+COUNT = 400
+"""Most keypoints of a photo: the strongest."""
+
+_GREY_SIDE = 128  # longer side of the copy that pixels are compared in
+_CONTRAST = 0.02  # half of OpenCV's own: smooth stones have weak texture
+_BINS, _CELLS = 8, 4  # of a descriptor: directions, and cells in a row and a column
+
+# The mirror image of what is around a keypoint, seen along its direction: rows are swapped, and directions turn back.
+MIRROR = (
+    np.arange(_CELLS * _CELLS * _BINS)
+    .reshape(_CELLS, _CELLS, _BINS)[::-1][:, :, -np.arange(_BINS) % _BINS]
+    .reshape(-1)
+)
+"""Positions in a descriptor of the numbers of the mirrored one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """Local features of one photo.
+
+    Attributes:
+        width: Width of the copy that they were found in, in pixels.
+        height: Its height.
+        frames: For each keypoint x, y, size in pixels and direction in radians, shape (n, 4), float32.
+        descriptors: What is around each, shape (n, 128), uint8.
+        grey: A smaller copy in shades of grey, shape (h, w), uint8.
+    """
+
+    width: int
+    height: int
+    frames: NDArray[np.float32]
+    descriptors: NDArray[np.uint8]
+    grey: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @cached_property
+    def tiny(self) -> NDArray[np.float32]:
+        """A tiny copy as a unit vector, shape (256,): photos of one picture have nearly the same."""
+        small = np.asarray(Image.fromarray(self.grey).resize((16, 16), Image.Resampling.BOX), np.float32)
+        values = small.ravel() - small.mean()
+        return values / np.float32(max(float(np.linalg.norm(values)), 1e-6))
+
+    def pack(self) -> bytes:
+        """As bytes, for a cache."""
+        head = np.array([self.width, self.height, len(self), *self.grey.shape], dtype="<u2")
+        parts = (head, self.frames.astype("<f4"), self.descriptors, self.grey)
+        return b"".join(part.tobytes() for part in parts)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """What `pack` made."""
+        width, height, n, *shape = np.frombuffer(data, "<u2", 5).tolist()
+        frames = np.frombuffer(data, "<f4", 4 * n, 10).reshape(n, 4)
+        descriptors = np.frombuffer(data, np.uint8, 128 * n, 10 + 16 * n).reshape(n, 128)
+        grey = np.frombuffer(data, np.uint8, shape[0] * shape[1], 10 + 144 * n).reshape(shape)
+        return cls(width, height, frames, descriptors, grey)
+
+
+def find_keypoints(pixels: NDArray[np.uint8]) -> Keypoints:
+    """The keypoints of a photo.
+
+    Args:
+        pixels: Upright RGB, shape (H, W, 3), uint8.
+    """
+    image = Image.fromarray(pixels).convert("L")
+    small = np.asarray(_fitted(image, SIDE))
+    found, descriptors = _sift().detectAndCompute(small, None)
+    frames = [(*point.pt, point.size, np.deg2rad(point.angle)) for point in found[:COUNT]]
+    return Keypoints(
+        small.shape[1],
+        small.shape[0],
+        np.array(frames, dtype=np.float32).reshape(-1, 4),
+        np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[:COUNT].astype(np.uint8),
+        np.asarray(_fitted(image, _GREY_SIDE)),
+    )
+
+
+def root_sift(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Descriptors as unit vectors whose products tell more than those of SIFT (Arandjelovic and Zisserman 2012)."""
+    values = descriptors.astype(np.float32)
+    values /= np.maximum(values.sum(axis=1, keepdims=True), 1.0)
+    roots: NDArray[np.float32] = np.sqrt(values, out=values)
+    return roots
+
+
+def _fitted(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
+    size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
+    return image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
+
+
+def _sift() -> Any:
+    import cv2
+
+    return cv2.SIFT_create(nfeatures=COUNT, contrastThreshold=_CONTRAST)

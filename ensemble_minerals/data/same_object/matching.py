@@ -1,0 +1,164 @@
+"""Whether two photos show the same object, or are the same picture: keypoints agree in place, and so do the pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ensemble_minerals.data.same_object.geometry import Alignment, agreement, align
+from ensemble_minerals.data.same_object.keypoints import MIRROR, Keypoints, root_sift
+from ensemble_minerals.data.same_object.overlay import Overlay, lay_over
+from ensemble_minerals.data.same_object.pairs import Evidence, Grade
+
+MIN_SHARE = 0.08
+"""Share of one photo that matching keypoints must span."""
+
+MIN_AGREEMENT = 0.45
+"""Share of the keypoints in that part of one photo that must be found in the other."""
+
+MIN_CORRELATION = 0.6
+"""Of the pixels in that part."""
+
+MOST_POINTS = 40
+"""Points that evidence keeps for drawing."""
+
+_TOLERANCE = 0.025  # of the longer side: how far a match may lie from where it should
+_ALIKE = 0.9  # product of tiny copies of photos that may be the same picture without keypoints
+_NO_POINTS = np.zeros((0, 4), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparable:
+    """A photo with what each comparison needs, computed once."""
+
+    keypoints: Keypoints
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """Unit vectors of the descriptors, (n, 128)."""
+        return root_sift(self.keypoints.descriptors)
+
+    @cached_property
+    def mirror_image(self) -> Comparable:
+        """The same of the mirror image, without another look at the photo."""
+        own = self.keypoints
+        x, y, size, angle = own.frames.T
+        frames = np.stack([own.width - 1 - x, y, size, np.pi - angle], axis=1)
+        mirrored = Keypoints(own.width, own.height, frames, own.descriptors[:, MIRROR], own.grey[:, ::-1])
+        return Comparable(mirrored)
+
+    @property
+    def longer_side(self) -> int:
+        """In pixels of the copy that has the keypoints."""
+        return max(self.keypoints.width, self.keypoints.height)
+
+
+def compare(first: Comparable, second: Comparable) -> tuple[Grade, Evidence] | None:
+    """How two photos belong together, and what shows it; None where nothing does."""
+    best: tuple[Grade, Evidence] | None = None
+    for mirrored in (False, True):
+        found = _compare(first.mirror_image if mirrored else first, second, mirrored=mirrored)
+        if found is not None and (best is None or found[1].inliers > best[1].inliers):
+            best = found
+    return best
+
+
+def _compare(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
+    one, other = first.keypoints, second.keypoints
+    tolerance = _TOLERANCE * second.longer_side
+    similarity = first.vectors @ second.vectors.T
+    aligned = align(similarity, one.frames, other.frames, tolerance)
+    if aligned is None:
+        return _whole(one, other, mirrored=mirrored)
+    source, target = one.frames[aligned.first, :2], other.frames[aligned.second, :2]
+    hulls = _hull(source), _hull(target)
+    shares = _area(hulls[0]) / (one.width * one.height), _area(hulls[1]) / (other.width * other.height)
+    overlay = lay_over(one, other, aligned.matrix, hulls[1])
+    if overlay is None:
+        return None
+    agreed = _agreement(similarity, first, second, aligned, hulls)
+    points = _points(one, other, source, target, mirrored=mirrored)
+    evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points)
+    if overlay.is_same_picture:
+        return "same_picture", evidence
+    if max(shares) < MIN_SHARE or agreed < MIN_AGREEMENT or overlay.correlation < MIN_CORRELATION:
+        return None
+    return "same_object", evidence
+
+
+def _whole(one: Keypoints, other: Keypoints, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
+    """Whether two photos with too few keypoints are the same picture, neither cropped nor turned."""
+    if float(one.tiny @ other.tiny) < _ALIKE:
+        return None
+    matrix = np.array([[other.width / one.width, 0, 0], [0, other.height / one.height, 0]])
+    corners = np.array([[0, 0], [other.width, 0], [other.width, other.height], [0, other.height]], np.float32)
+    overlay: Overlay | None = lay_over(one, other, matrix, corners)
+    if overlay is None or not overlay.is_same_picture:
+        return None
+    return "same_picture", Evidence(0, 1.0, 1.0, 0.0, overlay.correlation, mirrored, _NO_POINTS)
+
+
+def _agreement(
+    similarity: NDArray[np.float32],
+    first: Comparable,
+    second: Comparable,
+    aligned: Alignment,
+    hulls: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> float:
+    """The larger share of the keypoints in the hull of either photo that are found in the other."""
+    frames, others = first.keypoints.frames, second.keypoints.frames
+    square = np.vstack([aligned.matrix, [0, 0, 1]])
+    back = np.linalg.pinv(square)[:2]
+    return max(
+        agreement(
+            similarity,
+            frames,
+            others,
+            aligned.matrix,
+            _inside(frames, hulls[0]),
+            _TOLERANCE * second.longer_side,
+        ),
+        agreement(
+            similarity.T, others, frames, back, _inside(others, hulls[1]), _TOLERANCE * first.longer_side
+        ),
+    )
+
+
+def _points(
+    one: Keypoints,
+    other: Keypoints,
+    source: NDArray[np.float32],
+    target: NDArray[np.float32],
+    *,
+    mirrored: bool,
+) -> NDArray[np.float32]:
+    """Some of the matching points, as fractions of either photo as it is, (m, 4)."""
+    kept = np.linspace(0, len(source) - 1, min(MOST_POINTS, len(source))).astype(np.intp)
+    x = one.width - 1 - source[kept, 0] if mirrored else source[kept, 0]
+    points = np.column_stack([x, source[kept, 1], target[kept]])
+    return (points / (one.width, one.height, other.width, other.height)).astype(np.float32)
+
+
+def _hull(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Corners of the convex hull, in order, (k, 2)."""
+    import cv2
+
+    corners: NDArray[np.float32] = cv2.convexHull(np.ascontiguousarray(points)).reshape(-1, 2)
+    return corners
+
+
+def _area(corners: NDArray[np.float32]) -> float:
+    x, y = corners.T.astype(np.float64)
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _inside(frames: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which keypoints lie in a convex hull, (n,)."""
+    edges = np.roll(corners, -1, axis=0) - corners
+    away = frames[:, None, :2] - corners
+    side = edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]
+    inside: NDArray[np.bool_] = (side >= -1e-3).all(axis=1) | (side <= 1e-3).all(axis=1)
+    return inside
