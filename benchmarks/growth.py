@@ -34,9 +34,7 @@ members:
   - {features: each, strategy: one_vs_rest, head: {kind: logistic, C: 50.0}, sampler: random}
   - {features: each, strategy: hierarchical, head: {kind: logistic, C: 100.0}, sampler: random}
 precision: float32
-duplicates: {hash_distance: 4, cosine: 0.9999, conflict_cosine: 0.9999}
 """
-"""A network with random weights finds nearly all photos alike, so only near copies may count as such."""
 
 RUN = """
 import json, resource, sys, threading, time

@@ -50,6 +50,7 @@ ALLOWED = {
     "ray": {"system.cluster"},
     "openvino": {"features.engine"},
     "imblearn": {"data.oversampling"},
+    "cv2": {"data.same_object.keypoints", "data.same_object.matching", "data.same_object.overlay"},
     "pandas": set(),
     "pickle": {"networks.models.timm_models"},  # for the name of its error alone
 }
@@ -86,7 +87,7 @@ PRIVATE_WORDS = {
 NO_MEMBERS = {"FittedFold", "MemberFailure", "OutOfTime", "RowData"}
 """Classes of members/ that are neither members nor predictors: the outcome of a fold, and its rows."""
 
-HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn"}
+HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn", "cv2"}
 LIGHT = ("cli.app", "config.loading", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
          "ablation.run", "members.registry", "prediction.table")  # fmt: skip
 """Modules that load none of the heavy libraries, however indirectly; a function may, when it is called."""

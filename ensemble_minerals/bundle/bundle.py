@@ -130,7 +130,7 @@ def read_bundle(path: Path) -> Bundle:
     """
     index = BUNDLE_SCHEMA.read(path)
     classes = tuple(index["classes"])
-    config = load_config(path / "config.yaml")
+    config = load_config(path / "config.yaml", saved=True)
     try:
         described = json.loads((path / "committee.json").read_text(encoding="utf-8"))
         if described["classes"] != index["classes"]:

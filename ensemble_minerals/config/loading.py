@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ensemble_minerals.config.checks import cross_problems
 from ensemble_minerals.config.fields import is_weights_file
 from ensemble_minerals.config.files import find_config
+from ensemble_minerals.config.former import without_former_keys
 from ensemble_minerals.config.messages import schema_problems
 from ensemble_minerals.config.overrides import apply_override
 from ensemble_minerals.config.schema import Config
@@ -18,13 +19,16 @@ from ensemble_minerals.config.yaml import parse_yaml
 from ensemble_minerals.errors import ConfigError
 
 
-def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path_or_name: str | Path | None = None, overrides: Sequence[str] = (), *, saved: bool = False
+) -> Config:
     """Read a configuration file.
 
     Args:
         path_or_name: A YAML file, or the name of a configuration or recipe in the package; None is ``default``.
         overrides: Values to set before validation, ``path=value`` with YAML values, such as
             ``members.0.head=mlp`` or ``members.+={features: each, strategy: flat}``; later ones win.
+        saved: Whether a bundle holds it; then keys of earlier versions are left out, not refused.
 
     Returns:
         The configuration. Relative paths of weights are made absolute: those of a file from the file's
@@ -43,6 +47,7 @@ def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str]
         raise ConfigError([str(error)], source) from error
     data = {} if data is None else data
     if isinstance(data, dict):
+        data = without_former_keys(data) if saved else data
         _anchor_weights(data, Path(str(file)).parent)
         for override in overrides:
             try:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from ensemble_minerals.config.former import FORMER_KEYS
 from ensemble_minerals.config.kinds import Kinds
 from ensemble_minerals.config.names import nearest, not_known, shown
 from ensemble_minerals.config.yaml import WrittenInt
@@ -50,6 +51,8 @@ def schema_problems(error: ValidationError, schema: type[BaseModel], data: objec
 def _sentence(item: Any, schema: type[BaseModel], data: object) -> str:
     error, found, context = item["type"], item["input"], item.get("ctx", {})
     path, holder = _locate(item["loc"], schema, data)
+    if path in FORMER_KEYS:
+        return f"{path}: {FORMER_KEYS[path]}"
     if error == "extra_forbidden":
         known = ", ".join(key for key in holder.model_fields if key != "kind") or "none but kind"
         return f"{path}: unknown key{_nearest_key(item['loc'][-1], holder)}; known here: {known}"

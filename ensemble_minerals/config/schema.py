@@ -14,14 +14,13 @@ from ensemble_minerals.config.checks import cross_problems
 from ensemble_minerals.config.extractors import BackboneConfig, ExtractorConfig
 from ensemble_minerals.config.fields import (
     Classes,
-    Cosine,
     Count,
     Distinct,
     Groups,
-    HashBits,
     Many,
     Section,
     Share,
+    Text,
 )
 from ensemble_minerals.config.members import MemberConfig, expand_members
 from ensemble_minerals.config.names import DESCRIPTOR
@@ -44,15 +43,19 @@ class DataConfig(Section):
 
 
 class DuplicatesConfig(Section):
-    """When two photos count as the same object, see `ensemble_minerals.data.same_object.groups`."""
+    """Which photos count as the same object, see `ensemble_minerals.data.same_object`.
+
+    Attributes:
+        exact: Whether exact copies of a class are set aside.
+        near: Whether photos are compared at all, beyond exact copies.
+        likeness: Whether photos that only look alike belong together, too, as far as the folds allow.
+        pairs: CSV of pairs that must, or must not, be together; null for none.
+    """
 
     exact: Literal["drop", "keep"] = "drop"
     near: bool = True
-    hash_distance: HashBits = 12
-    hash_cosine: Cosine = 0.5
-    cosine: Cosine = 0.70
-    conflict_hash_distance: HashBits = 6
-    conflict_cosine: Cosine = 0.85
+    likeness: bool = False
+    pairs: Text | None = None
 
 
 class FoldsConfig(Section):

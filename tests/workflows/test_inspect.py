@@ -200,7 +200,7 @@ def test_groups_that_only_the_csv_gives_are_no_duplicates(data, config, tmp_path
 
 
 def evidence(inliers: int) -> Evidence:
-    return Evidence(inliers, 0.5, 0.4, 0.9, False, np.zeros((0, 4), np.float32))
+    return Evidence(inliers, 0.5, 0.4, 0.7, 0.9, False, np.zeros((0, 4), np.float32))
 
 
 def test_the_closest_partner_is_named(found):

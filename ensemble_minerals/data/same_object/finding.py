@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,23 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import DuplicatesConfig
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.data.same_object.candidates import Rule, near_pairs
+from ensemble_minerals.data.same_object.candidates import propose_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport, by_appearance, group_rows
+from ensemble_minerals.data.same_object.keypoint_store import KeypointStore
+from ensemble_minerals.data.same_object.matching import compare
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
+from ensemble_minerals.system.parallel import single_thread
+from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits, Runtime
 
+MOST_DRAWN = 20_000
+"""Pairs that keep the points that match; a report of more would fill the memory."""
+
+UNCONFIRMED_HASH_DISTANCE = 6
+"""Most different bits in the hashes of the same picture, where a photo is not at hand."""
+
+_MIN_HASH_BITS = 16  # usually 32 of 64 are set; fewer in a plain photo, which lacks most frequencies
+_BLOCK = 64  # pairs that a thread compares before it reports
 _COLUMNS = ("image_id", "pixel_hash", "phash", "phash_mirrored", "label", "given_group", "path")
 
 
@@ -98,20 +112,69 @@ def find_same_objects(
     Returns:
         The report; its rows are those of `photos`.
     """
-    pairs = _alike(photos, config) if config.near else iter(())
-    return group_rows(photos.pixel_hash, photos.label, pairs, photos.given_group, photos.aside)
+    found = _same_objects(photos, runtime, limits, n_known) if config.near else []
+    return group_rows(photos.pixel_hash, photos.label, found, photos.given_group, photos.aside)
 
 
-def _alike(photos: ComparedPhotos, config: DuplicatesConfig) -> Iterator[SameObjectPair]:
+def _same_objects(
+    photos: ComparedPhotos, runtime: Runtime, limits: DecodeLimits, n_known: int
+) -> list[SameObjectPair]:
+    """Compare the pairs that are proposed, and keep those that show the same object."""
     _, first_row = by_appearance(photos.pixel_hash)
-    rule = Rule(
-        config.hash_distance,
-        config.hash_cosine,
-        config.cosine,
-        config.conflict_hash_distance,
-        config.conflict_cosine,
-    )
-    for near in near_pairs(photos.phash, photos.phash_mirrored, photos.embeddings, first_row, rule):
-        columns = (first_row[near.first], first_row[near.second], near.same_image, near.cosine)
-        for a, b, same, cosine in zip(*(column.tolist() for column in columns), strict=True):
-            yield SameObjectPair(a, b, "same_picture" if same else "same_object", None, cosine)
+    first_row = np.sort(first_row)
+    proposed = first_row[
+        propose_pairs(
+            None if photos.embeddings is None else photos.embeddings[first_row],
+            photos.phash[first_row],
+            photos.phash_mirrored[first_row],
+            n_reference=int(np.searchsorted(first_row, n_known)),
+        )
+    ]
+    found: list[SameObjectPair] = []
+    with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
+        store.compute(np.unique(proposed).tolist())
+        blocks = [proposed[start : start + _BLOCK] for start in range(0, len(proposed), _BLOCK)]
+        progress = runtime.progress.stage("Comparing photos")
+        n_threads = runtime.n_jobs
+        compared = prefetch(
+            partial(_compare_block, photos, store),
+            blocks,
+            n_threads=n_threads,
+            ahead=2 * n_threads,
+            name="compare",
+        )
+        with closing(compared) as stream:
+            for number, pairs in enumerate(stream, start=1):
+                found += pairs if len(found) < MOST_DRAWN else map(_without_points, pairs)
+                progress(min(number * _BLOCK, len(proposed)), len(proposed))
+    return found
+
+
+def _compare_block(
+    photos: ComparedPhotos, store: KeypointStore, block: NDArray[np.intp]
+) -> list[SameObjectPair]:
+    pairs = []
+    with single_thread:
+        for a, b in block.tolist():
+            one, other = store.get(a), store.get(b)
+            if one is None or other is None:
+                if _hash_distance(photos, a, b) <= UNCONFIRMED_HASH_DISTANCE:
+                    pairs.append(SameObjectPair(a, b, "same_picture"))
+                continue
+            result = compare(one, other)
+            if result is not None:
+                pairs.append(SameObjectPair(a, b, *result))
+    return pairs
+
+
+def _hash_distance(photos: ComparedPhotos, a: int, b: int) -> int:
+    """Different bits of the perceptual hashes, mirrored or not; all of them where a photo is too plain for one."""
+    one, other = int(photos.phash[a]), int(photos.phash[b])
+    if min(one.bit_count(), other.bit_count()) < _MIN_HASH_BITS:
+        return 64
+    return min((one ^ other).bit_count(), (int(photos.phash_mirrored[a]) ^ other).bit_count())
+
+
+def _without_points(pair: SameObjectPair) -> SameObjectPair:
+    evidence = pair.evidence
+    return pair if evidence is None else replace(pair, evidence=replace(evidence, points=evidence.points[:0]))

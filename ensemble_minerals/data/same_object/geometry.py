@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 RATIO = 0.8
 """A match is nearer than this share of the distance to the second nearest (Lowe 2004)."""
 
-MIN_INLIERS = 15
-"""Matches that must agree."""
+MIN_INLIERS = 8
+"""Matches that must agree before anything else is looked at."""
 
 SCALES = (0.15, 6.5)
 """Smallest and largest scale from one photo to the other."""
@@ -24,7 +24,7 @@ _LOOSE = 3.0  # times the tolerance, for the transform that a single match propo
 _TURN = np.cos(np.deg2rad(50))  # of the angle by which the direction of a match may differ
 _ZOOM = 2 * np.log(1.5)  # logarithm of the factor by which its scale may differ
 _STARTS, _ROUNDS = 5, 5  # proposals that are refined, and how often
-_SIMILAR = 0.8  # product of the descriptors of keypoints that are in one place
+_SIMILAR = 0.87  # product of the descriptors of keypoints that are in one place
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,8 @@ def mutual_matches(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], N
 def affine(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.float64]:
     """The affine transform that fits best, shape (2, 3)."""
     places = np.column_stack([source, np.ones(len(source))]).astype(np.float64)
-    return np.linalg.lstsq(places, target.astype(np.float64), rcond=None)[0].T
+    fitted, *_ = np.linalg.lstsq(places, target.astype(np.float64), rcond=None)
+    return fitted.T.astype(np.float64)
 
 
 def agreement(

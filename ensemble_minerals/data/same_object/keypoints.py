@@ -61,8 +61,9 @@ class Keypoints:
     def tiny(self) -> NDArray[np.float32]:
         """A tiny copy as a unit vector, shape (256,): photos of one picture have nearly the same."""
         small = np.asarray(Image.fromarray(self.grey).resize((16, 16), Image.Resampling.BOX), np.float32)
-        values = small.ravel() - small.mean()
-        return values / np.float32(max(float(np.linalg.norm(values)), 1e-6))
+        values: NDArray[np.float32] = small.ravel() - small.mean()
+        values /= max(float(np.linalg.norm(values)), 1e-6)
+        return values
 
     def pack(self) -> bytes:
         """As bytes, for a cache."""
@@ -116,4 +117,4 @@ def _fitted(image: Image.Image, side: int) -> Image.Image:
 def _sift() -> Any:
     import cv2
 
-    return cv2.SIFT_create(nfeatures=COUNT, contrastThreshold=_CONTRAST)
+    return cv2.SIFT.create(nfeatures=COUNT, contrastThreshold=_CONTRAST)

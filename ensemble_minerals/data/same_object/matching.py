@@ -1,4 +1,4 @@
-"""Whether two photos show the same object, or are the same picture: keypoints agree in place, and so do the pixels."""
+"""Whether two photos show the same object, or are the same picture: keypoints and pixels agree in place."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from ensemble_minerals.data.same_object.keypoints import MIRROR, Keypoints, root
 from ensemble_minerals.data.same_object.overlay import Overlay, lay_over
 from ensemble_minerals.data.same_object.pairs import Evidence, Grade
 
+MIN_INLIERS = 15
+"""Keypoints that must match where the pixels do not agree over most of both photos."""
+
 MIN_SHARE = 0.08
 """Share of one photo that matching keypoints must span."""
 
-MIN_AGREEMENT = 0.45
+MIN_AGREEMENT = 0.3
 """Share of the keypoints in that part of one photo that must be found in the other."""
 
 MIN_CORRELATION = 0.6
@@ -60,19 +63,20 @@ def compare(first: Comparable, second: Comparable) -> tuple[Grade, Evidence] | N
     """How two photos belong together, and what shows it; None where nothing does."""
     best: tuple[Grade, Evidence] | None = None
     for mirrored in (False, True):
-        found = _compare(first.mirror_image if mirrored else first, second, mirrored=mirrored)
+        one = first.mirror_image if mirrored else first
+        found = _by_keypoints(one, second, mirrored=mirrored) or _whole(one, second, mirrored=mirrored)
         if found is not None and (best is None or found[1].inliers > best[1].inliers):
             best = found
     return best
 
 
-def _compare(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
+def _by_keypoints(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
     one, other = first.keypoints, second.keypoints
     tolerance = _TOLERANCE * second.longer_side
     similarity = first.vectors @ second.vectors.T
     aligned = align(similarity, one.frames, other.frames, tolerance)
     if aligned is None:
-        return _whole(one, other, mirrored=mirrored)
+        return None
     source, target = one.frames[aligned.first, :2], other.frames[aligned.second, :2]
     hulls = _hull(source), _hull(target)
     shares = _area(hulls[0]) / (one.width * one.height), _area(hulls[1]) / (other.width * other.height)
@@ -84,13 +88,19 @@ def _compare(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[
     evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points)
     if overlay.is_same_picture:
         return "same_picture", evidence
-    if max(shares) < MIN_SHARE or agreed < MIN_AGREEMENT or overlay.correlation < MIN_CORRELATION:
+    if (
+        len(source) < MIN_INLIERS
+        or max(shares) < MIN_SHARE
+        or agreed < MIN_AGREEMENT
+        or overlay.correlation < MIN_CORRELATION
+    ):
         return None
     return "same_object", evidence
 
 
-def _whole(one: Keypoints, other: Keypoints, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
+def _whole(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
     """Whether two photos with too few keypoints are the same picture, neither cropped nor turned."""
+    one, other = first.keypoints, second.keypoints
     if float(one.tiny @ other.tiny) < _ALIKE:
         return None
     matrix = np.array([[other.width / one.width, 0, 0], [0, other.height / one.height, 0]])
@@ -146,8 +156,8 @@ def _hull(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Corners of the convex hull, in order, (k, 2)."""
     import cv2
 
-    corners: NDArray[np.float32] = cv2.convexHull(np.ascontiguousarray(points)).reshape(-1, 2)
-    return corners
+    corners = cv2.convexHull(np.ascontiguousarray(points)).reshape(-1, 2)
+    return corners.astype(np.float32)
 
 
 def _area(corners: NDArray[np.float32]) -> float:
@@ -160,5 +170,4 @@ def _inside(frames: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArra
     edges = np.roll(corners, -1, axis=0) - corners
     away = frames[:, None, :2] - corners
     side = edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]
-    inside: NDArray[np.bool_] = (side >= -1e-3).all(axis=1) | (side <= 1e-3).all(axis=1)
-    return inside
+    return np.logical_or((side >= -1e-3).all(axis=1), (side <= 1e-3).all(axis=1))

@@ -71,7 +71,7 @@ def lay_over(
         return None
     fixed, moved = second.grey, first.grey
     if zoom > 1:  # the second photo has more pixels there: lay it over the first one
-        matrix = cv2.invertAffineTransform(matrix)
+        matrix = cv2.invertAffineTransform(matrix).astype(np.float64)
         corners = (corners @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
         fixed, moved = moved, fixed
     size = fixed.shape[1], fixed.shape[0]
