@@ -6,6 +6,7 @@ A command imports what it needs when it runs, so ``--help`` answers at once. Exi
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -78,6 +79,10 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal's encoding lacks
             stream.reconfigure(errors="replace")
     heed_sigterm()
+    if any(argument == "" or re.fullmatch(r"--[a-z-]+=", argument) for argument in sys.argv[1:]):
+        # The path "" would be the current folder.
+        typer.echo("error: an argument is empty; is a variable of the shell not set?", err=True)
+        sys.exit(2)
     try:
         app()
     except SystemExit as ending:

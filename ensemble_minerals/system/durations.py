@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from ensemble_minerals.errors import UserError
@@ -17,7 +18,7 @@ def parse_duration(text: str, option: str) -> float:
         option: What the user calls it, for the message.
 
     Raises:
-        UserError: If it is no duration, or not above zero.
+        UserError: If it is no duration, not above zero, or endless.
 
     Example:
         >>> parse_duration("90", "--time-limit"), parse_duration("1h30m", "--time-limit")
@@ -30,7 +31,7 @@ def parse_duration(text: str, option: str) -> float:
         seconds = sum(float(n) * _UNITS[unit] for n, unit in re.findall(r"([\d.]+)([dhms])", plain))
     else:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise UserError(f"{option} {text}: give seconds, or a time such as 10m or 1h30m")
     return seconds
 

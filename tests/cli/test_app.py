@@ -102,6 +102,13 @@ def test_a_process_that_fails_ends_at_once_though_threads_still_work(end, code, 
     assert (ran.returncode, ran.stderr) == (code, words)
 
 
+@pytest.mark.parametrize("arguments", [["fit", ""], ["report", "bundle", "--photos", ""], ["demo", "--out="]])
+def test_an_empty_argument_is_not_the_current_folder(arguments):
+    ran = spawn("-m", "ensemble_minerals", *arguments)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "error: an argument is empty; is a variable of the shell not set?\n"
+
+
 def test_a_reader_that_goes_away_is_no_error():
     with subprocess.Popen(
         [sys.executable, "-m", "ensemble_minerals", "recipes"],
