@@ -25,7 +25,7 @@ def command(
             "--out",
             "-o",
             metavar="DIR",
-            help="Save the findings here: inspection.html, .json, manifest.csv, duplicates.csv.",
+            help="Save the findings here: inspection.html, .json, manifest.csv, pairs.csv.",
         ),
     ] = None,
     n_jobs: Jobs = -1,
@@ -61,7 +61,9 @@ def command(
         show_inspection(terminal, inspection)
         console.say(terminal)
         if out is None:
-            console.say(terminal, "With --out DIR this is saved, with the duplicates side by side on a page.")
+            console.say(
+                terminal, "With --out DIR this is saved, with the pairs and the points that agree on a page."
+            )
         else:
             console.say(terminal, f"Saved: {inspection.write(out, n_threads=threads) / 'inspection.html'}")
         check_usable(inspection.manifest)

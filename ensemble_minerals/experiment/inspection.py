@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,48 +13,36 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.pairs import GRADES, Evidence, Grade, SameObjectPair
+from ensemble_minerals.data.same_object.pairs import GRADES, SameObjectPair
 from ensemble_minerals.experiment.dataset import counts
 
-MEASURES = ("inliers", "first_share", "second_share", "correlation", "mirrored")
-"""What is told of the evidence of a pair; see `Evidence`."""
+MEASURES = ("inliers", "first_share", "second_share", "agreement", "correlation", "mirrored")
+"""What is told of the evidence of a pair, see `Evidence`."""
+
+PAIR_COLUMNS = ("first", "second", "same", "grade", *MEASURES, "first_label", "second_label")
+"""Cells of a pair in ``pairs.csv``."""
 
 _QUANTILES = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
 
 
 @dataclass(frozen=True)
-class Match:
-    """A photo of a duplicate group, and the photo of the group that it matches best.
+class ObjectGroup:
+    """Photos of one object, and the pairs that join them.
 
     Attributes:
-        row: Row of the manifest.
-        to: Row of the best match; -1 where the photo is in no pair.
-        grade: How both belong together; ``"given"`` where the photo is in no pair.
-        evidence: What shows it, if anything had to.
+        number: Of the row group.
+        rows: Rows of the manifest, ascending.
+        pairs: The strongest pairs that hold the group together, one less than photos at most.
     """
 
-    row: int
-    to: int = -1
-    grade: Grade = "given"
-    evidence: Evidence | None = None
-
-
-@dataclass(frozen=True)
-class DuplicateGroup:
-    """Photos of one image or specimen, in the order of rows."""
-
     number: int
-    photos: tuple[Match, ...]
+    rows: tuple[int, ...]
+    pairs: tuple[SameObjectPair, ...]
 
     @property
-    def grade(self) -> Grade:
-        """The weakest of its photos."""
-        return max((photo.grade for photo in self.photos), key=GRADES.index)
-
-    @property
-    def rows(self) -> list[int]:
-        """Rows of the manifest."""
-        return [photo.row for photo in self.photos]
+    def is_copies(self) -> bool:
+        """Whether all are copies of one photo."""
+        return all(pair.grade == "copy" for pair in self.pairs)
 
 
 @dataclass(frozen=True)
@@ -87,6 +75,7 @@ class DataFindings:
                 "usable": status[Status.OK.value],
                 "copies": status[Status.DUPLICATE.value],
                 "conflicts": status[Status.CONFLICT.value],
+                "left_out": status[Status.CONTAMINATED.value],
                 "unreadable": status[Status.UNREADABLE.value],
                 "row_groups": len(
                     set(manifest.row_group[mine & (manifest.status == Status.OK.value)].tolist())
@@ -100,44 +89,37 @@ class DataFindings:
         return rows
 
     @cached_property
-    def conflicts(self) -> tuple[DuplicateGroup, ...]:
+    def conflicts(self) -> tuple[ObjectGroup, ...]:
         """Quarantined photos, those of one row group together."""
-        quarantined = set(self.rows(Status.CONFLICT))
-        return self._grouped(lambda row: row in quarantined, at_least=1)
+        return self._grouped(set(self.rows(Status.CONFLICT)))
 
     @cached_property
-    def duplicate_groups(self) -> tuple[DuplicateGroup, ...]:
-        """Row groups of two or more photos that match, the largest first.
+    def object_groups(self) -> tuple[ObjectGroup, ...]:
+        """Row groups of photos that are in a pair, the largest first.
 
-        Rows that are together only because the user's CSV says so are left out.
+        Photos that are together only because the column group of the user's table says so are left out.
         """
-        given = self.manifest.given_group
-        return self._grouped(lambda row: row in self._closest or not given[row], at_least=2)
+        return self._grouped({row for pair in self.pairs for row in (pair.first, pair.second)})
 
-    @cached_property
-    def _closest(self) -> dict[int, Match]:
-        """The best match of each row that is in a pair."""
-        closest: dict[int, Match] = {}
+    def _grouped(self, rows: Container[int]) -> tuple[ObjectGroup, ...]:
+        together: dict[int, list[int]] = defaultdict(list)
+        pairs: dict[int, list[SameObjectPair]] = defaultdict(list)
+        numbers = self.manifest.row_group.tolist()
+        for row, number in enumerate(numbers):
+            if row in rows:
+                together[number].append(row)
         for pair in self.pairs:
-            for row, to in ((pair.first, pair.second), (pair.second, pair.first)):
-                match = Match(row, to, pair.grade, pair.evidence)
-                if row not in closest or _rank(match) < _rank(closest[row]):
-                    closest[row] = match
-        return closest
-
-    def _grouped(self, wanted: Callable[[int], bool], at_least: int) -> tuple[DuplicateGroup, ...]:
-        together: dict[int, list[Match]] = defaultdict(list)
-        for row, group in enumerate(self.manifest.row_group.tolist()):
-            if group >= 0 and wanted(row):
-                together[group].append(self._closest.get(row, Match(row)))
+            if pair.first in rows and pair.second in rows:
+                pairs[numbers[pair.first]].append(pair)
         groups = [
-            DuplicateGroup(n, tuple(photos)) for n, photos in together.items() if len(photos) >= at_least
+            ObjectGroup(number, tuple(members), tuple(_strongest(pairs[number])))
+            for number, members in together.items()
         ]
-        return tuple(sorted(groups, key=lambda group: (-len(group.photos), group.number)))
+        return tuple(sorted(groups, key=lambda group: (-len(group.rows), group.number)))
 
-    def labels(self, group: DuplicateGroup) -> list[str]:
+    def labels(self, group: ObjectGroup) -> list[str]:
         """Classes of the photos of a group, sorted."""
-        return sorted(set(self.manifest.label[group.rows].tolist()))
+        return sorted(set(self.manifest.label[list(group.rows)].tolist()))
 
     @cached_property
     def statistics(self) -> dict[str, Any]:
@@ -168,11 +150,8 @@ class DataFindings:
                 {**self._named(row), "reason": str(self.manifest.reason[row])}
                 for row in self.rows(Status.UNREADABLE)
             ],
-            "conflicts": [[self._named(row) for row in group.rows] for group in self.conflicts],
-            "duplicate_groups": [
-                {"group": group.number, "grade": group.grade, "photos": self.links(group)}
-                for group in self.duplicate_groups
-            ],
+            "conflicts": [self._group(group) for group in self.conflicts],
+            "groups": [self._group(group) for group in self.object_groups],
             **self.statistics,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
@@ -180,29 +159,47 @@ class DataFindings:
     def _named(self, row: int) -> dict[str, str]:
         return {"path": str(self.manifest.path[row]), "label": str(self.manifest.label[row])}
 
-    def links(self, group: DuplicateGroup) -> list[dict[str, Any]]:
-        """Photos of a group and what each is like, as JSON values."""
-        return [
-            {
-                **self._named(photo.row),
-                "status": str(self.manifest.status[photo.row]),
-                "like": str(self.manifest.path[photo.to]) if photo.to >= 0 else None,
-                "grade": photo.grade,
-                **_measures(photo.evidence),
-            }
-            for photo in group.photos
-        ]
+    def _group(self, group: ObjectGroup) -> dict[str, Any]:
+        photos = [{**self._named(row), "status": str(self.manifest.status[row])} for row in group.rows]
+        return {"group": group.number, "photos": photos, "pairs": [self.told(pair) for pair in group.pairs]}
+
+    def told(self, pair: SameObjectPair) -> dict[str, Any]:
+        """A pair and what shows it, as JSON values: a line of ``pairs.csv``, which `duplicates.pairs` reads."""
+        path, label, evidence = self.manifest.path, self.manifest.label, pair.evidence
+        measures = (
+            dict.fromkeys(MEASURES)
+            if evidence is None
+            else {name: _rounded(getattr(evidence, name)) for name in MEASURES}
+        )
+        return {
+            "first": str(path[pair.first]),
+            "second": str(path[pair.second]),
+            "same": "yes",
+            "grade": pair.grade,
+            **measures,
+            "first_label": str(label[pair.first]),
+            "second_label": str(label[pair.second]),
+        }
 
 
-def _rank(match: Match) -> tuple[int, int]:
-    return GRADES.index(match.grade), -(match.evidence.inliers if match.evidence else 0)
+def _strongest(pairs: list[SameObjectPair]) -> Iterator[SameObjectPair]:
+    """Of the pairs of a row group the strongest that join all its photos: a spanning tree."""
+    above: dict[int, int] = {}
+
+    def root(row: int) -> int:
+        while above.get(row, row) != row:
+            row = above[row]
+        return row
+
+    for pair in sorted(pairs, key=_rank):
+        first, second = root(pair.first), root(pair.second)
+        if first != second:
+            above[second] = first
+            yield pair
 
 
-def _measures(evidence: Evidence | None) -> dict[str, Any]:
-    """What shows that two photos belong together, as JSON values."""
-    if evidence is None:
-        return dict.fromkeys(MEASURES)
-    return {name: _rounded(getattr(evidence, name)) for name in MEASURES}
+def _rank(pair: SameObjectPair) -> tuple[int, int]:
+    return GRADES.index(pair.grade), -(pair.evidence.inliers if pair.evidence else 0)
 
 
 def _rounded(value: float) -> float:

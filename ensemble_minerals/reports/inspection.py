@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble_minerals.data.files import is_synthetic
-from ensemble_minerals.data.manifest import Status
+from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.same_object.pairs import SameObjectPair
+from ensemble_minerals.data.same_object.wording import GRADE_WORDS, count_grades, describe
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import counts
-from ensemble_minerals.experiment.inspection import MEASURES, DataFindings
+from ensemble_minerals.experiment.inspection import PAIR_COLUMNS, DataFindings, ObjectGroup
+from ensemble_minerals.reports.matched_points import MatchedPoints, draw, fitted
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.system.atomic import atomic_file, user_errors
 from ensemble_minerals.system.csv_file import write_csv
@@ -18,9 +23,14 @@ from ensemble_minerals.system.paths import check_output
 MAX_PHOTOS = 1500
 """Photos that are shown on the page, at most; the tables beside it list all."""
 
-_DATA, _PAGE, _MANIFEST, _DUPLICATES = "inspection.json", "inspection.html", "manifest.csv", "duplicates.csv"
+_DATA, _PAGE, _MANIFEST, _PAIRS = "inspection.json", "inspection.html", "manifest.csv", "pairs.csv"
 _MAX_OF_GROUP = 24
-_SIDE = 200
+_MAX_DRAWN_OF_GROUP = 12
+_MAX_DRAWN = 600  # pairs on the page with their points, 2 kB each
+_GROUPS_A_PAGE = 30
+_PHOTO_CHARACTERS = 6_000_000  # of all thumbnails together, about
+_CHARACTERS_A_PIXEL = 0.45
+_SIDES = (240, 200, 160, 128, 96)  # px of a thumbnail's longer side: large where there are few
 
 
 def check_inspection_folder(folder: Path, *, outside: Path) -> None:
@@ -36,7 +46,7 @@ def check_inspection_folder(folder: Path, *, outside: Path) -> None:
     """
     check_output(folder, outside=[outside])
     check_output(folder / _PAGE)
-    others = [name for name in (_MANIFEST, _DUPLICATES, _PAGE) if (folder / name).exists()]
+    others = [name for name in (_MANIFEST, _PAIRS, _PAGE) if (folder / name).exists()]
     if others and not (folder / _DATA).exists():
         raise UserError(
             f"--out {folder}: {others[0]} in it is of no inspection and would be replaced; choose another folder"
@@ -44,7 +54,7 @@ def check_inspection_folder(folder: Path, *, outside: Path) -> None:
 
 
 def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1) -> None:
-    """Save ``inspection.json``, ``manifest.csv``, ``duplicates.csv`` and ``inspection.html``.
+    """Save ``inspection.json``, ``manifest.csv``, ``pairs.csv`` and ``inspection.html``.
 
     Args:
         findings: What was found.
@@ -59,47 +69,123 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
         with atomic_file(folder / _DATA) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
         findings.manifest.write_csv(folder / _MANIFEST)
-        _write_duplicates(findings, folder / _DUPLICATES)
+        with atomic_file(folder / _PAIRS) as draft:
+            write_csv(draft, PAIR_COLUMNS, map(findings.told, findings.pairs))
     _write_page(findings, folder / _PAGE, n_threads)
 
 
-def _write_duplicates(findings: DataFindings, file: Path) -> None:
-    columns = ["group", "path", "label", "status", "like", "grade", *MEASURES]
-    links = (
-        {"group": group.number, **link}
-        for group in findings.duplicate_groups
-        for link in findings.links(group)
-    )
-    with atomic_file(file) as draft:
-        write_csv(draft, columns, links)
+@dataclass(frozen=True)
+class _ShownGroup:
+    """A group as the page shows it.
+
+    Attributes:
+        number: Of the row group.
+        labels: Its classes.
+        grades: How many pairs of each grade join it; empty if all are copies of one photo.
+        rows: Its photos, or the first of them.
+        hidden: How many photos are not shown.
+        copies: Rows and the rows whose copies they are.
+        pairs: Pairs with the points that agree.
+        hidden_pairs: How many pairs are not shown.
+    """
+
+    number: int
+    labels: Sequence[str]
+    grades: str
+    rows: Sequence[int]
+    hidden: int
+    copies: dict[int, int]
+    pairs: Sequence[_ShownPair]
+    hidden_pairs: int
+
+
+@dataclass(frozen=True)
+class _ShownPair:
+    first: int
+    second: int
+    grade: str
+    evidence: str
+    drawing: MatchedPoints
 
 
 def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
     quarantined = set(findings.rows(Status.CONFLICT))
-    groups = [group for group in findings.duplicate_groups if not quarantined.issuperset(group.rows)]
-    shown: list[int] = []
-    for group in (*findings.conflicts, *groups):
-        shown += group.rows[: min(_MAX_OF_GROUP, max(MAX_PHOTOS - len(shown), 0))]
-    rows = sorted(set(shown))
-    images = thumbnails(
-        [findings.manifest.file(row) for row in rows],
-        side=_SIDE,
-        n_threads=n_threads,
-        limits=findings.config.data.limits,
+    groups = [group for group in findings.object_groups if not quarantined.issuperset(group.rows)]
+    conflicts = list(_shown(findings, findings.conflicts, MAX_PHOTOS))
+    left = MAX_PHOTOS - sum(len(group.rows) for group in conflicts)
+    alike = list(_shown(findings, groups, left))
+    rows = sorted({row for group in (*conflicts, *alike) for row in group.rows})
+    manifest = findings.manifest
+    side = next(
+        (side for side in _SIDES if len(rows) * side**2 * _CHARACTERS_A_PIXEL < _PHOTO_CHARACTERS), _SIDES[-1]
     )
     write_page(
         file,
         "inspection.html.j2",
-        title=f"Photos in {findings.manifest.root.name}",
-        synthetic=is_synthetic(findings.manifest.root),
+        title=f"Photos in {manifest.root.name}",
+        synthetic=is_synthetic(manifest.root),
         findings=findings,
-        max_of_group=_MAX_OF_GROUP,
-        manifest=findings.manifest,
-        counts=counts(findings.manifest),
+        manifest=manifest,
+        counts=counts(manifest),
         unreadable=findings.rows(Status.UNREADABLE),
         copies=findings.rows(Status.DUPLICATE),
         quarantined=quarantined,
-        alike=groups,
-        shown_groups={group.number for group in groups if group.rows[0] in shown},
-        thumbnails=dict(zip(rows, images, strict=True)),
+        left_out=findings.rows(Status.CONTAMINATED),
+        conflicts=[conflicts[i : i + _GROUPS_A_PAGE] for i in range(0, len(conflicts), _GROUPS_A_PAGE)],
+        alike=[alike[i : i + _GROUPS_A_PAGE] for i in range(0, len(alike), _GROUPS_A_PAGE)],
+        hidden_groups=len(findings.conflicts) + len(groups) - len(conflicts) - len(alike),
+        missing=set[int](),  # filled as the page is written
+        sizes={row: _size(manifest, row) for row in rows},
+        photos=zip(
+            rows,
+            thumbnails(
+                [manifest.file(row) for row in rows],
+                side=side,
+                n_threads=n_threads,
+                limits=findings.config.data.limits,
+            ),
+            strict=True,
+        ),
     )
+
+
+def _shown(findings: DataFindings, groups: Sequence[ObjectGroup], most: int) -> Iterator[_ShownGroup]:
+    """Groups as long as no more than `most` photos are shown."""
+    drawn = 0
+    for group in groups:
+        rows = group.rows[:_MAX_OF_GROUP]
+        most -= len(rows)
+        if most < 0:
+            return
+        within = [pair for pair in group.pairs if pair.first in rows and pair.second in rows]
+        with_points = [pair for pair in within if pair.evidence is not None][
+            : min(_MAX_DRAWN_OF_GROUP, _MAX_DRAWN - drawn)
+        ]
+        drawn += len(with_points)
+        copies = {pair.second: pair.first for pair in within if pair.grade == "copy"}
+        yield _ShownGroup(
+            group.number,
+            findings.labels(group),
+            "" if group.is_copies else count_grades(pair.grade for pair in group.pairs),
+            rows,
+            len(group.rows) - len(rows),
+            copies,
+            [_drawn(findings.manifest, pair) for pair in with_points],
+            len(group.pairs) - len(with_points) - len(copies),
+        )
+
+
+def _drawn(manifest: Manifest, pair: SameObjectPair) -> _ShownPair:
+    assert pair.evidence is not None
+    sizes = (_size(manifest, pair.first), _size(manifest, pair.second))
+    return _ShownPair(
+        pair.first,
+        pair.second,
+        GRADE_WORDS[pair.grade],
+        describe(pair.evidence),
+        draw(*sizes, pair.evidence.points),
+    )
+
+
+def _size(manifest: Manifest, row: int) -> tuple[float, float]:
+    return fitted(int(manifest.width[row]), int(manifest.height[row]))

@@ -19,7 +19,7 @@ class Inspection(DataFindings):
     """What a folder of photos holds, and how to save it."""
 
     def write(self, folder: Path, *, n_threads: int = 1) -> Path:
-        """Save ``inspection.json``, ``manifest.csv``, ``duplicates.csv`` and ``inspection.html``.
+        """Save ``inspection.json``, ``manifest.csv``, ``pairs.csv`` and ``inspection.html``.
 
         Args:
             folder: Where they go; made if need be. Files of these names are replaced.

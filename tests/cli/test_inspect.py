@@ -22,6 +22,7 @@ def test_inspect_prints_and_saves(home, tmp_path):
     assert "not_an_image" in outcome.stdout
     assert "- class 'azurite' has 4 readable photos" in outcome.stdout
     assert "note:" not in outcome.stderr
+    assert "Photos of one object: 1 group, with 1 exact copy set aside" in outcome.stdout
     assert (tmp_path / "look" / "inspection.html").is_file()
 
 

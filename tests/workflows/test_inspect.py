@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +64,15 @@ def paths(found, rows) -> set[str]:
 def test_every_file_is_counted_once_in_its_class(found):
     assert list(found.classes) == ["pyrite", "quartz"]
     for row in found.classes.values():
-        assert row["files"] == row["usable"] + row["copies"] + row["conflicts"] + row["unreadable"]
+        assert row["files"] == sum(
+            number for key, number in row.items() if key not in ("files", "row_groups")
+        )
     assert found.classes["quartz"] == {
         "files": 9,
         "usable": 6,
         "copies": 1,
         "conflicts": 1,
+        "left_out": 0,
         "unreadable": 1,
         "row_groups": 5,
     }
@@ -78,7 +80,7 @@ def test_every_file_is_counted_once_in_its_class(found):
 
 
 def test_copies_and_near_duplicates_are_groups(found):
-    groups = {frozenset(paths(found, group.rows)): group.grade for group in found.duplicate_groups}
+    groups = {frozenset(paths(found, group.rows)): group.pairs[0].grade for group in found.object_groups}
     assert groups == {
         frozenset({"quartz/0.png", "pyrite/0 of quartz.png"}): "copy",
         frozenset({"quartz/1.png", "quartz/1 again.png"}): "copy",
@@ -111,29 +113,28 @@ def test_sizes_and_formats_are_of_the_readable_files(found):
 def test_what_is_saved_says_the_same_everywhere(found, tmp_path):
     folder = found.write(tmp_path / "deep" / "look", n_threads=2)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "duplicates.csv",
         "inspection.html",
         "inspection.json",
         "manifest.csv",
+        "pairs.csv",
     ]
     saved = json.loads((folder / "inspection.json").read_text(encoding="utf-8"))
     assert saved == found.as_json()
     manifest = Manifest.read_csv(folder / "manifest.csv", found.manifest.root)
     assert manifest.status.tolist() == found.manifest.status.tolist()
     assert manifest.row_group.tolist() == found.manifest.row_group.tolist()
-    with (folder / "duplicates.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "pairs.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert Counter(row["group"] for row in rows) == {
-        str(group["group"]): len(group["photos"]) for group in saved["duplicate_groups"]
+    assert {(row["first"], row["second"]): (row["same"], row["grade"]) for row in rows} == {
+        ("pyrite/0 of quartz.png", "quartz/0.png"): ("yes", "copy"),
+        ("quartz/1 again.png", "quartz/1.png"): ("yes", "copy"),
+        ("quartz/2 small.png", "quartz/2.png"): ("yes", "same_picture"),
     }
-    (near,) = [row for row in rows if row["path"] == "quartz/2 small.png"]
-    assert (near["like"], near["grade"]) == ("quartz/2.png", "same_picture")
 
 
 def test_the_page_shows_groups_conflicts_and_reasons(found, tmp_path):
     text = (found.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
-    assert text.count("<figure>") == 6
-    assert text.count('<img src="data:image/jpeg;base64,') == 6
+    assert text.count('<image id="p') == text.count(' href="data:image/jpeg;base64,') == 6
     assert "pyrite or quartz?" in text
     assert "same pixels as quartz/1" in text
     assert "set aside" in text
@@ -144,11 +145,53 @@ def test_the_page_shows_groups_conflicts_and_reasons(found, tmp_path):
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<link|<script", without_pictures, re.I)
 
 
+def evidence(inliers: int, points: int = 40) -> Evidence:
+    spread = np.tile(np.linspace(0, 1, points, dtype=np.float32)[:, None], (1, 4))
+    return Evidence(inliers, 0.5, 0.4, 0.7, 0.9, True, spread)
+
+
+def with_pairs(found, *pairs: SameObjectPair):
+    """The same photos, of which those of the pairs are one row group."""
+    rows = {row for pair in pairs for row in (pair.first, pair.second)}
+    row_group = np.where(np.isin(np.arange(len(found.manifest)), sorted(rows)), 0, -1)
+    return type(found)(found.manifest.replace(row_group=row_group), pairs, found.config, (), {})
+
+
+def test_the_page_draws_the_points_that_agree(found, tmp_path):
+    rows = found.manifest.usable[:2].tolist()
+    changed = with_pairs(found, SameObjectPair(*rows, "same_object", evidence(77)))
+    text = (changed.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
+    assert "77 points agree, 70 % of those in the area: 50 % of one photo, 40 % of the other;" in text
+    assert "mirrored" in text
+    lines = re.search(r'<path class="mark" [^>]* d="([^"]*)"', text)
+    assert lines
+    assert lines[1].count("M") == lines[1].count("L") == 24
+    used = set(re.findall(r'<use href="#p(\d+)"', text))
+    assert {str(row) for row in rows} < used == set(re.findall(r'<image id="p(\d+)"', text))
+
+
+def test_a_photo_that_vanished_leaves_the_rest_of_the_page(found, tmp_path, data):
+    rows = found.manifest.usable[:2].tolist()
+    changed = with_pairs(found, SameObjectPair(*rows, "same_object", evidence(77)))
+    moved = type(found)(changed.manifest.replace(root=tmp_path), changed.pairs, changed.config, (), {})
+    text = (moved.write(tmp_path / "look") / "inspection.html").read_text(encoding="utf-8")
+    assert "no longer readable" in text
+    assert "77 points agree" in text
+    assert "<use" not in text
+
+
+def test_many_groups_fold(found, tmp_path, monkeypatch):
+    monkeypatch.setattr("ensemble_minerals.reports.inspection._GROUPS_A_PAGE", 1)
+    text = (found.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
+    assert re.findall(r"<summary>Groups (\d) to (\d), of 2 to 2 photos", text) == [("1", "1"), ("2", "2")]
+    assert text.count('<details class="page" open>') == 1
+
+
 def test_the_page_shows_a_bounded_number_of_pictures(found, tmp_path, monkeypatch):
     monkeypatch.setattr("ensemble_minerals.reports.inspection.MAX_PHOTOS", 4)
     text = (found.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
-    assert text.count("<figure>") == 4
-    assert "1 more group in duplicates.csv" in text
+    assert text.count("<image") == 4
+    assert "1 more group in pairs.csv" in text
 
 
 def test_a_folder_without_one_readable_photo_is_still_inspected(config, tmp_path):
@@ -157,7 +200,7 @@ def test_a_folder_without_one_readable_photo_is_still_inspected(config, tmp_path
         (tmp_path / "photos" / name).write_text("no photo")
     found = inspect_data(tmp_path / "photos", config)
     assert found.classes["quartz"]["unreadable"] == 1
-    assert found.duplicate_groups == ()
+    assert found.object_groups == ()
     assert found.statistics["sizes"] == {}
     assert (found.write(tmp_path / "look") / "inspection.html").is_file()
 
@@ -193,27 +236,21 @@ def test_groups_that_only_the_csv_gives_are_no_duplicates(data, config, tmp_path
     rows += ["quartz/1 again.png,quartz,one hand"]
     (root / "table.csv").write_text("\n".join(rows), encoding="utf-8")
     found = inspect_data(root / "table.csv", config)
-    assert [paths(found, group.rows) for group in found.duplicate_groups] == [
+    assert [paths(found, group.rows) for group in found.object_groups] == [
         {"quartz/1.png", "quartz/1 again.png"}
     ]
     assert found.classes["quartz"]["row_groups"] == 1
 
 
-def evidence(inliers: int) -> Evidence:
-    return Evidence(inliers, 0.5, 0.4, 0.7, 0.9, False, np.zeros((0, 4), np.float32))
-
-
-def test_the_closest_partner_is_named(found):
+def test_the_strongest_pairs_that_hold_a_group_together_are_kept(found):
     pairs = (
         SameObjectPair(0, 1, "same_object", evidence(30)),
         SameObjectPair(1, 2, "same_object", evidence(40)),
         SameObjectPair(0, 2, "copy"),
     )
-    manifest = found.manifest.replace(row_group=np.where(np.arange(len(found.manifest)) < 3, 0, -1))
-    changed = type(found)(manifest, pairs, found.config, (), {})
-    (group,) = changed.duplicate_groups
-    assert [(photo.row, photo.to) for photo in group.photos] == [(0, 2), (1, 2), (2, 0)]
-    assert group.grade == "same_object"
+    (group,) = with_pairs(found, *pairs).object_groups
+    assert group.rows == (0, 1, 2)
+    assert group.pairs == (pairs[2], pairs[1])
 
 
 # -- warnings -----------------------------------------------------------------------------------------------

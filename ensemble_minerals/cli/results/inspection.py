@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 
 
 def show_inspection(where: Console, inspection: Inspection) -> None:
-    """Print counts by class, sizes, look-alikes, conflicts, unreadable files and warnings."""
+    """Print counts by class, sizes, photos of one object, conflicts, unreadable files and warnings."""
     from ensemble_minerals.data.manifest import Status
+    from ensemble_minerals.data.same_object.wording import GRADE_WORDS, count_grades, describe
 
     columns = {
         "usable": "usable",
         "row_groups": "groups",
         "copies": "copies",
         "conflicts": "conflicts",
+        "left_out": "left out",
         "unreadable": "unreadable",
         "files": "files",
     }
+    if not inspection.rows(Status.CONTAMINATED):
+        del columns["left_out"]
     rows = [(label, *(row[key] for key in columns)) for label, row in inspection.classes.items()]
     manifest = inspection.manifest
     groups = len(set(manifest.row_group[manifest.usable].tolist()))
@@ -49,28 +53,47 @@ def show_inspection(where: Console, inspection: Inspection) -> None:
         first_rows(
             where,
             "The same photo under several classes",
-            [Column("group", number=True), Column("class"), Column("photo")],
             [
-                (group.number, manifest.label[row], manifest.path[row])
+                Column("group", number=True),
+                Column("photo"),
+                Column("and"),
+                Column("grade"),
+                Column("evidence"),
+            ],
+            [
+                (
+                    group.number,
+                    manifest.path[pair.first],
+                    manifest.path[pair.second],
+                    GRADE_WORDS[pair.grade],
+                    "equal pixels" if pair.evidence is None else describe(pair.evidence),
+                )
                 for group in inspection.conflicts
-                for row in group.rows
+                for pair in group.pairs
             ],
         )
-    if inspection.duplicate_groups:
+    if inspection.object_groups:
         copies = len(inspection.rows(Status.DUPLICATE))
         first_rows(
             where,
-            f"Alike: {counted(len(inspection.duplicate_groups), 'group')}"
+            f"Photos of one object: {counted(len(inspection.object_groups), 'group')}"
             + (f", with {copies} exact {'copy' if copies == 1 else 'copies'} set aside" if copies else ""),
-            [Column("group", number=True), Column("photos", number=True), Column("class"), Column("such as")],
+            [
+                Column("group", number=True),
+                Column("photos", number=True),
+                Column("grades"),
+                Column("class"),
+                Column("such as"),
+            ],
             [
                 (
                     group.number,
                     len(group.rows),
+                    count_grades(pair.grade for pair in group.pairs),
                     ", ".join(inspection.labels(group)),
                     _examples(inspection, group.rows),
                 )
-                for group in inspection.duplicate_groups
+                for group in inspection.object_groups
             ],
         )
     unreadable = inspection.rows(Status.UNREADABLE)
@@ -98,6 +121,6 @@ def _show_statistics(where: Console, statistics: Mapping[str, Any]) -> None:
         say(where, f"{heading.capitalize()}: {numbers}")
 
 
-def _examples(inspection: Inspection, rows: list[int]) -> str:
+def _examples(inspection: Inspection, rows: Sequence[int]) -> str:
     names = [str(inspection.manifest.path[row]) for row in rows[:2]]
     return ", ".join(names) + (", ..." if len(rows) > len(names) else "")

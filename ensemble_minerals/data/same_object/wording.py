@@ -31,11 +31,12 @@ def describe(evidence: Evidence) -> str:
     """What shows that two photos belong together.
 
     >>> import numpy as np
-    >>> describe(Evidence(31, 0.45, 0.8, 0.93, True, np.empty((0, 4), np.float32)))
-    '31 points agree, over 45 % of one photo and 80 % of the other, where pixels correlate by 0.93; mirrored'
+    >>> describe(Evidence(31, 0.45, 0.8, 0.5, 0.93, True, np.empty((0, 4), np.float32)))
+    '31 points agree, 50 % of those in the area: 45 % of one photo, 80 % of the other; pixels there correlate by 0.93; mirrored'
     """
     mirrored = "; mirrored" if evidence.mirrored else ""
     return (
-        f"{evidence.inliers} points agree, over {evidence.first_share:.0%} of one photo and "
-        f"{evidence.second_share:.0%} of the other, where pixels correlate by {evidence.correlation:.2f}{mirrored}"
+        f"{evidence.inliers} points agree, {evidence.agreement:.0%} of those in the area: {evidence.first_share:.0%} of "
+        f"one photo, {evidence.second_share:.0%} of the other; pixels there correlate by "
+        f"{evidence.correlation:.2f}{mirrored}"
     ).replace("%", " %")
