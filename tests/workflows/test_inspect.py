@@ -161,7 +161,7 @@ def test_the_page_draws_the_points_that_agree(found, tmp_path):
     rows = found.manifest.usable[:2].tolist()
     changed = with_pairs(found, SameObjectPair(*rows, "same_object", evidence(77)))
     text = (changed.write(tmp_path) / "inspection.html").read_text(encoding="utf-8")
-    assert "77 points agree, 70 % of those in the area: 50 % of one photo, 40 % of the other;" in text
+    assert "77 points agree, 70 % of those in an area of 50 % and 40 % of the photos" in text
     assert "mirrored" in text
     lines = re.search(r'<path class="mark" [^>]* d="([^"]*)"', text)
     assert lines

@@ -32,11 +32,11 @@ def describe(evidence: Evidence) -> str:
 
     >>> import numpy as np
     >>> describe(Evidence(31, 0.45, 0.8, 0.5, 0.93, True, np.empty((0, 4), np.float32)))
-    '31 points agree, 50 % of those in the area: 45 % of one photo, 80 % of the other; pixels there correlate by 0.93; mirrored'
+    '31 points agree, 50 % of those in an area of 45 % and 80 % of the photos; pixels correlate by 0.93; mirrored'
     """
     mirrored = "; mirrored" if evidence.mirrored else ""
     return (
-        f"{evidence.inliers} points agree, {evidence.agreement:.0%} of those in the area: {evidence.first_share:.0%} of "
-        f"one photo, {evidence.second_share:.0%} of the other; pixels there correlate by "
+        f"{evidence.inliers} points agree, {evidence.agreement:.0%} of those in an area of "
+        f"{evidence.first_share:.0%} and {evidence.second_share:.0%} of the photos; pixels correlate by "
         f"{evidence.correlation:.2f}{mirrored}"
     ).replace("%", " %")
