@@ -73,16 +73,18 @@ class SamplerKind:
         makes_rows: Whether it makes new rows, from (n, d) floats; otherwise it copies rows of any shape.
         build: For a kind that makes rows: builds an object with imbalanced-learn's `fit_resample` from the parameters
             that all kinds have (`sampling_strategy`, `random_state`), the number of neighbors and the number of rows.
+        own_class: Whether the new rows of a class depend on the rows of that class alone.
     """
 
     makes_rows: bool
     build: Callable[[dict[str, Any], int, int], Any] | None = None
+    own_class: bool = False
 
 
 SAMPLERS: dict[str, SamplerKind] = {
     "none": SamplerKind(makes_rows=False),
     "random": SamplerKind(makes_rows=False),
-    "smote": SamplerKind(makes_rows=True, build=_smote),
+    "smote": SamplerKind(makes_rows=True, build=_smote, own_class=True),
     "borderline_smote": SamplerKind(makes_rows=True, build=_borderline_smote),
     "svm_smote": SamplerKind(makes_rows=True, build=_svm_smote),
     "adasyn": SamplerKind(makes_rows=True, build=_adasyn),
@@ -185,13 +187,17 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         if n_own <= self.k_neighbors:
             count = "1 row" if n_own == 1 else f"{n_own} rows"
             return rows[:0], f"has {count}, fewer than {self.kind}'s {self.k_neighbors + 1}"
+        if SAMPLERS[self.kind].own_class:
+            # imbalanced-learn copies all that it is given, for each class again; it needs two classes.
+            given = np.append(np.flatnonzero(codes == code), np.flatnonzero(codes != code)[0])
+        else:
+            given = np.arange(n)
         try:
-            grown = _resampled(self._sampler({code: goal}, n, code), rows, codes)
+            grown = _resampled(self._sampler({code: goal}, n, code), rows[given], codes[given])
         except (RuntimeError, ValueError) as error:  # raised where no row can be made
             return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
-        drawn = grown[n : n + n_needed].astype(
-            rows.dtype, copy=False
-        )  # ADASYN may make too many, by rounding
+        # ADASYN may make too many, by rounding.
+        drawn = grown[len(given) :][:n_needed].astype(rows.dtype, copy=False)
         short = n_needed - len(drawn)
         return drawn, f"got {len(drawn)} of {n_needed} rows from {self.kind}" if short else ""
 

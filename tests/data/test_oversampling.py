@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from imblearn.over_sampling import SMOTE
 from scipy.special import softmax
 from sklearn.base import clone
 
@@ -11,6 +12,7 @@ from ensemble_minerals.data.oversampling import (
     class_prior,
     prior_shift,
 )
+from ensemble_minerals.system.seeds import derived_seed
 
 SYNTHETIC = [kind for kind in SAMPLERS if kind not in ("none", "random")]
 
@@ -46,6 +48,15 @@ def test_synthetic_rows_are_new(kind):
     known = {row.tobytes() for row in X}
     is_new = np.array([row.tobytes() not in known for row in result.X[result.n_original :]])
     assert is_new.mean() > 0.5
+
+
+def test_smote_is_imbalanced_learns_own():
+    X, y = overlapping_classes()
+    found = OverSampler(kind="smote", random_state=3).resample(X, y)
+    for code in (1, 2):
+        seed = derived_seed(3, code)
+        whole, _ = SMOTE(sampling_strategy={code: 60}, random_state=seed).fit_resample(X, y)
+        np.testing.assert_array_equal(found.X[len(y) :][found.y[len(y) :] == code], whole[len(y) :])
 
 
 def test_ratio_and_seed():
