@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.members.heads.logistic_hessian import Hessian, Layout
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.rows import are_many, parts
 
@@ -49,6 +50,9 @@ _SMALL = 50_000
 
 _LARGE = 1e15
 """Entries of this size could overflow single precision when their squares are summed."""
+
+_CARRIED = 0.75
+"""Share of columns that must be unfinished, else the finished ones are left out of a step's further products."""
 
 _FREE = 1e-6
 """Curvature added for the intercepts, which a softmax determines only up to a constant."""
@@ -110,10 +114,7 @@ class LogisticStack:
 
     Attributes:
         X_approximate: The rows in the precision of steps.
-        starts: First column of each problem; `problem_of`: problem of each column.
-        blocks: Columns of each problem.
-        binary: Columns of problems of two outcomes.
-        softmaxes: Columns of each problem of more.
+        layout: Where the columns of each problem are.
     """
 
     def __init__(
@@ -124,26 +125,19 @@ class LogisticStack:
         # Many rows are converted to double precision a part at a time.
         self.X = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
         self.X_approximate = _in_step_precision(X) if X_approximate is None else X_approximate
-        counts = [problem.n_columns for problem in problems]
-        ends = np.cumsum(counts)
-        self.n_columns = int(ends[-1])
-        self.starts: NDArray[np.intp] = ends - np.array(counts)
-        self.problem_of = np.repeat(np.arange(len(problems)), counts)
-        blocks = [slice(int(start), int(end)) for start, end in zip(self.starts, ends, strict=True)]
-        self.blocks = blocks
-        self.binary = np.array([b.start for b in blocks if b.stop - b.start == 1], dtype=np.intp)
-        self.softmaxes = [block for block in blocks if block.stop - block.start > 1]
+        counts = np.array([problem.n_columns for problem in problems], dtype=np.intp)
+        self.layout = Layout(counts)
         self.penalty = np.repeat([1.0 / problem.C for problem in problems], counts)[:, None]
-        self.targets = np.zeros((self.n_columns, len(X)), dtype=bool)
+        self.targets = np.zeros((self.layout.n_columns, len(X)), dtype=bool)
         self.weights = np.stack([problem.weights for problem in problems])
-        for problem, block in zip(problems, blocks, strict=True):
+        for problem, block in zip(problems, self.layout.blocks, strict=True):
             if problem.n_outcomes == 2:
                 self.targets[block] = problem.targets == 1
             else:
                 known = np.flatnonzero(problem.targets >= 0)
                 self.targets[block.start + problem.targets[known], known] = True
         self.curvature_of_penalty = np.full(
-            (self.n_columns, X.shape[1] + 1), _FREE, dtype=self.X_approximate.dtype
+            (self.layout.n_columns, X.shape[1] + 1), _FREE, dtype=self.X_approximate.dtype
         )
         self.curvature_of_penalty[:, :-1] = self.penalty
 
@@ -151,7 +145,9 @@ class LogisticStack:
         self, tol: float, max_iter: int, start: Sequence[Solution] | None = None
     ) -> tuple[list[Solution], int]:
         """Solve every problem, from `start` or from zero; the solutions, and the number of Newton steps."""
-        parameters = np.zeros((self.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
+        parameters = (
+            np.zeros((self.layout.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
+        )
         return self._minimize(tol, max_iter, parameters, None)
 
     def _minimize(
@@ -163,12 +159,12 @@ class LogisticStack:
         while True:
             diagonal = self.diagonal(current.proba)
             norms = np.abs(current.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
-            unsolved = ~(np.maximum.reduceat(norms, self.starts) <= tol)
+            unsolved = ~(np.maximum.reduceat(norms, self.layout.starts) <= tol)
             if not unsolved.any() or number == max_iter:
                 return self._split(parameters, unsolved), number
-            squares = self._sums(current.gradient**2 / diagonal)
+            squares = self.layout.sums(current.gradient**2 / diagonal)
             first = squares if first is None else first
-            if 2 * np.count_nonzero(unsolved[self.problem_of]) <= self.n_columns:
+            if 2 * np.count_nonzero(unsolved[self.layout.problem_of]) <= self.layout.n_columns:
                 # Solved problems would be carried along through every product.
                 solutions = self._split(parameters, unsolved)
                 unsolved_positions = np.flatnonzero(unsolved).tolist()
@@ -178,7 +174,10 @@ class LogisticStack:
                     X_approximate=self.X_approximate,
                 )
                 rest, more = stack._minimize(
-                    tol, max_iter - number, parameters[unsolved[self.problem_of]], first[unsolved_positions]
+                    tol,
+                    max_iter - number,
+                    parameters[unsolved[self.layout.problem_of]],
+                    first[unsolved_positions],
                 )
                 for position, solution in zip(unsolved_positions, rest, strict=True):
                     solutions[position] = solution
@@ -195,7 +194,7 @@ class LogisticStack:
     def _split(self, parameters: FloatMatrix, unsolved: NDArray[np.bool_]) -> list[Solution]:
         """The solution of each problem; the intercepts of a softmax are shifted to sum to zero."""
         solutions = []
-        for block, is_unsolved in zip(self.blocks, unsolved.tolist(), strict=True):
+        for block, is_unsolved in zip(self.layout.blocks, unsolved.tolist(), strict=True):
             weight, bias = parameters[block, :-1].T, parameters[block, -1]
             solutions.append(
                 Solution(weight, bias if len(bias) == 1 else bias - bias.mean(), not is_unsolved)
@@ -220,23 +219,25 @@ class LogisticStack:
             residual = (row_proba - targets) * weights
             gradient[:, :-1] += residual @ X
             gradient[:, -1] += residual.sum(axis=1)
-        return _Evaluation(np.add.reduceat(losses, self.starts), gradient, proba)
+        return _Evaluation(np.add.reduceat(losses, self.layout.starts), gradient, proba)
 
     def weights_of(self, part: slice) -> FloatMatrix:
         """Weights of a part of the rows, for each column, shape (n_columns, n_part)."""
-        return self.weights[:, part][self.problem_of]
+        return self.weights[:, part][self.layout.problem_of]
 
     def _losses_and_proba(
         self, logits: FloatMatrix, targets: NDArray[np.bool_]
     ) -> tuple[FloatMatrix, FloatMatrix]:
         """Losses and probabilities of all columns, both of the shape of the logits."""
         losses, proba = np.empty_like(logits), np.empty_like(logits)
-        if self.binary.size:
-            odds = logits[self.binary]
+        if self.layout.binary.size:
+            odds = logits[self.layout.binary]
             small = np.exp(-np.abs(odds))
-            losses[self.binary] = np.maximum(odds, 0.0) + np.log1p(small) - targets[self.binary] * odds
-            proba[self.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
-        for block in self.softmaxes:
+            losses[self.layout.binary] = (
+                np.maximum(odds, 0.0) + np.log1p(small) - targets[self.layout.binary] * odds
+            )
+            proba[self.layout.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
+        for block in self.layout.softmaxes:
             shifted = logits[block] - logits[block].max(axis=0)
             exponential = np.exp(shifted)
             total = exponential.sum(axis=0)
@@ -254,30 +255,15 @@ class LogisticStack:
             diagonal[:, -1] += curvature.sum(axis=1)
         return diagonal
 
-    def hessian_product(
-        self, proba: FloatMatrix, curvature: FloatMatrix, direction: FloatMatrix
-    ) -> FloatMatrix:
-        """The Hessian's product with a direction."""
-        product: FloatMatrix = self.curvature_of_penalty * direction
-        weight = np.ascontiguousarray(direction[:, :-1])
-        for part in self.parts:
-            # Twice as fast as the product in the other order, which would need no transpose.
-            change = np.ascontiguousarray((self.X_approximate[part] @ weight.T).T)
-            change += direction[:, -1:]
-            for block in self.softmaxes:
-                change[block] -= np.einsum("ij,ij->j", proba[block, part], change[block])
-            change *= curvature[:, part]
-            product[:, :-1] += change @ self.X_approximate[part]
-            product[:, -1] += change.sum(axis=1)
-        return product
-
-    def curvature(self, proba: FloatMatrix) -> FloatMatrix:
-        """Weighted derivatives of probabilities by logits, shape (n_columns, n); for a softmax without the mean."""
+    def hessian(self, proba: FloatMatrix) -> Hessian:
+        """The Hessian where the columns have these probabilities, shape (n_columns, n)."""
         curvature = proba.copy()
         for part in self.parts:
-            curvature[self.binary, part] *= 1 - proba[self.binary, part]
+            curvature[self.layout.binary, part] *= 1 - proba[self.layout.binary, part]
             curvature[:, part] *= self.weights_of(part).astype(self.X_approximate.dtype)
-        return curvature
+        return Hessian(
+            self.layout, self.X_approximate, self.parts, self.curvature_of_penalty, proba, curvature
+        )
 
     def step(self, current: _Evaluation, diagonal: FloatMatrix, target: FloatMatrix) -> FloatMatrix:
         """Newton's step by conjugate gradients, preconditioned by the Hessian's diagonal.
@@ -287,40 +273,50 @@ class LogisticStack:
             diagonal: Of the Hessian there.
             target: For each problem the squared norm of the residual at which it stops, in scaled parameters.
         """
-        scale, curvature = 1 / diagonal, self.curvature(current.proba)
-        residual = -current.gradient.astype(self.X_approximate.dtype)
-        step = np.zeros_like(residual)
-        scaled = residual * scale
-        direction = scaled.copy()
-        squares = self._sums(residual * scaled)
+        hessian = self.hessian(current.proba)
+        steps = np.zeros_like(diagonal)
+        columns = np.arange(len(steps))  # those that are carried through the products
+        scale, residual = 1 / diagonal, -current.gradient.astype(diagonal.dtype)
+        step, direction = np.zeros_like(residual), residual * scale
+        squares = hessian.layout.sums(residual * direction)
         for _ in range(_MAX_CONJUGATE):
-            if (squares <= target).all():
+            unfinished = squares > target
+            if not unfinished.any():
                 break
-            product = self.hessian_product(current.proba, curvature, direction)
-            second_derivative = self._sums(direction * product)
-            unfinished = (squares > target) & (second_derivative > 0)
+            layout = hessian.layout
+            if np.count_nonzero(unfinished[layout.problem_of]) <= _CARRIED * layout.n_columns:
+                steps[columns] = step
+                kept = unfinished[layout.problem_of]
+                columns, scale, residual, step = columns[kept], scale[kept], residual[kept], step[kept]
+                direction, squares, target = direction[kept], squares[unfinished], target[unfinished]
+                hessian = hessian.of(unfinished)
+                layout, unfinished = hessian.layout, unfinished[unfinished]
+            product = hessian.product(direction)
+            second_derivative = layout.sums(direction * product)
+            unfinished = unfinished & (second_derivative > 0)
             if not unfinished.any():
                 break
             step_size = np.divide(squares, second_derivative, out=np.zeros_like(squares), where=unfinished)
-            alpha = step_size[self.problem_of, None].astype(self.X_approximate.dtype)
+            alpha = step_size[layout.problem_of, None].astype(step.dtype)
             step += alpha * direction
             product *= alpha
             residual -= product
-            np.multiply(residual, scale, out=scaled)
-            before, squares = squares, self._sums(residual * scaled)
+            scaled = residual * scale
+            before, squares = squares, layout.sums(residual * scaled)
             beta = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
-            direction *= beta[self.problem_of, None].astype(self.X_approximate.dtype)
+            direction *= beta[layout.problem_of, None].astype(step.dtype)
             direction += scaled
-        return step
+        steps[columns] = step
+        return steps
 
     def _search(
         self, parameters: FloatMatrix, current: _Evaluation, step: FloatMatrix
     ) -> tuple[FloatMatrix, _Evaluation] | None:
         """Go along the step, for each problem as far as its loss falls; None if no loss falls."""
-        slope = self._sums(current.gradient * step)
+        slope = self.layout.sums(current.gradient * step)
         step_size = np.ones(len(self.problems))
         for _ in range(_HALVINGS):
-            moved = parameters + step_size[self.problem_of, None] * step
+            moved = parameters + step_size[self.layout.problem_of, None] * step
             candidate = self.evaluate(moved)
             allowed = current.losses + _SUFFICIENT * step_size * slope + _ROUNDING * np.abs(current.losses)
             failed = ~(candidate.losses <= allowed)
@@ -330,12 +326,8 @@ class LogisticStack:
         step_size[failed] = 0.0
         if not step_size.any():
             return None
-        moved = parameters + step_size[self.problem_of, None] * step
+        moved = parameters + step_size[self.layout.problem_of, None] * step
         return moved, self.evaluate(moved)
-
-    def _sums(self, values: FloatMatrix) -> FloatMatrix:
-        """Sums over the columns and rows of each problem's parameters."""
-        return np.add.reduceat(values.sum(axis=1), self.starts)
 
 
 def _in_step_precision(X: FloatMatrix) -> FloatMatrix:
