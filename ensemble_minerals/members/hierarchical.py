@@ -18,6 +18,9 @@ from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]
 
+_TOLERANCE = 1e-3
+"""Of the solver for confusions: they need fewer digits than answers."""
+
 
 class HierarchicalClassifier(Strategy):
     """One head at every node of a taxonomy; a group of one class needs none.
@@ -108,7 +111,7 @@ def learn_taxonomy(
     for inner, held_out in folds.split(Z, y, groups):
         if len(np.unique(y[inner])) < n_classes:
             continue
-        proba = LogisticHead().fit(Z[inner], y[inner]).predict_proba(Z[held_out])
+        proba = LogisticHead(tol=_TOLERANCE).fit(Z[inner], y[inner]).predict_proba(Z[held_out])
         for position in range(n_classes):
             confusion[position] += proba[y[held_out] == position].sum(axis=0)
     confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-12)
