@@ -8,16 +8,22 @@ pool; Hinton 2002, Neural Computation 14); L2 multinomial logistic regression ov
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
+from functools import reduce
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.optimize
+from joblib import delayed
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.combination import Combination, centered
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
+from ensemble_minerals.system.parallel import on_this_machine, run_unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -71,6 +77,24 @@ class CandidateFits:
         inner._left_out, inner._fitted = self._left_out | {fold}, self._fitted
         return inner
 
+    def fit_ahead(self, names: Sequence[str], n_jobs: int) -> None:
+        """Fit candidates in threads to all that nested cross-fitting leaves: `fit` then finds them ready.
+
+        Args:
+            names: Of the candidates.
+            n_jobs: Fits at once.
+        """
+        folds = np.unique(self.folds).tolist()
+        deepest = 2 if len(folds) > 2 else 1
+        left_out = [some for size in range(deepest + 1) for some in combinations(folds, size)]
+        calls = [delayed(self._fit_without)(some, name) for name in names for some in left_out]
+        with on_this_machine(), closing(run_unordered(calls, n_jobs=n_jobs, threads=True)) as results:
+            for _ in results:
+                pass
+
+    def _fit_without(self, folds: Sequence[int], name: str) -> None:
+        reduce(CandidateFits.without, folds, self).fit(name)
+
     def fit(self, name: str) -> list[Candidate]:
         """The fitted candidate of a name; for the logistic one a candidate for each of `PENALTIES`.
 
@@ -101,12 +125,18 @@ class CandidateFits:
 
 
 def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) -> list[Solution]:
-    """A logistic regression for each penalty, from strong to weak, each started at the solution of the one before."""
+    """A logistic regression for each penalty, from strong to weak, each started at the solution of the one before.
+
+    They are solved along the principal axes of the rows: a rotation does not change an L2 penalty, and the solver
+    takes half as many products where the Hessian is nearly diagonal.
+    """
+    _, axes = np.linalg.eigh(X.T @ X)
+    rotated = X @ axes
     path: list[Solution] = []
     for penalty in PENALTIES:
         problem = LogisticProblem(y, np.ones(len(y)), n_classes, penalty)
-        path += solve_logistic(X, [problem], start=path[-1:] or None)
-    return path
+        path += solve_logistic(rotated, [problem], start=path[-1:] or None)
+    return [solution._replace(weight=axes @ solution.weight) for solution in path]
 
 
 def _linear(solution: Solution) -> Candidate:

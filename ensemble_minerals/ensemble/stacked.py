@@ -212,6 +212,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         answers, known = self.out_of_fold_, self.out_of_fold_.known
         members, meta = answers.log_proba(), self.meta or MetaLearner()
         fits = meta.candidate_fits(members, known.y, known.folds)
+        fits.fit_ahead(meta.candidates, (self.runtime or Runtime()).n_jobs)
         self.fold_temperatures_ = {}
         for fold in known.numbers:
             rest, held_out = known.training(fold), known.held_out(fold)

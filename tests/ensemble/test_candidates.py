@@ -140,3 +140,24 @@ def test_penalties_are_solved_as_a_path(monkeypatch):
 def test_a_candidate_must_be_known():
     with pytest.raises(ValueError, match="'logpool' is no candidate; choose from best_single"):
         only("logpool", *a_good_and_two_poor_members())
+
+
+def test_what_is_fitted_ahead_is_what_nested_cross_fitting_needs(monkeypatch):
+    members = opinions(n_members=3, seed=5)
+    y = draw(np.exp(members[:, 0]))
+    folds = np.arange(len(y)) % 3
+    late = CandidateFits(members, y, folds)
+    ahead = CandidateFits(members, y, folds)
+    ahead.fit_ahead(CANDIDATES, n_jobs=2)
+    expected = [
+        fits.fit(name) for fits in (late, late.without(1), late.without(2).without(0)) for name in CANDIDATES
+    ]
+    monkeypatch.delattr(CandidateFits, "_fit")
+    found = [
+        fits.fit(name)
+        for fits in (ahead, ahead.without(1), ahead.without(0).without(2))
+        for name in CANDIDATES
+    ]
+    for theirs, ours in zip(expected, found, strict=True):
+        for one, other in zip(theirs, ours, strict=True):
+            np.testing.assert_allclose(one.combination.weight, other.combination.weight, rtol=1e-6)
