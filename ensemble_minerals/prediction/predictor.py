@@ -37,8 +37,7 @@ class Predictor(PhotoPredictor):
     """
 
     def __init__(self, bundle: Bundle, cache_dir: Path | None = None, n_threads: int = 2) -> None:
-        packed = {name: str(file) for name, file in bundle.weights.items()}
-        config = _with_weights(bundle.config, packed)
+        config, packed = config_with_weights(bundle), bundle.weights
         metadata = {name: saved["facts"] for name, saved in bundle.extractors.items()}
         extractors = {
             **build_extractors(config, bundle.extractors, cache_dir=cache_dir),
@@ -108,8 +107,9 @@ def check_extractor(
             )
 
 
-def _with_weights(config: Config, packed: Mapping[str, str]) -> Config:
-    """The configuration with other weights for some of its backbones and networks, by name."""
+def config_with_weights(bundle: Bundle) -> Config:
+    """The configuration of a fit, with the bundle's own weights for the backbones and networks that have some."""
+    config, packed = bundle.config, {name: str(file) for name, file in bundle.weights.items()}
     if not packed:
         return config
     backbones = tuple(

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.data.folds import NO_FOLD, TRAINING_FOLD
+from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.locating import locate_photos
-from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
+from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize
-from ensemble_minerals.prediction.predictor import Predictor
+from ensemble_minerals.prediction.predictor import Predictor, config_with_weights
+from ensemble_minerals.prediction.unseen import mark_seen
 from ensemble_minerals.system.runtime import Runtime
 
 
@@ -94,15 +94,6 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
     return ScoredRows("out_of_fold", source, answers, rows, manifest)
 
 
-_NOT_SCORED = {
-    "fit": "took part in the fit or look like a photo that did",
-    "unknown": "are labeled with a class that the bundle does not know",
-    "copies": "are copies of another photo of the folder",
-    "conflicts": "show the same photo under two classes",
-}
-"""Why photos of a labeled folder are left out, by kind."""
-
-
 def _before_temperature(
     bundle: Bundle, proba: NDArray[np.float64], folds: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
@@ -118,8 +109,9 @@ def _before_temperature(
 def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) -> ScoredRows:
     """Answer labeled photos that took no part in the fit.
 
-    Photos of the fit, their copies and look-alikes would be scored too well; they are left out and counted. If
-    there is nothing else, the fit's out-of-fold rows are scored, and `data` says where their photos are.
+    Photos of the fit, and other photos of the same objects, would be scored too well; they are left out and
+    counted, see `mark_seen`. If there is nothing else, the fit's out-of-fold rows are scored, and `data` says where
+    their photos are.
 
     Args:
         bundle: What answers.
@@ -133,9 +125,10 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     limits = bundle.config.data.limits
     manifest = scan_with_cache(data, runtime, expected=bundle.classes, limits=limits)
     check_usable(manifest, n_classes=1)
-    manifest, left_out = _leave_out(bundle, own.manifest, manifest, runtime)
+    unseen = mark_seen(manifest, own.manifest, bundle.classes, config_with_weights(bundle), runtime)
+    manifest = unseen.manifest
     rows = manifest.usable
-    if not rows.size and left_out["fit"]:
+    if not rows.size and unseen.of_fit:
         note = (
             f"Every usable photo of {data} took part in the fit, so scoring it would flatter: the out-of-fold "
             "rows of the fit are shown instead."
@@ -174,61 +167,4 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         f"the {len(rows):,} labeled photos of {manifest.root.name} that took no part in the fit, answered by the "
         "finished ensemble"
     )
-    notes = tuple(
-        f"Not scored: {left_out[kind]:,} that {why}." for kind, why in _NOT_SCORED.items() if left_out[kind]
-    )
-    return ScoredRows("labeled_folder", source, answers, rows, manifest, notes)
-
-
-def _leave_out(
-    bundle: Bundle, fitted: Manifest, new: Manifest, runtime: Runtime
-) -> tuple[Manifest, dict[str, int]]:
-    """Group the new photos together with those of the fit, and mark those that must not be scored."""
-    rows, known = new.usable, np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
-    fit_photos = ComparedPhotos.of(fitted, known, aside=np.ones(len(known), dtype=bool))
-    alike = find_same_objects(
-        fit_photos.followed_by(ComparedPhotos.of(new, rows)),
-        bundle.config.duplicates,
-        runtime,
-        limits=bundle.config.data.limits,
-        n_known=len(known),
-    )
-    groups = alike.row_group[len(known) :]
-    of_fit = np.isin(groups, alike.row_group[: len(known)])
-    marks = {
-        "copies": (
-            _later(alike.copies, len(known)),
-            Status.DUPLICATE,
-            "exact copy of another photo of its class",
-        ),
-        "fit": (
-            np.flatnonzero(of_fit),
-            Status.EXCLUDED,
-            "took part in the fit, or looks like a photo that did",
-        ),
-        "conflicts": (
-            _later(alike.conflicts, len(known)),
-            Status.CONFLICT,
-            "another class holds the same photo",
-        ),
-        "unknown": (
-            np.flatnonzero(~np.isin(new.label[rows], bundle.classes)),
-            Status.EXCLUDED,
-            "its class is not one of the bundle's",
-        ),
-    }
-    status, reason = new.status.tolist(), new.reason.tolist()
-    kind: dict[int, str] = {}
-    for name, (positions, mark, why) in marks.items():
-        for position in positions.tolist():
-            status[rows[position]], reason[rows[position]], kind[position] = mark.value, why, name
-    group = np.full(len(new), -1, dtype=np.int64)
-    group[rows] = groups
-    counted = list(kind.values())
-    marked = new.replace(status=status, reason=reason, row_group=group)
-    return marked, {name: counted.count(name) for name in marks}
-
-
-def _later(positions: NDArray[np.intp], start: int) -> NDArray[np.intp]:
-    """Of positions in the joined arrays those of the new photos, counted from the first new one."""
-    return positions[positions >= start] - start
+    return ScoredRows("labeled_folder", source, answers, rows, manifest, unseen.notes)

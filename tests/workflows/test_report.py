@@ -226,6 +226,40 @@ def test_a_labeled_folder_is_scored_without_what_the_fit_saw(bundle, new, tmp_pa
     assert all(photo["fold"] is None for sheet in found["sheets"] for photo in sheet["worst"])
 
 
+def test_photos_of_a_fit_that_are_gone_are_compared_by_hashes_which_is_said(bundle, photos, new, tmp_path):
+    moved = tmp_path / "fit"
+    shutil.copytree(photos, moved)
+    for name in ("05.png", "06.png"):
+        (moved / "pyrite" / name).unlink()
+    Image.open(photos / "pyrite" / "06.png").resize((80, 60)).save(tmp_path / "small.png")
+    data = shutil.copytree(new, tmp_path / "new")
+    shutil.copy(tmp_path / "small.png", data / "pyrite" / "small.png")
+    heard = Heard()
+    found = read(
+        write_report(bundle, data=data, photos=moved, out=tmp_path / "report", n_jobs=1, progress=heard)
+    )
+    assert found["header"]["rows"] == 3 * 8 - 1  # neither the copy of 05 nor the small 06
+    assert any(note.startswith("Not scored: 2 that took part in the fit, or show") for note in heard.notes)
+    assert any(note.startswith("2 of the 35 photos of the fit are not at hand") for note in heard.notes)
+
+
+def test_groups_of_two_tables_that_have_one_name_are_not_one(photos, new, tmp_path):
+    def table(root: Path) -> Path:
+        lines = [f"{file.relative_to(root).as_posix()},{file.parent.name},stone {number % 12}"
+                 for number, file in enumerate(sorted(root.rglob("[0-9]*.png")))]  # fmt: skip
+        (root / "table.csv").write_text("\n".join(["path,label,group", *lines]))
+        return root / "table.csv"
+
+    fitted, data = shutil.copytree(photos, tmp_path / "fit"), shutil.copytree(new, tmp_path / "new")
+    shutil.rmtree(data / "galena")
+    config = build_config(
+        {"members": [{"features": ["descriptor"], "strategy": "flat"}], "folds": {"n_splits": 3}}
+    )
+    made = fit(table(fitted), tmp_path / "bundle", config, n_jobs=1).bundle
+    found = read(write_report(made, data=table(data), out=tmp_path / "report", n_jobs=1))
+    assert found["header"]["rows"] == 3 * 8
+
+
 def test_answers_for_a_folder_are_those_of_predict(bundle, new, tmp_path):
     from ensemble_minerals.prediction.predictor import load
 
