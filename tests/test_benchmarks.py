@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import csv
+import shutil
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -43,3 +46,54 @@ def test_every_name_that_a_benchmark_imports_exists(script):
 def test_imports_of_scripts_in_strings_are_seen():
     growth = next(script for script in SCRIPTS if script.stem == "growth")
     assert ("ensemble_minerals.config.loading", "load_config") in imported(growth)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The script, imported as it runs: beside the others."""
+    monkeypatch.syspath_prepend(str(SCRIPTS[0].parent))
+    monkeypatch.delitem(sys.modules, "published", raising=False)
+    return import_module("published")
+
+
+@pytest.fixture
+def split_set(tiny, tmp_path):
+    """A published split of which a training photo shows what a test photo shows, and a configuration."""
+    photos = shutil.copytree(tiny.photos, tmp_path / "photos")
+    shutil.copy(photos / "pyrite" / "00.png", photos / "pyrite" / "leaked.png")
+    with (photos / "split.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [
+                ("path", "label", "split"),
+                *(
+                    (p.relative_to(photos), p.parent.name, "test" if p.stem in ("00", "01") else "train")
+                    for p in sorted(photos.rglob("*.png"))
+                ),
+            ]
+        )
+    (tmp_path / "config.yaml").write_text(tiny.config().to_yaml())
+    return photos / "split.csv", tmp_path / "config.yaml"
+
+
+def test_a_published_table_is_printed_with_ours_beside_it(published, split_set, tiny, tmp_path, capsys):
+    data, config = split_set
+    (tmp_path / "others.yaml").write_text("ViT-B: 93.1\n")
+    published.main(
+        [str(data), "--config", str(config), "--cache", str(tiny.cache), "--published", "ResNet=50=0.914",
+         str(tmp_path / "others.yaml")]
+    )  # fmt: skip
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("| accuracy | all 6 test photos | the 5 without a twin in training |")
+    assert printed[2:4] == ["| ViT-B | 0.9310 | - | - |", "| ResNet=50 | 0.9140 | - | - |"]
+    kept, left_out = ([cell.strip() for cell in line.strip("|").split("|")] for line in printed[4:6])
+    assert (kept[0], left_out[0]) == tuple(published.ARMS.values())
+    assert all(0 <= float(cell.split()[0]) <= 1 for cell in [*kept[1:], *left_out[1:]])
+    assert any("1 photo of the training part left out" in line for line in printed[6:])
+
+
+def test_a_set_without_a_test_part_and_a_wrong_figure_are_told(published, split_set, tiny):
+    config = ["--config", str(split_set[1]), "--cache", str(tiny.cache)]
+    with pytest.raises(SystemExit, match="names no test part"):
+        published.main([str(tiny.photos), *config])
+    with pytest.raises(SystemExit, match="--published ResNet=good: give the accuracy as a number"):
+        published.main([str(split_set[0]), *config, "--published", "ResNet=good"])

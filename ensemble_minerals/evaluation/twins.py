@@ -34,21 +34,18 @@ def scores_without_twins(
     Returns:
         JSON values: ``test_twins`` with the number of ``photos`` that have a twin, the ``accuracy`` of all test
         photos, and the ``difference`` that these photos make to it, both with an interval; and
-        ``test_without_twins``, a `summary` of the others. Where no photo or every photo has a twin, only their
-        number.
+        ``test_without_twins``, a `summary` of the others. Where no photo or every photo has a twin, there is neither
+        a difference nor a summary.
     """
     number = int(twin.sum())
-    if number in (0, len(twin)):
-        return {"test_twins": {"photos": number}}
     y, p = np.asarray(y_true), np.asarray(proba)
     accuracy = weighted_metric("accuracy", y, p)
     bootstrap = GroupBootstrap(groups, seed=seed)
-    twins = {
-        "photos": number,
-        "accuracy": bootstrap.interval(accuracy),
-        "difference": bootstrap.interval(accuracy, minus=lambda weights: accuracy(weights * ~twin)),
-    }
+    twins = {"photos": number, "accuracy": jsonable(bootstrap.interval(accuracy))}
+    if number in (0, len(twin)):
+        return {"test_twins": twins}
+    difference = bootstrap.interval(accuracy, minus=lambda weights: accuracy(weights * ~twin))
     return {
-        "test_twins": {name: jsonable(value) for name, value in twins.items()},
+        "test_twins": {**twins, "difference": jsonable(difference)},
         "test_without_twins": summary(y[~twin], p[~twin], classes),
     }

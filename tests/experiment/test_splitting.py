@@ -130,7 +130,7 @@ def test_figures_are_given_with_and_without_twins(tiny, leaky, tmp_path):
 def test_a_clean_split_says_so(tiny, photos, tmp_path):
     data = split_table(photos, {"pyrite/00.png", "azurite/03.png"})
     result = tiny.fit(data, tmp_path / "bundle")
-    assert result.metrics["test_twins"] == {"photos": 0}
+    assert result.metrics["test_twins"]["photos"] == 0
     card = (result.bundle / "README.md").read_text(encoding="utf-8")
     assert "None of the 2 test photos has a twin" in card
     assert not [note for note in result.notes if "test part" in note]
