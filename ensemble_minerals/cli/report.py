@@ -51,6 +51,14 @@ def command(
             help="Do not look into the networks for what spoke for the worst mistakes: quicker.",
         ),
     ] = False,
+    random_split: Annotated[
+        bool | None,
+        typer.Option(
+            "--random-split/--no-random-split",
+            help="Train the members once more in a random split, as most tools do, to say what it would promise.",
+            show_default="where the features are in the cache, and it takes a minute at most",
+        ),
+    ] = None,
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
@@ -74,6 +82,7 @@ def command(
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 n_jobs=threads,
                 heatmaps=not no_heatmaps,
+                random_split=random_split,
                 progress=progress,
             )
         terminal = console.stdout()

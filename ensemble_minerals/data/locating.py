@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.files import list_files
-from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.own_outputs import DOCUMENTS
 from ensemble_minerals.errors import DataError, ImageError
 
@@ -85,6 +86,20 @@ def locate_photos(manifest: Manifest, n_threads: int = 1) -> LocatedPhotos:
         tuple(row for row in lost if digests[row]),
         tuple(row for row in lost if not digests[row]),
     )
+
+
+def only_at_hand(manifest: Manifest, rows: NDArray[np.intp], files: Mapping[int, Path]) -> Manifest:
+    """The manifest in which only some rows are usable: those of `rows` whose photo is at hand, where it is today.
+
+    Args:
+        manifest: Of a fit.
+        rows: Rows that are wanted.
+        files: As in `LocatedPhotos`.
+    """
+    number = np.arange(len(manifest))
+    usable = np.isin(number, rows) & np.isin(number, list(files))
+    path = [str(files.get(row, Path(old)).absolute()) for row, old in enumerate(manifest.path.tolist())]
+    return manifest.replace(status=np.where(usable, Status.OK.value, Status.EXCLUDED.value), path=path)
 
 
 def _other_files(root: Path, known: set[Path], most: int) -> list[Path]:

@@ -115,7 +115,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
 
     Args:
         bundle: What answers.
-        own: The fit's own rows.
+        own: The fit's own rows, located.
         data: Folder with a sub-folder a class, or CSV.
         runtime: Threads, progress, and where scans and converted networks are kept between runs.
 
@@ -125,7 +125,9 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     limits = bundle.config.data.limits
     manifest = scan_with_cache(data, runtime, expected=bundle.classes, limits=limits)
     check_usable(manifest, n_classes=1)
-    unseen = mark_seen(manifest, own.manifest, bundle.classes, config_with_weights(bundle), runtime)
+    unseen = mark_seen(
+        manifest, own.manifest, own.located or {}, bundle.classes, config_with_weights(bundle), runtime
+    )
     manifest = unseen.manifest
     rows = manifest.usable
     if not rows.size and unseen.of_fit:

@@ -7,15 +7,15 @@ hashes are compared.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.folds import TRAINING_FOLD
-from ensemble_minerals.data.locating import locate_photos
+from ensemble_minerals.data.locating import only_at_hand
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.data.same_object.groups import SameObjectReport
@@ -55,20 +55,26 @@ class UnseenPhotos:
 
 
 def mark_seen(
-    new: Manifest, fitted: Manifest, classes: tuple[str, ...], config: Config, runtime: Runtime
+    new: Manifest,
+    fitted: Manifest,
+    files: Mapping[int, Path],
+    classes: tuple[str, ...],
+    config: Config,
+    runtime: Runtime,
 ) -> UnseenPhotos:
     """Group labeled photos together with those of a fit, and mark those that must not be scored.
 
     Args:
         new: The labeled photos, as scanned.
-        fitted: The manifest of the fit; its root is where the photos are now.
+        fitted: The manifest of the fit.
+        files: Photos of the fit that are at hand, by row of its manifest.
         classes: Those of the bundle.
         config: Of the fit.
         runtime: Threads, progress, and the cache folder.
     """
     trained = np.flatnonzero((fitted.fold >= 0) | (fitted.fold == TRAINING_FOLD))
-    at_hand = _where_they_are(fitted, trained, runtime)
-    at_hand, known, rows_of_fit = compared_photos(at_hand, config, runtime)
+    at_hand = only_at_hand(fitted, trained, files)
+    _, known, rows_of_fit = compared_photos(at_hand, config, runtime)
     new, photos, rows = compared_photos(new, config, runtime)
     known = replace(known, path=fitted.path[rows_of_fit])
     photos = replace(photos, aside=None)
@@ -104,15 +110,6 @@ def mark_seen(
         )
     marked = new.replace(status=status, reason=reason, row_group=group_of_row)
     return UnseenPhotos(marked, counted["fit"], tuple(notes))
-
-
-def _where_they_are(fitted: Manifest, trained: NDArray[np.intp], runtime: Runtime) -> Manifest:
-    """The manifest of a fit of which only training photos that are at hand are usable, under their paths of today."""
-    files = locate_photos(fitted, runtime.n_jobs).files
-    usable = np.isin(np.arange(len(fitted)), trained) & np.isin(np.arange(len(fitted)), list(files))
-    status = np.where(usable, Status.OK.value, Status.EXCLUDED.value)
-    path = [str(files.get(row, Path(old)).absolute()) for row, old in enumerate(fitted.path.tolist())]
-    return fitted.replace(status=status, path=path)
 
 
 def _compare(

@@ -18,8 +18,10 @@ from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.evaluation.score_table import Score, score_table
+from ensemble_minerals.evaluation.splits import SplitFigures, split_figures
 from ensemble_minerals.evaluation.suspects import LabelSuspects, suspect_labels
 from ensemble_minerals.evaluation.training_curves import Logs
+from ensemble_minerals.prediction.random_split import RandomSplit
 from ensemble_minerals.prediction.scored_rows import ScoredRows
 
 
@@ -81,6 +83,7 @@ class ReportData:
         answers: Rows with known classes, answered by models that never saw them.
         manifest: Of the photos, with row groups.
         measures: Of the answered photos.
+        splits: What several ways to measure say of the ensemble.
         combination: Of the final ensemble.
         temperature: Of the final ensemble.
         costs: Of each member; may lack some.
@@ -95,6 +98,7 @@ class ReportData:
     answers: Answers
     manifest: Manifest
     measures: PhotoMeasures
+    splits: SplitFigures
     combination: Combination
     temperature: float
     costs: Mapping[str, Cost] = field(default_factory=dict)
@@ -140,7 +144,7 @@ _COMBINED = {
 
 
 def collect_report_data(
-    bundle: Bundle, scored: ScoredRows, measures: PhotoMeasures, calibration: Answers | None
+    bundle: Bundle, scored: ScoredRows, measures: PhotoMeasures, own: ScoredRows, random_split: RandomSplit
 ) -> ReportData:
     """Collect what a report needs from a bundle and its answers.
 
@@ -148,7 +152,8 @@ def collect_report_data(
         bundle: What answered.
         scored: Its answers.
         measures: Of the answered photos.
-        calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
+        own: Answers to the fit's own rows; prediction sets for others are calibrated on them.
+        random_split: Answers to the fit's own rows in a random split.
     """
     metrics = bundle.metrics
     curve = metrics.get("learning_curve")
@@ -166,7 +171,15 @@ def collect_report_data(
         cost=cost,
         learning_curve=None if curve is None else LearningCurve.read(curve),
         logs=bundle.logs,
-        calibration=calibration,
+        calibration=None if scored.kind == own.kind else own.answers,
+        splits=split_figures(
+            own.answers,
+            metrics,
+            random_split.proba,
+            random_split.reason,
+            None if scored.kind == own.kind else scored.answers,
+            seed=bundle.config.seed,
+        ),
         seed=bundle.config.seed,
     )
 

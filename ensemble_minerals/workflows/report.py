@@ -18,6 +18,7 @@ from ensemble_minerals.evaluation.class_analysis import worst_errors
 from ensemble_minerals.evaluation.photo_measures import measure_photos
 from ensemble_minerals.explanation.explainer import Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import Predictor
+from ensemble_minerals.prediction.random_split import answer_random_split
 from ensemble_minerals.prediction.scored_rows import out_of_fold, score_folder
 from ensemble_minerals.reports.report import REPORT, Report, save_report
 from ensemble_minerals.reports.report_data import ReportData, collect_report_data
@@ -64,6 +65,7 @@ def write_report(
     out: str | Path | None = None,
     photos: str | Path | None = None,
     heatmaps: bool = True,
+    random_split: bool | None = None,
     cache_dir: Path | None = None,
     n_jobs: int = -1,
     progress: Progress | None = None,
@@ -78,6 +80,8 @@ def write_report(
         photos: Where the photos of the fit are now, if not where they were.
         heatmaps: Whether the worst photos are shown with what spoke for the wrong answer; where the weights are
             no longer at hand, the page says so instead.
+        random_split: Whether the members are trained once more in a random split, for comparison; if None, where
+            the features are in the cache and it takes a minute at most.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
         progress: Told about progress.
@@ -93,10 +97,10 @@ def write_report(
     folder = report_folder(path) if out is None else Path(out)
     check_output(folder, kind=REPORT, outside=[] if data is None else [Path(data)])
     loaded = read_bundle(path)
-    own = out_of_fold(loaded, Path(photos or loaded.photo_root))
+    own = out_of_fold(loaded, Path(photos or loaded.photo_root)).locate(runtime.n_jobs)
     scored = own if data is None else score_folder(loaded, own, Path(data), runtime)
     scored_own = scored is own
-    scored = scored.locate(runtime.n_jobs)
+    scored = own if scored_own else scored.locate(runtime.n_jobs)
     if photos is not None and not scored.located and scored_own:
         raise UserError(
             f"--photos {photos}: none of the photos of the fit is there (for example {own.manifest.path[0]}); give "
@@ -107,8 +111,8 @@ def write_report(
     measures = measure_photos(
         scored.manifest, scored.rows, loaded.config.data.limits, runtime, scored.located
     )
-    calibration = None if scored_own else own.answers
-    report_data = collect_report_data(loaded, scored, measures, calibration)
+    at_random = answer_random_split(loaded, own.manifest, own.located or {}, runtime, wanted=random_split)
+    report_data = collect_report_data(loaded, scored, measures, own, at_random)
     report = Report.compute(report_data)
     files = scored.files() if measures.unmeasured is None else {}
     heats, heat_note = _heat_maps(loaded, report_data, files, runtime) if heatmaps else ({}, "")

@@ -15,6 +15,7 @@ from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
+from ensemble_minerals.evaluation.splits import split_figures
 from ensemble_minerals.reports.report_data import ReportData, ReportHeader
 from ensemble_minerals.taxonomy import Taxonomy
 
@@ -139,6 +140,7 @@ def report_data_of(answers, **changes):
             },
             None,
         ),
+        "splits": split_figures(answers, {}, None, "not asked for", None, seed=0),
         "combination": Combination("mean", np.full(count, 1 / count), np.zeros(len(answers.classes))),
         "temperature": 1.5,
         "costs": {name: Cost(fit_seconds=1.25, megabytes=3.5) for name in answers.members},

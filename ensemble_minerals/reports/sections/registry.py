@@ -15,6 +15,7 @@ from ensemble_minerals.reports.sections import (
     scores,
     sheets,
     slices,
+    splits,
     training,
 )
 from ensemble_minerals.reports.sections.base import Section
@@ -22,6 +23,7 @@ from ensemble_minerals.reports.sections.base import Section
 SECTIONS: list[type[Section]] = [
     overview.Overview,
     scores.Scores,
+    splits.Splits,
     classes.Classes,
     confusion.Confusion,
     pairs.Pairs,
