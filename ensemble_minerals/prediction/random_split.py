@@ -114,5 +114,5 @@ def _all_stored(manifest: Manifest, extractors: Mapping[str, FeatureExtractor], 
     ids = np.array(manifest.feature_ids)[manifest.usable].tolist()
     with FeatureStore(runtime.cache_dir / FEATURES) as store:
         return all(
-            store.contains(ids, extractor.fingerprint) >= set(ids) for extractor in extractors.values()
+            store.contains(extractor.fingerprint, ids) >= set(ids) for extractor in extractors.values()
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from colorsys import hsv_to_rgb
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from ensemble_minerals.prediction.scored_rows import out_of_fold
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.workflows.report import write_report
 
-OBJECTS, PHOTOS = 24, 4
+OBJECTS, PHOTOS = 12, 6
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +27,16 @@ def objects(tiny, tmp_path_factory):
     """Photos whose color tells the object and nothing of its class, the bundle of a fit on them, and its cache."""
     root = tmp_path_factory.mktemp("objects")
     rng = np.random.default_rng(0)
+    classes = "abaabbabbaba"  # a hue says nothing of the class of its neighbors
     rows = [("path", "label", "group")]
     for number in range(OBJECTS):
-        color = rng.uniform(40, 215, 3)
+        color = 200 * np.array(hsv_to_rgb(number / OBJECTS, 0.9, 0.9))
         for photo in range(PHOTOS):
             cells = np.clip(rng.normal(color, 12, (6, 8, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(cells).resize((72, 56), Image.Resampling.BICUBIC).save(
                 root / f"{number}-{photo}.png"
             )
-            rows.append((f"{number}-{photo}.png", f"class {number % 2}", f"object {number}"))
+            rows.append((f"{number}-{photo}.png", f"class {classes[number]}", f"object {number}"))
     with (root / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     tiny.fit(root / "table.csv", root.parent / "bundle", overwrite=True)
@@ -59,15 +61,15 @@ def test_a_random_split_promises_what_objects_kept_together_do_not_hold(objects,
     _, bundle, cache = objects
     loaded = read_bundle(bundle)
     at_random = accuracy(bundle, split_at_random(objects).proba)
-    assert at_random > 0.8
-    assert loaded.metrics["oof"]["accuracy"] < 0.7
+    assert at_random > 0.9
+    assert loaded.metrics["oof"]["accuracy"] < 0.8
     result = write_report(bundle, out=tmp_path / "report", heatmaps=False, n_jobs=1, cache_dir=cache)
     splits = json.loads(result.json.read_text())["splits"]
     figures = {figure["kind"]: figure for figure in splits["figures"]}
     assert figures["random"]["accuracy"]["estimate"] == pytest.approx(at_random)
     assert figures["objects_together"]["accuracy"]["estimate"] == loaded.metrics["oof"]["accuracy"]
     assert figures["another_source"]["reason"].endswith("--data")
-    assert splits["flattery"]["low"] > 0.1
+    assert splits["flattery"]["low"] > 0
     page = result.html.read_text(encoding="utf-8")
     assert "in a random split" in page
     assert "points more than objects kept together" in page
