@@ -7,15 +7,14 @@ the outer training rows, by the functions that `fit` uses; the test rows of an o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load, save
 from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
@@ -27,9 +26,9 @@ from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.members.base import estimate_seconds
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -213,20 +212,18 @@ class Ablation:
             name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in answers.proba.items()
         }
         metadata = json.dumps(asdict(replace(answers, proba={})))
-        with atomic_file(file) as draft:
-            save_file(arrays, draft, metadata={"facts": metadata})
+        write_sealed(file, metadata.encode() + b"\n" + save(arrays), durable=True)
 
     def _load(self, key: _FoldKey) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
         file = self._file(key, exists=True)
         if file is None:
             return None
-        try:
-            with safe_open(file, framework="numpy") as opened:
-                metadata: Mapping[str, Any] = json.loads(opened.metadata()["facts"])
-                proba = {arm: opened.get_tensor(arm) for arm in metadata["used"]}
-        except SafetensorError:
+        sealed = read_sealed(file)
+        if sealed is None:
             return None
+        head, _, tensors = sealed.partition(b"\n")
+        metadata, proba = json.loads(head), load(tensors)
         used = {arm: tuple(members) for arm, members in metadata["used"].items()}
         return FoldAnswers(proba, used, metadata["costs"], metadata["best_single"], metadata["combination"])
 

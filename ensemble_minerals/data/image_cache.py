@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ensemble_minerals.data.decoding import DECODER_VERSION, decode, photo_digest
-from ensemble_minerals.errors import ImageError, ImageReason, UserError
+from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.digest import checksum
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
+from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
 
 REDUCING_GAP = 1.2
 """Photos are first reduced by averaging pixels, to this times the size, as for the views of frozen features."""
@@ -103,6 +105,7 @@ class ImageCache:
         self.limits = limits
         self._index: NDArray[np.int64] | None = None
         self._pixels: NDArray[np.uint8] | None = None
+        self._told = False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -118,14 +121,12 @@ class ImageCache:
     def prepare(self, n_threads: int = 1, progress: StageProgress | None = None) -> None:
         """Decode all rows that fit into the limit, unless that was done before.
 
-        A row that cannot be decoded is left out; `image` raises its error later.
+        A row that cannot be decoded is left out; `image` raises its error later. Where the folder cannot be written
+        to, a warning says so, and photos are decoded at each access.
 
         Args:
             n_threads: Threads that decode.
             progress: Called with (rows done, rows).
-
-        Raises:
-            UserError: If the folder cannot be written to.
         """
         if self._open():
             return
@@ -135,20 +136,16 @@ class ImageCache:
             self._pixels = np.frombuffer(memory.getbuffer(), np.uint8)
             return
         try:
-            # The index is in place last: if it exists, the images are complete.
             with (
-                atomic_file(self._file(".npy"), durable=False) as index,
                 atomic_file(self._file(".bin"), durable=False) as images,
+                images.open("wb") as stream,
             ):
-                with images.open("wb") as stream:
-                    table = self._write(stream, n_threads, progress)
-                with index.open("wb") as stream:
-                    np.save(stream, table)
+                table = self._write(stream, n_threads, progress)
         except OSError as error:
-            raise UserError(
-                f"{self.folder}: shrunken photos cannot be kept there ({error.strerror or error}); make room, up to "
-                f"{self.limit_mb} MB, lower memory, or choose another folder"
-            ) from error
+            not_kept(self.folder, error)
+            return
+        # In place last: if the index exists, the images are complete.
+        write_sealed(self._file(".index"), table.tobytes())
         self._open()
 
     def image(self, row: int) -> NDArray[np.uint8]:
@@ -161,10 +158,18 @@ class ImageCache:
             ImageError: If the photo is not in the cache and cannot be decoded.
         """
         if self._open() and self._index is not None and self._pixels is not None:
-            start, height, width = self._index[row].tolist()
+            start, height, width, noted = self._index[row].tolist()
             if start != _NOT_KEPT:
-                return np.array(self._pixels[start : start + height * width * 3]).reshape(height, width, 3)
+                pixels = np.array(self._pixels[start : start + height * width * 3])
+                if checksum([pixels.data]) == noted:
+                    return pixels.reshape(height, width, 3)
+                self._say_damaged()
         return self._decoded(row)
+
+    def _say_damaged(self) -> None:
+        if not self._told:
+            damaged(self._file(".bin"))
+        self._told = True
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         side, path = decode_side(self.side), self.paths[row]
@@ -177,8 +182,8 @@ class ImageCache:
         return shrink(pixels, self.side)
 
     def _write(self, stream: IO[bytes], n_threads: int, progress: StageProgress | None) -> NDArray[np.int64]:
-        """Write images one after the other as long as they fit; return start, height and width of each row."""
-        index = np.full((len(self), 3), _NOT_KEPT, np.int64)
+        """Write images one after the other while they fit; return start, height, width and checksum of each row."""
+        index = np.full((len(self), 4), _NOT_KEPT, np.int64)
         limit, end = self.limit_mb << 20, 0
         read = partial(_or_none, self._decoded)
         with closing(
@@ -188,8 +193,9 @@ class ImageCache:
                 if pixels is not None:
                     if end + pixels.size > limit:
                         break
-                    stream.write(np.ascontiguousarray(pixels).data)
-                    index[row] = (end, *pixels.shape[:2])
+                    content = np.ascontiguousarray(pixels).data
+                    stream.write(content)
+                    index[row] = (end, *pixels.shape[:2], checksum([content]))
                     end += pixels.size
                 if progress is not None:
                     progress(row + 1, len(self))
@@ -199,13 +205,16 @@ class ImageCache:
         """Open the memory map, if it exists; whether it does."""
         if self._index is not None:
             return True
-        if self.folder is None or not self._file(".npy").is_file():
+        sealed = None if self.folder is None else read_sealed(self._file(".index"))
+        if sealed is None:
             return False
         file = self._file(".bin")
-        with self._file(".npy").open("rb") as stream:
-            index: NDArray[np.int64] = np.lib.format.read_array(stream, allow_pickle=False)
-        self._pixels = np.memmap(file, np.uint8, "r") if file.stat().st_size else np.empty(0, np.uint8)
-        self._index = index
+        try:
+            self._pixels = np.memmap(file, np.uint8, "r") if file.stat().st_size else np.empty(0, np.uint8)
+        except OSError:
+            damaged(file)
+            return False
+        self._index = np.frombuffer(sealed, np.int64).reshape(len(self), 4)
         return True
 
     def _file(self, suffix: str) -> Path:

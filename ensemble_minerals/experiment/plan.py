@@ -15,9 +15,9 @@ from ensemble_minerals.experiment.cost_model import Estimate, describe, estimate
 from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 
 WORTH_TELLING = 10.0
 """Seconds from which on an estimate is worth a note to the user."""
@@ -122,8 +122,7 @@ def keep_plan(plan: Plan, work: Path) -> None:
         "fits": plan.trimmed.fits,
         "notes": plan.notes,
     }
-    with atomic_file(work / _PLAN) as draft:
-        draft.write_text(json.dumps(content), encoding="utf-8")
+    write_sealed(work / _PLAN, json.dumps(content).encode(), durable=True)
 
 
 def _new_plan(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime) -> Plan:
@@ -143,10 +142,10 @@ def _kept_plan(config: Config, clock: Clock, runtime: Runtime, work: Path) -> Pl
     """The plan of an interrupted fit of the same configuration under the same limit; None if there is none."""
     if clock.limit is None:
         return None
-    try:
-        kept = json.loads((work / _PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    sealed = read_sealed(work / _PLAN)
+    if sealed is None:
         return None
+    kept = json.loads(sealed)
     if kept["asked"] != config.model_dump(mode="json") or kept["limit"] != clock.limit:
         return None
     trimmed = Trimmed(

@@ -7,7 +7,6 @@ with PyTorch in float32 on a few images drawn by code; otherwise the next best o
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 import warnings
@@ -28,12 +27,10 @@ from ensemble_minerals.errors import ConfigError
 from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.digest import file_checksum
-from ensemble_minerals.system.sealed import read_sealed, write_sealed
+from ensemble_minerals.system.sealed import damaged, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
-
-_log = logging.getLogger(__name__)
 
 Name: TypeAlias = Literal["torch", "openvino"]
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -148,7 +145,7 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
         with suppress(RuntimeError):  # OpenVINO refuses what it cannot use
             return _core().import_model(blob, "CPU", options)
     if not _is_whole(model):
-        _log.warning("%s is damaged, and is made anew", model)
+        damaged(model)
         raise DamagedNetworkError(model)
     compiled = _core().compile_model(str(model), "CPU", options)
     write_sealed(kept, compiled.export_model().getvalue())

@@ -6,7 +6,6 @@ Where that file is there, metadata and shapes are read from it, and computing fe
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,9 +16,7 @@ from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.cache_folder import CARD, DIGESTS
 from ensemble_minerals.system.digest import content_digest, file_digest
-from ensemble_minerals.system.sealed import not_kept, read_sealed, write_sealed
-
-_log = logging.getLogger(__name__)
+from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
 
 NETWORK = "network.xml"
 
@@ -62,7 +59,7 @@ def read_metadata(folder: Path) -> BackboneMetadata | None:
         os.utime(folder / CARD)
     stored = json.loads(sealed)
     if not all(_has_size(folder / name, size) for name, size in stored.pop("files").items()):
-        _log.warning("%s is damaged, and is made anew", folder)
+        damaged(folder)
         return None
     layers = {name: (start, stop) for name, (start, stop) in stored.pop("layers").items()}
     start, stop = stored.pop("embedding")

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
-from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
-from ensemble_minerals.system.atomic import atomic_file
+from ensemble_minerals.system.digest import file_checksum
+from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
@@ -37,42 +36,42 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
     path = task_path(checkpoint, fitted.member, fitted.fold)
     networks = fitted.fitted.networks
     states = () if networks is None else networks.states
-    for number, state in enumerate(states):
-        state.save(_state_path(path, number))
+    files = [_state_path(path, number) for number in range(len(states))]
+    try:
+        for file, state in zip(files, states, strict=True):
+            state.save(file)
+        sums = [file_checksum(file) for file in files]
+    except OSError as error:
+        not_kept(path, error)
+        return
     arrays, description = predictor_to_arrays(fitted.fitted.predictor, "scorer.")
     metadata = {
         "scorer": description,
         "notes": list(fitted.notes),
         "seconds": fitted.seconds,
-        "states": len(states),
+        "states": sums,
         "logs": list(fitted.logs),
     }
-    with atomic_file(path) as draft:
-        save_file(
-            {**arrays, "proba": np.ascontiguousarray(fitted.proba)},
-            draft,
-            metadata={"facts": json.dumps(metadata)},
-        )
+    tensors = save({**arrays, "proba": np.ascontiguousarray(fitted.proba)})
+    write_sealed(path, json.dumps(metadata).encode() + b"\n" + tensors, durable=True)
 
 
 def load_task(
     checkpoint: Path | None, member: Member, fold: int, names: tuple[str, ...]
 ) -> FittedFold | None:
     """A finished task of an earlier run, or None where there is none, or a damaged one."""
-    if checkpoint is None or not task_path(checkpoint, member.name, fold).is_file():
+    if checkpoint is None:
         return None
     path = task_path(checkpoint, member.name, fold)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = json.loads(file.metadata()["facts"])
-        arrays = load_file(path)
-    except SafetensorError:
+    sealed = read_sealed(path)
+    if sealed is None:
+        return None
+    head, _, tensors = sealed.partition(b"\n")
+    metadata, arrays = json.loads(head), load(tensors)
+    states = _load_states(path, metadata["states"])
+    if states is None:
         return None
     predictor = predictor_from_arrays(arrays, metadata["scorer"], names, "scorer.")
-    try:
-        states = _load_states([_state_path(path, number) for number in range(metadata["states"])])
-    except (WeightsError, OSError):
-        return None
     return FittedFold(
         fold,
         member.restore(predictor, states),
@@ -83,7 +82,17 @@ def load_task(
     )
 
 
-def _load_states(files: Sequence[Path]) -> tuple[NetworkState, ...]:
+def _load_states(task: Path, sums: Sequence[int]) -> tuple[NetworkState, ...] | None:
+    """The networks of a task; None, with a warning, where one is damaged."""
+    files = [_state_path(task, number) for number in range(len(sums))]
+    for file, noted in zip(files, sums, strict=True):
+        try:
+            whole = file_checksum(file) == noted
+        except OSError:
+            whole = False
+        if not whole:
+            damaged(file)
+            return None
     if not files:
         return ()
     from ensemble_minerals.networks.models.state import NetworkState  # brings torch along

@@ -13,8 +13,8 @@ _log = logging.getLogger(__name__)
 _BYTES = 4  # of a checksum
 
 
-def write_sealed(path: Path, data: bytes) -> bool:
-    """Write a file with its checksum; it appears whole or not at all. False, with a warning, where it cannot be kept.
+def write_sealed(path: Path, data: bytes, *, durable: bool = False) -> bool:
+    """Write a file with its checksum, see `atomic_file`. False, with a warning, where it cannot be kept.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "area"
@@ -22,7 +22,7 @@ def write_sealed(path: Path, data: bytes) -> bool:
     (True, b'1200')
     """
     try:
-        with atomic_file(path, durable=False) as draft, draft.open("wb") as stream:
+        with atomic_file(path, durable=durable) as draft, draft.open("wb") as stream:
             stream.write(data)
             stream.write(checksum([data]).to_bytes(_BYTES))
     except OSError as error:
@@ -43,9 +43,14 @@ def read_sealed(path: Path) -> bytes | None:
         _log.warning("%s cannot be read (%s), and is not used", path, error.strerror or error)
         return None
     if seal != checksum([data]).to_bytes(_BYTES):
-        _log.warning("%s is damaged, and is not used", path)
+        damaged(path)
         return None
     return data
+
+
+def damaged(path: Path) -> None:
+    """Say that a file is not what was written."""
+    _log.warning("%s is damaged, and is not used", path)
 
 
 def not_kept(path: Path, error: Exception) -> None:

@@ -3,12 +3,13 @@ import pickle
 
 import numpy as np
 import pytest
+from drawn.damage import DAMAGES, longer
 from PIL import Image
 
 from ensemble_minerals.data import image_cache as module
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.data.image_cache import ImageCache, decode_side, shrink
-from ensemble_minerals.errors import ImageError, UserError
+from ensemble_minerals.errors import ImageError
 from ensemble_minerals.features.extraction import extract_features
 
 
@@ -142,10 +143,29 @@ def test_an_interrupted_preparation_leaves_nothing_behind(paths, tmp_path):
     assert table.n_kept == 0
 
 
-def test_a_folder_that_cannot_be_written_to_is_the_users_matter(paths, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_said_and_costs_time_only(paths, caplog):
     table = ImageCache(paths, side=40, folder=paths[0] / "below a file", limit_mb=3)
-    with pytest.raises(UserError, match="up to 3 MB"):
+    table.prepare(1)
+    assert "below a file cannot be kept" in caplog.text
+    assert table.n_kept == 0
+    assert table.image(1).shape == (133, 40, 3)
+
+
+@pytest.mark.parametrize("how", DAMAGES, ids=lambda how: how.__name__)
+@pytest.mark.parametrize("suffix", [".bin", ".index"])
+def test_damaged_images_are_decoded_again_and_it_is_said_once(paths, tmp_path, caplog, suffix, how):
+    expected = [ImageCache(paths, side=40, folder=None, limit_mb=1).image(row) for row in range(4)]
+    ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1).prepare(1)
+    (file,) = (tmp_path / "table").glob(f"*{suffix}")
+    whole = file.read_bytes()
+    for seed in range(5):
+        file.write_bytes(how(whole, np.random.default_rng(seed)))
+        caplog.clear()
+        table = ImageCache(paths, side=40, folder=tmp_path / "table", limit_mb=1)
         table.prepare(1)
+        for row in range(4):
+            np.testing.assert_array_equal(table.image(row), expected[row])
+        assert len(caplog.records) == (0 if suffix == ".bin" and how is longer else 1)
 
 
 class Keeper:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from drawn.damage import DAMAGES
 from drawn.runtimes import runtime
 from sklearn.base import clone
 from sklearn.naive_bayes import GaussianNB
@@ -218,13 +219,20 @@ def test_finished_tasks_outlive_a_failure(tmp_path, tasks):
     assert tasks == []
 
 
-def test_a_damaged_file_is_made_again(tmp_path, tasks, whole):
+@pytest.mark.parametrize("how", DAMAGES, ids=lambda how: how.__name__)
+def test_a_damaged_file_is_made_again_and_it_is_said(tmp_path, tasks, whole, caplog, how):
     run(MEMBERS[1:2], checkpoint=tmp_path)
-    (tmp_path / "flat.2.safetensors").write_bytes(b"")
-    tasks.clear()
-    result = run(MEMBERS[1:2], checkpoint=tmp_path)
-    assert tasks == [(("flat",), 2)]
-    np.testing.assert_array_equal(result.out_of_fold.member_proba[0], whole.out_of_fold.member_proba[1])
+    file = tmp_path / "flat.2.safetensors"
+    kept = file.read_bytes()
+    for seed in range(3):
+        file.write_bytes(how(kept, np.random.default_rng(seed)))
+        tasks.clear()
+        caplog.clear()
+        result = run(MEMBERS[1:2], checkpoint=tmp_path)
+        assert tasks == [(("flat",), 2)]
+        assert "flat.2.safetensors is damaged" in caplog.text
+        expected = whole.out_of_fold.member_proba[1]
+        np.testing.assert_array_equal(result.out_of_fold.member_proba[0], expected)
 
 
 def test_a_foreign_head_cannot_be_kept_for_later(tmp_path):

@@ -178,7 +178,7 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
     assert "time limit: left out views of two: center" in progress.notes
     assert len(read_bundle(out).info["time_limit"]["left_out"]) == 2
 
-    asked = json.loads((tmp_path / "kept" / "plan.json").read_text())
+    asked = json.loads(read_sealed(tmp_path / "kept" / "plan.json"))
     assert asked["limit"] == 118
     for other, limit in ((config, 119.0), (two_backbones(seed=1), 118.0)):
         assert plan._kept_plan(other, Clock(0.0, limit), Runtime(), tmp_path / "kept") is None

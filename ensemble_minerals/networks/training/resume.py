@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load, save
 from torch import Tensor
 
-from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
+from ensemble_minerals.networks.models.tensor_file import to_plain
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ class ProgressFile:
 
     def read(self) -> TrainingProgress | None:
         """The progress so far; None if there is none, it belongs to another job, or the file is damaged."""
-        try:
-            tensors, metadata = read_tensors(self.path)
-        except (FileNotFoundError, ValueError):
+        sealed = read_sealed(self.path)
+        if sealed is None:
             return None
+        head, _, rest = sealed.partition(b"\n")
+        metadata, tensors = json.loads(head), load(rest)
         if (metadata.get("format"), metadata.get("task")) != (FORMAT, self.job):
             return None
         split = {(name.partition("/")[0], name.partition("/")[2]): tensor for name, tensor in tensors.items()}
@@ -56,5 +60,6 @@ class ProgressFile:
 
     def write(self, progress: TrainingProgress) -> None:
         """Replace the file."""
-        tensors = {f"{part}/{name}": tensor for (part, name), tensor in progress.tensors.items()}
-        write_tensors(self.path, tensors, {**progress.metadata, "format": FORMAT, "task": self.job})
+        tensors = {f"{part}/{name}": to_plain(tensor) for (part, name), tensor in progress.tensors.items()}
+        metadata = {**progress.metadata, "format": FORMAT, "task": self.job}
+        write_sealed(self.path, json.dumps(metadata).encode() + b"\n" + save(tensors), durable=True)

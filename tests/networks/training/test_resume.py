@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from drawn.damage import flip_one
 
 from ensemble_minerals.networks.training.resume import ProgressFile, TrainingProgress
 
@@ -24,7 +26,7 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 
-@pytest.mark.parametrize("damage", ["missing", "other job", "truncated", "no such file"])
+@pytest.mark.parametrize("damage", ["missing", "other job", "truncated", "one bit", "no such file"])
 def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
     path = tmp_path / "last.safetensors"
     file = ProgressFile(path, "job")
@@ -34,6 +36,8 @@ def test_what_is_of_no_use_is_not_taken_up(tmp_path, damage):
         ProgressFile(path, "other" if damage == "other job" else "job").write(progress())
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-4])
+    if damage == "one bit":
+        path.write_bytes(flip_one(path.read_bytes(), np.random.default_rng(0)))
     assert file.read() is None
     file.write(progress(2))
     assert file.read().metadata["phase"] == 2
