@@ -22,6 +22,7 @@ from ensemble_minerals.members import feature_member
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import read_sealed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
