@@ -144,7 +144,7 @@ def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
     if blob is not None:
         with suppress(RuntimeError):  # OpenVINO refuses what it cannot use
             return _core().import_model(blob, "CPU", options)
-    if not _is_whole(model):
+    if not (_is_whole(model) or _is_whole(model)):  # another process may have replaced it in between
         damaged(model)
         raise DamagedNetworkError(model)
     compiled = _core().compile_model(str(model), "CPU", options)

@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ensemble_minerals.system.cache_table import CacheTable
-from ensemble_minerals.system.sealed import read_sealed
 from ensemble_minerals.system.sizes import format_size, parse_size
 
 LIMIT_VARIABLE = "ENSEMBLE_MINERALS_CACHE_LIMIT"
@@ -192,11 +191,12 @@ def _item(kind: str, path: Path) -> CachedItem:
 
 
 def _model(network: Path | None) -> str:
+    """Name in the card of a network, which in earlier versions had no checksum at its end."""
     assert network is not None
-    sealed = read_sealed(network / CARD)
     try:
-        return str(json.loads(sealed or b"")["facts"]["model"])
-    except (ValueError, KeyError, TypeError):
+        card = (network / CARD).read_bytes()
+        return str(json.loads(card[: card.rindex(b"}") + 1])["facts"]["model"])
+    except (OSError, ValueError, KeyError, TypeError):
         return network.name
 
 

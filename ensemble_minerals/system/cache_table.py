@@ -96,6 +96,7 @@ class CacheTable:
             path, tables=_TABLES, application=_APPLICATION, schema=_SCHEMA, timeout=timeout, former=_FORMER
         )
         self._given_up = False
+        self._made_anew = 0
         self._damaged = 0
         self._used: list[tuple[int, int]] = []
 
@@ -204,13 +205,16 @@ class CacheTable:
         for _ in range(2):
             if self._given_up:
                 return None
+            made_anew = self._made_anew
             try:
                 with self._database.transaction() if writes else self._database.connected() as connection:
                     return work(connection)
             except (sqlite3.Error, OSError) as error:
                 if isinstance(error, sqlite3.ProgrammingError):
                     raise
-                self._face(error)
+                with self._database.alone():
+                    if self._made_anew == made_anew and not self._given_up:  # no other thread was quicker
+                        self._face(error)
         self._given_up = True
         return None
 
@@ -219,6 +223,7 @@ class CacheTable:
         try:
             if isinstance(error, sqlite3.Error) and is_damage(error):
                 if self._database.replace():
+                    self._made_anew += 1
                     _log.warning("%s is made anew (%s); %s", self.path, error, _ANEW)
                     return
                 error = sqlite3.OperationalError(f"{error}, while other programs use it")

@@ -115,6 +115,12 @@ class Database:
         with self.connected() as connection, _transaction(connection):
             yield connection
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep the other threads of this process from using the file."""
+        with self._mutex:
+            yield
+
     def replace(self) -> bool:
         """Make a damaged file anew, unless another process has just done so; False while others use it."""
         with self._mutex:

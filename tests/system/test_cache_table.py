@@ -211,6 +211,15 @@ def test_what_makes_no_sense_is_made_anew_and_said_once(path, said):
     assert "made anew (file is not a database)" in message
 
 
+def test_threads_make_a_damaged_file_anew_once(path, said):
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database " * 1000)
+    with CacheTable(path) as table, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: table.put("one", _values(1, number)), range(40)))
+        assert dict(table.get("one", _values(40))).items() <= _values(40).items()
+    assert len(said()) == 1
+
+
 @pytest.mark.parametrize("tables", ["features (x)", "fingerprint_1 (x)"])
 def test_files_of_former_versions_are_made_anew(path, said, tables):
     path.parent.mkdir()
