@@ -34,7 +34,7 @@ from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.digest import stream_digest
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Increase when files give other pixels than before; see `is_decoded_as_before`."""
 
 # EXIF orientation -> whether the rows and the columns are reversed to make the image upright, after the sides are
@@ -64,7 +64,8 @@ class Photo:
         width: Width of the image in the file, upright and at full size, in pixels.
         height: Its height.
         format: Format of the file, for instance ``"JPEG"``.
-        mode: Pillow's mode of the file, for instance ``"P"`` for a palette.
+        mode: Pillow's mode of the file, for instance ``"P"`` for a palette; ``"RGB;12"`` for color of 12 bits in
+            samples of 16.
     """
 
     pixels: NDArray[np.uint8]
@@ -82,7 +83,7 @@ def decode(
 ) -> Photo:
     """Decode one file, or the bytes of one.
 
-    Transparent parts become white, 12-bit and 16-bit grey is scaled to 8 bits, of an animation the first frame is
+    Transparent parts become white, samples of 12 and 16 bits are scaled to 8, of an animation the first frame is
     used, and of the pages of a TIFF the largest. Unreadable metadata are ignored. A photo of more than
     `decode_budget.WHOLE_PIXELS` pixels is decoded at 1/2 of its sides, or less.
 
@@ -122,11 +123,11 @@ def decode(
         except Exception as error:  # a damaged file can make a decoder raise anything
             raise load_failure(error, file_format, messages) from error
     width, height = full_size[::-1] if opened.orientation in _SWAPS_SIDES else full_size
-    return Photo(pixels, width, height, file_format, mode)
+    return Photo(pixels, width, height, file_format, f"{mode};12" if opened.is_12_bit else mode)
 
 
 def is_decoded_as_before(file_format: str, mode: str, width: int, height: int) -> bool:
-    """Whether a photo gave the same pixels before `DECODER_VERSION` was 2.
+    """Whether a photo gave the same pixels before `DECODER_VERSION` was 3.
 
     What was computed from the pixels of other photos then must not be used any more.
 
@@ -134,7 +135,7 @@ def is_decoded_as_before(file_format: str, mode: str, width: int, height: int) -
         >>> is_decoded_as_before("JPEG", "RGB", 4000, 3000), is_decoded_as_before("TIFF", "RGB", 4000, 3000)
         (True, False)
     """
-    deep = mode in ("I", "F") or mode.startswith("I;16")
+    deep = mode in ("I", "F") or mode.startswith("I;16") or mode.endswith(";12")
     return file_format not in ("TIFF", "PPM", "JPEG2000") and not deep and width * height <= _NEVER_REDUCED
 
 

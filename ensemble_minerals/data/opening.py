@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ensemble_minerals.data.decode_budget import (
     ANSWER_BYTES,
@@ -19,6 +19,7 @@ from ensemble_minerals.data.decode_budget import (
     reduction,
 )
 from ensemble_minerals.data.decode_failures import access_failure, header_failure, is_access_error
+from ensemble_minerals.data.deep_color import fits_12_bits, low_byte_tiles, stretch
 from ensemble_minerals.data.formats import HEIF, recognized
 from ensemble_minerals.data.photo_headers import (
     check_embedded_exif,
@@ -33,6 +34,8 @@ from ensemble_minerals.errors import ImageError, ImageReason
 # Bytes a pixel that decoders need besides Pillow's image; some keep the whole photo in their own form.
 _DECODER_BYTES = {"WEBP": 12, "AVIF": 6, "HEIF": 6, "JPEG2000": 12}
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}  # all others take 4
+
+_LOW_BYTES = 4  # bytes a pixel of a second image, of the low bytes of 16 bits
 
 # Pillow tells some failures to the log as well as by an exception, and a log without a handler goes to the terminal.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -49,6 +52,7 @@ class OpenedPhoto:
         decoder_bytes: Memory that the decoder takes besides Pillow's image.
         memory: Memory that decoding takes.
         orientation: EXIF orientation, known when it is loaded.
+        is_12_bit: Whether it was color of 12 bits in samples of 16, known when it is loaded.
     """
 
     image: Image.Image
@@ -57,12 +61,21 @@ class OpenedPhoto:
     decoder_bytes: int = 0
     memory: int = 0
     orientation: int = 1
+    is_12_bit: bool = False
 
     def load(self) -> Image.Image:
         """The image with its pixels."""
         if is_scaled(self.image):
             return load_scaled(self.image, self.stream)
+        low_bytes, page = low_byte_tiles(self.image), self.image.tell()
         self.image.load()
+        if low_bytes and fits_12_bits(self.image):
+            self.is_12_bit = True
+            again = _image(self.stream, str(self.image.format))
+            again.seek(page)
+            again.tile = low_bytes
+            again.load()
+            stretch(self.image, again)
         return self.image
 
     def release(self) -> None:
@@ -123,7 +136,8 @@ def _opened(
         if page.number:
             image.seek(page.number)
         negative = page.white_is_zero and (image.mode == "F" or image.mode.startswith("I;16"))
-        return OpenedPhoto(image, stream, white_is_zero=negative, decoder_bytes=page.part_bytes)
+        again = _LOW_BYTES * image.width * image.height if low_byte_tiles(image) else 0
+        return OpenedPhoto(image, stream, white_is_zero=negative, decoder_bytes=page.part_bytes + again)
     if decoder == "WEBP":
         canvas = check_webp(start, stream.size)
         if canvas is not None:
@@ -133,9 +147,10 @@ def _opened(
         check_embedded_exif(stream, "AVIF" if decoder == "AVIF" else "HEIC")
     elif decoder == "JPEG2000":
         check_file_size(stream.size, COMPRESSED_BYTES, "JPEG 2000")
-    image = _heif_image(stream) if decoder == HEIF else _image(stream, decoder)
-    pixels = image.width * image.height
-    return OpenedPhoto(image, stream, decoder_bytes=pixels * _DECODER_BYTES.get(decoder, 0))
+    photo = _heif_image(stream) if decoder == HEIF else _image(stream, decoder)
+    pixels = photo.width * photo.height
+    again = _LOW_BYTES if low_byte_tiles(photo) else 0
+    return OpenedPhoto(photo, stream, decoder_bytes=pixels * (_DECODER_BYTES.get(decoder, 0) + again))
 
 
 def plan(opened: OpenedPhoto, at_least: int | None) -> int:
@@ -189,7 +204,7 @@ def _reduction(opened: OpenedPhoto) -> tuple[int, int]:
         factor *= 2
 
 
-def _image(stream: BoundedStream, decoder: str) -> Image.Image:
+def _image(stream: BoundedStream, decoder: str) -> ImageFile.ImageFile:
     stream.seek(0)
     return Image.open(stream, formats=(decoder,))  # type: ignore[arg-type]
 
