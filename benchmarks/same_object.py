@@ -165,13 +165,14 @@ def imagededup_finders(folder: Path, planted: Planted) -> dict[str, Callable[[],
 
 def _lite0() -> tuple[Any, Any]:
     """The packaged network without its classifier, and how it wants its photos."""
-    from timm.data import create_transform, resolve_data_config
+    from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
 
     from ensemble_minerals.networks.models.weights import load_network
 
-    network = load_network("tf_efficientnet_lite0", "package:efficientnet_lite0", size=224)
+    network: Any = load_network("tf_efficientnet_lite0", "package:efficientnet_lite0").network
     network.reset_classifier(0)
-    return network.eval(), create_transform(**resolve_data_config({}, model=network))
+    size = Resize((224, 224), InterpolationMode.BICUBIC)
+    return network, Compose([size, ToTensor(), Normalize([0.5] * 3, [0.5] * 3)])
 
 
 def _ordered(one: int, other: int) -> tuple[int, int]:

@@ -122,17 +122,18 @@ def _same_objects(
     """Compare the pairs that are proposed, and keep those that show the same object."""
     _, first_row = by_appearance(photos.pixel_hash)
     first_row = np.sort(first_row)
-    proposed = first_row[
-        propose_pairs(
+    found: list[SameObjectPair] = []
+    with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
+        store.compute(first_row.tolist())
+        pairs = propose_pairs(
             None if photos.embeddings is None else photos.embeddings[first_row],
             photos.phash[first_row],
             photos.phash_mirrored[first_row],
+            lambda position: store.descriptors(int(first_row[position])),
             n_reference=int(np.searchsorted(first_row, n_known)),
+            n_jobs=runtime.n_jobs,
         )
-    ]
-    found: list[SameObjectPair] = []
-    with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
-        store.compute(np.unique(proposed).tolist())
+        proposed = first_row[pairs]
         blocks = [proposed[start : start + _BLOCK] for start in range(0, len(proposed), _BLOCK)]
         progress = runtime.progress.stage("Comparing photos")
         n_threads = runtime.n_jobs
@@ -144,8 +145,8 @@ def _same_objects(
             name="compare",
         )
         with closing(compared) as stream:
-            for number, pairs in enumerate(stream, start=1):
-                found += pairs if len(found) < MOST_DRAWN else map(_without_points, pairs)
+            for number, shown in enumerate(stream, start=1):
+                found += shown if len(found) < MOST_DRAWN else map(_without_points, shown)
                 progress(min(number * _BLOCK, len(proposed)), len(proposed))
     return found
 

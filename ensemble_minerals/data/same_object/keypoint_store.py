@@ -14,6 +14,9 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ensemble_minerals.data.decoding import DECODER_VERSION, decode, heif_version, photo_digest
 from ensemble_minerals.data.same_object.keypoints import (
     COUNT,
@@ -112,6 +115,12 @@ class KeypointStore:
             if len(self._at_hand) > _AT_HAND:
                 self._at_hand.popitem(last=False)
         return comparable
+
+    def descriptors(self, row: int) -> NDArray[np.uint8]:
+        """Descriptors of a photo's keypoints, shape (n, 128); none where `compute` found none."""
+        stored = dict(self._table.get(self._source, [self._photos[row].image_id]))
+        found = [Keypoints.unpack(data).descriptors for data in stored.values()]
+        return found[0] if found else np.empty((0, 128), dtype=np.uint8)
 
     def _find(self, photo: _Photo) -> Keypoints | None:
         if photo.file is None:
