@@ -1,34 +1,43 @@
 """The bundle: the saved, versioned, self-describing artifact of a fit.
 
-Arrays are safetensors, metadata are JSON, tables are CSV; nothing in it executes. ``bundle.json`` holds the digest of
-every other file, and loading checks format, digests and class order before it builds anything.
+Arrays are safetensors, metadata are JSON, tables are CSV; nothing in it executes. Everything is read from the files
+that were open when the digests were checked, and only if it is what the schemas say.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
-from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA
-from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.bundle.contents import EnsembleDescription, LogsDescription, MetricsDescription
+from ensemble_minerals.bundle.network_files import check_networks
+from ensemble_minerals.bundle.optional_parts import check_parts
+from ensemble_minerals.bundle.saved_folder import SavedFolder
+from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE
+from ensemble_minerals.config.loading import parse_config
+from ensemble_minerals.config.messages import validated
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
-from ensemble_minerals.ensemble.oof import OutOfFold, load_members
+from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba, read_members
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.fitted import FittedMember
-from ensemble_minerals.members.serialization import predictor_from_arrays
+from ensemble_minerals.members.serialization import check_description, predictor_from_arrays
+from ensemble_minerals.system.arrays import checked_array, read_arrays
+from ensemble_minerals.system.held_file import HeldFile
+from ensemble_minerals.system.plain_json import parse_json
 from ensemble_minerals.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from ensemble_minerals.data.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -36,22 +45,33 @@ class Bundle:
     """A fitted ensemble on disk, read and checked.
 
     Attributes:
-        path: The directory.
-        info: What ``bundle.json`` says.
+        folder: Its files.
         config: The resolved configuration of the fit.
-        classes: Names of the classes, in the order of every probability column.
-        taxonomy: Their groups, for roll-ups.
+        taxonomy: Groups of the classes, for roll-ups.
         fitted_ensemble: The members and how their answers become one.
-        extractors: For each feature extractor its metadata, under ``facts``, and its ``fingerprint``.
+        extractors: For each feature extractor its metadata, under ``facts``, its ``fingerprint`` and ``precision``.
     """
 
-    path: Path
-    info: Mapping[str, Any]
+    folder: SavedFolder
     config: Config
-    classes: tuple[str, ...]
     taxonomy: Taxonomy
     fitted_ensemble: FittedEnsemble
     extractors: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.folder.path
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What ``bundle.json`` says, see `BundleIndex`."""
+        return self.folder.index
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of every probability column."""
+        return self.taxonomy.classes
 
     @property
     def photo_root(self) -> Path:
@@ -60,61 +80,82 @@ class Bundle:
         return Path(data.get("root_path") or data["root"])
 
     @property
-    def weights(self) -> dict[str, Path]:
-        """Packed weights files by extractor: those that `read_bundle` checked, not whatever is in the folder."""
-        names = [Path(name) for name in self.info["files"] if name.startswith("weights/")]
-        return {name.stem: self.path / name for name in names}
+    def weights(self) -> dict[str, HeldFile]:
+        """Packed weights files by extractor."""
+        packed = [file for name, file in self.folder.files.items() if name.startswith("weights/")]
+        return {file.path.stem: file for file in packed}
 
     @property
-    def networks(self) -> dict[str, tuple[Path, ...]]:
+    def networks(self) -> dict[str, tuple[HeldFile, ...]]:
         """Files of trained networks by extractor, in the order of the logits."""
         return {
-            extractor: tuple(self.path / name for name in names)
+            extractor: tuple(self.folder.files[name] for name in names)
             for extractor, names in self.info.get("networks", {}).items()
         }
 
     @property
     def logs(self) -> dict[str, Any]:
         """Epochs of trained networks, by member; empty where none was trained."""
-        file = self.path / "logs.json"
-        logs: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return logs
+        return self._json("logs.json") if "logs.json" in self.folder.files else {}
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What ``metrics.json`` says."""
-        loaded: dict[str, Any] = json.loads((self.path / "metrics.json").read_text(encoding="utf-8"))
-        return loaded
+        return self._json("metrics.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        with self.folder.reading(name) as file:
+            values: dict[str, Any] = parse_json(file.read())
+            return values
 
     @property
     def out_of_fold(self) -> OutOfFold:
-        """Out-of-fold probabilities of the members and of the ensemble."""
-        try:
-            arrays = load_file(self.path / "ensemble_oof.safetensors")
-        except (SafetensorError, OSError) as error:
-            raise BundleError(f"{self.path} is damaged: ensemble_oof.safetensors: {error}") from error
-        members, member_proba = load_members(self.path / "members_oof.safetensors", self.classes)
-        row = arrays["row"].astype(np.intp)
-        return OutOfFold(self._known(row), members, row=row, member_proba=member_proba, proba=arrays["proba"])
+        """Out-of-fold probabilities of the members and of the ensemble.
 
-    def conformal_sets(self) -> ConformalSets:
-        """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
-        answers = self.out_of_fold
-        return ConformalSets().fit(answers.known.y, answers.proba, answers.known.groups)
-
-    def _known(self, row: NDArray[np.intp]) -> FoldInputs:
-        """What the manifest says of rows of the fit."""
-        from ensemble_minerals.data.manifest import (
-            Manifest,
-        )  # loads the scanner, which most predictions do not need
-
-        manifest = Manifest.read_csv(self.path / "manifest.csv", self.path)
-        return FoldInputs(
+        Raises:
+            BundleError: If they are not those of the rows of the fit.
+        """
+        with self.folder.reading("ensemble_oof.safetensors") as file:
+            arrays, _ = read_arrays(file)
+            proba = checked_proba(arrays, "proba", (None, len(self.classes)))
+            row = checked_array(arrays, "row", np.int64, (len(proba),)).astype(np.intp)
+        with self.folder.reading("members_oof.safetensors") as file:
+            members, member_proba = read_members(file, self.classes)
+            if members != tuple(self.info["members"]) or member_proba.shape[1] != len(row):
+                raise ValueError("proba: rows or members are not those of the bundle")
+        manifest = self.manifest(self.path)
+        with self.folder.reading("ensemble_oof.safetensors"):
+            fits = (
+                row.size and row.min() >= 0 and row.max() < len(manifest) and len(np.unique(row)) == len(row)
+            )
+            if not fits or not set(manifest.label[row].tolist()) <= set(self.classes):
+                raise ValueError("row: they are not rows of manifest.csv with one of the classes")
+        known = FoldInputs(
             self.positions(manifest.label[row]).astype(np.intp),
             manifest.row_group[row].astype(np.intp),
             manifest.fold[row].astype(np.intp),
             np.array(self.classes),
         )
+        return OutOfFold(known, members, row=row, member_proba=member_proba, proba=proba)
+
+    def manifest(self, root: Path) -> Manifest:
+        """The photos of the fit.
+
+        Args:
+            root: Folder that their paths are relative to.
+        """
+        from ensemble_minerals.data.manifest import (
+            Manifest,
+        )  # loads the scanner, which predictions do not need
+
+        with self.folder.reading("manifest.csv") as file:
+            text = file.read().decode("utf-8-sig", errors="surrogateescape")
+            return Manifest.parse_csv(StringIO(text, newline=""), self.path / "manifest.csv", root)
+
+    def conformal_sets(self) -> ConformalSets:
+        """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
+        answers = self.out_of_fold
+        return ConformalSets().fit(answers.known.y, answers.proba, answers.known.groups)
 
     def positions(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
         """Class positions of labels, shape (n,)."""
@@ -123,45 +164,70 @@ class Bundle:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read a bundle, checking format, digests and class order before anything is built.
+    """Read a bundle. Everything in it is checked before anything is built, but for the rows of the fit.
+
+    Those, the manifest and the out-of-fold probabilities, are checked when they are asked for.
 
     Raises:
         BundleError: If it is missing, damaged, or of a format this version does not know.
     """
-    index = BUNDLE_SCHEMA.read(path)
-    classes = tuple(index["classes"])
-    config = load_config(path / "config.yaml", saved=True)
-    try:
-        described = json.loads((path / "committee.json").read_text(encoding="utf-8"))
-        if described["classes"] != index["classes"]:
+    folder = BUNDLE_SCHEMA.read(path)
+    index = folder.index
+    with folder.reading("config.yaml") as file:
+        config = parse_config(file.read().decode("utf-8-sig"), str(file.path), path, saved=True)
+    with folder.reading("metrics.json") as file:
+        validated(MetricsDescription, parse_json(file.read()))
+    if "logs.json" in folder.files:
+        with folder.reading("logs.json") as file:
+            validated(LogsDescription, {"members": parse_json(file.read())})
+    fitted_ensemble = _read_ensemble(folder)
+    with folder.reading("taxonomy.json") as file:
+        taxonomy = read_taxonomy(index["classes"], parse_json(file.read()))
+    check_networks(folder, config, fitted_ensemble.members)
+    check_parts(folder, taxonomy.classes, index["sources"].keys())
+    return Bundle(folder, config, taxonomy, fitted_ensemble, index["sources"])
+
+
+def _read_ensemble(folder: SavedFolder) -> FittedEnsemble:
+    index = folder.index
+    with folder.reading(ENSEMBLE) as file:
+        described = validated(EnsembleDescription, parse_json(file.read()))
+        classes = described.classes
+        if list(classes) != index["classes"]:
             raise BundleError(
-                f"{path}: {BUNDLE.marker} says the classes are {', '.join(map(str, classes))}, but the members were "
-                f"fitted for {', '.join(described['classes'])}; fit it again"
+                f"{folder.path}: {BUNDLE.marker} says the classes are {', '.join(index['classes'])}, but the members "
+                f"were fitted for {', '.join(classes)}; fit it again"
             )
-        arrays, meta = load_file(path / "members.safetensors"), load_file(path / "meta.safetensors")
-        members = tuple(
-            FittedMember(
-                entry["name"],
-                tuple(entry["features"]),
-                predictor_from_arrays(arrays, entry["scorer"], classes, f"{number}."),
+        for number, member in enumerate(described.members):
+            check_description(member.predictor, classes, f"members.{number}.scorer.")
+        used = {name for member in described.members for name in member.features}
+        if [member.name for member in described.members] != index["members"] or not used <= index[
+            "sources"
+        ].keys():
+            raise BundleError(
+                f"{folder.path}: members or feature extractors of {file.path.name} are not those of {BUNDLE.marker}"
             )
-            for number, entry in enumerate(described["members"])
-        )
-        combination = Combination(described["combination"], meta["weight"], meta["bias"])
-        tree = json.loads((path / "taxonomy.json").read_text(encoding="utf-8"))
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise BundleError(f"{path} is damaged: {error}") from error
-    used = {name for member in members for name in member.features}
-    if [member.name for member in members] != index["members"] or not used <= set(index["sources"]):
-        raise BundleError(
-            f"{path}: members or feature extractors of committee.json are not those of {BUNDLE.marker}"
-        )
-    return Bundle(
-        path=path,
-        info=index,
-        config=config,
-        classes=classes,
-        taxonomy=Taxonomy.from_tree(classes, tree),
-        fitted_ensemble=FittedEnsemble(members, combination, float(described["temperature"])),
-        extractors=index["sources"],
-    )
+    with folder.reading("members.safetensors") as file:
+        arrays, _ = read_arrays(file)
+        members = []
+        for number, member in enumerate(described.members):
+            predictor = predictor_from_arrays(arrays, member.predictor, classes, f"{number}.")
+            members.append(FittedMember(member.name, member.features, predictor))
+        if len(arrays) != sum(member.predictor.n_arrays for member in members):
+            raise ValueError("it holds arrays that belong to no member")
+    with folder.reading("meta.safetensors") as file:
+        arrays, _ = read_arrays(file)
+        combination = Combination.read(described.combination, arrays, len(members), len(classes))
+    return FittedEnsemble(tuple(members), combination, described.temperature)
+
+
+def read_taxonomy(classes: Sequence[str], tree: object) -> Taxonomy:
+    """A taxonomy from JSON values.
+
+    Raises:
+        TaxonomyError: If it does not fit the classes.
+        ValueError: If it is no tree.
+    """
+    if not isinstance(tree, dict):
+        raise ValueError("must be groups of classes by name")
+    return Taxonomy.from_tree(tuple(classes), tree)

@@ -1,106 +1,180 @@
-"""What the index of a saved folder must say: ``bundle.json`` of a bundle, ``student.json`` of a student.
+"""What a saved folder holds: a bundle, whose index is ``bundle.json``, or a student, whose index is ``student.json``.
 
-The index holds a format number, what the folder is, and the digest of every other file. It is checked before anything
-else is read.
+The index holds a format number, what the folder is, and the digest of every other file. Whatever is used is listed in
+it, and everything is checked against the schemas of this package before anything is built from it.
+
+Format 2, a bundle:
+
+- ``bundle.json``: see `BundleIndex`;
+- `ENSEMBLE`: members, combination and temperature, see `EnsembleDescription`; ``members.safetensors`` and
+  ``meta.safetensors`` are their arrays;
+- ``config.yaml``, ``taxonomy.json``, ``manifest.csv``, ``metrics.json``, ``README.md``;
+- ``members_oof.safetensors`` and ``ensemble_oof.safetensors``: answers for the rows of the fit;
+- where there are trained networks, ``networks/*.safetensors`` and ``logs.json``;
+- where it needs nothing else, ``weights/*``: the weights of its backbones.
+
+A student: ``student.json``, see `StudentIndex`; ``student.safetensors``, its network; ``out_of_fold.safetensors``.
+
+Parts that either may have, see `optional_parts`: ``rejection.json`` with ``rejection.safetensors`` (how a photo is
+told from those of the fit), and ``properties.json`` (properties of the classes).
+
+Format 1 had no such parts and did not say in which precision features were computed. It is upgraded while it is read.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ensemble_minerals.bundle.index import BundleIndex, IndexEntries, StudentIndex
+from ensemble_minerals.bundle.optional_parts import OPTIONAL_PARTS
+from ensemble_minerals.bundle.saved_folder import ON_DISK, OpenFolder, SavedFolder, damage, read_unreplaced
+from ensemble_minerals.config.messages import validated
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.system.atomic import recover
-from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.digest import content_digest, file_digest
+from ensemble_minerals.system.held_file import HeldFile
 from ensemble_minerals.system.paths import FolderKind
+from ensemble_minerals.system.plain_json import parse_json
 
+FORMAT = 2
+ENSEMBLE = "committee.json"
 Index: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Schema:
-    """What the index of one kind of folder must hold.
+    """What one kind of saved folder must hold.
 
     Attributes:
         kind: The kind of folder; its marker is the index.
         command: The command that makes such a folder.
-        keys: Keys that the index must have, and the types of their values.
+        index: What the index must say.
         files: Files that the folder must have.
+        others: Files that it may have.
+        folders: Folders inside that it may have, with files of any plain name.
         format: Number of the format that is written.
         upgrades: For each older format the step that turns its index into the next format's.
     """
 
     kind: FolderKind
     command: str
-    keys: Mapping[str, type]
+    index: type[IndexEntries]
     files: frozenset[str]
-    format: int = 1
+    others: frozenset[str]
+    folders: frozenset[str] = frozenset()
+    format: int = FORMAT
     upgrades: Mapping[int, Callable[[Index], Index]] = field(default_factory=dict)
 
-    def read(self, path: Path) -> Index:
-        """Read the index of a folder, bring it to the current format, and check the digests of all files.
+    def read(self, path: Path) -> SavedFolder:
+        """Open a folder, check its index and bring it to the current format, and check the digests of all files.
 
         Raises:
             BundleError: If the folder is missing, damaged, or of a format that this version does not know.
         """
         recover(path)
-        index = self._upgraded(path, self._load(path))
-        file = path / self.kind.marker
-        missing = [key for key, kind in self.keys.items() if not isinstance(index.get(key), kind)]
-        if missing or not set(index["files"]) >= self.files:
-            raise BundleError(f"{file} is damaged: {', '.join(missing) or 'files'} is missing or incomplete")
-        for name, digest in index["files"].items():
-            if not (path / name).is_file():
-                raise BundleError(
-                    f"{path}: {name} is missing; the {self.kind.name} is incomplete, {self.command} it again"
-                )
-            if file_digest(path / name) != digest:
-                raise BundleError(
-                    f"{path}: {name} was changed afterwards (its digest differs); {self.command} it again"
-                )
-        return index
-
-    def write(self, folder: Path, content: Mapping[str, Any]) -> None:
-        """Write the index of a folder that has all its files: format number, content, digests."""
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        digests = {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
-        write_json(folder / self.kind.marker, {"format": self.format, **content, "files": digests})
-
-    def _load(self, path: Path) -> Index:
         if not path.is_dir():
             raise BundleError(
                 f"there is no {self.kind.name} at {path}; `ensemble-minerals {self.command}` makes one"
             )
-        file = path / self.kind.marker
-        if not file.is_file():
-            raise BundleError(
-                f"{path} is no {self.kind.name}: it has no {file.name}; `ensemble-minerals {self.command}` makes one"
-            )
         try:
-            index = json.loads(file.read_text(encoding="utf-8"))
-            index["format"] = int(index["format"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise BundleError(f"{file} is damaged: {error}") from error
-        loaded: Index = index
-        return loaded
+            return read_unreplaced(path, self._read)
+        except OSError as error:
+            raise BundleError(f"{path} cannot be opened: {error.strerror}") from error
 
-    def _upgraded(self, path: Path, index: Index) -> Index:
-        number = index["format"]
+    def write(self, folder: Path, content: Mapping[str, Any]) -> None:
+        """Write the index of a folder that has all its files: format number, content, digests.
+
+        Raises:
+            ValueError: If it is none that can be read again.
+        """
+        files = sorted(file for file in folder.rglob("*") if file.is_file())
+        digests = {file.relative_to(folder).as_posix(): file_digest(file) for file in files}
+        index = {"format": self.format, **content, "files": digests}
+        self._check(index)
+        write_json(folder / self.kind.marker, index)
+
+    def _read(self, folder: OpenFolder) -> SavedFolder:
+        marker = self.kind.marker
+        path = folder.path
+        with damage(path / marker, self.command):
+            try:
+                content = folder.file(marker).read()
+            except FileNotFoundError:
+                raise BundleError(
+                    f"{path} is no {self.kind.name}: it has no {marker}; `ensemble-minerals {self.command}` makes one"
+                ) from None
+            except OSError as error:
+                raise ValueError(_reason(error)) from error
+            index = self._upgraded(path, parse_json(content))
+            self._check(index)
+        files = {name: self._file(folder, name, digest) for name, digest in index["files"].items()}
+        return SavedFolder(path, index, content_digest(content), files, self.command)
+
+    def _file(self, folder: OpenFolder, name: str, digest: str) -> HeldFile:
+        with damage(folder.path / name, self.command):
+            try:
+                file = folder.file(name)
+                found = file.digest(keep=not name.startswith(ON_DISK))
+            except FileNotFoundError:
+                raise BundleError(
+                    f"{folder.path}: {name} is missing; the {self.kind.name} is incomplete, {self.command} it again"
+                ) from None
+            except OSError as error:
+                raise ValueError(_reason(error)) from error
+        if found != digest:
+            raise BundleError(
+                f"{folder.path}: {name} was changed afterwards (its digest differs); {self.command} it again"
+            )
+        return file
+
+    def _check(self, index: object) -> None:
+        """Make sure that an index of the current format is whole.
+
+        Raises:
+            ValueError: If it is not.
+        """
+        listed = validated(self.index, index).files
+        for name in listed:
+            folder, _, file = name.rpartition("/")
+            inside = folder in self.folders and _PLAIN.fullmatch(file)
+            if name not in self.files | self.others and not inside:
+                raise ValueError(f"files: {name!r} is no file of a {self.kind.name}")
+        if not self.files <= listed.keys():
+            raise ValueError(f"files: {', '.join(sorted(self.files - listed.keys()))} is missing")
+
+    def _upgraded(self, path: Path, index: object) -> Index:
+        number = index.get("format") if isinstance(index, dict) else None
+        if not isinstance(index, dict) or not isinstance(number, int) or isinstance(number, bool):
+            raise ValueError("format: must be a whole number")
         if number > self.format:
             raise BundleError(
-                f"{path} has format {number}, this version reads up to {self.format}; upgrade ensemble-minerals"
+                f"{path} has format {number} and was made by a newer version, this one reads up to {self.format}; "
+                "upgrade ensemble-minerals"
             )
         while number < self.format:
             if number not in self.upgrades:
                 raise BundleError(
                     f"{path} has format {number}, which nothing upgrades; {self.command} it again"
                 )
-            index = self.upgrades[number](index)
             number += 1
+            index = {**self.upgrades[number - 1](index), "format": number}
         return index
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+"""Names of files that mean the same on every system, and nothing above their folder."""
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "it is a link, or lies behind one"
+    return f"it cannot be read: {error.strerror or error}"
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -114,23 +188,46 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def _with_precision(index: Index) -> Index:
+    """A bundle's index of format 1 as format 2: extractors state the precision of their features."""
+    sources = index.get("sources")
+    if not isinstance(sources, dict):
+        return index
+    return {**index, "sources": {name: _stating_precision(entry) for name, entry in sources.items()}}
+
+
+def _stating_precision(entry: object) -> object:
+    if not isinstance(entry, dict) or not isinstance(entry.get("facts"), dict):
+        return entry
+    return {**entry, "precision": entry["facts"].get("precision", "float32")}
+
+
+def _unchanged(index: Index) -> Index:
+    """A student's index of format 1 as format 2."""
+    return index
+
+
 BUNDLE = FolderKind("bundle", "bundle.json", BundleError)
 STUDENT = FolderKind("student", "student.json")
 
 BUNDLE_SCHEMA = Schema(
     BUNDLE,
     "fit",
-    keys={"classes": list, "members": list, "sources": dict, "files": dict},
+    BundleIndex,
     files=frozenset(
-        {"committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
+        {ENSEMBLE, "config.yaml", "ensemble_oof.safetensors", "manifest.csv", "members.safetensors",
          "members_oof.safetensors", "meta.safetensors", "metrics.json", "taxonomy.json"}
     ),
+    others=frozenset({"README.md", "logs.json"}) | OPTIONAL_PARTS,
+    folders=frozenset(ON_DISK),
+    upgrades={1: _with_precision},
 )  # fmt: skip
 
 STUDENT_SCHEMA = Schema(
     STUDENT,
     "distill",
-    keys={"classes": list, "taxonomy": dict, "network": dict, "temperature": float, "data": dict, "teacher": dict,
-          "metrics": dict, "files": dict},
+    StudentIndex,
     files=frozenset({"student.safetensors", "out_of_fold.safetensors"}),
-)  # fmt: skip
+    others=OPTIONAL_PARTS,
+    upgrades={1: _unchanged},
+)

@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from ensemble_minerals.bundle.index import StudentIndex
+from ensemble_minerals.bundle.network_files import check_stated
+from ensemble_minerals.bundle.optional_parts import check_parts
+from ensemble_minerals.bundle.saved_folder import SavedFolder, damage
 from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA
+from ensemble_minerals.config.messages import validated
 from ensemble_minerals.ensemble.conformal import ConformalSets
-from ensemble_minerals.ensemble.oof import OutOfFold
-from ensemble_minerals.errors import BundleError, TaxonomyError
+from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba
+from ensemble_minerals.networks.models.state_metadata import read_state_metadata
+from ensemble_minerals.system.arrays import checked_array, read_arrays, read_header
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -38,14 +44,22 @@ class Student:
     """A student on disk, read and checked.
 
     Attributes:
-        path: The directory.
-        info: What ``student.json`` says.
+        folder: Its files.
         taxonomy: Classes, in the order of the probabilities, and their groups.
     """
 
-    path: Path
-    info: Mapping[str, Any]
+    folder: SavedFolder
     taxonomy: Taxonomy
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.folder.path
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What ``student.json`` says, see `StudentIndex`."""
+        return self.folder.index
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,12 +84,20 @@ class Student:
         """
         from ensemble_minerals.networks.graphs.student import read_student_graph
 
-        return read_student_graph(self.path / _TENSORS, len(self.classes), self.temperature)
+        return read_student_graph(self.folder.files[_TENSORS], self.temperature)
 
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets calibrated on the out-of-fold answers, by row groups and class."""
-        arrays = load_file(self.path / _ANSWERS)
-        return ConformalSets().fit(arrays["y"], arrays["proba"], arrays["row_group"])
+        n_classes = len(self.classes)
+        with self.folder.reading(_ANSWERS) as file:
+            arrays, _ = read_arrays(file)
+            proba = checked_proba(arrays, "proba", (None, n_classes))
+            y, row_group = (
+                checked_array(arrays, name, np.int64, (len(proba),)) for name in ("y", "row_group")
+            )
+            if not y.size or y.min() < 0 or y.max() >= n_classes:
+                raise ValueError(f"y must be positions of the {n_classes} classes")
+        return ConformalSets().fit(y, proba, row_group)
 
 
 def is_student(path: Path) -> bool:
@@ -84,17 +106,27 @@ def is_student(path: Path) -> bool:
 
 
 def read_student(path: Path) -> Student:
-    """Read a student, checking format and digests before anything is built.
+    """Read a student, checking everything but its out-of-fold answers before anything is built.
 
     Raises:
         BundleError: If it is missing, damaged, or of a format this version does not know.
     """
-    info = STUDENT_SCHEMA.read(path)
-    try:
-        taxonomy = Taxonomy.from_tree(tuple(info["classes"]), info["taxonomy"])
-    except TaxonomyError as error:
-        raise BundleError(f"{path / STUDENT.marker} is damaged: {str(error).splitlines()[0]}") from error
-    return Student(path, info, taxonomy)
+    folder = STUDENT_SCHEMA.read(path)
+    stated = validated(StudentIndex, folder.index)
+    with damage(path / STUDENT.marker, folder.again):
+        taxonomy = Taxonomy.from_tree(stated.classes, stated.taxonomy)
+    with folder.reading(_TENSORS) as file:
+        state, _ = read_state_metadata(file)
+        check_stated(state, stated.network)
+        n_outcomes = [count for _, count in state.decisions]
+        if n_outcomes != [len(stated.classes)]:
+            raise ValueError(
+                f"decisions: it is a network for {n_outcomes} classes, not for {len(stated.classes)}"
+            )
+        if state.n_tensors != len(read_header(file).arrays):
+            raise ValueError(f"it lacks tensors of its network, which has {state.n_tensors}")
+    check_parts(folder, stated.classes, ["student"])
+    return Student(folder, taxonomy)
 
 
 def write_student(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, write_json
+from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE, write_json
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold
@@ -103,7 +103,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
         folder / "meta.safetensors",
     )  # fmt: skip
     write_json(
-        folder / "committee.json",
+        folder / ENSEMBLE,
         {
             "classes": list(contents.taxonomy.classes),
             "members": members,

@@ -19,16 +19,13 @@ from ensemble_minerals.config.yaml import parse_yaml
 from ensemble_minerals.errors import ConfigError
 
 
-def load_config(
-    path_or_name: str | Path | None = None, overrides: Sequence[str] = (), *, saved: bool = False
-) -> Config:
+def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a configuration file.
 
     Args:
         path_or_name: A YAML file, or the name of a configuration or recipe in the package; None is ``default``.
         overrides: Values to set before validation, ``path=value`` with YAML values, such as
             ``members.0.head=mlp`` or ``members.+={features: each, strategy: flat}``; later ones win.
-        saved: Whether a bundle holds it; then keys of earlier versions are left out, not refused.
 
     Returns:
         The configuration. Relative paths of weights are made absolute: those of a file from the file's
@@ -42,13 +39,35 @@ def load_config(
     """
     file, source = find_config(path_or_name)
     try:
-        data, problems = parse_yaml(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
+        raise ConfigError([str(error)], source) from error
+    return parse_config(text, source, Path(str(file)).parent, overrides)
+
+
+def parse_config(
+    text: str, source: str, folder: Path, overrides: Sequence[str] = (), *, saved: bool = False
+) -> Config:
+    """Read the text of a configuration file.
+
+    Args:
+        text: YAML.
+        source: Where it comes from, for the message.
+        folder: What relative paths of weights are relative to.
+        overrides: See `load_config`.
+        saved: Whether a bundle holds it; then keys of earlier versions are left out, not refused.
+
+    Raises:
+        ConfigError: If it does not fit; lists every problem.
+    """
+    try:
+        data, problems = parse_yaml(text)
+    except ValueError as error:
         raise ConfigError([str(error)], source) from error
     data = {} if data is None else data
     if isinstance(data, dict):
         data = without_former_keys(data) if saved else data
-        _anchor_weights(data, Path(str(file)).parent)
+        _anchor_weights(data, folder)
         for override in overrides:
             try:
                 apply_override(data, override)

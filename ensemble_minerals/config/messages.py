@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -35,6 +35,24 @@ _EXPECTED = {
     "less_than_equal": "at most {le:g}",
 }
 """What is expected for each of pydantic's error types; filled in from the error's context."""
+
+
+SchemaT = TypeVar("SchemaT", bound=BaseModel)
+
+_SHOWN = 3
+"""Problems that the message of `validated` lists."""
+
+
+def validated(schema: type[SchemaT], data: object) -> SchemaT:
+    """Validate plain values that a file holds.
+
+    Raises:
+        ValueError: If they do not fit; names the first keys that do not.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        raise ValueError("; ".join(schema_problems(error, schema, data)[:_SHOWN])) from error
 
 
 def schema_problems(error: ValidationError, schema: type[BaseModel], data: object) -> list[str]:
@@ -92,16 +110,26 @@ def _locate(loc: Sequence[str | int], schema: type[BaseModel], data: object) -> 
     value = data
     field: FieldInfo | None = None
     path = []
+    n_keys = 0  # of mappings from any name to a model, which come before the keys of that model
     for step in loc:
         if isinstance(step, str):
-            if inside is not None:
-                holder, field = inside, inside.model_fields.get(step)
+            if n_keys:
+                n_keys -= 1
+            elif inside is not None:
+                holder, field = inside, _field_of(inside, step)
+                n_keys = sum(get_origin(mark) is dict for mark in _marks(field)) if field else 0
             elif step != "kind":
                 continue
         path.append(str(step))
         value = _below(value, step)
         inside = _section_of(field, value) if field else None
     return ".".join(path) or "the file", holder
+
+
+def _field_of(schema: type[BaseModel], key: str) -> FieldInfo | None:
+    """The field that a key is read into."""
+    fields = schema.model_fields
+    return fields.get(key) or next((field for field in fields.values() if field.alias == key), None)
 
 
 def _below(value: object, step: str | int) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +50,11 @@ _COLUMNS: dict[str, Any] = {
     "pixel_hash": _TEXT,
     "phash": np.uint64,
     "phash_mirrored": np.uint64,
+}
+_RANGES = {
+    name: (0 if name in ("width", "height") else int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    for name, dtype in _COLUMNS.items()
+    if dtype is not _TEXT
 }
 
 
@@ -181,9 +187,24 @@ class Manifest:
         """
         try:
             with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                rows = list(csv.reader(file, strict=True))
+                return cls.parse_csv(file, path, root)
         except OSError as error:
             raise DataError(f"the manifest {path} cannot be opened: {error.strerror}") from error
+
+    @classmethod
+    def parse_csv(cls, lines: Iterable[str], path: Path, root: Path) -> Manifest:
+        """Load what `write_csv` saved from its lines.
+
+        Args:
+            lines: Of the CSV, with their ends.
+            path: Where they come from, for messages.
+            root: Folder that the paths in it are relative to.
+
+        Raises:
+            DataError: If it is incomplete or damaged.
+        """
+        try:
+            rows = list(csv.reader(lines, strict=True))
         except csv.Error as error:
             raise DataError(f"the manifest {path} is damaged: {error}; make it anew") from error
         header = rows[0] if rows else []
@@ -215,9 +236,15 @@ def _parse(name: str, cell: str) -> str | int:
     if name == "status":
         return Status(cell).value
     dtype = _COLUMNS[name]
-    if dtype is np.uint64:
-        return int(cell, 16)
-    return int(cell) if dtype is np.int64 else unescaped(cell)
+    if dtype is _TEXT:
+        if "\0" in cell:
+            raise ValueError(f"{name} holds the character NUL")
+        return unescaped(cell)
+    number = int(cell, 16 if dtype is np.uint64 else 10)
+    least, most = _RANGES[name]
+    if not least <= number <= most:
+        raise ValueError(f"{name} is {cell}")
+    return number
 
 
 def _mark(file_format: str, mode: str, width: int, height: int) -> str:

@@ -9,7 +9,6 @@ import numpy as np
 
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.locating import locate_photos
-from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DataError
 
@@ -42,7 +41,7 @@ def read_distillation_data(bundle: Bundle, photos: Path | None = None) -> Distil
         DataError: If there are no out-of-fold answers, or photos are missing or were replaced.
     """
     root = bundle.photo_root if photos is None else photos
-    manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
+    manifest = bundle.manifest(root)
     teacher = bundle.out_of_fold
     if len(np.unique(teacher.known.folds)) < 2:
         raise DataError(

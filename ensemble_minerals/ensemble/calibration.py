@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ensemble_minerals.log_space import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+MOST = 20.0
+"""The highest temperature; the lowest is its inverse."""
+
+Temperature: TypeAlias = Annotated[float, Field(ge=0.999 / MOST, le=1.001 * MOST)]
+"""A temperature that was read: one that may have been learned, but for rounding."""
 
 
 class TemperatureScaling:
@@ -24,7 +31,7 @@ class TemperatureScaling:
     """
 
     def fit(self, log_proba: FloatMatrix, y: NDArray[np.intp]) -> TemperatureScaling:
-        """Minimize the log-loss over the temperature, between 1/20 and 20.
+        """Minimize the log-loss over the temperature, between 1 / `MOST` and `MOST`.
 
         Args:
             log_proba: Cross-fitted log-probabilities, shape (n, n_classes).
@@ -42,7 +49,7 @@ class TemperatureScaling:
             false = np.logaddexp.reduce(others, axis=1)
             return -float(((1.0 - doubt) * true + doubt * false).mean())
 
-        limit = np.log(20.0)
+        limit = np.log(MOST)
         result = scipy.optimize.minimize_scalar(loss, bounds=(-limit, limit), method="bounded")
         self.temperature_ = float(np.exp(result.x))
         return self

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.log_space import log_normalize
+from ensemble_minerals.system.arrays import checked_array
 
 FloatMatrix = NDArray[np.floating[Any]]
+Kind: TypeAlias = Literal["mean", "product", "linear"]
+
+_MOST = 1e6
+"""Size of a weight that was read, at most; that of a fit is a few units."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +29,34 @@ class Combination:
         bias: Shape (n_classes,); zero unless ``"linear"``.
     """
 
-    kind: str
+    kind: Kind
     weight: FloatMatrix
     bias: FloatMatrix
+
+    @classmethod
+    def read(cls, kind: Kind, arrays: Mapping[str, NDArray[Any]], n_members: int, n_classes: int) -> Self:
+        """A combination from what a bundle keeps of it.
+
+        Args:
+            kind: See the class.
+            arrays: ``weight`` and ``bias``.
+            n_members: Number of members.
+            n_classes: Number of classes.
+
+        Raises:
+            ValueError: If an array is not what such a combination has.
+        """
+        linear = kind == "linear"
+        shape = (n_members * n_classes, n_classes) if linear else (n_members,)
+        weight = checked_array(arrays, "weight", np.float64, shape)
+        bias = checked_array(arrays, "bias", np.float64, (n_classes,))
+        if max(np.abs(weight).max(), np.abs(bias).max()) > _MOST:
+            raise ValueError(f"weight and bias must be between -{_MOST:g} and {_MOST:g}")
+        if not linear and (weight.min() < 0 or weight.max() == 0 or bias.any()):
+            raise ValueError(f"weight of a {kind} must be positive, and bias zero")
+        if kind == "mean" and abs(weight.sum() - 1) > 1e-6:
+            raise ValueError(f"weight of a mean must add up to 1, not {weight.sum():g}")
+        return cls(kind, weight, bias)
 
     def log_proba(self, members: FloatMatrix) -> FloatMatrix:
         """Combine log-probabilities, shape (n, n_members, n_classes), into (n, n_classes)."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.config.fields import Many, Section
+from ensemble_minerals.config.messages import validated
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.errors import BundleError, EnsembleMineralsError
+from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.log_space import clipped_log
+from ensemble_minerals.system.arrays import checked_array, read_arrays
+from ensemble_minerals.system.held_file import HeldFile
+from ensemble_minerals.system.plain_json import parse_json
 
 Proba = NDArray[np.floating[Any]]
 
@@ -138,34 +143,56 @@ class OutOfFold:
         save_file({"proba": np.ascontiguousarray(self._member_proba)}, path, metadata={"names": names})
 
 
-def load_members(path: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+class _Columns(Section):
+    """Whose answers an array holds: the names along its first and last axis."""
+
+    members: Many[str]
+    classes: Many[str]
+
+
+def read_members(file: HeldFile, classes: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     """Read what `OutOfFold.save_members` wrote.
 
     Args:
-        path: The file.
+        file: The file.
         classes: Names of the classes that the columns must belong to.
 
     Returns:
         Names of the members, and what they answered, shape (n_members, n, n_classes).
 
     Raises:
-        BundleError: If the file holds something else, or answers about other classes.
+        ValueError: If the file holds something else, or answers about other classes.
     """
-    from safetensors import SafetensorError, safe_open
+    arrays, texts = read_arrays(file)
+    if "names" not in texts:
+        raise ValueError("names is missing: it holds no out-of-fold probabilities")
+    names = validated(_Columns, parse_json(texts["names"]))
+    if names.classes != tuple(classes):
+        raise ValueError(f"names: answers about {', '.join(names.classes)}, not about {', '.join(classes)}")
+    shape = (len(names.members), None, len(names.classes))
+    return names.members, checked_proba(arrays, "proba", shape)
 
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names, proba = json.loads((file.metadata() or {})["names"]), file.get_tensor("proba")
-        members, columns = tuple(names["members"]), tuple(names["classes"])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise BundleError(f"{path.name} holds no out-of-fold probabilities: {error}") from error
-    if proba.ndim != 3 or proba.shape[::2] != (len(members), len(columns)):
-        raise BundleError(
-            f"{path.name}: probabilities of shape {proba.shape} for {len(members)} members and {len(columns)} classes"
-        )
-    if columns != tuple(classes):
-        raise BundleError(f"{path.name}: answers about {', '.join(columns)}, not about {', '.join(classes)}")
-    return members, proba.astype(np.float64)
+
+def checked_proba(
+    arrays: Mapping[str, NDArray[Any]], name: str, shape: tuple[int | None, ...]
+) -> NDArray[np.float64]:
+    """The array of a name, if it holds probabilities, whose last axis is that of the classes.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    proba = checked_array(arrays, name, np.float64, shape)
+    if not _are_distributions(proba):
+        raise ValueError(f"{name} holds something else than probabilities, which add up to 1")
+    return proba
+
+
+def _are_distributions(proba: Proba) -> bool:
+    return bool(
+        np.isfinite(proba).all()
+        and (proba >= 0).all()
+        and np.abs(proba.sum(axis=-1) - 1).max(initial=0) <= 1e-4
+    )
 
 
 def _array(given: Proba | None, shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -189,10 +216,6 @@ def _write(into: NDArray[np.float64], rows: NDArray[np.intp], proba: Proba, who:
     written = rows[~np.isnan(into[rows, 0])]
     if written.size:
         raise OutOfFoldError(f"{who}: row {written[0]} was predicted before, in another fold")
-    if (
-        not np.isfinite(proba).all()
-        or (proba < 0).any()
-        or np.abs(proba.sum(axis=1) - 1).max(initial=0) > 1e-4
-    ):
+    if not _are_distributions(proba):
         raise OutOfFoldError(f"{who}: its answer is no probability distribution over the classes")
     into[rows] = proba

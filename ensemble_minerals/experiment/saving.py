@@ -63,7 +63,11 @@ def save(
         used = {**dataset.extractors, **networks.extractors}
         complete = {**metrics, "source_costs": _extractor_costs(used, dataset, plan, runtime)}
         extractors = {
-            name: {"facts": dict(extractor.metadata), "fingerprint": extractor.fingerprint}
+            name: {
+                "facts": dict(extractor.metadata),
+                "fingerprint": extractor.fingerprint,
+                "precision": extractor.metadata.get("precision", "float32"),
+            }
             for name, extractor in used.items()
         }
         metadata = _metadata(trained, plan, dataset)
@@ -80,7 +84,7 @@ def save(
             metadata=metadata,
             model_card=write_model_card(complete, metadata, plan.config, extractors),
             weights=_pack(used, Path(folder) / "weights") if pack else {},
-            networks={name: extractor.states for name, extractor in networks.extractors.items()},
+            networks=networks.files,
             logs=ensemble.logs_,
         )
         write_bundle(out, contents, overwrite=overwrite)

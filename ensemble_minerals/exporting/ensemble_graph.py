@@ -11,6 +11,7 @@ from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
+from ensemble_minerals.features.extractor import JSON
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network
 from ensemble_minerals.prediction.predictor import check_extractor
 from ensemble_minerals.system.progress import Progress, Silent
@@ -87,20 +88,19 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
     stated = backbone.preprocessing
     loaded = load_network(
         backbone.model,
-        str(packed or backbone.weights),
+        backbone.weights if packed is None else str(packed.path),
         size=backbone.size,
         preprocessing=None if stated is None else Preprocessing.from_mapping(stated.model_dump()),
     )
     network = TappedNetwork(loaded, backbone.layers)
-    now = {
-        "weights": metadata["weights"]
-        if packed
-        else loaded.digest,  # the bundle's own check vouches for packed ones
+    now: dict[str, JSON] = {
+        "weights": loaded.digest,
         "layers": list(network.layers),
         "size": network.size,
         "preprocessing": loaded.preprocessing.as_mapping(),
     }
-    check_extractor(name, now, {fact: metadata[fact] for fact in now})
+    expected = metadata if packed is None else {**metadata, "weights": packed.digest()}
+    check_extractor(name, now, {fact: expected.get(fact) for fact in now})
     return ExtractorGraph(network, backbone.views, backbone.pooling)
 
 
@@ -112,6 +112,7 @@ def _trained(bundle: Bundle, name: str) -> LogitsGraph:
 
     own = bundle.extractors[name]["facts"]["network"]
     network = next(network for network in bundle.config.networks if network.name == own)
-    weights = str(bundle.weights.get(network.name, network.weights))
-    states = [NetworkState.load(file) for file in bundle.networks[name]]
+    packed = bundle.weights.get(network.name)
+    weights = network.weights if packed is None else str(packed.path)
+    states = [NetworkState.of_file(file) for file in bundle.networks[name]]
     return LogitsGraph(NetworkPredictor(states, weights))

@@ -6,10 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from ensemble_minerals.bundle.bundle import Bundle
-from ensemble_minerals.bundle.schema import STUDENT
 from ensemble_minerals.bundle.student import Student
 from ensemble_minerals.exporting.ensemble_graph import weighted_members
-from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.versions import installed_versions
 
 _OF_EXTRACTORS = ("model", "weights", "size", "views", "preprocessing", "states")
@@ -24,7 +22,7 @@ def bundle_metadata(bundle: Bundle) -> dict[str, str]:
         "bundle",
         bundle.classes,
         bundle.fitted_ensemble.temperature,
-        file_digest(bundle.path / "bundle.json"),
+        bundle.folder.digest,
         {
             "combination": bundle.fitted_ensemble.combination.kind,
             "groups": json.dumps(bundle.taxonomy.to_tree(), ensure_ascii=False),
@@ -49,7 +47,7 @@ def student_metadata(student: Student) -> dict[str, str]:
         "student",
         student.classes,
         student.temperature,
-        file_digest(student.path / STUDENT.marker),
+        student.folder.digest,
         {
             "groups": json.dumps(info["taxonomy"], ensure_ascii=False),
             "network": json.dumps(info["network"], ensure_ascii=False, sort_keys=True),

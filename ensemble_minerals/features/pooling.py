@@ -121,6 +121,11 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
     return pooled
 
 
+def pooled_width(extractor: FeatureExtractor, pooling: str) -> int:
+    """Number of features of a row that `pool_views` returns."""
+    return extractor.n_features * (extractor.n_views if pooling == "concat" else 1)
+
+
 def pooling_of(config: Config, extractor: str) -> str:
     """How the configuration pools the views of an extractor."""
     return next((b.pooling for b in config.backbones if b.name == extractor), "mean")

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from ensemble_minerals.config.extractors import BackboneConfig, DescriptorConfig, ExtractorSection
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.system.held_file import HeldFile
 
 Builder: TypeAlias = Callable[[Any, Config, Path | None], FeatureExtractor]
 """Makes an extractor of its section, the whole configuration, and the cache folder, if there is one."""
@@ -74,7 +75,7 @@ def build_extractors(
 
 def build_network_extractors(
     config: Config,
-    networks: Mapping[str, Sequence[Path]],
+    networks: Mapping[str, Sequence[HeldFile]],
     metadata: Mapping[str, Mapping[str, Any]],
     *,
     n_threads: int,

@@ -6,16 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from ensemble_minerals.config.fields import Distinct, Section, Some, View
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.views import DETAIL
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.networks.models.weights import pack_weights
-from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.held_file import HeldFile
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
@@ -26,6 +28,18 @@ PREFIX = "network:"
 
 _LEAST, _MOST = 1.15, 1.6
 """Shorter side of the shrunken photos over the longer side of the network's input, at least and at most."""
+
+
+class NetworkFacts(Section):
+    """The metadata of a `TrainedNetworkExtractor`."""
+
+    kind: Literal["network"]
+    model: str
+    network: str
+    states: Some[str]
+    side: Annotated[int, Field(ge=1, le=8192)]
+    views: Distinct[View]
+    device: str
 
 
 def image_side(network: NetworkConfig) -> int:
@@ -66,7 +80,7 @@ class TrainedNetworkExtractor:
         self,
         name: str,
         network: NetworkConfig,
-        states: Sequence[Path],
+        states: Sequence[HeldFile],
         *,
         side: int,
         device: str = "cpu",
@@ -108,7 +122,7 @@ class TrainedNetworkExtractor:
             "kind": "network",
             "model": self.network.model,
             "network": self.network.name,
-            "states": [file_digest(file) for file in self.states],
+            "states": [file.digest() for file in self.states],
             "side": self._side,
             "views": list(self.network.views),
             "device": self._device,
@@ -146,14 +160,18 @@ class TrainedNetworkExtractor:
         return trained_forward_pass(self.open(), self.network.weights, shrink(photo, self._side))
 
     def open(self) -> NetworkPredictor:
-        """Get the networks ready; `extract` does it at its first call."""
+        """Get the networks ready; `extract` does it at its first call.
+
+        Raises:
+            BundleError: If a file is damaged, or the networks do not fit each other.
+        """
         from ensemble_minerals.networks.inference import NetworkPredictor
         from ensemble_minerals.networks.models.state import NetworkState
 
         with self._lock:
             if self._opened is None:
                 self._opened = NetworkPredictor(
-                    [NetworkState.load(file) for file in self.states],
+                    [NetworkState.of_file(file) for file in self.states],
                     self.network.weights,
                     device=self._device,
                     n_threads=self._n_threads,
@@ -162,7 +180,7 @@ class TrainedNetworkExtractor:
 
     def megabytes(self) -> float:
         """Size of the trained tensors."""
-        return sum(file.stat().st_size for file in self.states) / 1e6
+        return sum(file.size for file in self.states) / 1e6
 
 
 def pack_start(network: NetworkConfig, folder: Path) -> Path | None:

@@ -31,6 +31,11 @@ class Specialist(Protocol):
         """Size of its matrices; 0 where it has none."""
         ...
 
+    @property
+    def n_columns(self) -> int | None:
+        """Number of features; None where it is not known."""
+        ...
+
 
 @dataclass(frozen=True)
 class DenseSpecialist:
@@ -46,6 +51,11 @@ class DenseSpecialist:
     def nbytes(self) -> int:
         """Size of the matrices."""
         return sum(weight.nbytes + bias.nbytes for weight, bias in self.layers)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of features."""
+        return len(self.layers[0][0])
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
         """Log-odds of the outcomes, shape (n, n_outputs), float64.
@@ -77,6 +87,10 @@ class ClassifierSpecialist:
     def nbytes(self) -> int:
         """Not known, so 0."""
         return 0
+
+    @property
+    def n_columns(self) -> None:
+        """Not known, so None."""
 
     def logits(self, X: FloatMatrix) -> FloatMatrix:
         """Shifted log-probabilities of the outcomes, (n, n_outcomes); for two outcomes their log-odds, (n, 1)."""
@@ -160,6 +174,22 @@ class AveragedPredictor:
         return sum(
             specialist.nbytes for part in self.parts for folds in part.specialists for specialist in folds
         )
+
+    @property
+    def n_arrays(self) -> int:
+        """Number of matrices and biases of dense specialists."""
+        return sum(
+            2 * len(specialist.layers)
+            for part in self.parts
+            for folds in part.specialists
+            for specialist in folds
+            if isinstance(specialist, DenseSpecialist)
+        )
+
+    @property
+    def n_columns(self) -> int | None:
+        """Number of features; None where it is not known."""
+        return self.parts[0].specialists[0][0].n_columns
 
     @property
     def is_linear(self) -> bool:

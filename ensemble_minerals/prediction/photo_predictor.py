@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.errors import BundleError, FitError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.prediction.inputs import Inputs, expand_inputs
@@ -28,6 +30,7 @@ class PhotoPredictor(ABC):
     A subclass says what it answers to features; all else is the same for every model.
 
     Args:
+        path: Where the model was read from.
         extractors: What computes the features, by name.
         taxonomy: Classes, in the order of the probabilities, and their groups.
         members: Names of the members.
@@ -37,12 +40,14 @@ class PhotoPredictor(ABC):
 
     def __init__(
         self,
+        path: Path,
         extractors: Mapping[str, FeatureExtractor],
         taxonomy: Taxonomy,
         members: Sequence[str],
         limits: DecodeLimits,
         n_threads: int,
     ) -> None:
+        self.path = path
         self.extractors = extractors
         self.taxonomy = taxonomy
         self.members = tuple(members)
@@ -92,8 +97,10 @@ class PhotoPredictor(ABC):
 
         Raises:
             UserError: If an input matches nothing, or `sets` is no such probability.
+            BundleError: If the model's answers are no numbers.
         """
         check_sets(sets)
+        conformal = None if sets is None else self.conformal_sets()
         paths = expand_inputs(inputs, note)
         n_classes = len(self.taxonomy.classes)
         proba = np.full((len(paths), n_classes), np.nan)
@@ -101,27 +108,36 @@ class PhotoPredictor(ABC):
         reasons = [""] * len(paths)
         for start in range(0, len(paths), _CHUNK):
             chunk = paths[start : start + _CHUNK]
-            extracted = extract_features(
-                chunk,
-                [""] * len(chunk),
-                list(self.extractors.values()),
-                n_threads=self.n_threads,
-                limits=self.limits,
-                progress=None if progress is None else part_of(progress, start, len(paths)),
-            )
+            try:
+                extracted = extract_features(
+                    chunk,
+                    [""] * len(chunk),
+                    list(self.extractors.values()),
+                    n_threads=self.n_threads,
+                    limits=self.limits,
+                    progress=None if progress is None else part_of(progress, start, len(paths)),
+                )
+            except FitError as failure:
+                raise BundleError(f"{self.path}: {failure}") from failure
             for position, error in extracted.errors.items():
                 reasons[start + position] = str(error)
             readable = np.setdiff1d(np.arange(len(chunk)), list(extracted.errors))
             if readable.size:
                 features = {name: extracted.features[name][readable] for name in self.extractors}
-                member_log_proba, log_proba = self.answer(features)
+                with np.errstate(over="ignore", invalid="ignore"):
+                    member_log_proba, log_proba = self.answer(features)
+                if not (np.isfinite(member_log_proba).all() and np.isfinite(log_proba).all()):
+                    raise BundleError(
+                        f"{self.path}: its members give no numbers for {chunk[readable[0]]} or another photo: their "
+                        "weights are damaged; fit it again"
+                    )
                 member_proba[start + readable] = np.exp(member_log_proba)
                 proba[start + readable] = np.exp(log_proba)
         in_set = None
-        if sets is not None:
+        if conformal is not None and sets is not None:
             answered = ~np.isnan(proba[:, 0])
             in_set = np.zeros(proba.shape, dtype=bool)
-            in_set[answered] = self.conformal_sets().predict(proba[answered], sets)
+            in_set[answered] = conformal.predict(proba[answered], sets)
         return Predictions(
             tuple(paths), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
         )

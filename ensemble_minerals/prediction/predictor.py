@@ -13,8 +13,8 @@ from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError
-from ensemble_minerals.features.extractor import JSON
-from ensemble_minerals.features.pooling import pool_views, pooling_of
+from ensemble_minerals.features.extractor import JSON, FeatureExtractor
+from ensemble_minerals.features.pooling import pool_views, pooled_width, pooling_of
 from ensemble_minerals.features.registry import build_extractors, build_network_extractors
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
@@ -44,11 +44,15 @@ class Predictor(PhotoPredictor):
             **build_network_extractors(config, bundle.networks, metadata, n_threads=n_threads),
         }
         for name, extractor in extractors.items():
-            # Packed weights have another digest than the hub's, but the bundle's own digests were checked.
-            ignored = frozenset({"weights"}) if name in packed else frozenset()
-            check_extractor(name, extractor.metadata, metadata[name], ignored)
+            facts = metadata[name]
+            if name in packed:  # they have another digest than the hub's
+                facts = {**facts, "weights": packed[name].digest()}
+            check_extractor(name, extractor.metadata, facts)
+        _check_widths(bundle, extractors)
         members = [member.name for member in bundle.fitted_ensemble.members]
-        super().__init__(extractors, bundle.taxonomy, members, bundle.config.data.limits, n_threads)
+        super().__init__(
+            bundle.path, extractors, bundle.taxonomy, members, bundle.config.data.limits, n_threads
+        )
         self.bundle = bundle
 
     def answer(
@@ -68,6 +72,27 @@ class Predictor(PhotoPredictor):
     def is_demonstration(self) -> bool:
         """See `PhotoPredictor.is_demonstration`."""
         return bool(self.bundle.info.get("demonstration"))
+
+
+def _check_widths(bundle: Bundle, extractors: Mapping[str, FeatureExtractor]) -> None:
+    """Make sure that members see as many features as their extractors give; `read_bundle` knows those of networks.
+
+    Raises:
+        BundleError: If a member sees another number.
+    """
+    widths = {
+        name: pooled_width(extractor, pooling_of(bundle.config, name))
+        for name, extractor in extractors.items()
+        if name not in bundle.networks
+    }
+    for member in bundle.fitted_ensemble.members:
+        if widths.keys() >= set(member.features):
+            width = sum(widths[name] for name in member.features)
+            if member.predictor.n_columns != width:
+                raise BundleError(
+                    f"{bundle.path}: the member {member.name!r} was fitted on {member.predictor.n_columns} features, "
+                    f"its extractors give {width}; fit it again"
+                )
 
 
 def load(path: str | Path, cache_dir: str | Path | None = None, n_threads: int = 2) -> Predictor:
@@ -109,7 +134,7 @@ def check_extractor(
 
 def config_with_weights(bundle: Bundle) -> Config:
     """The configuration of a fit, with the bundle's own weights for the backbones and networks that have some."""
-    config, packed = bundle.config, {name: str(file) for name, file in bundle.weights.items()}
+    config, packed = bundle.config, {name: str(file.path) for name, file in bundle.weights.items()}
     if not packed:
         return config
     backbones = tuple(

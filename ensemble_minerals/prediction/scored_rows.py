@@ -18,7 +18,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.ensemble.oof import OutOfFold
-from ensemble_minerals.errors import DataError
+from ensemble_minerals.errors import BundleError, DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize
 from ensemble_minerals.prediction.predictor import Predictor, config_with_weights
@@ -74,7 +74,7 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
         bundle: Of the fit.
         root: Where its photos are.
     """
-    manifest = Manifest.read_csv(bundle.path / "manifest.csv", root)
+    manifest = bundle.manifest(root)
     answered = bundle.out_of_fold
     rows, folds = answered.row, answered.known.folds
     answers = Answers(
@@ -101,6 +101,12 @@ def _before_temperature(
     recorded = bundle.metrics["meta"].get("fold_temperatures")
     if recorded is None:
         return None
+    missing = set(map(str, folds.tolist())) - recorded.keys()
+    if missing:
+        raise BundleError(
+            f"{bundle.path}: metrics.json lacks the temperature of fold {min(missing)} in meta.fold_temperatures; "
+            "fit it again"
+        )
     temperature = np.array([recorded[str(fold)] for fold in folds.tolist()])
     logs = np.log(np.maximum(proba, np.finfo(np.float64).tiny))
     return np.exp(log_normalize(logs * temperature[:, None]))

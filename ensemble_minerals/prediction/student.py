@@ -59,7 +59,8 @@ class StudentPredictor(PhotoPredictor):
     def __init__(self, student: Student, n_threads: int = 2) -> None:
         extractor = StudentExtractor(student.graph(), len(student.classes), n_threads)
         member = str(student.info["network"].get("model", "student"))
-        super().__init__({extractor.name: extractor}, student.taxonomy, [member], student.limits, n_threads)
+        extractors = {extractor.name: extractor}
+        super().__init__(student.path, extractors, student.taxonomy, [member], student.limits, n_threads)
         self.student = student
 
     def answer(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
-from ensemble_minerals.bundle.schema import BUNDLE, STUDENT
+from ensemble_minerals.bundle.schema import STUDENT
 from ensemble_minerals.bundle.student import write_student
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.distillation.data import read_distillation_data
@@ -20,7 +20,6 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.system.paths import check_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -139,7 +138,7 @@ def _of_teacher(teacher: Bundle) -> Mapping[str, Any]:
         "taxonomy": teacher.taxonomy.to_tree(),
         "data": {**teacher.config.data.model_dump(), "digest": teacher.info["data"]["digest"]},
         "teacher": {
-            "digest": file_digest(teacher.path / BUNDLE.marker),
+            "digest": teacher.folder.digest,
             "members": list(teacher.info["members"]),
             "temperature": teacher.fitted_ensemble.temperature,
         },

@@ -90,5 +90,5 @@ def test_a_missing_array_is_named(part):
     arrays, description = predictor_to_arrays(predictor, "a.")
     name = next(key for key in arrays if key.endswith(part))
     del arrays[name]
-    with pytest.raises(BundleError, match=f"{name} is missing"):
+    with pytest.raises(ValueError, match=f"{name} is missing"):
         predictor_from_arrays(arrays, description, CLASSES, "a.")

@@ -123,7 +123,7 @@ def test_processes_change_nothing(made, photos, tmp_path):
     again = read_bundle(tmp_path / "two")
     for name in (FLAT, JOINT, SEPARATE):
         files = zip(made.networks[f"network:{name}"], again.networks[f"network:{name}"], strict=True)
-        assert all(one.read_bytes() == two.read_bytes() for one, two in files)
+        assert all(one.read() == two.read() for one, two in files)
     np.testing.assert_array_equal(made.out_of_fold.proba, again.out_of_fold.proba)
 
 

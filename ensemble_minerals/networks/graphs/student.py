@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
 from ensemble_minerals.networks.models.state import COUNTER, NetworkState
 from ensemble_minerals.networks.models.tensor_file import to_plain
 from ensemble_minerals.networks.threads import torch_threads
+from ensemble_minerals.system.held_file import HeldFile
 
 
 class StudentGraph(nn.Module):
@@ -101,23 +101,20 @@ def complete(state: NetworkState, weights: str) -> NetworkState:
     )
 
 
-def read_student_graph(file: Path, n_classes: int, temperature: float) -> StudentGraph:
+def read_student_graph(file: HeldFile, temperature: float) -> StudentGraph:
     """Build a student from the file of its complete state.
 
     Args:
         file: The file.
-        n_classes: Number of classes.
         temperature: Divides its logits.
 
     Raises:
         BundleError: If the file does not hold the complete state of such a student.
     """
-    state = NetworkState.load(file)
-    if state.n_outcomes != (n_classes,):
-        raise BundleError(f"{file} is a network for {state.n_outcomes} classes, not for {n_classes}")
+    state = NetworkState.of_file(file)
     graph = student_graph(state, temperature)
     names = {name for name in graph._network.state_dict() if not name.endswith(COUNTER)}
     missing = sorted(names - state.tensors.keys())
     if missing:
-        raise BundleError(f"{file} lacks tensors of its network: {', '.join(missing[:5])}")
+        raise BundleError(f"{file.path} lacks tensors of its network: {', '.join(missing[:5])}")
     return graph

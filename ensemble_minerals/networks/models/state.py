@@ -11,15 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from safetensors.torch import load
 from torch import Tensor
 
+from ensemble_minerals.config.names import shown
 from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load_body
-from ensemble_minerals.networks.models.tensor_file import read_tensors, to_plain, write_tensors
+from ensemble_minerals.networks.models.state_metadata import read_state_metadata
+from ensemble_minerals.networks.models.tensor_file import to_plain, write_tensors
 from ensemble_minerals.networks.models.timm_models import forked_random_numbers
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
+from ensemble_minerals.system.held_file import HeldFile
 
 FORMAT = 1
 
@@ -39,10 +44,12 @@ class NetworkState:
             `preprocessing`, `views`, `head` and `precision`; `decisions`, the subproblems as pairs of name and
             number of outcomes; `shift`, added to each logit so that it holds under the natural prior; `n_tensors`,
             the number of tensors of the whole network.
+        origin: Where it comes from, for messages.
     """
 
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, Any]
+    origin: str = "a trained network"
 
     @classmethod
     def of(
@@ -119,23 +126,38 @@ class NetworkState:
 
     @classmethod
     def load(cls, path: Path) -> NetworkState:
+        """Read a file that `save` wrote, see `of_file`.
+
+        Raises:
+            BundleError: The file is missing, or what `of_file` raises it for.
+        """
+        try:
+            file = HeldFile.open(path)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
+        return cls.of_file(file)
+
+    @classmethod
+    def of_file(cls, file: HeldFile) -> NetworkState:
         """Read a file that `save` wrote; nothing in it is executed.
 
         Raises:
-            BundleError: The file is missing, damaged, or of another format.
+            BundleError: The file is damaged, of another format, or holds numbers that are not finite.
         """
         try:
-            tensors, metadata = read_tensors(path)
-        except (OSError, ValueError) as error:
-            raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
-        if metadata.pop("format", None) != FORMAT:
+            _, metadata = read_state_metadata(file)
+            tensors = load(file.read())
+            for name, tensor in tensors.items():
+                if not torch.isfinite(tensor).all():
+                    raise ValueError(f"{shown(name)} holds numbers that are not finite")
+                if name.endswith("running_var") and (tensor < 0).any():
+                    raise ValueError(f"{shown(name)} holds variances below zero")
+        except (SafetensorError, ValueError) as error:
             raise BundleError(
-                f"{path} is not a trained network of format {FORMAT}; fit it again with this version"
-            )
-        missing = {"model", "digest", "size", "preprocessing", "head", "decisions", "shift"} - metadata.keys()
-        if missing:
-            raise BundleError(f"{path} lacks {', '.join(sorted(missing))}; fit it again")
-        return cls(tensors, metadata)
+                f"{file.path} cannot be read as a trained network: {error}; fit it again"
+            ) from error
+        del metadata["format"]
+        return cls(tensors, metadata, str(file.path))
 
     def build(self, weights: str) -> MultiHeadNetwork:
         """Build the network, in evaluation mode.
@@ -161,14 +183,15 @@ class NetworkState:
         Raises:
             BundleError: The tensors do not fit the network.
         """
-        try:
-            wrong = network.load_state_dict(dict(self.tensors), strict=False).unexpected_keys
-        except RuntimeError as error:
-            raise BundleError(f"a trained {self.metadata['model']} does not fit: {error}") from error
-        if wrong:
-            raise BundleError(
-                f"a trained {self.metadata['model']} has unknown tensors: {', '.join(wrong[:5])}"
-            )
+        own = network.state_dict()
+        for name, tensor in self.tensors.items():
+            if name not in own or (own[name].shape, own[name].dtype) != (tensor.shape, tensor.dtype):
+                expected = "it has no such tensor" if name not in own else f"expected {_described(own[name])}"
+                raise BundleError(
+                    f"{self.origin} does not fit {self.metadata['model']}: {shown(name)} is {_described(tensor)}; "
+                    f"{expected}"
+                )
+        network.load_state_dict(dict(self.tensors), strict=False)
         return network.eval().requires_grad_(False)
 
     def build_untrained(self, weights: str) -> MultiHeadNetwork:
@@ -195,3 +218,7 @@ class NetworkState:
             return MultiHeadNetwork(
                 loaded, _HEAD.validate_python(metadata["head"]), self.n_outcomes, self.size
             )
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

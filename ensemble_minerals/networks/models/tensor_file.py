@@ -12,10 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ensemble_minerals.networks.models.state_metadata import METADATA
 from ensemble_minerals.system.atomic import atomic_file
-
-_METADATA = "facts"
-"""Name, in the file's own metadata, of the entry that holds ours."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -27,7 +25,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         metadata: Plain JSON.
     """
     # One entry only: safetensors writes several in an order that differs from run to run.
-    header = {_METADATA: json.dumps(metadata, sort_keys=True)}
+    header = {METADATA: json.dumps(metadata, sort_keys=True)}
     plain = {name: to_plain(tensor) for name, tensor in tensors.items()}
     with atomic_file(path) as draft:
         draft.write_bytes(save(plain, metadata=header))
@@ -42,7 +40,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as opened:
-            metadata = json.loads((opened.metadata() or {})[_METADATA])
+            metadata = json.loads((opened.metadata() or {})[METADATA])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
     except (SafetensorError, KeyError) as error:
         raise ValueError(str(error)) from error
