@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format lint types clean
+.PHONY: demo test campaign check format lint types clean
 
 demo: $(INSTALLED)  ## fit and predict on the embedded demonstration set
 	$(BIN)/ensemble-minerals demo --out artifacts/demo
 
 test: $(INSTALLED)  ## the whole test suite
 	$(BIN)/python -m pytest
+
+SCALE ?= 1
+campaign: $(INSTALLED)  ## attack what the program promises, and count: two hours at most; SCALE=0.1 PART=cache for less
+	PYTHONPATH=.:tests $(BIN)/python -m campaign --scale $(SCALE) $(addprefix --part ,$(PART))
 
 check: lint types test  ## everything that must be green
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 _SHOWN_PROBLEMS = 20
 
@@ -30,6 +30,7 @@ class ConfigError(UserError):
 
     Attributes:
         problems: One sentence for each problem; it begins with the dotted path of the key.
+        source: Of the configuration, such as a file.
 
     Example:
         >>> print(ConfigError(["seed: -1 should be 0 or more"], "fit.yaml"))
@@ -38,12 +39,15 @@ class ConfigError(UserError):
     """
 
     def __init__(self, problems: Sequence[str], source: str = "the configuration") -> None:
-        self.problems = tuple(problems)
+        self.problems, self.source = tuple(problems), source
         lines = "\n".join(f"  - {problem}" for problem in self.problems[:_SHOWN_PROBLEMS])
         if len(self.problems) > _SHOWN_PROBLEMS:
             lines += f"\n  ... and {len(self.problems) - _SHOWN_PROBLEMS} more"
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__(f"{count} in {source}:\n{lines}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.problems, self.source)
 
 
 class DataError(UserError):
@@ -100,3 +104,6 @@ class ImageError(EnsembleMineralsError):
         self.reason = reason
         self.detail = detail
         super().__init__(f"{reason.value}: {detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, self.detail)

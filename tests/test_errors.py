@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ensemble_minerals.errors import ConfigError
+import pickle
+
+import pytest
+
+from ensemble_minerals.errors import ConfigError, DiskError, ImageError, ImageReason, UserError
 
 
 def test_of_very_many_problems_the_first_are_told_and_the_others_counted():
@@ -12,3 +16,18 @@ def test_of_very_many_problems_the_first_are_told_and_the_others_counted():
     assert len(lines) == 22
     assert lines[0] == "200001 problems in the configuration:"
     assert lines[-1] == "  ... and 199981 more"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError(["a: wrong", "b: wrong"], "a.yaml"),
+        ImageError(ImageReason.EMPTY, "no bytes"),
+        DiskError("a is full"),
+        UserError("no"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_another_process_is_the_same(error):
+    copied = pickle.loads(pickle.dumps(error))
+    assert (type(copied), str(copied), vars(copied)) == (type(error), str(error), vars(error))

@@ -15,6 +15,7 @@ import pytest
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.prediction import table as predictions_module
 from ensemble_minerals.prediction.table import Predictions, check_ending
+from ensemble_minerals.system.csv_file import unescaped
 from ensemble_minerals.taxonomy import Taxonomy
 
 ODD = ("-x", 'a,"b"', "größe 水晶", "y" * 200)
@@ -39,7 +40,7 @@ def read(file: Path) -> list[dict]:
     if file.suffix == ".parquet":
         return pq.read_table(file).to_pylist()
     with file.open(newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
+        return [{name: unescaped(cell) for name, cell in row.items()} for row in csv.DictReader(handle)]
 
 
 def test_rows_and_their_answers():
