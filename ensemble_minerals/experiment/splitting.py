@@ -82,9 +82,10 @@ def _require_training_photos(manifest: Manifest, trained: set[str]) -> None:
     lacking = sorted(set(manifest.label[tested | contaminated].tolist()) - trained)
     if not lacking:
         return
-    taken = [name for name in lacking if (contaminated & (manifest.label == name)).any()]
+    left_out = manifest.status == Status.CONTAMINATED.value
+    taken = [name for name in lacking if (left_out & (manifest.label == name)).any()]
     if taken:
-        number = int(np.sum(contaminated & np.isin(manifest.label, taken)))
+        number = int(np.sum(left_out & np.isin(manifest.label, taken)))
         raise DataError(
             f"no training photo of {', '.join(map(repr, taken))} is left: {number} show the same picture or object "
             "as a photo of the test part; add photos of others, or train on them all the same with "

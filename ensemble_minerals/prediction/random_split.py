@@ -19,6 +19,7 @@ from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.prediction.predictor import config_with_weights
 from ensemble_minerals.system.durations import format_duration
+from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
 
@@ -89,7 +90,7 @@ def _obstacle(bundle: Bundle, fitted: Manifest, rows: NDArray[np.intp], files: M
             np.unique(fitted.row_group[rows])
         )
         == len(rows),
-        f"{gone:,} photos of the fit are not at hand; --photos says where they are now": gone > 0,
+        f"{counted(gone, 'photo')} of the fit not at hand; --photos says where they are now": gone > 0,
     }
     return next((reason for reason, found in obstacles.items() if found), "")
 

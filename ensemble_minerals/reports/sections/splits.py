@@ -10,7 +10,7 @@ from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.evaluation.splits import SplitFigures
 from ensemble_minerals.reports.report_data import ReportData
 from ensemble_minerals.reports.sections.base import Row, Section
-from ensemble_minerals.reports.wording import capitalized, listed, show
+from ensemble_minerals.reports.wording import listed, show
 
 _NAMES = {
     "random": "in a random split",
@@ -46,7 +46,7 @@ class Splits(Section):
             for figure in self.measured.figures
             if figure.accuracy.is_defined and figure.kind in _NAMES
         ]
-        return capitalized(f"{listed(known)} answered right")
+        return f"Answered right: {listed(known)}"
 
     def as_json(self) -> dict[str, Any]:
         """The figures."""
