@@ -243,6 +243,30 @@ def test_photos_of_a_fit_that_are_gone_are_compared_by_hashes_which_is_said(bund
     assert any(note.startswith("2 of the 35 photos of the fit are not at hand") for note in heard.notes)
 
 
+def test_cropped_photos_of_the_fit_took_part_in_it(tmp_path):
+    def scene(path: Path, seed: int) -> Image.Image:
+        """Patches that a crop keeps; `photo` has too few."""
+        cells = np.random.default_rng(seed).integers(0, 256, (24, 32, 3)).astype(np.uint8)
+        image = Image.fromarray(cells).resize((320, 240), Image.Resampling.BICUBIC)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+        return image
+
+    for number, name in enumerate(("bornite", "pyrite")):
+        scene(tmp_path / "new" / name / "other.png", 100 + number)
+        for k in range(2):
+            image = scene(tmp_path / "fit" / name / f"{k}.png", 10 * number + k)
+        image.crop((30, 20, 290, 215)).save(tmp_path / "new" / name / "crop.jpg", quality=80)
+    config = build_config(
+        {"members": [{"features": ["descriptor"], "strategy": "flat"}], "folds": {"n_splits": 2}}
+    )
+    made = fit(tmp_path / "fit", tmp_path / "bundle", config, n_jobs=1).bundle
+    heard = Heard()
+    found = read(write_report(made, data=tmp_path / "new", out=tmp_path / "report", n_jobs=1, progress=heard))
+    assert found["header"]["rows"] == 2
+    assert any(note.startswith("Not scored: 2 that took part in the fit, or show") for note in heard.notes)
+
+
 def test_groups_of_two_tables_that_have_one_name_are_not_one(photos, new, tmp_path):
     def table(root: Path) -> Path:
         lines = [f"{file.relative_to(root).as_posix()},{file.parent.name},stone {number % 12}"
