@@ -48,10 +48,13 @@ class SplitFigures:
         figures: One a way, the most flattering first.
         flattery: Accuracy of the random split minus that of objects kept together, paired; None where there is no
             random split.
+        twins: Accuracy of the whole test part minus that of its photos without a twin in the training part; None
+            where there is no such difference.
     """
 
     figures: tuple[SplitFigure, ...]
     flattery: Interval | None = None
+    twins: Interval | None = None
 
 
 def split_figures(
@@ -86,7 +89,8 @@ def split_figures(
     else:
         accuracy = score_table(other, GroupBootstrap(other.groups, seed=seed))["accuracy"].interval
         figures.append(SplitFigure("another_source", len(other), accuracy))
-    return SplitFigures(tuple(figures), flattery)
+    twins = metrics.get("test_twins", {}).get("difference")
+    return SplitFigures(tuple(figures), flattery, None if twins is None else Interval.read(twins))
 
 
 def _test_part(metrics: Mapping[str, Any]) -> list[SplitFigure]:

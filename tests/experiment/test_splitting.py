@@ -16,6 +16,7 @@ from ensemble_minerals.cli.results.fit import show_fit
 from ensemble_minerals.data.folds import HOLDOUT_FOLD, TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, DataError
+from ensemble_minerals.workflows.report import write_report
 
 KEEP = {"n_splits": 3, "contaminated": "keep"}
 
@@ -125,6 +126,10 @@ def test_figures_are_given_with_and_without_twins(tiny, leaky, tmp_path):
         assert "3 of the 6 test photos have a twin" in text
         assert "3 photos of the training part left out" in text or text is not card
     assert "| ensemble, without twins |" in card
+    report = write_report(result.bundle, out=tmp_path / "report", heatmaps=False, n_jobs=1)
+    assert "Test photos that have a twin in the training part change" in report.html.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_clean_split_says_so(tiny, photos, tmp_path):
