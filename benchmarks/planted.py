@@ -2,12 +2,13 @@
 
 One base photo of each known object, and one changed copy of each, drawn from a seed that is the photo's own digest.
 `same_object_pairs.csv` lists pairs of photos by digest that were looked at by eye: the second photo of a true pair is
-no base.
+no base. A common scene counts as the same, a common watermark does not.
 """
 
 from __future__ import annotations
 
 import csv
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -176,7 +177,7 @@ def looked_at() -> dict[frozenset[str], bool]:
 
 
 def plant(folders: Sequence[Path], target: Path, limit: int | None = None) -> Planted:
-    """Draw a planted set from folders of photos, in a class folder a photo's own; what is drawn already stays.
+    """Draw a planted set from folders of photos, in class folders; other photos in `target` are deleted.
 
     Args:
         folders: Of photos, in class folders or deeper.
@@ -198,12 +199,11 @@ def plant(folders: Sequence[Path], target: Path, limit: int | None = None) -> Pl
         change = list(CHANGES)[rng.integers(len(CHANGES))]
         shown = [digest]
         if change == "collage of two":
-            shown.append(digests[(digests.index(digest) + rng.integers(1, len(digests))) % len(digests)])
+            others = [one for one in digests if one != digest]
+            shown.append(others[bisect(others, rng.bytes(16).hex()) % len(others)])  # stays if others leave
         place = target / path.parent.name
         bases.add(place / f"{digest[:12]}{path.suffix}", shown[:1], "")
         copies.add(place / f"{digest[:12]} {change}.jpg", shown, change)
-        if copies.files[-1].exists():
-            continue
         place.mkdir(parents=True, exist_ok=True)
         bases.files[-1].write_bytes(path.read_bytes())
         drawn = CHANGES[change](*(_opened(photos[one]) for one in shown), rng)
