@@ -203,7 +203,7 @@ class _Table:
             fewest = int(n_groups.min())
             fewer = f"use at most {fewest} folds, " if least > 2 and fewest >= 2 else ""
             raise DataError(
-                f"{purpose} at least {least} row groups of every class (near-duplicates count as one), but "
+                f"{purpose} at least {least} row groups of every class (photos of one object are one), but "
                 f"{numbers}; {fewer}add photos, or leave the class out"
             )
 

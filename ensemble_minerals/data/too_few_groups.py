@@ -70,6 +70,8 @@ def ways_out(manifest: Manifest, rows: NDArray[np.intp], classes: Sequence[str])
     labels, groups = manifest.label[rows], manifest.row_group[rows]
     fewest = min(len(np.unique(groups[labels == label])) for label in classes)
     fewer = f"use --set folds.n_splits={fewest}, " if fewest >= 2 else ""
+    if len(rows) < len(manifest.usable):
+        fewer += "put fewer photos aside, "
     text = f"{fewer}add photos of other objects, or leave the class out (classes)"
     merged = groups[np.isin(labels, classes)]
     if len(np.unique(merged)) < len(merged):

@@ -141,7 +141,7 @@ class DataFindings:
     def as_json(self) -> dict[str, Any]:
         """Everything but the manifest's columns, as JSON values."""
         return {
-            "root": self.manifest.root.name,
+            "root": self.manifest.root.resolve().name,
             "digest": self.manifest.digest,
             "counts": counts(self.manifest),
             "classes": self.classes,

@@ -97,7 +97,7 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "data": {
             "digest": manifest.digest,
-            "root": manifest.root.name,
+            "root": manifest.root.resolve().name,
             "root_path": str(manifest.root.resolve()),
             **counts(manifest),
         },

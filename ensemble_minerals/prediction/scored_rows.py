@@ -172,7 +172,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         bundle.taxonomy, answered, np.exp(log_normalize(before)), tuple(manifest.path[rows].tolist())
     )
     source = (
-        f"the {len(rows):,} labeled photos of {manifest.root.name} that took no part in the fit, answered by the "
-        "finished ensemble"
+        f"the {len(rows):,} labeled photos of {manifest.root.resolve().name} that took no part in the fit, answered "
+        "by the finished ensemble"
     )
     return ScoredRows("labeled_folder", source, answers, rows, manifest, unseen.notes)

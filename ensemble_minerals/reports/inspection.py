@@ -122,7 +122,7 @@ def _write_page(findings: DataFindings, file: Path, n_threads: int) -> None:
     write_page(
         file,
         "inspection.html.j2",
-        title=f"Photos in {manifest.root.name}",
+        title=f"Photos in {manifest.root.resolve().name}",
         synthetic=is_synthetic(manifest.root),
         findings=findings,
         manifest=manifest,

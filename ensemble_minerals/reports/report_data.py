@@ -189,7 +189,7 @@ def _header(bundle: Bundle, scored: ScoredRows) -> ReportHeader:
     chosen = bundle.metrics["meta"]["chosen"]
     return ReportHeader(
         bundle=bundle.path.name,
-        data=info["data"]["root"] if scored.kind == "out_of_fold" else scored.manifest.root.name,
+        data=info["data"]["root"] if scored.kind == "out_of_fold" else scored.manifest.root.resolve().name,
         data_digest=scored.manifest.digest,
         fit_digest=info["data"]["digest"],
         kind=scored.kind,

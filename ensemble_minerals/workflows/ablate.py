@@ -129,7 +129,7 @@ def ablate(
         notes = list(setup.notes)
         if not alike and any(arm.name == LEAKY for arm in chosen):
             chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
-            notes.append("no photo looks like another one, so there is no leak to show")
+            notes.append("no two photos show one object, so there is no leak to show")
             progress.note(notes[-1])
         plan = AblationPlan(
             setup.members,

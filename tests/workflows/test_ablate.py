@@ -184,9 +184,7 @@ def test_without_look_alikes_there_is_no_leak_to_show(tiny, run, monkeypatch):
     monkeypatch.setattr(preparation, "group_photos", apart)
     result = run(arms=["uniform", "protocol"])
     assert [arm["name"] for arm in result.ablation["arms"]] == ["full", "uniform"]
-    assert (
-        "no photo looks like another one, so there is no leak to show" in result.ablation["header"]["notes"]
-    )
+    assert "no two photos show one object, so there is no leak to show" in result.ablation["header"]["notes"]
 
 
 def test_photos_that_belong_together_are_dealt_apart_by_the_leaky_protocol_only(

@@ -216,6 +216,13 @@ def test_a_fit_on_it_says_where_to_look(config, tmp_path):
         fit(tmp_path / "photos", tmp_path / "bundle", config)
 
 
+def test_the_folder_where_the_user_stands_has_a_name(data, config, tmp_path, monkeypatch):
+    monkeypatch.chdir(data)
+    found = inspect_data(".", config)
+    assert found.as_json()["root"] == "photos"
+    assert "<title>Photos in photos</title>" in (found.write(tmp_path) / "inspection.html").read_text()
+
+
 def test_no_folder_is_the_users_mistake(config, tmp_path):
     with pytest.raises(DataError, match="absent"):
         inspect_data(tmp_path / "absent", config)

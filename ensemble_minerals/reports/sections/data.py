@@ -52,7 +52,7 @@ class DoubtfulData(Section):
         """How much of each kind there is."""
         kinds = [
             (len(self.labels.suspects), "label looks wrong", "labels look wrong"),
-            (len(self.files.duplicates), "cluster of look-alikes", "clusters of look-alikes"),
+            (len(self.files.duplicates), "object on several photos", "objects on several photos"),
             (len(self.files.conflicts), "photo under two classes", "photos under two classes"),
             (len(self.files.unreadable), "unreadable file", "unreadable files"),
         ]
