@@ -44,7 +44,7 @@ def read_photo_table(path: Path) -> list[Entry]:
     Raises:
         DataError: If it cannot be read, has wrong columns, no rows, or rows that cannot be used.
     """
-    rows = _cells(path)
+    rows = table_rows(path)
     header = _check_header(path, next(rows, (0, []))[1])
     entries, problems = _read_rows(rows, header)
     if problems:
@@ -64,7 +64,7 @@ def read_path_column(path: Path) -> list[str]:
     Raises:
         DataError: If it cannot be read, or has no such column.
     """
-    rows = _cells(path)
+    rows = table_rows(path)
     header = [cell.strip().lower() for cell in next(rows, (0, []))[1]]
     if "path" not in header:
         raise DataError(
@@ -75,8 +75,12 @@ def read_path_column(path: Path) -> list[str]:
     return [cells[position] for _, cells in rows if len(cells) > position and cells[position].strip()]
 
 
-def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows with their numbers, from 1; Excel's line ``sep=;`` is no row."""
+def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Rows of a CSV with their numbers, from 1; Excel's line ``sep=;`` is no row.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
     text = read_text(path)
     first, _, rest = text.partition("\n")
     skipped = 0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.contamination import leave_out_contaminated
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
+from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, read_given_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
 from ensemble_minerals.features.registry import build_extractors
@@ -29,10 +32,20 @@ def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[
         The manifest, and what was found, in rows of the manifest.
 
     Raises:
+        DataError: If the user's pairs of photos cannot be read, or contradict each other.
         WeightsError: If the first backbone's weights cannot be had.
     """
+    path = config.duplicates.pairs
+    given = NO_PAIRS if path is None else read_given_pairs(Path(path), manifest)
     manifest, photos, rows = compared_photos(manifest, config, runtime)
-    report = find_same_objects(photos, config.duplicates, runtime, limits=config.data.limits)
+    report = find_same_objects(
+        photos,
+        config.duplicates,
+        runtime,
+        limits=config.data.limits,
+        given=given.among({row: position for position, row in enumerate(rows.tolist())}),
+        n_folds=config.folds.n_splits,
+    )
     report = report.at(rows, len(manifest))
     return apply_groups(manifest, report, config), report
 

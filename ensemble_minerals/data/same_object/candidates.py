@@ -124,3 +124,8 @@ def _directions(vectors: NDArray[Any], mean: NDArray[np.float32]) -> NDArray[np.
     centered = vectors.astype(np.float32) - mean
     length = np.linalg.norm(centered, axis=1, keepdims=True)
     return np.asarray(np.divide(centered, length, out=np.zeros_like(centered), where=length > 1e-12))
+
+
+def directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    """Embeddings centered on their mean, of length 1, (n, d)."""
+    return _directions(embeddings, _mean(embeddings))

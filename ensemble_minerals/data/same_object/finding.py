@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import DuplicatesConfig
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.data.same_object.candidates import propose_pairs
+from ensemble_minerals.data.same_object.candidates import directions, propose_pairs
+from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport, by_appearance, group_rows
 from ensemble_minerals.data.same_object.keypoint_store import KeypointStore
+from ensemble_minerals.data.same_object.likeness import Likeness
 from ensemble_minerals.data.same_object.matching import compare
+from ensemble_minerals.data.same_object.overprints import without_overprints
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.prefetch import prefetch
@@ -99,6 +102,8 @@ def find_same_objects(
     *,
     limits: DecodeLimits = DEFAULT_LIMITS,
     n_known: int = 0,
+    given: GivenPairs = NO_PAIRS,
+    n_folds: int = 1,
 ) -> SameObjectReport:
     """Group photos that show the same object, and find copies and contradictory labels.
 
@@ -108,47 +113,63 @@ def find_same_objects(
         runtime: Threads, progress, and where local features are kept between runs.
         limits: Sizes of the photos that are decoded.
         n_known: The first so many photos are not compared with each other, only with the others.
+        given: Pairs of rows that the user wants together or apart.
+        n_folds: Groups that likeness leaves each class.
 
     Returns:
         The report; its rows are those of `photos`.
+
+    Raises:
+        DataError: If the user's pairs contradict each other.
     """
-    found = _same_objects(photos, runtime, limits, n_known) if config.near else []
-    return group_rows(photos.pixel_hash, photos.label, found, photos.given_group, photos.aside)
+    found: list[SameObjectPair] = []
+    likeness = None
+    if config.near:
+        _, first_row = by_appearance(photos.pixel_hash)
+        with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
+            store.compute(first_row.tolist())
+            proposed = propose_pairs(
+                None if photos.embeddings is None else photos.embeddings[first_row],
+                photos.phash[first_row],
+                photos.phash_mirrored[first_row],
+                lambda position: store.descriptors(int(first_row[position])),
+                n_reference=int(np.searchsorted(first_row, n_known)),
+                n_jobs=runtime.n_jobs,
+            )
+            found = _same_objects(photos, first_row[proposed], store, runtime)
+        if config.likeness and photos.embeddings is not None:
+            likeness = Likeness(directions(photos.embeddings[first_row]), proposed, n_folds)
+    return group_rows(
+        photos.pixel_hash,
+        photos.label,
+        found,
+        photos.given_group,
+        photos.aside,
+        given=given,
+        likeness=likeness,
+    )
 
 
 def _same_objects(
-    photos: ComparedPhotos, runtime: Runtime, limits: DecodeLimits, n_known: int
+    photos: ComparedPhotos, proposed: NDArray[np.intp], store: KeypointStore, runtime: Runtime
 ) -> list[SameObjectPair]:
     """Compare the pairs that are proposed, and keep those that show the same object."""
-    _, first_row = by_appearance(photos.pixel_hash)
-    first_row = np.sort(first_row)
     found: list[SameObjectPair] = []
-    with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
-        store.compute(first_row.tolist())
-        pairs = propose_pairs(
-            None if photos.embeddings is None else photos.embeddings[first_row],
-            photos.phash[first_row],
-            photos.phash_mirrored[first_row],
-            lambda position: store.descriptors(int(first_row[position])),
-            n_reference=int(np.searchsorted(first_row, n_known)),
-            n_jobs=runtime.n_jobs,
-        )
-        proposed = first_row[pairs]
-        blocks = [proposed[start : start + _BLOCK] for start in range(0, len(proposed), _BLOCK)]
-        progress = runtime.progress.stage("Comparing photos")
-        n_threads = runtime.n_jobs
-        compared = prefetch(
-            partial(_compare_block, photos, store),
-            blocks,
-            n_threads=n_threads,
-            ahead=2 * n_threads,
-            name="compare",
-        )
-        with closing(compared) as stream:
-            for number, shown in enumerate(stream, start=1):
-                found += shown if len(found) < MOST_DRAWN else map(_without_points, shown)
-                progress(min(number * _BLOCK, len(proposed)), len(proposed))
-    return found
+    blocks = [proposed[start : start + _BLOCK] for start in range(0, len(proposed), _BLOCK)]
+    progress = runtime.progress.stage("Comparing photos")
+    n_threads = runtime.n_jobs
+    compared = prefetch(
+        partial(_compare_block, photos, store),
+        blocks,
+        n_threads=n_threads,
+        ahead=2 * n_threads,
+        name="compare",
+    )
+    with closing(compared) as stream:
+        for number, pairs in enumerate(stream, start=1):
+            found += pairs if len(found) < MOST_DRAWN else map(_without_points, pairs)
+            progress(min(number * _BLOCK, len(proposed)), len(proposed))
+    return without_overprints(found, photos.label, store.get)
 
 
 def _compare_block(

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from ensemble_minerals.data.same_object.pairs import SAME_PICTURE, SameObjectPair
+from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
+from ensemble_minerals.data.same_object.joining import Groups
+from ensemble_minerals.data.same_object.likeness import Likeness
+from ensemble_minerals.data.same_object.pairs import GRADES, SAME_PICTURE, SameObjectPair
+from ensemble_minerals.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,9 @@ def group_rows(
     pairs: Iterable[SameObjectPair],
     given_groups: Sequence[str] | NDArray[np.str_] | None = None,
     aside: NDArray[np.bool_] | None = None,
+    *,
+    given: GivenPairs = NO_PAIRS,
+    likeness: Likeness | None = None,
 ) -> SameObjectReport:
     """Put rows that belong together into groups, and find copies and conflicts.
 
@@ -69,6 +74,11 @@ def group_rows(
         given_groups: Names of the groups that the user gave, empty for none, shape (n,); or None.
         aside: Rows that are neither copies nor in conflict, and make no other row so, shape (n,): those of an
             official test part, for example. They are in groups and pairs like all others.
+        given: Pairs of rows that the user wants together or apart; they win.
+        likeness: How photos that only look alike are joined, by the first rows of their pixels; not if None.
+
+    Raises:
+        DataError: If the user's pairs contradict each other, or separate copies.
 
     Example:
         >>> report = group_rows(["a", "b", "a"], ["quartz", "pyrite", "quartz"], [])
@@ -78,38 +88,86 @@ def group_rows(
     image, first_row = by_appearance(np.asarray(pixel_hash))
     n = len(image)
     names = np.full(n, "") if given_groups is None else np.asarray(given_groups, dtype=np.str_)
+    number, _ = by_appearance(np.asarray(labels))
+    apart = {_in_order(image[a], image[b]) for a, b in given.apart}
+    groups = _given(image, names, given, apart)
+    found = []
+    for pair in sorted(pairs, key=_strength):
+        a, b = _in_order(image[pair.first], image[pair.second])
+        if (a, b) not in apart and groups.join(a, b):
+            found.append(pair)
+    if likeness is not None:
+        for a, b, cosine in likeness.join(groups, number[first_row]):
+            found.append(SameObjectPair(int(first_row[a]), int(first_row[b]), "likeness", None, cosine))
+    known_pairs = {(pair.first, pair.second) for pair in found}
+    found += [SameObjectPair(a, b, "given") for a, b in sorted(given.together - known_pairs)]
     judged = np.ones(n, dtype=bool) if aside is None else ~aside
-    low, high = _label_range(np.asarray(labels)[judged], image[judged], len(first_row))
-    known = high >= 0  # images of which a row is judged
-    in_conflict = known & (low != high)
-    found = list(pairs)
-    first = image[np.array([pair.first for pair in found], dtype=np.intp)]
-    second = image[np.array([pair.second for pair in found], dtype=np.intp)]
-    same_picture = np.array([pair.grade in SAME_PICTURE for pair in found], dtype=bool)
-    clash = (
-        same_picture
-        & known[first]
-        & known[second]
-        & ((low[first] != low[second]) | (high[first] != high[second]))
-    )
-    in_conflict[first[clash]] = in_conflict[second[clash]] = True
-    a, b = _same_given_group(names, image)
-    component = _components(len(first_row), np.concatenate([a, first]), np.concatenate([b, second]))
-    row_group, _ = by_appearance(component[image])
-    conflict = in_conflict[image] & judged
+    in_conflict = _conflicts(found, image, number, judged, len(first_row))[image] & judged
     first_judged = np.full(len(first_row), n)
     np.minimum.at(first_judged, image[judged], np.flatnonzero(judged))
-    copies = np.flatnonzero(judged & ~conflict & (first_judged[image] != np.arange(n)))
     later = np.flatnonzero(first_row[image] != np.arange(n))
     found += [SameObjectPair(int(first_row[image[row]]), int(row), "copy") for row in later]
+    row_group, _ = by_appearance(groups.numbers[image])
     return SameObjectReport(
         row_group=row_group,
         pairs=tuple(sorted(found, key=lambda pair: (pair.first, pair.second))),
-        copies=copies,
-        conflicts=np.flatnonzero(conflict),
+        copies=np.flatnonzero(judged & ~in_conflict & (first_judged[image] != np.arange(n))),
+        conflicts=np.flatnonzero(in_conflict),
         n_groups=int(row_group.max(initial=-1)) + 1,
         n_pairs=len(found),
     )
+
+
+def _given(
+    image: NDArray[np.intp], names: NDArray[np.str_], given: GivenPairs, apart: set[tuple[int, int]]
+) -> Groups:
+    """What the user wants together, in groups of images."""
+    for a, b in apart:
+        if a == b:
+            raise DataError(
+                "duplicates.pairs separates two photos of equal pixels; delete one of them instead"
+            )
+    groups = Groups(int(image.max(initial=-1)) + 1, apart)
+    rows = np.flatnonzero(names != "")
+    number, first = by_appearance(names[rows])
+    same_name = zip(rows.tolist(), rows[first[number]].tolist(), strict=True)
+    for a, b in (*sorted(given.together), *same_name):
+        if not groups.join(int(image[a]), int(image[b])):
+            raise DataError(
+                "duplicates.pairs puts two photos apart that must be together by other rows of it, or by the column "
+                "group; decide for one of both"
+            )
+    return groups
+
+
+def _in_order(a: int, b: int) -> tuple[int, int]:
+    return (int(a), int(b)) if a < b else (int(b), int(a))
+
+
+def _strength(pair: SameObjectPair) -> tuple[int, int, int, int]:
+    """The strongest first."""
+    inliers = pair.evidence.inliers if pair.evidence else 0
+    return GRADES.index(pair.grade), -inliers, pair.first, pair.second
+
+
+def _conflicts(
+    pairs: Sequence[SameObjectPair],
+    image: NDArray[np.intp],
+    labels: NDArray[np.intp],
+    judged: NDArray[np.bool_],
+    n_images: int,
+) -> NDArray[np.bool_]:
+    """Which images are there with two labels, in copies or in other pairs of the same picture; (n_images,)."""
+    low, high = np.full(n_images, len(labels), dtype=np.intp), np.full(n_images, -1, dtype=np.intp)
+    np.minimum.at(low, image[judged], labels[judged])
+    np.maximum.at(high, image[judged], labels[judged])
+    known: NDArray[np.bool_] = high >= 0
+    in_conflict: NDArray[np.bool_] = known & (low != high)
+    for pair in pairs:
+        a, b = image[pair.first], image[pair.second]
+        if pair.grade in SAME_PICTURE and known[a] and known[b] and (low[a], high[a]) != (low[b], high[b]):
+            in_conflict[[a, b]] = True
+    return in_conflict
 
 
 def by_appearance(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -119,29 +177,3 @@ def by_appearance(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.in
     number = np.empty(len(first), dtype=np.intp)
     number[order] = np.arange(len(first))
     return number[inverse], first[order]
-
-
-def _label_range(
-    labels: NDArray[Any], image: NDArray[np.intp], n_images: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Smallest and largest label number of each image; they differ if its copies have different labels."""
-    number, _ = by_appearance(labels)
-    low, high = np.full(n_images, len(labels), dtype=np.intp), np.full(n_images, -1, dtype=np.intp)
-    np.minimum.at(low, image, number)
-    np.maximum.at(high, image, number)
-    return low, high
-
-
-def _same_given_group(
-    groups: NDArray[np.str_], image: NDArray[np.intp]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Edges that join each row with a given group to the first row of its group, as pairs of images."""
-    rows = np.flatnonzero(groups != "")
-    number, first = by_appearance(groups[rows])
-    return image[rows], image[rows[first[number]]]
-
-
-def _components(n: int, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
-    edges = coo_array((np.ones(len(first), dtype=np.uint8), (first, second)), shape=(n, n))
-    _, component = connected_components(edges, directed=False)
-    return np.asarray(component, dtype=np.intp)

@@ -106,9 +106,7 @@ class KeypointStore:
             if row in self._at_hand:
                 self._at_hand.move_to_end(row)
                 return self._at_hand[row]
-        photo = self._photos[row]
-        stored = dict(self._table.get(self._source, [photo.image_id]))
-        found = Keypoints.unpack(stored[photo.image_id]) if stored else self._find(photo)
+        found = self._read(self._photos[row])
         comparable = None if found is None else Comparable(found)
         with self._lock:
             self._at_hand[row] = comparable
@@ -117,10 +115,13 @@ class KeypointStore:
         return comparable
 
     def descriptors(self, row: int) -> NDArray[np.uint8]:
-        """Descriptors of a photo's keypoints, shape (n, 128); none where `compute` found none."""
-        stored = dict(self._table.get(self._source, [self._photos[row].image_id]))
-        found = [Keypoints.unpack(data).descriptors for data in stored.values()]
-        return found[0] if found else np.empty((0, 128), dtype=np.uint8)
+        """The descriptors of a photo, (k, 128); none where it is not at hand."""
+        found = self._read(self._photos[row])
+        return np.zeros((0, 128), np.uint8) if found is None else found.descriptors
+
+    def _read(self, photo: _Photo) -> Keypoints | None:
+        stored = dict(self._table.get(self._source, [photo.image_id]))
+        return Keypoints.unpack(stored[photo.image_id]) if stored else self._find(photo)
 
     def _find(self, photo: _Photo) -> Keypoints | None:
         if photo.file is None:

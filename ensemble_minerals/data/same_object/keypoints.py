@@ -6,6 +6,7 @@ another order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -20,11 +21,13 @@ KEYPOINTS_VERSION = 1
 SIDE = 320
 """Longer side of the copy that keypoints are found in, in pixels."""
 
-COUNT = 400
-"""Most keypoints of a photo: the strongest."""
+COUNT = 500
+"""Most keypoints of a photo: the strongest of each part."""
 
 _GREY_SIDE = 128  # longer side of the copy that pixels are compared in
 _CONTRAST = 0.02  # half of OpenCV's own: smooth stones have weak texture
+_DESCRIBED = 700  # strongest keypoints that are described, so that each part of a photo can have its share
+_GRID = 4  # parts of a photo in a row and a column that get as many keypoints, where they have them
 _BINS, _CELLS = 8, 4  # of a descriptor: directions, and cells in a row and a column
 
 # The mirror image of what is around a keypoint, seen along its direction: rows are swapped, and directions turn back.
@@ -90,14 +93,29 @@ def find_keypoints(pixels: NDArray[np.uint8]) -> Keypoints:
     image = Image.fromarray(pixels).convert("L")
     small = np.asarray(_fitted(image, SIDE))
     found, descriptors = _sift().detectAndCompute(small, None)
-    frames = [(*point.pt, point.size, np.deg2rad(point.angle)) for point in found[:COUNT]]
+    kept = _spread(found, small.shape)
+    frames = [(*found[n].pt, found[n].size, np.deg2rad(found[n].angle)) for n in kept]
     return Keypoints(
         small.shape[1],
         small.shape[0],
         np.array(frames, dtype=np.float32).reshape(-1, 4),
-        np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[:COUNT].astype(np.uint8),
+        np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[kept].astype(np.uint8),
         np.asarray(_fitted(image, _GREY_SIDE)),
     )
+
+
+def _spread(found: Sequence[Any], shape: tuple[int, ...]) -> list[int]:
+    """The strongest keypoint of each cell of a grid, then the second of each, until there are enough."""
+    order = np.argsort([-point.response for point in found], kind="stable")
+    places = np.array([point.pt for point in found]).reshape(-1, 2)[order]
+    cells = np.minimum(places * _GRID // (shape[1], shape[0]), _GRID - 1).astype(np.intp)
+    number = cells[:, 1] * _GRID + cells[:, 0]
+    rank = np.zeros(len(order), dtype=np.intp)
+    for cell in range(_GRID * _GRID):
+        mine = number == cell
+        rank[mine] = np.arange(mine.sum())
+    chosen: list[int] = order[np.argsort(rank, kind="stable")[:COUNT]].tolist()
+    return chosen
 
 
 def root_sift(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -117,4 +135,4 @@ def _fitted(image: Image.Image, side: int) -> Image.Image:
 def _sift() -> Any:
     import cv2
 
-    return cv2.SIFT.create(nfeatures=COUNT, contrastThreshold=_CONTRAST)
+    return cv2.SIFT.create(nfeatures=_DESCRIBED, contrastThreshold=_CONTRAST)

@@ -22,13 +22,25 @@ MIN_SHARE = 0.08
 MIN_AGREEMENT = 0.3
 """Share of the keypoints in that part of one photo that must be found in the other."""
 
+MANY_INLIERS, MIN_BLOCKS = 30, 0.7
+"""Matching keypoints, and share of the overlap that agrees, that are enough where much is covered by a watermark."""
+
+MANY_INLIERS, MIN_BLOCKS = 30, 0.7
+"""Matching keypoints, and share of the overlap that agrees, that are enough where a watermark covers much."""
+
 MIN_CORRELATION = 0.6
 """Of the pixels in that part."""
+
+TOLERANCE = 0.025
+"""Share of the longer side by which a match may be off."""
 
 MOST_POINTS = 40
 """Points that evidence keeps for drawing."""
 
-_TOLERANCE = 0.025  # of the longer side: how far a match may lie from where it should
+_MIN_EVERYWHERE = 0.2  # share of all keypoints of one photo that the same picture has in the other
+_MARGIN = 0.15  # share of a photo's side along an edge
+_FEWEST_OFF_MARGINS = 8  # matching points that do not lie along one edge in both photos
+_ENOUGH_KEYPOINTS = 60  # where both photos have so many, some match if both are the same picture
 _ALIKE = 0.9  # product of tiny copies of photos that may be the same picture without keypoints
 _NO_POINTS = np.zeros((0, 4), np.float32)
 
@@ -72,7 +84,7 @@ def compare(first: Comparable, second: Comparable) -> tuple[Grade, Evidence] | N
 
 def _by_keypoints(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
     one, other = first.keypoints, second.keypoints
-    tolerance = _TOLERANCE * second.longer_side
+    tolerance = TOLERANCE * second.longer_side
     similarity = first.vectors @ second.vectors.T
     aligned = align(similarity, one.frames, other.frames, tolerance)
     if aligned is None:
@@ -85,23 +97,40 @@ def _by_keypoints(first: Comparable, second: Comparable, *, mirrored: bool) -> t
         return None
     agreed = _agreement(similarity, first, second, aligned, hulls)
     points = _points(one, other, source, target, mirrored=mirrored)
-    evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points)
-    if overlay.is_same_picture:
-        return "same_picture", evidence
-    if (
-        len(source) < MIN_INLIERS
-        or max(shares) < MIN_SHARE
-        or agreed < MIN_AGREEMENT
-        or overlay.correlation < MIN_CORRELATION
+    spread = np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).astype(np.intp)
+    evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points[spread])
+    everywhere = _agreement(similarity, first, second, aligned, None)
+    if overlay.is_same_picture and (
+        everywhere >= _MIN_EVERYWHERE or min(len(one), len(other)) < _ENOUGH_KEYPOINTS
     ):
+        return "same_picture", evidence
+    if _off_margins(points) < _FEWEST_OFF_MARGINS or not _is_same_object(evidence, overlay):
         return None
     return "same_object", evidence
+
+
+def _is_same_object(evidence: Evidence, overlay: Overlay) -> bool:
+    agrees = evidence.agreement >= MIN_AGREEMENT or (
+        evidence.inliers >= MANY_INLIERS and overlay.blocks >= MIN_BLOCKS
+    )
+    return (
+        agrees
+        and evidence.inliers >= MIN_INLIERS
+        and max(evidence.first_share, evidence.second_share) >= MIN_SHARE
+        and evidence.correlation >= MIN_CORRELATION
+    )
+
+
+def _off_margins(points: NDArray[np.float32]) -> int:
+    """How many matching points do not lie along one and the same edge of both photos, as those of banners do."""
+    edges = np.stack([points < _MARGIN, points > 1 - _MARGIN])
+    return int(np.sum(~(edges[..., :2] & edges[..., 2:]).any(axis=(0, 2))))
 
 
 def _whole(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
     """Whether two photos with too few keypoints are the same picture, neither cropped nor turned."""
     one, other = first.keypoints, second.keypoints
-    if float(one.tiny @ other.tiny) < _ALIKE:
+    if min(len(one), len(other)) >= _ENOUGH_KEYPOINTS or float(one.tiny @ other.tiny) < _ALIKE:
         return None
     matrix = np.array([[other.width / one.width, 0, 0], [0, other.height / one.height, 0]])
     corners = np.array([[0, 0], [other.width, 0], [other.width, other.height], [0, other.height]], np.float32)
@@ -116,9 +145,9 @@ def _agreement(
     first: Comparable,
     second: Comparable,
     aligned: Alignment,
-    hulls: tuple[NDArray[np.float32], NDArray[np.float32]],
+    hulls: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
 ) -> float:
-    """The larger share of the keypoints in the hull of either photo that are found in the other."""
+    """The larger share of the keypoints of either photo, in hulls or in all, that are found in the other."""
     frames, others = first.keypoints.frames, second.keypoints.frames
     square = np.vstack([aligned.matrix, [0, 0, 1]])
     back = np.linalg.pinv(square)[:2]
@@ -128,11 +157,16 @@ def _agreement(
             frames,
             others,
             aligned.matrix,
-            _inside(frames, hulls[0]),
-            _TOLERANCE * second.longer_side,
+            _inside(frames, hulls and hulls[0]),
+            TOLERANCE * second.longer_side,
         ),
         agreement(
-            similarity.T, others, frames, back, _inside(others, hulls[1]), _TOLERANCE * first.longer_side
+            similarity.T,
+            others,
+            frames,
+            back,
+            _inside(others, hulls and hulls[1]),
+            TOLERANCE * first.longer_side,
         ),
     )
 
@@ -145,10 +179,9 @@ def _points(
     *,
     mirrored: bool,
 ) -> NDArray[np.float32]:
-    """Some of the matching points, as fractions of either photo as it is, (m, 4)."""
-    kept = np.linspace(0, len(source) - 1, min(MOST_POINTS, len(source))).astype(np.intp)
-    x = one.width - 1 - source[kept, 0] if mirrored else source[kept, 0]
-    points = np.column_stack([x, source[kept, 1], target[kept]])
+    """The matching points, as fractions of either photo as it is, (m, 4)."""
+    x = one.width - 1 - source[:, 0] if mirrored else source[:, 0]
+    points = np.column_stack([x, source[:, 1], target])
     return (points / (one.width, one.height, other.width, other.height)).astype(np.float32)
 
 
@@ -165,8 +198,10 @@ def _area(corners: NDArray[np.float32]) -> float:
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
-def _inside(frames: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which keypoints lie in a convex hull, (n,)."""
+def _inside(frames: NDArray[np.float32], corners: NDArray[np.float32] | None) -> NDArray[np.bool_]:
+    """Which keypoints lie in a convex hull, (n,); all for None."""
+    if corners is None:
+        return np.ones(len(frames), dtype=bool)
     edges = np.roll(corners, -1, axis=0) - corners
     away = frames[:, None, :2] - corners
     side = edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]

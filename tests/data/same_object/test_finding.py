@@ -1,0 +1,106 @@
+"""From files to groups; and the pairs of real photos that a hash or an embedding alone gets wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from drawn.scenes import grain, scene, stone
+from PIL import Image
+
+from ensemble_minerals.config.schema import DuplicatesConfig
+from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.data.same_object import finding, keypoint_store
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
+from ensemble_minerals.data.same_object.keypoints import find_keypoints
+from ensemble_minerals.data.same_object.matching import Comparable, compare
+from ensemble_minerals.data.scanning import scan
+from ensemble_minerals.system.runtime import Runtime
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> ComparedPhotos:
+    """0 and 1: one picture under two labels; 2 and 3: one stone; 4: another stone; 5: something else."""
+    root = tmp_path_factory.mktemp("photos")
+    drawn = [
+        ("a/0", Image.fromarray(grain(1))),
+        ("b/1", Image.fromarray(grain(1)).crop((30, 20, 310, 230))),
+        ("b/2", Image.fromarray(scene(stone(2), ground=grain(3)))),
+        ("b/3", Image.fromarray(scene(stone(2, turn=35, scale=1.2), ground=grain(4)))),
+        ("b/4", Image.fromarray(scene(stone(5), ground=grain(6)))),
+        ("b/5", Image.fromarray(grain(7))),
+    ]
+    for name, image in drawn:
+        (root / name).parent.mkdir(exist_ok=True)
+        image.save(root / f"{name}.png")
+    manifest = scan(root)
+    return ComparedPhotos.of(manifest, manifest.usable)
+
+
+def find(photos, runtime=None, **options):
+    return find_same_objects(photos, DuplicatesConfig(), runtime or Runtime(), **options)
+
+
+def test_groups_pairs_and_conflicts(photos):
+    report = find(photos)
+    assert report.row_group.tolist() == [0, 0, 1, 1, 2, 3]
+    assert [(pair.first, pair.second, pair.grade) for pair in report.pairs] == [
+        (0, 1, "same_picture"),
+        (2, 3, "same_object"),
+    ]
+    assert report.conflicts.tolist() == [0, 1]
+
+
+def test_answers_depend_neither_on_threads_nor_on_what_is_kept(photos, tmp_path, monkeypatch):
+    plain = find(photos)
+    runtime = Runtime(2, tmp_path)
+    first = find(photos, runtime)
+    monkeypatch.setattr(keypoint_store, "find_keypoints", None)
+    again = find(photos, runtime)
+    for other in (first, again):
+        assert other.row_group.tolist() == plain.row_group.tolist()
+        assert [pair.evidence.correlation for pair in other.pairs] == [
+            pair.evidence.correlation for pair in plain.pairs
+        ]
+
+
+def test_known_photos_are_compared_with_new_ones_only(photos):
+    assert find(photos, n_known=3).row_group.tolist() == [0, 1, 2, 2, 3, 4]
+
+
+def test_photos_that_are_not_at_hand_are_compared_by_their_hashes(photos):
+    away = replace(photos, files=[None, None, *photos.files[2:]], phash=photos.phash.copy())
+    away.phash[1] = away.phash[0]
+    report = find(away)
+    assert report.row_group.tolist() == [0, 0, 1, 1, 2, 3]
+    assert report.pairs[0].evidence is None
+
+
+def test_near_false_finds_copies_only(photos):
+    report = find_same_objects(photos, DuplicatesConfig(near=False), Runtime())
+    assert report.n_pairs == 0
+
+
+def test_points_of_very_many_pairs_are_not_kept(photos, monkeypatch):
+    monkeypatch.setattr(finding, "MOST_DRAWN", 0)
+    assert [len(pair.evidence.points) for pair in find(photos).pairs] == [0, 0]
+
+
+TOGETHER = [
+    ("biotite/0014", "biotite/0017"), ("pyrite/0050", "pyrite/0066"), ("malachite/0129", "malachite/0184"),
+    ("chrysocolla/0097", "chrysocolla/0128"), ("bornite/0089", "bornite/0163"), ("bornite/0048", "bornite/0089"),
+    ("bornite/0061", "bornite/0103"),
+]  # fmt: skip
+APART = [
+    ("malachite/0059", "malachite/0176"), ("malachite/0064", "malachite/0111"),
+    ("chrysocolla/0030", "chrysocolla/0085"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", TOGETHER + APART, ids=" and ".join)
+def test_real_specimens(shared_dir, pair):
+    root = shared_dir / "data" / "minerals7"
+    one, other = (
+        Comparable(find_keypoints(decode(next(root.glob(f"{name}.*")), at_least=240).pixels)) for name in pair
+    )
+    assert (compare(one, other) is not None) == (pair in TOGETHER)
