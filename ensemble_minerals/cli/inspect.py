@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -41,29 +42,36 @@ def command(
         from ensemble_minerals.cli.results.inspection import show_inspection
         from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.data.usable import check_usable
-        from ensemble_minerals.reports.inspection import check_inspection_folder
+        from ensemble_minerals.reports.inspection import INSPECTION
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.inspect import inspect_data
 
         resolved = load_config(config, settings or [])
-        if out is not None:
-            check_inspection_folder(out, outside=data)
-        threads = jobs(n_jobs)
-        with show_progress(notes=False) as progress:
-            inspection = inspect_data(
-                data,
-                resolved,
-                cache_dir=paths.cache_folder(cache, none=no_cache),
-                n_threads=threads,
-                progress=progress,
-            )
-        terminal = console.stdout()
-        show_inspection(terminal, inspection)
-        console.say(terminal)
-        if out is None:
-            console.say(
-                terminal, "With --out DIR this is saved, with the pairs and the points that agree on a page."
-            )
-        else:
-            console.say(terminal, f"Saved: {inspection.write(out, n_threads=threads) / 'inspection.html'}")
+        claim = (
+            nullcontext()
+            if out is None
+            else paths.claimed_output(out, "an inspection", kind=INSPECTION, outside=[data])
+        )
+        with claim:
+            threads = jobs(n_jobs)
+            with show_progress(notes=False) as progress:
+                inspection = inspect_data(
+                    data,
+                    resolved,
+                    cache_dir=paths.cache_folder(cache, none=no_cache),
+                    n_threads=threads,
+                    progress=progress,
+                )
+            terminal = console.stdout()
+            show_inspection(terminal, inspection)
+            console.say(terminal)
+            if out is None:
+                console.say(
+                    terminal,
+                    "With --out DIR this is saved, with the pairs and the points that agree on a page.",
+                )
+            else:
+                console.say(
+                    terminal, f"Saved: {inspection.write(out, n_threads=threads) / 'inspection.html'}"
+                )
         check_usable(inspection.manifest)

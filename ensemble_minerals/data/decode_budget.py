@@ -6,7 +6,6 @@ every machine and for any number of threads.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,9 @@ from ensemble_minerals.errors import ImageError, ImageReason
 
 MEMORY = 490_000_000
 """Bytes that decoding one photo may take at once."""
+
+PROCESS_MEMORY = 2 * MEMORY
+"""Bytes that all photos that a process decodes may take at once, whatever the number of threads."""
 
 ANSWER_BYTES = 3
 """Bytes of a pixel in the decoded array."""
@@ -115,17 +117,17 @@ class BoundedStream:
 
 
 class MemoryGate:
-    """Lets threads decode at once only what fits into an eighth of the machine's memory.
+    """Lets the threads of a process decode at once only what fits into a number of bytes.
 
     Small photos pass side by side. Were large ones decoded by all threads at once, one could run out of memory that
     has enough alone, and the answer would depend on the number of threads.
 
     Args:
-        capacity: Bytes; one photo at its limit fits always.
+        capacity: Bytes. A photo that takes more passes alone.
     """
 
-    def __init__(self, capacity: int | None = None) -> None:
-        self._capacity = max(MEMORY, _physical_memory() // 8) if capacity is None else capacity
+    def __init__(self, capacity: int = PROCESS_MEMORY) -> None:
+        self._capacity = capacity
         self._taken = 0
         self._changed = threading.Condition()
 
@@ -142,11 +144,3 @@ class MemoryGate:
             with self._changed:
                 self._taken -= n_bytes
                 self._changed.notify_all()
-
-
-def _physical_memory() -> int:
-    """Bytes of the machine's memory; 0 where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 0

@@ -12,7 +12,7 @@ import stat
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
@@ -75,6 +75,21 @@ class Photo:
     mode: str
 
 
+@contextmanager
+def decoded(
+    source: Path | bytes, *, at_least: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+) -> Iterator[Photo]:
+    """Decode one file, and hold its memory of `decode_budget.PROCESS_MEMORY` until the block ends.
+
+    For threads that reduce large photos: keep the reduced one alone, and decode no other photo in the block, for
+    which two threads could wait for each other. The parameters and errors are those of `decode`.
+    """
+    if at_least is not None and at_least < 1:
+        raise ValueError(f"at_least must be 1 or more pixels, got {at_least}")
+    with ExitStack() as memory:
+        yield _decode(source, at_least, limits, memory)
+
+
 def decode(
     source: Path | bytes,
     *,
@@ -106,8 +121,12 @@ def decode(
         >>> photo.pixels.shape, photo.format
         ((8, 16, 3), 'PPM')
     """
-    if at_least is not None and at_least < 1:
-        raise ValueError(f"at_least must be 1 or more pixels, got {at_least}")
+    with decoded(source, at_least=at_least, limits=limits) as photo:
+        return photo
+
+
+def _decode(source: Path | bytes, at_least: int | None, limits: DecodeLimits, memory: ExitStack) -> Photo:
+    """Decode one file; `memory` ends holding what that took."""
     with _silence, _stream(source) as file, libtiff_errors() as messages:
         opened = open_photo(file, partial(_check_size, limits=limits))
         image = opened.image
@@ -116,8 +135,8 @@ def decode(
         try:
             with image:
                 factor = plan(opened, at_least)
-                with _gate.held(opened.memory):
-                    pixels = _pixels(opened, factor, messages)
+                memory.enter_context(_gate.held(opened.memory))
+                pixels = _pixels(opened, factor, messages)
         except ImageError:
             raise
         except Exception as error:  # a damaged file can make a decoder raise anything

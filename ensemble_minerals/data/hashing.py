@@ -12,7 +12,7 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import DECODER_VERSION, decode, heif_version, photo_digest, pixel_digest
+from ensemble_minerals.data.decoding import DECODER_VERSION, decoded, heif_version, photo_digest, pixel_digest
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.cache_table import CacheTable
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -71,7 +71,16 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
     if stored is not None:
         return stored
     try:
-        photo = decode(path, limits=limits)
+        with decoded(path, limits=limits) as photo:
+            result = Fingerprint(
+                image_id,
+                pixel_digest(photo.pixels),
+                *perceptual_hashes(photo.pixels),
+                photo.width,
+                photo.height,
+                photo.format,
+                photo.mode,
+            )
     except ImageError as error:
         result = Fingerprint(image_id, reason=str(error))
         # A failure of the disk or of memory says nothing about the bytes, so it must not be stored.
@@ -79,16 +88,6 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
             error.__cause__, MemoryError
         ):
             return result
-    else:
-        result = Fingerprint(
-            image_id,
-            pixel_digest(photo.pixels),
-            *perceptual_hashes(photo.pixels),
-            photo.width,
-            photo.height,
-            photo.format,
-            photo.mode,
-        )
     if cache is not None:
         cache.store(result, scanner)
     return result

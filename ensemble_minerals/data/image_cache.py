@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import DECODER_VERSION, decode, photo_digest
+from ensemble_minerals.data.decoding import DECODER_VERSION, decoded, photo_digest
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.digest import checksum
@@ -173,13 +173,14 @@ class ImageCache:
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         side, path = decode_side(self.side), self.paths[row]
-        pixels = decode(path, at_least=side, limits=self.limits).pixels
-        if self.image_ids is not None and photo_digest(path) != self.image_ids[row]:
-            raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
-        factor = min(pixels.shape[:2]) // side
-        if factor > 1:
-            pixels = np.array(Image.fromarray(pixels).reduce(factor))
-        return shrink(pixels, self.side)
+        with decoded(path, at_least=side, limits=self.limits) as photo:
+            if self.image_ids is not None and photo_digest(path) != self.image_ids[row]:
+                raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
+            pixels = photo.pixels
+            factor = min(pixels.shape[:2]) // side
+            if factor > 1:
+                pixels = np.array(Image.fromarray(pixels).reduce(factor))
+            return shrink(pixels, self.side)
 
     def _write(self, stream: IO[bytes], n_threads: int, progress: StageProgress | None) -> NDArray[np.int64]:
         """Write images one after the other while they fit; return start, height, width and checksum of each row."""
@@ -187,9 +188,9 @@ class ImageCache:
         limit, end = self.limit_mb << 20, 0
         read = partial(_or_none, self._decoded)
         with closing(
-            prefetch(read, range(len(self)), n_threads=n_threads, ahead=_AHEAD, name="decode")
-        ) as decoded:
-            for row, pixels in enumerate(decoded):
+            prefetch(read, range(len(self)), n_threads=n_threads, ahead=_AHEAD, name="decode", size=_n_bytes)
+        ) as images:
+            for row, pixels in enumerate(images):
                 if pixels is not None:
                     if end + pixels.size > limit:
                         break
@@ -241,3 +242,7 @@ def _or_none(decoded: Callable[[int], NDArray[np.uint8]], row: int) -> NDArray[n
         return decoded(row)
     except ImageError:
         return None
+
+
+def _n_bytes(pixels: NDArray[np.uint8] | None) -> int:
+    return 0 if pixels is None else pixels.nbytes

@@ -24,6 +24,7 @@ from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.network_folds import count_epochs, reported
 from ensemble_minerals.prediction.student import StudentExtractor
+from ensemble_minerals.system.parallel import end_worker_with_parent
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 from ensemble_minerals.system.seeds import derived_seed
 
@@ -131,6 +132,7 @@ class StudentTraining:
         from ensemble_minerals.networks.graphs.student import complete
         from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 
+        end_worker_with_parent()
         known = self.data.teacher.known
         training, held_out = known.training(fold), known.held_out(fold)
         subproblem = Subproblem(

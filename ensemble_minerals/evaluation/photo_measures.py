@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.data.decoding import decoded
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
@@ -87,7 +87,8 @@ def _measure_file(file: Path | None, limits: DecodeLimits) -> dict[str, float]:
     if file is None:
         return {}
     try:
-        return measure(decode(file, at_least=SIDE, limits=limits).pixels)
+        with decoded(file, at_least=SIDE, limits=limits) as photo:
+            return measure(photo.pixels)
     except ImageError:  # moved or damaged since the fit: the slices count it as not measured
         return {}
 

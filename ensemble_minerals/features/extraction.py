@@ -8,12 +8,11 @@ wait is bounded, and so is memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -21,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.data.decoding import Photo, decode, photo_digest
+from ensemble_minerals.data.decoding import Photo, decoded, photo_digest
 from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.prefetch import ROOM, prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
@@ -115,7 +114,7 @@ def extract_features(
     features = {extractor.name: empty_features(len(paths), extractor) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
     collector = _Collector(extractors, features, store)
-    decode_photo = partial(decode, limits=limits)
+    decode_photo = partial(decoded, limits=limits)
     done = 0
     with ExitStack() as stack:
         opening = stack.enter_context(ThreadPoolExecutor(n_threads, thread_name_prefix="open"))
@@ -124,9 +123,13 @@ def extract_features(
                 opening.submit(extractor.open)  # what goes wrong there is raised by `extract`
         prepare = partial(_prepare, decode_photo, check_contents)
         stream = stack.enter_context(
-            closing(prefetch(prepare, tasks, n_threads=n_threads, ahead=AHEAD, name="decode"))
+            closing(
+                prefetch(
+                    prepare, tasks, n_threads=n_threads, ahead=AHEAD, name="decode", size=_Prepared.n_bytes
+                )
+            )
         )
-        while chunk := list(islice(stream, CHUNK)):
+        while chunk := _chunk(stream):
             collector.compute(chunk)
             done += len(chunk)
             if progress is not None:
@@ -167,6 +170,10 @@ class _Prepared:
     error: ImageError | None = None
     decode_seconds: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def n_bytes(self) -> int:
+        """Bytes of the decoded images."""
+        return sum(image.nbytes for image in self.images.values())
 
 
 class _Collector:
@@ -230,6 +237,16 @@ class _Collector:
             self.store.put_features(ids, extractor.fingerprint, values[known], extractor.metadata)
 
 
+def _chunk(stream: Iterator[_Prepared]) -> list[_Prepared]:
+    """The next `CHUNK` photos, or fewer if they are large: features do not depend on what is computed together."""
+    chunk: list[_Prepared] = []
+    n_bytes = 0
+    while len(chunk) < CHUNK and n_bytes < ROOM and (photo := next(stream, None)) is not None:
+        chunk.append(photo)
+        n_bytes += photo.n_bytes()
+    return chunk
+
+
 def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.float32]:
     """An array for the features of photos, with arbitrary values."""
     return np.empty((n_photos, extractor.n_views, extractor.n_features), dtype=np.float32)
@@ -261,7 +278,9 @@ def find_tasks(
     return list(tasks.values())
 
 
-def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: ExtractionTask) -> _Prepared:
+def _prepare(
+    decode_photo: Callable[..., AbstractContextManager[Photo]], check_contents: bool, task: ExtractionTask
+) -> _Prepared:
     """Decode a photo at the sizes its extractors need, and run those that use one thread."""
     prepared = _Prepared(task)
     started = time.perf_counter()
@@ -284,7 +303,9 @@ def _prepare(decode_photo: Callable[..., Photo], check_contents: bool, task: Ext
     return prepared
 
 
-def _images(decode_photo: Callable[..., Photo], task: ExtractionTask) -> dict[int, NDArray[np.uint8]]:
+def _images(
+    decode_photo: Callable[..., AbstractContextManager[Photo]], task: ExtractionTask
+) -> dict[int, NDArray[np.uint8]]:
     """The photo's pixels by decode side.
 
     A large photo is decoded once for each side that is needed: were the smaller image made from the larger one, an
@@ -294,10 +315,13 @@ def _images(decode_photo: Callable[..., Photo], task: ExtractionTask) -> dict[in
     pixels: NDArray[np.uint8] | None = None
     for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
-            pixels = decode_photo(task.path, at_least=side).pixels
-            # What the decoder could not make smaller is reduced here: a chunk of such photos would fill the memory.
-            factor = min(pixels.shape[:2]) // side
-            if factor > 1:
-                pixels = np.array(Image.fromarray(pixels).reduce(factor))
+            pixels = None  # before the next one is decoded
+            with decode_photo(task.path, at_least=side) as photo:
+                pixels = photo.pixels
+                # What the decoder could not make smaller is reduced: a chunk of such photos would fill the memory.
+                factor = min(pixels.shape[:2]) // side
+                if factor > 1:
+                    pixels = np.array(Image.fromarray(pixels).reduce(factor))
+            del photo
         images[side] = pixels
     return images

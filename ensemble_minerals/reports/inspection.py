@@ -11,14 +11,13 @@ from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.data.same_object.wording import GRADE_WORDS, count_grades, describe
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.dataset import counts
 from ensemble_minerals.experiment.inspection import PAIR_COLUMNS, DataFindings, ObjectGroup
 from ensemble_minerals.reports.matched_points import MatchedPoints, draw, fitted
 from ensemble_minerals.reports.page import thumbnails, write_page
-from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.csv_file import write_csv
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import FolderKind, check_output
 
 MAX_PHOTOS = 1500
 """Photos that are shown on the page, at most; the tables beside it list all."""
@@ -33,24 +32,7 @@ _CHARACTERS_A_PIXEL = 0.45
 _SIDES = (240, 200, 160, 128, 96)  # px of a thumbnail's longer side: large where there are few
 
 
-def check_inspection_folder(folder: Path, *, outside: Path) -> None:
-    """Make sure that an inspection may be saved in a folder, and replaces no file but those of another inspection.
-
-    Args:
-        folder: What the user named with ``--out``.
-        outside: The photos, see `check_output`.
-
-    Raises:
-        UserError: If nothing can be saved there, or it holds a file of something else, such as a bundle's
-            ``manifest.csv``.
-    """
-    check_output(folder, outside=[outside])
-    check_output(folder / _PAGE)
-    others = [name for name in (_MANIFEST, _PAIRS, _PAGE) if (folder / name).exists()]
-    if others and not (folder / _DATA).exists():
-        raise UserError(
-            f"--out {folder}: {others[0]} in it is of no inspection and would be replaced; choose another folder"
-        )
+INSPECTION = FolderKind("inspection", _DATA)
 
 
 def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1) -> None:
@@ -58,20 +40,19 @@ def write_inspection(findings: DataFindings, folder: Path, *, n_threads: int = 1
 
     Args:
         findings: What was found.
-        folder: Where they go; made if need be. Files of these names are replaced.
+        folder: Where they go; it appears whole or not at all, and replaces an earlier inspection.
         n_threads: Threads that make thumbnails.
 
     Raises:
-        UserError: If the folder cannot be written.
+        UserError: If the folder holds something else, or cannot be written.
     """
-    with user_errors(folder):
+    check_output(folder, kind=INSPECTION)
+    with user_errors(folder), atomic_folder(folder) as draft:
         text = json.dumps(findings.as_json(), indent=1, allow_nan=False)
-        with atomic_file(folder / _DATA) as draft:
-            draft.write_text(text + "\n", encoding="utf-8")
-        findings.manifest.write_csv(folder / _MANIFEST)
-        with atomic_file(folder / _PAIRS) as draft:
-            write_csv(draft, PAIR_COLUMNS, map(findings.told, findings.pairs))
-    _write_page(findings, folder / _PAGE, n_threads)
+        (draft / _DATA).write_text(text + "\n", encoding="utf-8")
+        findings.manifest.write_csv(draft / _MANIFEST)
+        write_csv(draft / _PAIRS, PAIR_COLUMNS, map(findings.told, findings.pairs))
+        _write_page(findings, draft / _PAGE, n_threads)
 
 
 @dataclass(frozen=True)

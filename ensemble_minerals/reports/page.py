@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.data.decoding import decoded
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.reports import wording
 from ensemble_minerals.system.atomic import atomic_file, user_errors
@@ -80,11 +80,11 @@ def thumbnails(
 def thumbnail(file: Path, *, side: int, limits: DecodeLimits = DEFAULT_LIMITS) -> str:
     """A thumbnail as a ``data:`` address; empty if the photo cannot be read (any more)."""
     try:
-        photo = decode(file, at_least=side, limits=limits)
+        with decoded(file, at_least=side, limits=limits) as photo:
+            image = Image.fromarray(photo.pixels)
+            image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     except ImageError:
         return ""
-    image = Image.fromarray(photo.pixels)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -80,6 +80,7 @@ def held(
         socket.gethostname(), os.getpid(), _born(os.getpid()), time.strftime("%Y-%m-%d %H:%M:%S"), work
     )
     text = json.dumps(asdict(me)).encode()
+    made = [folder for folder in file.parents if not folder.exists()]
     with user_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = _locked(file, path, text, error)
@@ -96,6 +97,9 @@ def held(
             file.unlink()  # before it is let go of: whoever opened it meanwhile sees that the name is gone
         if handle is not None:
             os.close(handle)
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()  # unless something was saved in it
 
 
 def _locked(file: Path, path: Path, text: bytes, error: type[UserError]) -> int | None:

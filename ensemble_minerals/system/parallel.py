@@ -6,6 +6,7 @@ starting parallel tasks of their own, and runs the tasks of workers that died ag
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -19,10 +20,12 @@ from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.system.cluster import sending_to
+from ensemble_minerals.system.workers import end_with_parent
 
 DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 """A function, its arguments and its keyword arguments, as `joblib.delayed` returns them."""
 
+_WORKER = "LokyProcess"  # how joblib names its worker processes
 _ATTEMPTS = 5
 """So many times in a row, without any result in between, tasks are sent again after workers have died."""
 
@@ -96,8 +99,15 @@ def run_unordered(
 
 def _numbered(number: int, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[int, Any]:
     """Run a call without parallel tasks inside it, which would go to the cluster again."""
+    end_worker_with_parent()
     with parallel_config(backend="sequential"):
         return number, function(*arguments, **named)
+
+
+def end_worker_with_parent() -> None:
+    """Let a worker of joblib on this machine end with its parent process; in any other process do nothing."""
+    if multiprocessing.current_process().name.startswith(_WORKER):
+        end_with_parent()
 
 
 @contextmanager

@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from platformdirs import user_cache_path
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import recover, work_name
+from ensemble_minerals.system.locks import held
 from ensemble_minerals.system.sealed import not_kept
 
 
@@ -101,7 +104,7 @@ def check_output(
     if not _is_free(path):
         if overwrite is False:
             raise error(f"{path} exists; choose another {option}, or replace it with --overwrite")
-        if kind is not None and not kind.matches(path):
+        if kind is not None and not kind.matches(path) and not kind.matches(_draft_of_0_1_0(path)):
             rest = ", or remove it" if overwrite is None else ""
             only = "" if overwrite is None else ", and --overwrite replaces nothing else"
             raise error(f"{path} is there and is no {kind.name}{only}; choose another {option}{rest}")
@@ -117,6 +120,43 @@ def check_output(
                 f"{option} {path}: nothing can be saved in {above} ({failure.strerror or failure}); "
                 "choose another place"
             ) from failure
+
+
+class OutputRules(TypedDict, total=False):
+    """What `check_output` is told of an output."""
+
+    suffixes: Sequence[str]
+    kind: FolderKind | None
+    overwrite: bool | None
+    outside: Sequence[Path]
+
+
+@contextmanager
+def claimed_output(
+    path: Path,
+    work: str,
+    note: Callable[[str], object] = str,
+    *,
+    option: str = "--out",
+    **rules: Unpack[OutputRules],
+) -> Iterator[None]:
+    """Check an output, and be the only one who writes it until the block ends.
+
+    Args:
+        path: The file or folder.
+        work: What writes it, such as "a fit", for those who come meanwhile.
+        note: See `locks.held`.
+        option: See `check_output`.
+        **rules: See `check_output`.
+
+    Raises:
+        UserError: As `check_output` does, or if another process writes the output.
+    """
+    kind = rules.get("kind")
+    check_output(path, option, **rules)
+    with held(path, work, note, UserError if kind is None else kind.error):
+        check_output(path, option, **rules)  # another process could have finished in between
+        yield
 
 
 def default_bundle(data: Path) -> Path:
@@ -150,6 +190,12 @@ def _name(data: Path) -> str:
 
 def _is_free(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _draft_of_0_1_0(path: Path) -> Path:
+    """Where version 0.1.0 wrote a draft. A kill while it removed the old folder left a part of that beside it."""
+    target = Path(os.path.realpath(path))
+    return target.with_name(f".{target.name}.unfinished")
 
 
 def _check_names(path: Path, option: str) -> None:

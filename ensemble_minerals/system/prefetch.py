@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
+ROOM = 128_000_000
+"""Bytes of results that may wait to be taken; those of a single item may take more."""
+
 
 def prefetch(
-    work: Callable[[ItemT], ResultT], items: Sequence[ItemT], *, n_threads: int, ahead: int, name: str
+    work: Callable[[ItemT], ResultT],
+    items: Sequence[ItemT],
+    *,
+    n_threads: int,
+    ahead: int,
+    name: str,
+    size: Callable[[ResultT], int] = lambda result: 0,
 ) -> Generator[ResultT, None, None]:
     """Work on items in threads, and yield the results in the order of the items.
 
@@ -26,6 +36,7 @@ def prefetch(
         n_threads: Number of threads.
         ahead: Items that are worked on, or done, before their result is taken; at least 1.
         name: What the threads are called.
+        size: Bytes of a result. Of large results fewer are worked on ahead, so that about `ROOM` bytes wait.
 
     Yields:
         The result of each item.
@@ -34,12 +45,72 @@ def prefetch(
         >>> list(prefetch(abs, [-1, 2, -3], n_threads=2, ahead=2, name="abs"))
         [1, 2, 3]
     """
+    room = _Room(size)
+
+    def bounded(numbered: tuple[int, ItemT]) -> ResultT:
+        with room.for_item(numbered[0]) as keep:
+            result = work(numbered[1])
+            keep(result)
+        return result
+
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(n_threads, thread_name_prefix=name)
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        remaining = iter(items)
-        waiting = deque(pool.submit(work, item) for item in islice(remaining, ahead))
+        stack.callback(room.close)
+        remaining = enumerate(items)
+        waiting = deque(pool.submit(bounded, item) for item in islice(remaining, ahead))
         while waiting:
             result = waiting.popleft().result()
-            waiting.extend(pool.submit(work, item) for item in islice(remaining, 1))
+            room.taken(result)
+            waiting.extend(pool.submit(bounded, item) for item in islice(remaining, 1))
             yield result
+
+
+class _Room(Generic[ResultT]):
+    """Lets threads begin items while the results that wait, and those to be expected, fit into `ROOM`."""
+
+    def __init__(self, size: Callable[[ResultT], int]) -> None:
+        self._size = size
+        self._changed = threading.Condition()
+        self._n_taken, self._n_running, self._held, self._largest = 0, 0, 0, 0
+        self._closed = False
+
+    @contextmanager
+    def for_item(self, number: int) -> Iterator[Callable[[ResultT], None]]:
+        """Wait for room; the item whose turn it is goes in any case, so that nobody waits for ever."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or number == self._n_taken or self._expected + self._largest <= ROOM
+            )
+            self._n_running += 1
+        n_bytes = 0
+
+        def keep(result: ResultT) -> None:
+            nonlocal n_bytes
+            n_bytes = self._size(result)
+
+        try:
+            yield keep
+        finally:
+            with self._changed:
+                self._n_running -= 1
+                self._held += n_bytes
+                self._largest = max(self._largest, n_bytes)
+                self._changed.notify_all()
+
+    @property
+    def _expected(self) -> int:
+        return self._held + self._n_running * self._largest
+
+    def taken(self, result: ResultT) -> None:
+        """A result is with the caller now."""
+        with self._changed:
+            self._held -= self._size(result)
+            self._n_taken += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let everybody in."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -37,7 +37,7 @@ from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import format_estimate
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
@@ -119,9 +119,13 @@ def ablate(
     n_jobs, out = count_jobs(n_jobs), Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
-    check_output(out, kind=ABLATION, overwrite=overwrite, outside=[Path(data)])
-    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
-    with open_cluster(backend, scheduler, n_jobs=n_jobs) as workers:
+    with (
+        claimed_output(
+            out, "an ablation", progress.note, kind=ABLATION, overwrite=overwrite, outside=[Path(data)]
+        ),
+        open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
+    ):
+        work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
         runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)
         dataset = _prepare(Path(data), config, runtime)
         setup = set_up(dataset, config, runtime, work=work)
@@ -144,11 +148,11 @@ def ablate(
         run = _run(plan, dataset, setup, config, runtime, work, yes=yes)
         photos = _some_photos(dataset)
         costs = arm_costs(run, setup.members, _time_extractors(dataset, photos, config, progress))
-    comparison = compare_arms(run, costs, seed=config.seed)
-    header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
-    report = AblationReport(header, comparison, describe(comparison, alike))
-    html = write_ablation(report, out)
-    shutil.rmtree(work, ignore_errors=True)
+        comparison = compare_arms(run, costs, seed=config.seed)
+        header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
+        report = AblationReport(header, comparison, describe(comparison, alike))
+        html = write_ablation(report, out)
+        shutil.rmtree(work, ignore_errors=True)
     return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
 
 

@@ -17,7 +17,8 @@ from ensemble_minerals.data.synthetic.photo_set import (
     draw_photo,
 )
 from ensemble_minerals.prediction.table import Predictions
-from ensemble_minerals.system.paths import FolderKind, check_output
+from ensemble_minerals.system.atomic import atomic_folder
+from ensemble_minerals.system.paths import FolderKind, check_output, claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.workflows.fit import FitResult, fit
 from ensemble_minerals.workflows.predict import predict
@@ -85,10 +86,18 @@ def demonstrate(
         UserError: If the folder holds something that is no earlier demonstration.
     """
     progress = Silent() if progress is None else progress
-    _clear(folder)
+    with claimed_output(folder / "photos", "a demonstration", progress.note, kind=DEMONSTRATION):
+        check_output(folder / "new", kind=DEMONSTRATION)
+        return _demonstrate(
+            folder, config, n_jobs=n_jobs, cache_dir=cache_dir, scale=scale, progress=progress
+        )
+
+
+def _demonstrate(
+    folder: Path, config: Config, *, n_jobs: int, cache_dir: Path | None, scale: float, progress: Progress
+) -> Demonstration:
     drawn = progress.stage("Drawing photos")
     made = draw_demonstration_set(folder / "photos", seed=config.seed, scale=scale)
-    (folder / "photos" / SYNTHETIC_MARKER).touch()
     new = _draw_new(folder / "new", config.seed, folder / "photos" / made.broken[0])
     drawn(made.n_files + new, made.n_files + new)
     fitted = fit(
@@ -115,23 +124,15 @@ def demonstrate(
     return Demonstration(folder, fitted, predicted.predictions)
 
 
-def _clear(folder: Path) -> None:
-    """Remove the photos of an earlier demonstration, and nothing else."""
-    drawn = [folder / "photos", folder / "new"]
-    for path in drawn:
-        check_output(path, kind=DEMONSTRATION)
-    for path in drawn:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _draw_new(folder: Path, seed: int, broken: Path) -> int:
     """Draw photos that are in no training set, named for what they show, and add a broken file."""
-    folder.mkdir(parents=True)
-    (folder / SYNTHETIC_MARKER).touch()
-    for position, mineral in enumerate(DEMONSTRATION_COUNTS):
-        for number in range(NEW_OF_CLASS):
-            # Three numbers seed a photo of the set itself; a fourth makes sure that none of them comes again.
-            rng = np.random.default_rng([seed, position, number, 1])
-            Image.fromarray(draw_photo(mineral, rng)).save(folder / f"{mineral}-{number + 1}.jpg", quality=90)
-    shutil.copyfile(broken, folder / "broken.jpg")
+    with atomic_folder(folder, durable=False) as draft:
+        (draft / SYNTHETIC_MARKER).touch()
+        for position, mineral in enumerate(DEMONSTRATION_COUNTS):
+            for number in range(NEW_OF_CLASS):
+                # Three numbers seed a photo of the set itself; a fourth makes sure that none of them comes again.
+                rng = np.random.default_rng([seed, position, number, 1])
+                image = Image.fromarray(draw_photo(mineral, rng))
+                image.save(draft / f"{mineral}-{number + 1}.jpg", quality=90)
+        shutil.copyfile(broken, draft / "broken.jpg")
     return NEW_OF_CLASS * len(DEMONSTRATION_COUNTS) + 1

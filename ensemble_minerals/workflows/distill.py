@@ -20,7 +20,7 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import check_output, claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
@@ -93,41 +93,42 @@ def distill(
     check_output(out, kind=STUDENT, overwrite=overwrite)
     teacher = read_bundle(Path(bundle))
     data = read_distillation_data(teacher, None if photos is None else Path(photos))
-    check_output(out, kind=STUDENT, overwrite=overwrite, outside=data.folders)
-    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
-    from ensemble_minerals.networks.training.check import check_network  # loads torch
+    note = runtime.progress.note
+    with claimed_output(out, "a distillation", note, kind=STUDENT, overwrite=overwrite, outside=data.folders):
+        work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
+        from ensemble_minerals.networks.training.check import check_network  # loads torch
 
-    check_network(network)
-    training = StudentTraining(
-        data,
-        network,
-        label_weight=label_share,
-        limits=teacher.config.data.limits,
-        seed=teacher.config.seed,
-        work=work,
-    )
-    students = training.run(runtime)
-    known = data.teacher.known
-    proba, temperature = calibrate(students.log_odds, known.y, known.folds)
-    for note in students.notes:
-        runtime.progress.note(note)
-    metrics = {
-        "oof": summary(known.y, proba, teacher.classes),
-        "teacher": summary(known.y, data.teacher.proba, teacher.classes),
-        **training.cost(students.state),
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    metadata = {
-        "temperature": temperature,
-        "network": network.model_dump(mode="json"),
-        "label_share": label_share,
-        "metrics": metrics,
-        "notes": list(students.notes),
-        **_of_teacher(teacher),
-    }
-    answers = OutOfFold(known, row=data.teacher.row, proba=proba)
-    write_student(out, students.state, metadata, answers, overwrite=overwrite)
-    shutil.rmtree(work, ignore_errors=True)
+        check_network(network)
+        training = StudentTraining(
+            data,
+            network,
+            label_weight=label_share,
+            limits=teacher.config.data.limits,
+            seed=teacher.config.seed,
+            work=work,
+        )
+        students = training.run(runtime)
+        known = data.teacher.known
+        proba, temperature = calibrate(students.log_odds, known.y, known.folds)
+        for remark in students.notes:
+            note(remark)
+        metrics = {
+            "oof": summary(known.y, proba, teacher.classes),
+            "teacher": summary(known.y, data.teacher.proba, teacher.classes),
+            **training.cost(students.state),
+            "seconds": round(time.perf_counter() - started, 3),
+        }
+        metadata = {
+            "temperature": temperature,
+            "network": network.model_dump(mode="json"),
+            "label_share": label_share,
+            "metrics": metrics,
+            "notes": list(students.notes),
+            **_of_teacher(teacher),
+        }
+        answers = OutOfFold(known, row=data.teacher.row, proba=proba)
+        write_student(out, students.state, metadata, answers, overwrite=overwrite)
+        shutil.rmtree(work, ignore_errors=True)
     return DistillResult(out, metrics, students.notes)
 
 

@@ -14,7 +14,7 @@ from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
@@ -74,14 +74,18 @@ def explain(
     started = time.perf_counter()
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     folder = Path(out)
-    check_output(folder, kind=EXPLANATION, overwrite=overwrite, outside=named_folders(inputs))
-    predictor = load(bundle_path, cache_dir, runtime.n_jobs)
-    explainer = Explainer(predictor)
-    request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)
-    if not explainer.networks:
-        runtime.progress.note("No member looks through a network: there are votes, but no heat-maps.")
-    predictions = predictor.predict(inputs, runtime.progress.stage("Answering"), note=runtime.progress.note)
-    html, json, votes = write_explanation(
-        explainer, predictions, request, folder, source=str(bundle_path), runtime=runtime
-    )
+    note = runtime.progress.note
+    outside = named_folders(inputs)
+    with claimed_output(
+        folder, "an explanation", note, kind=EXPLANATION, overwrite=overwrite, outside=outside
+    ):
+        predictor = load(bundle_path, cache_dir, runtime.n_jobs)
+        explainer = Explainer(predictor)
+        request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)
+        if not explainer.networks:
+            note("No member looks through a network: there are votes, but no heat-maps.")
+        predictions = predictor.predict(inputs, runtime.progress.stage("Answering"), note=note)
+        html, json, votes = write_explanation(
+            explainer, predictions, request, folder, source=str(bundle_path), runtime=runtime
+        )
     return ExplainResult(html, json, votes, predictions, time.perf_counter() - started)

@@ -11,7 +11,7 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import is_student, read_student
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def export(
     """
     model, out = Path(model), Path(out)
     progress = Silent() if progress is None else progress
-    check_output(out, suffixes=(ENDING,), overwrite=overwrite)
+    with claimed_output(out, "an export", progress.note, suffixes=(ENDING,), overwrite=overwrite):
+        return _export(model, out, progress)
+
+
+def _export(model: Path, out: Path, progress: Progress) -> ExportResult:
     from ensemble_minerals.networks.graphs.onnx_file import export_onnx, require_packages
 
     require_packages()

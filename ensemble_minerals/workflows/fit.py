@@ -22,7 +22,7 @@ from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import parse_duration
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.stopwatch import Stopwatch
@@ -90,9 +90,7 @@ def fit(
     config = load_config(None) if config is None else config
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
-    check_output(out, kind=BUNDLE, overwrite=overwrite, outside=[data])
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
-    work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
     runtime = Runtime(
         n_jobs,
         None if cache_dir is None else Path(cache_dir),
@@ -100,7 +98,11 @@ def fit(
         clock.deadline,
     )
     stopwatch = Stopwatch()
-    with open_cluster(backend, scheduler, n_jobs=n_jobs) as workers:
+    with (
+        claimed_output(out, "a fit", runtime.progress.note, kind=BUNDLE, overwrite=overwrite, outside=[data]),
+        open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
+    ):
+        work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
         with stopwatch("scan"):
             manifest = scan_photos(data, config, runtime)
@@ -112,6 +114,6 @@ def fit(
         metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
         metrics["seconds"]["total"] = round(clock.spent, 3)
         metrics = save(out, trained, plan, dataset, metrics, runtime, overwrite=overwrite, pack=pack)
-    shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
     failures = tuple(trained.ensemble.failures_)
     return FitResult(out, metrics, failures, (*plan.notes, *trained.notes))

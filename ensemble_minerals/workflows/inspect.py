@@ -22,14 +22,14 @@ class Inspection(DataFindings):
         """Save ``inspection.json``, ``manifest.csv``, ``pairs.csv`` and ``inspection.html``.
 
         Args:
-            folder: Where they go; made if need be. Files of these names are replaced.
+            folder: Where they go; it appears whole or not at all, and replaces an earlier inspection.
             n_threads: Threads that make thumbnails.
 
         Returns:
             The folder.
 
         Raises:
-            UserError: If the folder cannot be written.
+            UserError: If the folder holds something else, or cannot be written.
         """
         write_inspection(self, folder, n_threads=n_threads)
         return folder

@@ -23,7 +23,7 @@ from ensemble_minerals.prediction.scored_rows import out_of_fold, score_folder
 from ensemble_minerals.reports.report import REPORT, Report, save_report
 from ensemble_minerals.reports.report_data import ReportData, collect_report_data
 from ensemble_minerals.system.cpu import count_jobs
-from ensemble_minerals.system.paths import check_output
+from ensemble_minerals.system.paths import check_output, claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
@@ -95,10 +95,28 @@ def write_report(
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
-    check_output(folder, kind=REPORT, outside=[] if data is None else [Path(data)])
+    others = None if data is None else Path(data)
+    outside = [] if others is None else [others]
+    with claimed_output(folder, "a report", runtime.progress.note, kind=REPORT, outside=outside):
+        html, json = _write(
+            path, folder, runtime, data=others, photos=photos, heatmaps=heatmaps, random_split=random_split
+        )
+    return ReportResult(html, json, time.perf_counter() - started)
+
+
+def _write(
+    path: Path,
+    folder: Path,
+    runtime: Runtime,
+    *,
+    data: Path | None,
+    photos: str | Path | None,
+    heatmaps: bool,
+    random_split: bool | None,
+) -> tuple[Path, Path]:
     loaded = read_bundle(path)
     own = out_of_fold(loaded, Path(photos or loaded.photo_root)).locate(runtime.n_jobs)
-    scored = own if data is None else score_folder(loaded, own, Path(data), runtime)
+    scored = own if data is None else score_folder(loaded, own, data, runtime)
     scored_own = scored is own
     scored = own if scored_own else scored.locate(runtime.n_jobs)
     if photos is not None and not scored.located and scored_own:
@@ -116,8 +134,7 @@ def write_report(
     report = Report.compute(report_data)
     files = scored.files() if measures.unmeasured is None else {}
     heats, heat_note = _heat_maps(loaded, report_data, files, runtime) if heatmaps else ({}, "")
-    html, json = save_report(report, folder, files=files, heats=heats, heat_note=heat_note, runtime=runtime)
-    return ReportResult(html, json, time.perf_counter() - started)
+    return save_report(report, folder, files=files, heats=heats, heat_note=heat_note, runtime=runtime)
 
 
 def _heat_maps(

@@ -28,7 +28,7 @@ from ensemble_minerals.errors import FitError, UserError
         (["predict", "{home}/bundle", "{home}/new", "--out", "{home}/tiny.yaml/a.csv"], "nothing can be saved in"),
         (["predict", "{home}/bundle", "{home}/new", "--gallery", "g.txt"], "must end in .html"),
         (["inspect", "{home}/new"], "class"),
-        (["inspect", "{home}/photos", "--out", "{home}/tiny.yaml"], "nothing can be saved in"),
+        (["inspect", "{home}/photos", "--out", "{home}/tiny.yaml"], "is no inspection"),
         (["fit", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
         (["inspect", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),
         (["ablate", "{home}/photos", "--out", "{home}/photos/mine"], "is inside the photos in"),

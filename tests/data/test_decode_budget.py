@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import pytest
+from PIL import Image
 
+from ensemble_minerals.data import decoding
 from ensemble_minerals.data.decode_budget import BoundedStream, MemoryGate, check_memory, reduction
 from ensemble_minerals.errors import ImageError, ImageReason
 
@@ -67,3 +70,40 @@ def test_the_gate_opens_again_after_an_error():
             raise KeyError
     with gate.held(100):
         pass
+
+
+@pytest.mark.parametrize("n_threads", [1, 8])
+def test_a_process_decodes_and_reduces_no_more_at_once_than_its_budget(tmp_path, monkeypatch, n_threads):
+    """Pixels that a thread still reduces count: eight small files of huge images took 5.3 GB."""
+    gate = MemoryGate(1_000_000)
+    monkeypatch.setattr(decoding, "_gate", gate)
+    inside, most, lock = [0], [0], threading.Lock()
+    paths = [tmp_path / f"{number}.png" for number in range(16)]
+    for path in paths:
+        Image.new("RGB", (400, 300)).save(path)
+
+    def reduce(path):
+        with decoding.decoded(path) as photo:
+            with lock:
+                inside[0] += photo.pixels.nbytes
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.005)
+            with lock:
+                inside[0] -= photo.pixels.nbytes
+            return photo.pixels[::100, ::100].copy()
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        assert all(not small.any() for small in pool.map(reduce, paths))
+    assert 360_000 <= most[0] <= 1_000_000
+    assert gate._taken == 0
+
+
+def test_a_photo_above_the_budget_goes_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "_gate", MemoryGate(10))
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    with decoding.decoded(tmp_path / "a.png") as photo:
+        assert photo.pixels.shape == (30, 40, 3)
+        assert decoding._gate._taken == 10
+    with pytest.raises(ZeroDivisionError), decoding.decoded(tmp_path / "a.png"):
+        raise ZeroDivisionError
+    assert decoding._gate._taken == 0

@@ -71,13 +71,13 @@ def test_failures_are_reasons(tmp_path):
 
 def counting(monkeypatch) -> list[Path]:
     decoded: list[Path] = []
-    original = module.decode
+    original = module.decoded
 
     def spy(path, **options):
         decoded.append(path)
         return original(path, **options)
 
-    monkeypatch.setattr(module, "decode", spy)
+    monkeypatch.setattr(module, "decoded", spy)
     return decoded
 
 

@@ -32,8 +32,8 @@ def decoded(monkeypatch):
         seen.append(path)
         return original(path, **limits)
 
-    original = module.decode
-    monkeypatch.setattr(module, "decode", spy)
+    original = module.decoded
+    monkeypatch.setattr(module, "decoded", spy)
     return seen
 
 

@@ -135,7 +135,7 @@ def test_a_second_scan_decodes_nothing(data, tmp_path, monkeypatch):
         def fail(*_, **__):
             raise AssertionError("decoded again")
 
-        monkeypatch.setattr(fingerprint_module, "decode", fail)
+        monkeypatch.setattr(fingerprint_module, "decoded", fail)
         assert_same(scan(data, cache=cache), first)
 
 

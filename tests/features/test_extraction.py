@@ -66,13 +66,13 @@ def store(tmp_path):
 def decoded(monkeypatch) -> list[Path]:
     """Paths in the order of their decodes."""
     seen: list[Path] = []
-    decode = extraction.decode
+    decode = extraction.decoded
 
     def counting(path: Path, **options):
         seen.append(path)
         return decode(path, **options)
 
-    monkeypatch.setattr(extraction, "decode", counting)
+    monkeypatch.setattr(extraction, "decoded", counting)
     return seen
 
 
@@ -268,7 +268,7 @@ def test_what_a_source_raises_stops_all_and_loses_no_finished_chunk(photos, stor
 
 
 def test_an_error_does_not_wait_for_photos_that_are_not_begun(photos, monkeypatch):
-    decode, decoded = extraction.decode, []
+    decode, decoded = extraction.decoded, []
 
     def slow(path: Path, **options):
         decoded.append(path)
@@ -280,7 +280,7 @@ def test_an_error_does_not_wait_for_photos_that_are_not_begun(photos, monkeypatc
         def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
             raise RuntimeError("the network is gone")
 
-    monkeypatch.setattr(extraction, "decode", slow)
+    monkeypatch.setattr(extraction, "decoded", slow)
     with pytest.raises(RuntimeError, match="gone"):
         _extract(photos, Broken())
     assert len(decoded) < len(photos)
@@ -290,7 +290,7 @@ def test_an_unforeseen_error_of_a_decoder_is_not_swallowed(photos, monkeypatch):
     def broken(path: Path, **options):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(extraction, "decode", broken)
+    monkeypatch.setattr(extraction, "decoded", broken)
     before = set(threading.enumerate())
     with pytest.raises(ZeroDivisionError):
         _extract(photos, Spy(), n_threads=2)
@@ -300,7 +300,7 @@ def test_an_unforeseen_error_of_a_decoder_is_not_swallowed(photos, monkeypatch):
 def test_decodes_a_bounded_number_of_photos_ahead(tmp_path, monkeypatch):
     paths = [_draw(tmp_path / f"{number}.bmp", number) for number in range(AHEAD + 5 * CHUNK)]
     started, most = 0, 0
-    decode, lock = extraction.decode, threading.Lock()
+    decode, lock = extraction.decoded, threading.Lock()
 
     def counting(path: Path, **options):
         nonlocal started
@@ -315,14 +315,14 @@ def test_decodes_a_bounded_number_of_photos_ahead(tmp_path, monkeypatch):
             most = max(most, started - sum(self.calls))
             return super().extract(photos)
 
-    monkeypatch.setattr(extraction, "decode", counting)
+    monkeypatch.setattr(extraction, "decoded", counting)
     _assert_of(_extract(paths, Slow(), n_threads=4), range(len(paths)))
     assert CHUNK < most <= CHUNK + AHEAD  # ahead, but not by more than is stated
 
 
 def test_decoding_goes_on_while_a_source_works(photos, monkeypatch):
     working, decoded_meanwhile = threading.Event(), threading.Event()
-    decode = extraction.decode
+    decode = extraction.decoded
 
     def waiting(path: Path, **options):
         later = path == photos[CHUNK + 3]
@@ -338,7 +338,7 @@ def test_decoding_goes_on_while_a_source_works(photos, monkeypatch):
             assert decoded_meanwhile.wait(10)
             return super().extract(photos)
 
-    monkeypatch.setattr(extraction, "decode", waiting)
+    monkeypatch.setattr(extraction, "decoded", waiting)
     _assert_of(_extract(photos, Working()), range(40))
 
 

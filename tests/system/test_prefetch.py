@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.prefetch import ROOM, prefetch
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -43,6 +43,44 @@ def test_closing_does_not_begin_what_waits():
     next(results)
     results.close()
     assert len(begun) < 20
+
+
+@pytest.mark.parametrize("n_threads", [1, 8])
+def test_of_large_results_few_wait(n_threads):
+    """Photos of extreme proportions stay large when they are reduced."""
+    waiting, most, lock = [0], [0], threading.Lock()
+
+    def work(item):
+        with lock:
+            waiting[0] += 1
+            most[0] = max(most[0], waiting[0])
+        return item
+
+    results = prefetch(
+        work, range(60), n_threads=n_threads, ahead=30, name="worker", size=lambda item: ROOM // 3
+    )
+    for number, result in enumerate(results):
+        time.sleep(0.002)
+        assert result == number
+        with lock:
+            waiting[0] -= 1
+        if number == 20:
+            most[0] = 0  # a first round does not know yet how large they are
+    assert most[0] <= 5  # three that fit, the one whose turn it is, and the one that is taken
+
+
+def test_a_result_above_all_room_does_not_block():
+    sizes = {0: 1, 1: 5 * ROOM, 2: 1, 3: 7 * ROOM, 4: ROOM}
+    results = prefetch(abs, [*sizes], n_threads=3, ahead=4, name="worker", size=sizes.__getitem__)
+    assert list(results) == [*sizes]
+
+
+def test_closing_wakes_those_who_wait_for_room():
+    results = prefetch(abs, range(50), n_threads=4, ahead=20, name="waiting", size=lambda item: ROOM)
+    next(results)
+    time.sleep(0.01)
+    results.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("waiting")]
 
 
 def test_an_error_comes_in_its_place():

@@ -230,8 +230,22 @@ def test_no_folder_is_the_users_mistake(config, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_the_users_mistake(found, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="nothing can be saved in"):
         found.write(tmp_path / "file" / "look")
+
+
+def test_an_inspection_replaces_an_earlier_one_as_a_whole_and_nothing_else(found, tmp_path):
+    found.write(tmp_path / "look")
+    (tmp_path / "look" / "pairs.csv").write_text("old")
+    (tmp_path / "look" / "stray.txt").touch()
+    found.write(tmp_path / "look")
+    names = {"inspection.json", "inspection.html", "manifest.csv", "pairs.csv"}
+    assert {path.name for path in (tmp_path / "look").iterdir()} == names
+    assert (tmp_path / "look" / "pairs.csv").read_text() != "old"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "stray.txt").touch()
+    with pytest.raises(UserError, match="is no inspection"):
+        found.write(tmp_path / "mine")
 
 
 def test_groups_that_only_the_csv_gives_are_no_duplicates(data, config, tmp_path):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER
 from ensemble_minerals.data.synthetic.scenes import photograph
 from ensemble_minerals.data.synthetic.specimens import SPECIMENS
 from ensemble_minerals.errors import DataError
@@ -111,7 +112,7 @@ def draw_demonstration_set(
     the first images of each class of a larger scale.
 
     Args:
-        root: Folder to create; it may exist if it is empty.
+        root: Folder to create. It may exist if it is empty; a drawn set is replaced.
         seed: Seed, not negative.
         scale: Factor on `DEMONSTRATION_COUNTS`; no class gets fewer than 6 files.
         side: Longer side of the images in pixels, at least 64.
@@ -120,13 +121,15 @@ def draw_demonstration_set(
         The files and their flaws.
 
     Raises:
-        DataError: If the folder is not empty, or an argument is out of range.
+        DataError: If the folder holds something else, or an argument is out of range.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    drawn = (root / SYNTHETIC_MARKER).is_file()
+    if root.exists() and not drawn and (not root.is_dir() or any(root.iterdir())):
         raise DataError(f"{root} is not an empty folder; name a new one for the demonstration set.")
     if seed < 0 or not scale > 0:
         raise DataError(f"The seed must not be negative and the scale above 0; found {seed} and {scale}.")
     with atomic_folder(root, durable=False) as draft:
+        (draft / SYNTHETIC_MARKER).touch()
         return _draw_into(draft, root, seed=seed, scale=scale, side=side)
 
 

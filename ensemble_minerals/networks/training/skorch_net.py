@@ -22,6 +22,7 @@ from ensemble_minerals.networks.training.freezing import parameter_groups
 from ensemble_minerals.networks.training.losses import Mixer, expand_targets
 from ensemble_minerals.networks.training.schedules import optimizer_of
 from ensemble_minerals.networks.training.session import TrainingSession
+from ensemble_minerals.system.workers import end_with_parent
 
 
 class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
@@ -118,6 +119,7 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
             # Without a generator of its own the loader would draw a seed from the global random numbers.
             "generator": torch.Generator(),
             "num_workers": self.n_workers,
+            "worker_init_fn": _begin_worker,
             "pin_memory": torch.device(self.device).type == "cuda",
         }
         if training:
@@ -178,3 +180,8 @@ class FineTuningNet(NeuralNet):  # type: ignore[misc]  # skorch ships no types
         with computing_in(self.precision, device):
             logits: Tensor = module(images.to(device, non_blocking=True))
         return logits.float()
+
+
+def _begin_worker(number: int) -> None:
+    """What a worker process of a loader does first."""
+    end_with_parent()
