@@ -35,12 +35,12 @@ def test_photos_that_moved_are_found_and_changed_ones_refused(tiny, tmp_path):
 
 def test_a_fit_without_folds_has_nothing_to_teach(tiny, monkeypatch):
     bundle = read_bundle(tiny.bundle)
-    read = Manifest.read_csv
+    read = Manifest.parse_csv
 
-    def held_out(path, root):
-        manifest = read(path, root)
+    def held_out(*arguments):
+        manifest = read(*arguments)
         return manifest.replace(fold=np.zeros(len(manifest), dtype=np.int64))
 
-    monkeypatch.setattr(Manifest, "read_csv", held_out)
+    monkeypatch.setattr(Manifest, "parse_csv", held_out)
     with pytest.raises(DataError, match="no out-of-fold answers"):
         read_distillation_data(bundle)
