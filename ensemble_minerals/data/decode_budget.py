@@ -6,6 +6,8 @@ every machine and for any number of threads.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,9 @@ MEMORY = 490_000_000
 
 PROCESS_MEMORY = 2 * MEMORY
 """Bytes that all photos that a process decodes may take at once, whatever the number of threads."""
+
+LARGE = 64_000_000
+"""Bytes from which on memory that a decoder freed is given back to the system at once."""
 
 ANSWER_BYTES = 3
 """Bytes of a pixel in the decoded array."""
@@ -114,6 +119,12 @@ class BoundedStream:
 
     def close(self) -> None:
         """Who opened the file closes it."""
+
+
+def return_freed_memory() -> None:
+    """Give memory that was freed back to the system: glibc keeps it, for each thread that decoded a large photo."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 class MemoryGate:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from ensemble_minerals.data.decode_budget import MemoryGate
+from ensemble_minerals.data.decode_budget import LARGE, MemoryGate, return_freed_memory
 from ensemble_minerals.data.decode_failures import access_failure, load_failure
 from ensemble_minerals.data.libtiff_messages import libtiff_errors
 from ensemble_minerals.data.opening import OpenedPhoto, open_photo, plan
@@ -137,6 +137,8 @@ def _decode(source: Path | bytes, at_least: int | None, limits: DecodeLimits, me
                 factor = plan(opened, at_least)
                 memory.enter_context(_gate.held(opened.memory))
                 pixels = _pixels(opened, factor, messages)
+                if opened.memory > LARGE:
+                    return_freed_memory()
         except ImageError:
             raise
         except Exception as error:  # a damaged file can make a decoder raise anything
