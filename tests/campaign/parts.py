@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from campaign import caches, crowds, disks, kills, pictures, trials
+from campaign import bundles, caches, crowds, disks, kills, pictures, trials
 from campaign.trials import Part, Row
 from campaign.workplace import Workplace
 
@@ -18,6 +18,8 @@ PARTS = (
     Part("full-disk", "full disk, each command", disks.full_disk, 54, 10),
     Part("full-cache", "cache on a full disk", disks.full_cache, 10, 3),
     Part("permission", "no permission, each command", disks.no_permission, 18, 3),
+    Part("bundle", "mutated bundles, loading", bundles.load_bundles, 1_000, 15),
+    Part("bundle-commands", "mutated bundles, four commands", bundles.command_bundles, 160, 14),
     Part("cache", "damaged caches, `fit`", caches.damage_caches, 500, 30),
     Part("one-cache", "processes on one cache", crowds.one_cache, 16, 5),
     Part("one-output", "pairs of `fit` into one --out", crowds.one_output, 50, 12),

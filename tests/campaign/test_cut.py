@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from campaign import caches, crowds, disks, kills, pictures, trials
+from campaign import bundles, caches, crowds, disks, kills, pictures, trials
 from campaign.__main__ import AT_ONCE
 from campaign.parts import PARTS
 from campaign.trials import LOST, WRONG, Part, Trial
@@ -17,6 +17,7 @@ CUT = (
     (pictures.predict_mutants, 20),
     (kills.every_call, 12),
     (disks.full_cache, 1),
+    (bundles.command_bundles, 1),
     (caches.damage_caches, 1),
     (crowds.one_output, 1),
 )
