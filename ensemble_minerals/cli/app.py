@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so ``--help`` answers at once. Exi
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import sys
@@ -90,10 +91,19 @@ def main() -> None:
             raise
         # After a failure threads may still compute. Python would wait for them, or abort if one is in a library
         # that is being unloaded.
+        _end_workers()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()
         os._exit(ending.code)
+
+
+def _end_workers() -> None:
+    """End joblib's worker processes; they would wait for work, and its tracker would complain of what they left."""
+    loky = sys.modules.get("joblib.externals.loky")
+    if loky is not None:
+        loky.get_reusable_executor(reuse=True).shutdown(wait=True, kill_workers=True)
+        atexit._run_exitfuncs()
 
 
 def _show_version(wanted: bool) -> None:

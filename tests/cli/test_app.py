@@ -94,6 +94,11 @@ app.main()
     [
         ("raise KeyboardInterrupt", 130, "interrupted: run the same command again\n"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)", 143, "ended: run the same command again\n"),
+        (
+            "import joblib; joblib.Parallel(2)([joblib.delayed(abs)(1)] * 2); raise KeyboardInterrupt",
+            130,
+            "interrupted: run the same command again\n",
+        ),
         ("raise OSError(28, 'No space left on device', 'a')", 1, "error: a: No space left on device\n"),
     ],
 )
