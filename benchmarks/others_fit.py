@@ -28,7 +28,7 @@ def main() -> None:
     for fold in np.unique(folds):
         rows = folds != fold
         training = table[rows]
-        # Presets that bag are given our own folds, so that photos that look alike stay together in theirs too.
+        # Presets that bag are given our own folds, so that photos of one object stay together in theirs too.
         bagged = presets not in ("medium_quality", "optimize_for_deployment")
         if bagged:
             training = training.assign(part=folds[rows])

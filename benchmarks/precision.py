@@ -36,7 +36,7 @@ def main() -> None:
         cache, work = options.cache or Path(folder) / "cache", Path(folder)
         fast = photos.prepared(options.data, fast_config, cache, work / "fast")
         exact = photos.prepared(options.data, exact_config, cache, work / "exact")
-        # What near-duplicates are set aside may differ, too: the rows are those of the fast path.
+        # Which photos are grouped may differ, too: the rows are those of the fast path.
         rows = fast.dataset
         y = np.searchsorted(np.array(rows.classes), rows.labels)
         scores = {}

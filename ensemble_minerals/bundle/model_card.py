@@ -7,6 +7,7 @@ from typing import Any
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.system.foreign_text import markdown
+from ensemble_minerals.system.plural import counted
 
 
 def write_model_card(
@@ -38,8 +39,8 @@ def write_model_card(
         title, learners, side = "Out-of-fold figures", "members, a combination and a temperature", "a fold"
         how = f"{oof['n']} photos in {config.folds.n_splits} folds"
     lines += [
-        f"Answers with one of {len(oof['per_class'])} classes. Trained on {how}; near-duplicates "
-        f"({data['row_groups']} groups of photos) never straddle {side}.",
+        f"Answers with one of {len(oof['per_class'])} classes. Trained on {how}; photos of one "
+        f"object ({counted(data['row_groups'], 'row group')}) never straddle {side}.",
         "",
         f"## {title}",
         "",

@@ -6,7 +6,7 @@ from typing import Any
 
 _THRESHOLD = (
     "gone; photos are now compared by what they show, without thresholds, and the pairs of a CSV win "
-    "(duplicates.pairs); duplicates.likeness: true keeps look-alikes together as before"
+    "(duplicates.pairs); duplicates.likeness: true keeps look-alikes together, too"
 )
 
 FORMER_KEYS = {

@@ -161,6 +161,6 @@ class Answers:
         )
 
     def one_a_group(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Of `rows`, in their order, the first of each row group: near-duplicates are shown once."""
+        """Of `rows`, in their order, the first of each row group: photos of one object are shown once."""
         _, first = np.unique(self.groups[rows], return_index=True)
         return rows[np.sort(first)]

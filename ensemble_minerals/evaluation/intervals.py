@@ -1,6 +1,6 @@
 """Confidence intervals of scores and of their differences.
 
-Rows of one row group (near-duplicates, views of one specimen) are not independent, so the bootstrap
+Rows of one row group (photos of one object) are not independent, so the bootstrap
 draws whole groups. An interval is about other photos of the same kind, not about other training runs.
 
 The methods were chosen by their true coverage of a nominal 95 %, over simulated sets of 150 and 600 groups in

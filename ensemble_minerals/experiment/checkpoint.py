@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from hashlib import blake2b
 from pathlib import Path
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.system.digest import content_digest
 
 
 def checkpoint_root(out: Path, *, resume: bool, overwrite: bool, work: str) -> Path:
@@ -44,4 +44,4 @@ def inputs_digest(config: Config, dataset: Dataset, *others: object) -> str:
         manifest.row_group.tobytes().hex(),
         *(repr(other) for other in others),
     ]
-    return blake2b("\n".join(inputs).encode(), digest_size=16).hexdigest()
+    return content_digest("\n".join(inputs).encode())

@@ -148,7 +148,7 @@ class BackboneExtractor(EmbeddingExtractor):
 
     @property
     def embedding(self) -> slice:
-        """Columns of the mean of the last layer: what is compared to find near-duplicates."""
+        """Columns of the mean of the last layer, which propose the pairs of photos to compare."""
         return slice(*self._known_metadata().embedding)
 
     @property

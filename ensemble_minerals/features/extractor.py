@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ensemble_minerals.system.digest import content_digest
 
 JSON: TypeAlias = bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"] | None
 
@@ -76,7 +77,7 @@ class EmbeddingExtractor(FeatureExtractor, Protocol):
 
     @property
     def embedding(self) -> slice:
-        """Columns of the features that are compared to find near-duplicates."""
+        """Columns of the features which propose the pairs of photos to compare."""
         ...
 
 
@@ -92,4 +93,4 @@ def fingerprint_of(metadata: Mapping[str, JSON]) -> str:
     canonical = json.dumps(
         metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     )
-    return blake2b(canonical.encode(), digest_size=16).hexdigest()
+    return content_digest(canonical.encode())

@@ -46,7 +46,7 @@ class Gathered:
 
     Attributes:
         features: For each extractor's name (n, n_features), float32; NaN for photos that could not be read.
-        embeddings: Shape (n, d), what near-duplicates are compared by; None where no extractor gives it.
+        embeddings: Shape (n, d), which propose the pairs of photos to compare; None where no extractor gives it.
         errors: Position of each photo that could not be read, with the reason.
     """
 
@@ -139,7 +139,7 @@ def _rows_like(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 def _embeddings(
     features: Mapping[str, NDArray[np.float32]], extractors: Sequence[FeatureExtractor]
 ) -> NDArray[np.float32] | None:
-    """What near-duplicates are compared by: the first embedding there is, of the whole photo and its mirror image.
+    """What proposes the pairs of photos to compare: the first embedding of the whole photo and its mirror image.
 
     The two are averaged. Where an extractor has no view of the whole photo, its first view is taken.
     """

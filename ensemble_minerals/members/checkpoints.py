@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from safetensors.numpy import load, save
 
 from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
-from ensemble_minerals.system.digest import file_checksum
+from ensemble_minerals.system.digest import content_digest, file_checksum
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 def task_path(checkpoint: Path, member: str, fold: int) -> Path:
     """File of a task; its name is valid and differs between members on every file system, whatever their names."""
     if not re.fullmatch(r"[a-z0-9_+-][a-z0-9_.+-]{0,99}", member):
-        digest = blake2b(member.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+        digest = content_digest(member.encode(errors="surrogateescape"))
         member = f"{re.sub('[^A-Za-z0-9_+-]', '_', member[:60])}-{digest}"
     return checkpoint / f"{member}.{fold}.safetensors"
 

@@ -74,7 +74,8 @@ def read_given_pairs(path: Path, manifest: Manifest) -> GivenPairs:
         if not any(cell.strip() for cell in cells):
             continue
         given = dict(zip(header, (cell.strip() for cell in cells), strict=False))
-        names = [given.get(name, "").replace("\\", "/") for name in _COLUMNS[:2]]
+        written = [given.get(name, "") for name in _COLUMNS[:2]]
+        names = [name if name in known else name.replace("\\", "/") for name in written]
         answer = _ANSWERS.get(given.get("same", "").lower())
         unknown = [name for name in names if name not in known]
         if unknown:

@@ -100,7 +100,8 @@ def group_rows(
         for a, b, cosine in likeness.join(groups, number[first_row]):
             found.append(SameObjectPair(int(first_row[a]), int(first_row[b]), "likeness", None, cosine))
     known_pairs = {(pair.first, pair.second) for pair in found}
-    found += [SameObjectPair(a, b, "given") for a, b in sorted(given.together - known_pairs)]
+    wanted = sorted(given.together - known_pairs)
+    found += [SameObjectPair(a, b, "given") for a, b in wanted if image[a] != image[b]]  # others are copies
     judged = np.ones(n, dtype=bool) if aside is None else ~aside
     in_conflict = _conflicts(found, image, number, judged, len(first_row))[image] & judged
     first_judged = np.full(len(first_row), n)

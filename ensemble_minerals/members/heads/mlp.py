@@ -37,7 +37,7 @@ class MLPHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-l
     """Multilayer perceptron with batch normalization, ReLU and dropout, trained by AdamW with early stopping.
 
     Features are centered and scaled inside. Early stopping uses a validation part of the rows given to `fit`,
-    split off by row groups, so no near-duplicate of a validation row is trained on. One seed gives one result,
+    split off by row groups, so no photo of a validation row's object is trained on. One seed gives one result,
     whatever the number of threads and whatever else is fitted in the process.
 
     Args:

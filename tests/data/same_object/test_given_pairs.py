@@ -13,7 +13,9 @@ from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.errors import DataError
 
 PHOTOS = SimpleNamespace(
-    root="photos", path=np.array(["a/1.jpg", "a/2.jpg", "b/3.jpg"]), image_id=np.array(["d1", "d2", "d3"])
+    root="photos",
+    path=np.array(["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4\\.jpg"]),
+    image_id=np.array(["d1", "d2", "d3", "d4"]),
 )
 
 
@@ -26,6 +28,10 @@ def read(tmp_path, text: str) -> GivenPairs:
 def test_photos_are_named_by_path_or_digest_and_other_columns_do_not_matter(tmp_path):
     text = "sep=;\nsame;grade;First;second\nyes;copy;b/3.jpg;d1\nNo;;a\\2.jpg;a/1.jpg\n;;;\n"
     assert read(tmp_path, text) == GivenPairs(frozenset({(0, 2)}), frozenset({(0, 1)}))
+
+
+def test_a_backslash_may_be_part_of_a_name(tmp_path):
+    assert read(tmp_path, "first,second,same\nb/4\\.jpg,d1,yes\n") == GivenPairs(frozenset({(0, 3)}))
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,11 @@ def test_pairs_together_are_one_group_and_no_conflict():
     assert found.conflicts.size == 0
     stronger = report("pqr", [(0, 2, "same_object")], together=[(0, 2)])
     assert [pair.grade for pair in stronger.pairs] == ["same_object"]
+
+
+def test_copies_given_together_are_copies_once():
+    found = report("pqp", [], together=[(0, 2), (1, 1)])
+    assert [(pair.first, pair.second, pair.grade) for pair in found.pairs] == [(0, 2, "copy")]
 
 
 def test_contradictions_are_told():
