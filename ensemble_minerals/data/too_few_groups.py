@@ -105,6 +105,7 @@ def _of_photos(
     by = [f"by {counted(len(joined), 'pair')} ({count_grades(joined)})"] if joined else []
     if np.any(manifest.given_group[mine] != ""):
         by.append("by the column group")
+    by = by or ["by photos that are set aside"]
     largest = mine[manifest.row_group[mine] == numbers[sizes.argmax()]]
     names = ", ".join(manifest.path[largest[:_EXAMPLES]].tolist())
     return (

@@ -188,10 +188,12 @@ def test_test_photos_of_a_table_are_the_hold_out(tiny, tmp_path, trained_on):
 
 def test_a_class_that_cannot_stand_on_both_sides_is_named(tiny, tmp_path):
     photos = tiny.folder(tmp_path / "photos", {"a": 4, "b": 1})
-    with pytest.raises(DataError, match=r"a hold-out needs at least 2 row groups of every class.*'b' has 1"):
+    with pytest.raises(
+        DataError, match=r"a hold-out need at least 2 row groups of every class[^-]*- class 'b' has 1"
+    ):
         tiny.fit(photos, tmp_path / "bundle", tiny.config(folds=ONCE))
     warnings = inspect_data(photos, tiny.config(folds=ONCE), cache_dir=tiny.cache).warnings
-    assert any("class 'b' has 1 different photos" in warning for warning in warnings)
+    assert any("class 'b' has 1, of 1 photo" in warning for warning in warnings), warnings
 
 
 def test_what_a_hold_out_does_not_go_with(tiny, tmp_path):

@@ -113,7 +113,9 @@ def test_damage_is_said(tmp_path, network_config):
     replace(state, metadata={"model": "test_efficientnet"}).save(path)
     with pytest.raises(BundleError, match="digest: is needed but missing"):
         NetworkState.load(path)
-    with pytest.raises(BundleError, match=r"body\.nothing is float32 of shape \(1,\); it has no such tensor"):
+    with pytest.raises(
+        BundleError, match=r"'body\.nothing' is float32 of shape \(1,\); it has no such tensor"
+    ):
         replace(state, tensors={**state.tensors, "body.nothing": torch.zeros(1)}).build("random")
     with pytest.raises(BundleError, match="does not fit"):
         replace(state, tensors={**state.tensors, "body.bn1.weight": torch.zeros(1)}).build("random")

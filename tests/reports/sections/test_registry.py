@@ -138,7 +138,7 @@ def test_scores_are_those_of_the_metrics(case, analysis):
 
 
 def test_every_finding_is_a_sentence(analysis):
-    assert len(analysis["findings"]) == 12
+    assert len(analysis["findings"]) == 13
     for text in analysis["findings"].values():
         assert text[0].isupper() or text[0].isdigit()
         assert "nan" not in text.lower()
