@@ -76,14 +76,15 @@ def mutual_matches(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], N
     if min(similarity.shape) < MIN_INLIERS:
         return nothing, nothing
     rows, nearest = np.arange(len(similarity)), similarity.argmax(axis=1)
-    rows = rows[similarity.argmax(axis=0)[nearest] == rows]
+    best = similarity[rows, nearest]
+    rows = np.flatnonzero(best == similarity.max(axis=0)[nearest])  # quicker than argmax
     if len(rows) < MIN_INLIERS:
         return nothing, nothing
-    columns = nearest[rows]
-    best = similarity[rows, columns]
-    others = similarity.copy()
-    others[rows, columns] = -1
-    second_best = np.minimum(others[rows].max(axis=1), others[:, columns].max(axis=0))
+    columns, best = nearest[rows], best[rows]
+    number = np.arange(len(rows))
+    across, down = similarity[rows], similarity[:, columns]
+    across[number, columns] = down[rows, number] = -1
+    second_best = np.minimum(across.max(axis=1), down.max(axis=0))
     clear = 1 - best < RATIO**2 * (1 - second_best)
     return rows[clear], columns[clear]
 
