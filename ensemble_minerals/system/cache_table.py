@@ -182,7 +182,7 @@ class CacheTable:
 
         Args:
             unused_since: Seconds since the epoch; what was used later stays.
-            n_bytes: Enough is enough: as soon as so much was removed, the rest stays.
+            n_bytes: As soon as so much was removed, the rest stays.
 
         Returns:
             Bytes of the removed values.

@@ -23,9 +23,6 @@ MIN_AGREEMENT = 0.3
 """Share of the keypoints in that part of one photo that must be found in the other."""
 
 MANY_INLIERS, MIN_BLOCKS = 30, 0.7
-"""Matching keypoints, and share of the overlap that agrees, that are enough where much is covered by a watermark."""
-
-MANY_INLIERS, MIN_BLOCKS = 30, 0.7
 """Matching keypoints, and share of the overlap that agrees, that are enough where a watermark covers much."""
 
 MIN_CORRELATION = 0.6
