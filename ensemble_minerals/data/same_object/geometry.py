@@ -78,6 +78,7 @@ def mutual_matches(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], N
     rows, nearest = np.arange(len(similarity)), similarity.argmax(axis=1)
     best = similarity[rows, nearest]
     rows = np.flatnonzero(best == similarity.max(axis=0)[nearest])  # quicker than argmax
+    rows = np.sort(rows[np.unique(nearest[rows], return_index=True)[1]])  # the first of equal ones
     if len(rows) < MIN_INLIERS:
         return nothing, nothing
     columns, best = nearest[rows], best[rows]
