@@ -6,7 +6,6 @@ the outer training rows, by the functions that `fit` uses; the test rows of an o
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from ensemble_minerals.members.base import estimate_seconds
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
-from ensemble_minerals.system.sealed import read_sealed, write_sealed
+from ensemble_minerals.system.sealed import read_sealed_pair, write_sealed_pair
 from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -211,19 +210,17 @@ class Ablation:
         arrays = {
             name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in answers.proba.items()
         }
-        metadata = json.dumps(asdict(replace(answers, proba={})))
-        write_sealed(file, metadata.encode() + b"\n" + save(arrays), durable=True)
+        write_sealed_pair(file, asdict(replace(answers, proba={})), save(arrays))
 
     def _load(self, key: _FoldKey) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
         file = self._file(key, exists=True)
         if file is None:
             return None
-        sealed = read_sealed(file)
+        sealed = read_sealed_pair(file)
         if sealed is None:
             return None
-        head, _, tensors = sealed.partition(b"\n")
-        metadata, proba = json.loads(head), load(tensors)
+        metadata, proba = sealed[0], load(sealed[1])
         used = {arm: tuple(members) for arm, members in metadata["used"].items()}
         return FoldAnswers(proba, used, metadata["costs"], metadata["best_single"], metadata["combination"])
 

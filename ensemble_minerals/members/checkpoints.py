@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.numpy import load, save
 from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
 from ensemble_minerals.system.digest import content_digest, file_checksum
-from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
+from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed_pair, write_sealed_pair
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
@@ -52,7 +51,7 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
         "logs": list(fitted.logs),
     }
     tensors = save({**arrays, "proba": np.ascontiguousarray(fitted.proba)})
-    write_sealed(path, json.dumps(metadata).encode() + b"\n" + tensors, durable=True)
+    write_sealed_pair(path, metadata, tensors)
 
 
 def load_task(
@@ -62,11 +61,10 @@ def load_task(
     if checkpoint is None:
         return None
     path = task_path(checkpoint, member.name, fold)
-    sealed = read_sealed(path)
+    sealed = read_sealed_pair(path)
     if sealed is None:
         return None
-    head, _, tensors = sealed.partition(b"\n")
-    metadata, arrays = json.loads(head), load(tensors)
+    metadata, arrays = sealed[0], load(sealed[1])
     states = _load_states(path, metadata["states"])
     if states is None:
         return None

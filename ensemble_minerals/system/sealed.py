@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.digest import checksum
@@ -46,6 +49,20 @@ def read_sealed(path: Path) -> bytes | None:
         damaged(path)
         return None
     return data
+
+
+def write_sealed_pair(path: Path, description: Mapping[str, Any], data: bytes) -> bool:
+    """`write_sealed`, durably, of a description as JSON and the bytes that it describes."""
+    return write_sealed(path, json.dumps(description).encode() + b"\n" + data, durable=True)
+
+
+def read_sealed_pair(path: Path) -> tuple[dict[str, Any], bytes] | None:
+    """What `write_sealed_pair` wrote; None as for `read_sealed`."""
+    sealed = read_sealed(path)
+    if sealed is None:
+        return None
+    description, _, data = sealed.partition(b"\n")
+    return json.loads(description), data
 
 
 def damaged(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ensemble_minerals.networks.models.tensor_file import to_plain
-from ensemble_minerals.system.sealed import read_sealed, write_sealed
+from ensemble_minerals.system.sealed import read_sealed_pair, write_sealed_pair
 
 FORMAT = 2
 
@@ -48,11 +47,10 @@ class ProgressFile:
 
     def read(self) -> TrainingProgress | None:
         """The progress so far; None if there is none, it belongs to another job, or the file is damaged."""
-        sealed = read_sealed(self.path)
+        sealed = read_sealed_pair(self.path)
         if sealed is None:
             return None
-        head, _, rest = sealed.partition(b"\n")
-        metadata, tensors = json.loads(head), load(rest)
+        metadata, tensors = sealed[0], load(sealed[1])
         if (metadata.get("format"), metadata.get("task")) != (FORMAT, self.job):
             return None
         split = {(name.partition("/")[0], name.partition("/")[2]): tensor for name, tensor in tensors.items()}
@@ -62,4 +60,4 @@ class ProgressFile:
         """Replace the file."""
         tensors = {f"{part}/{name}": to_plain(tensor) for (part, name), tensor in progress.tensors.items()}
         metadata = {**progress.metadata, "format": FORMAT, "task": self.job}
-        write_sealed(self.path, json.dumps(metadata).encode() + b"\n" + save(tensors), durable=True)
+        write_sealed_pair(self.path, metadata, save(tensors))
