@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest, Status
@@ -184,18 +185,8 @@ class DataFindings:
 
 def _strongest(pairs: list[SameObjectPair]) -> Iterator[SameObjectPair]:
     """Of the pairs of a row group the strongest that join all its photos: a spanning tree."""
-    above: dict[int, int] = {}
-
-    def root(row: int) -> int:
-        while above.get(row, row) != row:
-            row = above[row]
-        return row
-
-    for pair in sorted(pairs, key=_rank):
-        first, second = root(pair.first), root(pair.second)
-        if first != second:
-            above[second] = first
-            yield pair
+    joined = DisjointSet(row for pair in pairs for row in (pair.first, pair.second))
+    return (pair for pair in sorted(pairs, key=_rank) if joined.merge(pair.first, pair.second))
 
 
 def _rank(pair: SameObjectPair) -> tuple[int, int]:
