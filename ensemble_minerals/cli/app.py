@@ -29,7 +29,7 @@ from ensemble_minerals.cli import (
     recipes,
     report,
 )
-from ensemble_minerals.cli.running import SOME_UNREADABLE, heed_sigterm
+from ensemble_minerals.cli.running import SOME_UNREADABLE
 
 EPILOG = """
 [bold]From photos to answers[/bold]
@@ -75,11 +75,10 @@ def build(commands: Iterable[Command]) -> typer.Typer:
 
 
 def main() -> None:
-    """Entry point of ``ensemble-minerals``."""
+    """Read the arguments and run the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file name may hold what the terminal's encoding lacks
             stream.reconfigure(errors="replace")
-    heed_sigterm()
     if any(argument == "" or re.fullmatch(r"--[a-z-]+=", argument) for argument in sys.argv[1:]):
         # The path "" would be the current folder.
         typer.echo("error: an argument is empty; is a variable of the shell not set?", err=True)

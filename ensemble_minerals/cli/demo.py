@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache
+from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache, RawCsv
 from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
 
@@ -25,10 +26,11 @@ def command(
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
-    with handle_errors(debug):
+    with handle_errors(debug), raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.fit import show_fit

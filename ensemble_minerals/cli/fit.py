@@ -16,11 +16,13 @@ from ensemble_minerals.cli.options import (
     Debug,
     Jobs,
     NoCache,
+    RawCsv,
     Scheduler,
     Seed,
     Settings,
 )
 from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs
+from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
 
@@ -88,10 +90,12 @@ def command(
     scheduler: Scheduler = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
-    with handle_errors(debug, "finished parts are kept; run the same command with --resume to go on") as job:
+    advice = "finished parts are kept; run the same command with --resume to go on"
+    with handle_errors(debug, advice) as job, raw_cells(raw_csv):
         from ensemble_minerals.bundle.schema import BUNDLE
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress

@@ -18,20 +18,16 @@ Code  Cause
 from __future__ import annotations
 
 import errno
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import typer
 
+from ensemble_minerals.cli import interruption
+
 DEBUG_VARIABLE = "ENSEMBLE_MINERALS_DEBUG"
 SOME_UNREADABLE = 3
-INTERRUPTED = 130
-TERMINATED = 143
-
-AGAIN = "run the same command again"
 
 MOST_JOBS = 1024
 """More tasks at once than this are a slip of the finger."""
@@ -47,19 +43,6 @@ _ENDINGS = {
 """Exit codes of errors of the system, and what to do; any other may be a defect of the program."""
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: ends a command in the way that Ctrl-C does."""
-
-
-def heed_sigterm() -> None:
-    """Let SIGTERM end the program with words, as Ctrl-C does."""
-
-    def terminate(_signal: int, _frame: FrameType | None) -> None:
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, terminate)
-
-
 class Job:
     """A command at work.
 
@@ -73,7 +56,7 @@ class Job:
 
 
 @contextmanager
-def handle_errors(debug: bool, if_interrupted: str = AGAIN) -> Iterator[Job]:
+def handle_errors(debug: bool, if_interrupted: str = interruption.AGAIN) -> Iterator[Job]:
     """Turn an error into a sentence on standard error and an exit code.
 
     Args:
@@ -91,7 +74,7 @@ def handle_errors(debug: bool, if_interrupted: str = AGAIN) -> Iterator[Job]:
     except KeyboardInterrupt as error:
         from ensemble_minerals.cli import console
 
-        word, code = ("ended", TERMINATED) if isinstance(error, Terminated) else ("interrupted", INTERRUPTED)
+        word, code = interruption.ending(error)
         console.say(console.stderr(), f"{word}: {job.standing() or if_interrupted}")
         raise typer.Exit(code) from None
     except Exception as error:

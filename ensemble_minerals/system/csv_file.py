@@ -21,6 +21,8 @@ _is_raw = ContextVar("is_raw", default=False)
 def raw_cells(wanted: bool = True) -> Iterator[None]:
     """Let `write_csv` keep cells as they are until the block ends, for programs that are no spreadsheets.
 
+    One that `unescaped` would change gets its apostrophe even so, or the program would read another name.
+
     Args:
         wanted: False changes nothing.
     """
@@ -45,7 +47,7 @@ def write_csv(
         ValueError: If a row has more cells than there are columns; KeyError if it lacks one.
     """
     names = list(columns)
-    cell = _as_it_is if _is_raw.get() else escaped
+    cell = _raw if _is_raw.get() else escaped
     with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(map(cell, names))
@@ -77,8 +79,8 @@ def unescaped(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
-def _as_it_is(cell: object) -> object:
-    return cell
+def _raw(cell: object) -> object:
+    return escaped(cell) if unescaped(str(cell)) != str(cell) else cell
 
 
 def _is_number(text: str) -> bool:

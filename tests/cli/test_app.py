@@ -75,7 +75,7 @@ def test_exit_codes_of_the_process(bundle, tmp_path):
 
 STAND_INS = """
 import os, signal, sys, threading, time, types
-from ensemble_minerals.cli import app
+from ensemble_minerals.__main__ import main
 from ensemble_minerals.system import paths
 stand_in = types.SimpleNamespace(show_fit=None, show_predictions=None, demonstrate=None)
 for name in ("cli.results.fit", "cli.results.predictions", "workflows.demo"):
@@ -85,7 +85,7 @@ def fails(*args, **kwargs):
     END
 paths.check_output = fails
 sys.argv = ["ensemble-minerals", "demo"]
-app.main()
+main()
 """
 
 
@@ -105,6 +105,24 @@ app.main()
 def test_a_process_that_fails_ends_at_once_though_threads_still_work(end, code, words):
     ran = spawn("-c", STAND_INS.replace("END", end))
     assert (ran.returncode, ran.stderr) == (code, words)
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "words"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "ended")]
+)
+def test_an_interruption_while_modules_are_imported_has_words(signal, code, words):
+    program = f"""
+import importlib.abc, os, signal, sys
+class Interrupted(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.{signal})
+sys.meta_path.insert(0, Interrupted())
+from ensemble_minerals.__main__ import main
+main()
+"""
+    ran = spawn("-c", program)
+    assert (ran.returncode, ran.stderr) == (code, f"{words}: run the same command again\n")
 
 
 @pytest.mark.parametrize("arguments", [["fit", ""], ["report", "bundle", "--photos", ""], ["demo", "--out="]])

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from drawn.command_line import run
 
+from ensemble_minerals.system.csv_file import write_csv
+
 
 def test_fit_shows_members_ensemble_and_what_to_run_next(bundle, fitted):
     metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
@@ -58,6 +60,7 @@ def called(monkeypatch, bundle):
     metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
 
     def spy(data, out, config, **options):
+        write_csv(out.with_suffix(".csv"), ["=1"], [])
         vars(seen).update(data=data, out=out, config=config, **options)
         return SimpleNamespace(bundle=out, metrics=metrics, failures=(), notes=())
 
@@ -74,9 +77,10 @@ def test_every_option_of_fit_arrives(home, called, tmp_path):
     outcome = run(
         "fit", home / "photos", "-c", home / "tiny.yaml", "-o", tmp_path / "b", "-j", 1, "--seed", 7, "--resume",
         "--overwrite", "--allow-failures", "--refit", "--pack", "--cache", tmp_path / "c",
-        "--set", "folds.n_splits=4", "--set", "members.0.head=mlp",
+        "--set", "folds.n_splits=4", "--set", "members.0.head=mlp", "--raw-csv",
     )  # fmt: skip
     assert outcome.exit_code == 0, outcome.output
+    assert (tmp_path / "b.csv").read_text() == "=1\n"
     assert (called.data, called.out, called.n_jobs) == (home / "photos", tmp_path / "b", 1)
     assert (called.resume, called.overwrite, called.pack) == (True, True, True)
     assert called.cache_dir == tmp_path / "c"
@@ -96,7 +100,9 @@ def test_a_report_is_written_unless_it_is_not_wanted(home, called, tmp_path):
 
 def test_what_is_not_given_is_left_to_the_configuration(home, called, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("artifacts").mkdir()
     assert run("fit", home / "photos", "--no-cache").exit_code == 0
+    assert Path("artifacts/photos.csv").read_text() == "'=1\n"
     assert called.out == Path("artifacts/photos")
     assert (called.resume, called.overwrite, called.pack, called.cache_dir) == (False, False, False, None)
     assert called.n_jobs >= 1

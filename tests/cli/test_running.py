@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from drawn.command_line import run
 
-from ensemble_minerals.cli.running import Terminated
+from ensemble_minerals.cli.interruption import Terminated
 from ensemble_minerals.errors import FitError, UserError
 
 

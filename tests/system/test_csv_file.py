@@ -53,6 +53,13 @@ def test_heading_and_cells_are_written_safely(tmp_path):
     assert rows(tmp_path / "b.csv") == [["'=h"]]
 
 
+@pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "'quoted'", "'\t"])
+def test_raw_cells_are_read_back_as_they_were(tmp_path, text):
+    with raw_cells():
+        write_csv(tmp_path / "a.csv", ["name"], [[text], [Path(text)]])
+    assert [unescaped(cell) for (cell,) in rows(tmp_path / "a.csv")[1:]] == [text, text]
+
+
 def test_a_row_that_does_not_fit_its_heading_is_refused(tmp_path):
     with pytest.raises(KeyError):
         write_csv(tmp_path / "a.csv", ["a", "b"], [{"a": 1}])
