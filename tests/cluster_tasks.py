@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 
 import threadpoolctl
 from joblib import Parallel, delayed
 
-from ensemble_minerals.system.cluster import worker_cores
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.system import cpu
 from ensemble_minerals.system.parallel import single_thread
 
 
@@ -35,4 +37,19 @@ def nested(number):
 
 
 def cores(number):
-    return worker_cores()
+    return cpu.cores()
+
+
+def fail(message):
+    raise UserError(message)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(number, marker):
+    if not marker.exists():
+        marker.touch()
+        die()
+    return number

@@ -23,7 +23,7 @@ from ensemble_minerals.ensemble.combination import Combination, centered
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
-from ensemble_minerals.system.parallel import on_this_machine, run_unordered
+from ensemble_minerals.system.parallel import run_unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -88,7 +88,7 @@ class CandidateFits:
         deepest = 2 if len(folds) > 2 else 1
         left_out = [some for size in range(deepest + 1) for some in combinations(folds, size)]
         calls = [delayed(self._fit_without)(some, name) for name in names for some in left_out]
-        with on_this_machine(), closing(run_unordered(calls, n_jobs=n_jobs, threads=True)) as results:
+        with closing(run_unordered(calls, n_jobs=n_jobs, threads=True)) as results:
             for _ in results:
                 pass
 

@@ -173,8 +173,8 @@ def gather_features(
     usable = manifest.usable
     compute = (
         partial(extract_features, n_threads=runtime.n_jobs)
-        if runtime.is_local
-        else partial(extract_on_cluster, n_jobs=runtime.n_tasks)
+        if runtime.cluster is None or runtime.is_local
+        else partial(extract_on_cluster, cluster=runtime.cluster)
     )
     with ExitStack() as stack:
         store = None

@@ -15,7 +15,6 @@ from ensemble_minerals.evaluation.twins import scores_without_twins
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
-from ensemble_minerals.system.parallel import on_this_machine
 from ensemble_minerals.system.runtime import Runtime
 
 
@@ -64,8 +63,7 @@ def score(
             dataset, dataset.rows[answered], ensemble.oof_proba_[answered], seed=plan.config.seed
         )
     if plan.trimmed.learning_curve:
-        with on_this_machine():
-            curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
+        curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
         if curve is not None:
             metrics["learning_curve"] = jsonable(curve)
     return metrics

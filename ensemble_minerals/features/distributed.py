@@ -28,7 +28,7 @@ from ensemble_minerals.features.extraction import (
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
-from ensemble_minerals.system.cluster import worker_cores
+from ensemble_minerals.system.cluster import Cluster
 from ensemble_minerals.system.parallel import run_unordered
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
@@ -50,13 +50,13 @@ def extract_on_cluster(
     image_ids: Sequence[str],
     extractors: Sequence[FeatureExtractor],
     *,
-    n_jobs: int,
+    cluster: Cluster,
     store: FeatureStore | None = None,
     progress: StageProgress | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
     check_contents: bool = False,
 ) -> ExtractionResult:
-    """Compute or fetch the features of every photo by every extractor, on the workers of an open cluster.
+    """Compute or fetch the features of every photo by every extractor, on the workers of a cluster.
 
     The result is that of `extract_features`, with the same arguments; ``seconds`` are summed over workers.
 
@@ -64,7 +64,7 @@ def extract_on_cluster(
         paths: The photos, as every worker sees them.
         image_ids: Digests of their contents.
         extractors: What computes the features; they go to the workers by pickle.
-        n_jobs: Cores of the cluster.
+        cluster: Where its workers are.
         store: On this machine: where features are looked up, and stored shard by shard.
         progress: Called with (photos done, photos to compute).
         limits: Sizes of the photos that are decoded.
@@ -76,7 +76,7 @@ def extract_on_cluster(
     """
     features = {extractor.name: empty_features(len(paths), extractor) for extractor in extractors}
     tasks = find_tasks(paths, image_ids, extractors, features, store)
-    shards = list(_cut(tasks, n_jobs))
+    shards = list(_cut(tasks, cluster.n_cores))
     calls = [
         delayed(compute_shard)(
             number,
@@ -93,7 +93,7 @@ def extract_on_cluster(
     )
     errors: dict[int, ImageError] = {}
     decode_seconds, done = 0.0, 0
-    with closing(run_unordered(calls, n_jobs=n_jobs)) as results:
+    with closing(run_unordered(calls, n_jobs=cluster.n_cores, cluster=cluster)) as results:
         for number, computed in results:
             shard = shards[number]
             errors |= _take(whole, shard, computed, store)
@@ -128,9 +128,6 @@ def compute_shard(
 ) -> tuple[int, ExtractionResult]:
     """Compute one shard on a worker, with all the cores it has; networks stay open for the next shard."""
     with _busy:
-        cores = worker_cores()
-        if cores is not None:
-            cpu.limit_cores(cores)
         computed = extract_features(
             paths,
             image_ids,

@@ -100,7 +100,9 @@ class FeatureMember(Member):
         ]
         used = dict.fromkeys(name for features, _ in together for name in features)
         shared = [inputs, *(data.matrices[name] for name in used)]
-        results = run_unordered(calls, n_jobs=runtime.n_tasks, shared=shared, threads=True)
+        results = run_unordered(
+            calls, n_jobs=runtime.n_tasks, shared=shared, threads=True, cluster=runtime.cluster
+        )
         with single_thread, short_switch_interval(), closing(results):
             yield from results
 

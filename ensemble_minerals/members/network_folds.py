@@ -19,7 +19,7 @@ from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.members.base import FittedFold, FoldResult, OutOfTime
 from ensemble_minerals.members.checkpoints import task_path
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.system.parallel import is_remote, run_unordered
+from ensemble_minerals.system.parallel import run_unordered
 from ensemble_minerals.system.runtime import Runtime
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -74,7 +74,7 @@ def train_in_processes(
         checkpoint: Folder where each task keeps its logs and takes up what was interrupted.
         on_epochs: Called from another thread with the epochs that tasks under way have done.
     """
-    available, remote = devices(), is_remote()
+    available, remote = devices(), not runtime.is_local
     on_gpus = available[0] != "cpu" and not remote
     at_once = min(len(tasks), len(available) if on_gpus else runtime.n_tasks)
     n_threads = max(1, runtime.n_tasks // at_once)
@@ -103,7 +103,7 @@ def train_in_processes(
     shared = [inputs, photos, *(data.matrices[name] for name in used)]
     with (
         reported(lambda: sum(count_epochs(work) for work in list(under_way.values())), on_epochs),
-        closing(run_unordered(calls, n_jobs=at_once, shared=shared)) as results,
+        closing(run_unordered(calls, n_jobs=at_once, shared=shared, cluster=runtime.cluster)) as results,
     ):
         for result in results:
             work = under_way.pop((result.member, result.fold), None)

@@ -1,28 +1,42 @@
-"""Clusters that run tasks: a Dask or Ray scheduler that answers, and workers with the versions of this machine.
-
-While `open_cluster` is open, `joblib.Parallel` sends its tasks to the cluster.
-"""
+"""Clusters that run tasks: a Dask or Ray scheduler that answers, and workers with the versions of this machine."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from socket import create_connection
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 import joblib
 from joblib import parallel_config
 
-from ensemble_minerals.errors import UserError
+from ensemble_minerals.errors import FitError, UserError
+from ensemble_minerals.system import cpu
 
 Backend: TypeAlias = Literal["local", "dask", "ray"]
 
 PATIENCE = 10
 """Seconds to wait for a scheduler, and then for its first worker."""
+
+
+DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
+"""A function, its arguments and its keyword arguments, as `joblib.delayed` returns them."""
+
+_ATTEMPTS = 5
+"""So many times in a row, without any result in between, tasks are sent again after workers have died."""
+
+
+class Workers(Protocol):
+    """Runs calls on the workers of a cluster."""
+
+    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+        """Run calls, and yield their results in the order in which they finish; see `parallel.run_unordered`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,23 +47,25 @@ class Cluster:
         backend: Kind of the cluster, or ``local``.
         n_workers: Number of worker processes; 0 for ``local``.
         n_cores: Number of tasks that run at the same time.
+        workers: What runs the tasks; None for ``local``.
     """
 
     backend: Backend
     n_workers: int
     n_cores: int
+    workers: Workers | None = None
 
     @property
     def is_local(self) -> bool:
         """Whether tasks run on this machine."""
-        return self.backend == "local"
+        return self.workers is None
 
 
 @contextmanager
 def open_cluster(
     backend: str = "local", scheduler: str | None = None, *, n_jobs: int | None = None
 ) -> Iterator[Cluster]:
-    """Send joblib's tasks to a cluster until the block ends.
+    """Connect to a cluster until the block ends.
 
     Args:
         backend: ``local``, ``dask`` or ``ray``.
@@ -102,31 +118,90 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
             raise UserError(
                 f"the Dask scheduler at {scheduler} has no workers; start some by `dask worker {scheduler}`"
             ) from error
-        _check_versions(client, scheduler)
+        _check_versions(client.run(_versions, on_error="return"), scheduler, "dask")
         cores = client.ncores()
-        with sending_to(client):
-            yield Cluster("dask", len(cores), sum(cores.values()))
+        yield Cluster("dask", len(cores), sum(cores.values()), _DaskWorkers(client))
 
 
-@contextmanager
-def sending_to(client: Any, arrays: Sequence[Any] = ()) -> Iterator[None]:
-    """Send joblib's tasks to a Dask cluster until the block ends, and arrays to all its workers first.
+@dataclass(frozen=True)
+class _DaskWorkers:
+    """The workers of a Dask cluster.
 
-    Args:
+    Attributes:
         client: Connected to the cluster.
-        arrays: What tasks share; it is sent to each worker once.
     """
-    with parallel_config(backend="dask", client=client):
-        backend, _ = joblib.parallel.get_active_backend()
-        if arrays:
-            # hash=False gives each array a new key. Under its old key, it could be deleted together with an earlier
-            # copy that is just being released.
-            futures = client.scatter(list(arrays), broadcast=True, hash=False)
-            backend.data_futures = {id(array): future for array, future in zip(arrays, futures, strict=True)}
-        count = backend.effective_n_jobs
-        # joblib sends nothing to a cluster with one core; it may have one because other workers are restarting.
-        backend.effective_n_jobs = lambda n_jobs: max(2, count(n_jobs))
-        yield
+
+    client: Any
+
+    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+        """See `Workers.run`; if all copies of a shared array died, the rest is sent again together with all."""
+        left = dict(enumerate(calls))
+        attempts = 0
+        while left:
+            attempts += 1
+            try:
+                for number, result in self._attempt(left, shared):
+                    del left[number]
+                    attempts = 0
+                    yield result
+            except CancelledError as error:
+                if attempts == _ATTEMPTS:
+                    raise FitError(
+                        f"workers of the cluster died {attempts} times before any of them had finished a task.\n"
+                        "What was finished is kept: go on with --resume when the cluster is well again."
+                    ) from error
+
+    def _attempt(self, calls: Mapping[int, DelayedCall], shared: Sequence[Any]) -> Generator[tuple[int, Any]]:
+        """Send calls, and yield their numbers and results until all are there or one is lost."""
+        from distributed import KilledWorker, as_completed
+
+        in_order: Callable[..., Any] = as_completed
+
+        # Every worker gets the arrays before any call; else all workers would fetch them from the first one.
+        # hash=False gives each array a new key. Under its old key, it could be deleted together with an earlier copy
+        # that is just being released.
+        sent = self.client.scatter(list(shared), broadcast=True, hash=False) if shared else []
+        futures = {
+            self.client.submit(
+                _run_on_dask, function, named, *_sent(arguments, shared, sent), pure=False
+            ): number
+            for number, (function, arguments, named) in calls.items()
+        }
+        try:
+            for future in in_order(futures, loop=self.client.loop):
+                yield futures[future], future.result()
+        except KilledWorker as error:
+            raise _keeps_dying(error) from error
+        finally:
+            self.client.cancel(list(futures))
+
+
+def _run_on_dask(function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
+    from distributed import get_worker
+
+    return _run(function, named, arguments, n_cores=int(get_worker().state.nthreads))
+
+
+def _run(
+    function: Callable[..., Any], named: Mapping[str, Any], arguments: Sequence[Any], *, n_cores: int
+) -> Any:
+    """Run a call in a worker that may use `n_cores` cores, without parallel tasks inside it."""
+    cpu.limit_cores(n_cores)
+    with parallel_config(backend="sequential"):
+        return function(*arguments, **named)
+
+
+def _sent(arguments: Sequence[Any], shared: Sequence[Any], sent: Sequence[Any]) -> list[Any]:
+    """Arguments, with what stands for them on the cluster in place of shared ones."""
+    there = {id(one): reference for one, reference in zip(shared, sent, strict=True)}
+    return [there.get(id(argument), argument) for argument in arguments]
+
+
+def _keeps_dying(error: Exception) -> FitError:
+    return FitError(
+        f"several workers died one after the other of the same task ({error}); is their memory too small?\n"
+        "What was finished is kept: go on with --resume when they have more."
+    )
 
 
 def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
@@ -147,14 +222,20 @@ def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
             raise UserError(f"{no_answer} ({error}); {way_out}") from error
 
 
-def _check_versions(client: Any, scheduler: str) -> None:
-    """Make sure that the workers have the versions of this machine: others could give other results, or fail."""
+def _check_versions(found: Mapping[str, Any], scheduler: str, backend: str) -> None:
+    """Make sure that the workers have the versions of this machine: others could give other results, or fail.
+
+    Args:
+        found: By worker its `_versions`, or the error that they ended in.
+        scheduler: What the user calls the cluster.
+        backend: Its kind.
+    """
     here = _versions()
-    for worker, there in client.run(_versions, on_error="return").items():
+    for worker, there in found.items():
         if isinstance(there, BaseException):
             raise UserError(
                 f"the worker {worker} of {scheduler} cannot load this package ({there}); install ensemble-minerals "
-                f"{here['ensemble-minerals']} with `ensemble-minerals[dask]` there, too"
+                f"{here['ensemble-minerals']} with `ensemble-minerals[{backend}]` there, too"
             )
         different = [
             f"{name} {there.get(name)}, here {here[name]}" for name in here if here[name] != there[name]
@@ -176,45 +257,83 @@ def _versions() -> dict[str, str]:
 def _ray(scheduler: str | None) -> Iterator[Cluster]:
     try:
         import ray
-        from ray.util.joblib import register_ray
     except ImportError as error:
         raise UserError(_not_installed("ray", "ray")) from error
-    ours = not ray.is_initialized()
+    ours, known_as = not ray.is_initialized(), scheduler or "this machine"
     if ours:
         try:
             ray.init(address=scheduler or "auto", log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"no Ray cluster answers at {scheduler or 'this machine'} ({error}); start one by `ray start "
-                "--head`, and name the address that it prints"
+                f"no Ray cluster answers at {known_as} ({error}); start one by `ray start --head`, and name the "
+                "address that it prints"
             ) from error
     try:
         cores = int(ray.cluster_resources().get("CPU", 0))
-        if cores < 2:
+        if not cores:
             raise UserError(
-                f"the Ray cluster has {cores} cores, to which joblib sends nothing; add nodes by `ray start "
-                "--address ADDRESS`, or leave --backend out"
+                f"the Ray cluster at {known_as} has no cores; add nodes by `ray start --address ADDRESS`"
             )
-        register_ray()
-        with parallel_config(backend="ray"):
-            yield Cluster("ray", cores, cores)
+        versions = _versions_on_ray()
+        _check_versions(versions, known_as, "ray")
+        yield Cluster("ray", len(versions), cores, _RayWorkers())
     finally:
         if ours:
             ray.shutdown()
 
 
+def _versions_on_ray() -> dict[str, Any]:
+    """`_versions` of every node that has cores, or the error that they ended in."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(_versions)
+    asked = {}
+    for node in ray.nodes():
+        if node["Alive"] and node["Resources"].get("CPU"):
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            name = f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+            asked[name] = task.options(scheduling_strategy=there).remote()
+    found: dict[str, Any] = {}
+    for name, reference in asked.items():
+        try:
+            found[name] = ray.get(reference)
+        except ray.exceptions.TaskUnschedulableError:
+            continue  # the node has died; Ray notices after a while
+        except ray.exceptions.RayError as error:
+            found[name] = error
+    return found
+
+
+class _RayWorkers:
+    """The workers of the Ray cluster that is open: one core each."""
+
+    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+        """See `Workers.run`; Ray itself runs the tasks of workers that died again."""
+        import ray
+
+        sent = [ray.put(one) for one in shared]
+        task = ray.remote(num_cpus=1)(_run_on_ray)
+        left = [
+            task.remote(function, named, *_sent(arguments, shared, sent))
+            for function, arguments, named in calls
+        ]
+        try:
+            while left:
+                (ready,), left = ray.wait(left)
+                yield ray.get(ready)
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+        except ray.exceptions.RayError as error:
+            raise _keeps_dying(error) from error
+        finally:
+            for reference in left:
+                ray.cancel(reference)
+
+
+def _run_on_ray(function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
+    return _run(function, named, arguments, n_cores=1)
+
+
 def _not_installed(backend: str, package: str) -> str:
     return f"--backend {backend} needs the package {package}: pip install 'ensemble-minerals[{backend}]'"
-
-
-def worker_cores() -> int | None:
-    """Number of cores that a cluster gave this worker; None where this process is no worker."""
-    distributed, ray = sys.modules.get("distributed"), sys.modules.get("ray")
-    if distributed is not None:
-        try:
-            return int(distributed.get_worker().state.nthreads)
-        except ValueError:  # not in a worker
-            pass
-    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id():
-        return 1
-    return None

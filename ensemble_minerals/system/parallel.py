@@ -1,137 +1,70 @@
-"""Parallel tasks, on the cores of this machine or on the cluster that is open, see `cluster`.
+"""Parallel tasks, on the cores of this machine or on the workers of a cluster.
 
-`run_unordered` does more than `joblib.Parallel`: it sends large arrays to every worker once, keeps tasks from
-starting parallel tasks of their own, and runs the tasks of workers that died again on others.
+`run_unordered` keeps tasks from starting parallel tasks of their own.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any
 
-import joblib
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 
-from ensemble_minerals.errors import FitError
-from ensemble_minerals.system.cluster import sending_to
+from ensemble_minerals.system.cluster import Cluster, DelayedCall
 from ensemble_minerals.system.workers import end_with_parent
 
-DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
-"""A function, its arguments and its keyword arguments, as `joblib.delayed` returns them."""
-
 _WORKER = "LokyProcess"  # how joblib names its worker processes
-_ATTEMPTS = 5
-"""So many times in a row, without any result in between, tasks are sent again after workers have died."""
-
-
-@contextmanager
-def on_this_machine() -> Iterator[None]:
-    """Run joblib's tasks in threads of this machine until the block ends: for tasks too small for a cluster."""
-    with parallel_config(backend="threading"):
-        yield
-
-
-def is_remote() -> bool:
-    """Whether joblib's tasks go to a cluster."""
-    backend, _ = joblib.parallel.get_active_backend()
-    return type(backend).__module__ != "joblib._parallel_backends"
 
 
 def run_unordered(
-    calls: Sequence[DelayedCall], *, n_jobs: int, shared: Sequence[Any] = (), threads: bool = False
+    calls: Sequence[DelayedCall],
+    *,
+    n_jobs: int,
+    shared: Sequence[Any] = (),
+    threads: bool = False,
+    cluster: Cluster | None = None,
 ) -> Generator[Any, None, None]:
     """Run calls in parallel, and yield their results in the order in which they finish.
 
     Args:
         calls: The calls, made by `joblib.delayed`.
-        n_jobs: Number of calls that run at the same time; a Dask cluster uses all its cores.
-        shared: Arrays, and objects made of arrays, among the arguments. Every worker of a cluster gets each once. If
-            a worker dies with the last copy of one, the remaining calls are sent again together with all. They are
-            recognized as arguments, but not inside a list that is an argument.
+        n_jobs: Number of calls that run at the same time on this machine; a cluster uses all its cores.
+        shared: Arrays, and objects made of arrays, among the positional arguments. A cluster gets each once. They are
+            not recognized inside a list that is an argument.
         threads: Whether to use threads on this machine instead of processes.
+        cluster: Where the calls run; on this machine if None. The calls of workers that die run again on others.
 
     Yields:
         The result of each call.
 
     Raises:
-        FitError: If workers keep dying.
+        FitError: If workers of a cluster keep dying.
 
     Example:
         >>> sorted(run_unordered([delayed(pow)(n, 2) for n in range(4)], n_jobs=2, threads=True))
         [0, 1, 4, 9]
     """
-    left = dict(enumerate(calls))
-    attempts = 0
-    while attempts < _ATTEMPTS:
-        attempts += 1
-        with _scattered(shared):
-            run = Parallel(
-                n_jobs=n_jobs, prefer="threads" if threads else None, return_as="generator_unordered"
-            )
-        numbered = (
-            delayed(_numbered)(number, function, *arguments, **named)
-            for number, (function, arguments, named) in [*left.items()]
-        )
-        try:
-            for number, result in run(numbered):
-                del left[number]
-                attempts = 0
-                yield result
-            return
-        except _lost_worker_errors():
-            continue
-        except _killed_worker_errors() as error:
-            raise FitError(
-                f"several workers died one after the other of the same task ({error}); is their memory too small?\n"
-                "What was finished is kept: go on with --resume when they have more."
-            ) from error
-    raise FitError(
-        f"workers of the cluster died {_ATTEMPTS} times before any of them had finished a task.\n"
-        "What was finished is kept: go on with --resume when the cluster is well again."
-    )
+    if cluster is not None and cluster.workers is not None:
+        yield from cluster.workers.run(calls, shared)
+        return
+    run = Parallel(n_jobs=n_jobs, prefer="threads" if threads else None, return_as="generator_unordered")
+    yield from run(delayed(_in_turn)(function, *arguments, **named) for function, arguments, named in calls)
 
 
-def _numbered(number: int, function: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[int, Any]:
-    """Run a call without parallel tasks inside it, which would go to the cluster again."""
+def _in_turn(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Run a call without parallel tasks inside it."""
     end_worker_with_parent()
     with parallel_config(backend="sequential"):
-        return number, function(*arguments, **named)
+        return function(*arguments, **named)
 
 
 def end_worker_with_parent() -> None:
     """Let a worker of joblib on this machine end with its parent process; in any other process do nothing."""
     if multiprocessing.current_process().name.startswith(_WORKER):
         end_with_parent()
-
-
-@contextmanager
-def _scattered(arrays: Sequence[Any]) -> Iterator[None]:
-    """Send arrays to every worker of an active Dask cluster; else all workers would fetch them from the first one."""
-    backend, _ = joblib.parallel.get_active_backend()
-    client = getattr(backend, "client", None)
-    if client is None or not arrays:
-        yield
-        return
-    with sending_to(client, arrays):
-        yield
-
-
-def _lost_worker_errors() -> tuple[type[BaseException], ...]:
-    """Errors that say that arrays or tasks were lost together with a worker."""
-    ray = sys.modules.get("ray")
-    return (CancelledError,) if ray is None else (CancelledError, ray.exceptions.RayActorError)
-
-
-def _killed_worker_errors() -> tuple[type[BaseException], ...]:
-    """Errors that say that the scheduler gave up a task, because it killed several workers."""
-    distributed = sys.modules.get("distributed")
-    return () if distributed is None else (distributed.KilledWorker,)
 
 
 class _SingleThread:

@@ -15,7 +15,7 @@ from ensemble_minerals.features.distributed import extract_on_cluster
 from ensemble_minerals.features.extraction import CHUNK, extract_features
 from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.system import cpu
+from ensemble_minerals.system.cluster import Cluster
 from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.runtime import DecodeLimits
 
@@ -39,6 +39,9 @@ class Mean:
     def extract(self, photos):
         self.calls.append(len(photos))
         return np.array([[photo.mean(axis=(0, 1))] for photo in photos], dtype=np.float32)
+
+
+HERE = Cluster("local", 0, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,7 @@ def test_the_answer_is_that_of_one_machine(photos, tmp_path):
     here = extract_features(paths, ids, extractors)
     told = []
     there = extract_on_cluster(
-        paths, ids, extractors, n_jobs=1, progress=lambda *done: told.append(done), check_contents=True
+        paths, ids, extractors, cluster=HERE, progress=lambda *done: told.append(done), check_contents=True
     )
     for name, values in here.features.items():
         np.testing.assert_array_equal(there.features[name], values)
@@ -85,10 +88,10 @@ def test_only_what_the_store_lacks_is_sent(photos, tmp_path):
     with FeatureStore(tmp_path / "features.sqlite") as store:
         extract_features(photos[:30], ids_of(photos)[:30], [Mean()], store=store)
         mean, other = Mean(), Mean("other")
-        found = extract_on_cluster(photos, ids_of(photos), [mean, other], n_jobs=1, store=store)
+        found = extract_on_cluster(photos, ids_of(photos), [mean, other], cluster=HERE, store=store)
         assert found.n_computed == {"mean": 10, "other": 40}
         assert (sum(mean.calls), sum(other.calls)) == (10, 40)
-        again = extract_on_cluster(photos, ids_of(photos), [Mean(), Mean("other")], n_jobs=1, store=store)
+        again = extract_on_cluster(photos, ids_of(photos), [Mean(), Mean("other")], cluster=HERE, store=store)
     assert again.n_computed == {"mean": 0, "other": 0}
     for name, values in found.features.items():
         np.testing.assert_array_equal(again.features[name], values)
@@ -112,7 +115,7 @@ def test_a_photo_that_a_worker_does_not_see(photos, monkeypatch):
 
     monkeypatch.setattr(distributed, "extract_features", blind)
     with pytest.raises(UserError, match=r"a worker does not see .*0.png, which is there; photos must lie on"):
-        extract_on_cluster(photos, ids_of(photos), [Mean()], n_jobs=1)
+        extract_on_cluster(photos, ids_of(photos), [Mean()], cluster=HERE)
 
 
 def test_a_worker_that_would_compute_other_numbers(photos, monkeypatch):
@@ -125,14 +128,11 @@ def test_a_worker_that_would_compute_other_numbers(photos, monkeypatch):
         )  # fmt: skip
 
 
-def test_a_worker_keeps_its_networks_and_to_its_cores(photos, monkeypatch):
-    monkeypatch.setattr(cpu, "_limit", [])
-    monkeypatch.setattr(distributed, "worker_cores", lambda: 1)
+def test_a_worker_keeps_its_networks(photos):
     first, second, other = Mean(), Mean(), Mean("other")
     settings = {"limits": DecodeLimits(max_pixels=10**6), "check_contents": False}
     for extractor in (first, second):
         distributed.compute_shard(0, photos, ids_of(photos), [(extractor, extractor.fingerprint)], **settings)
     assert (sum(first.calls), sum(second.calls)) == (80, 0)
-    assert cpu.cores() == 1
     distributed.compute_shard(0, photos, ids_of(photos), [(other, other.fingerprint)], **settings)
     assert [name for name, _ in distributed._opened] == ["other"]

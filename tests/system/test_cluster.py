@@ -1,4 +1,4 @@
-"""Tasks on a cluster: the same answers from a real Dask cluster of two processes, also while they are killed."""
+"""Tasks on a cluster: the same answers from real Dask and Ray clusters, also while their workers are killed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import signal
 import socket
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import joblib
 import numpy as np
 import pytest
-from cluster_tasks import cores, double, limited, nested, slow_double
+from cluster_tasks import cores, die, die_once, double, fail, limited, nested, slow_double
 from drawn.runtimes import runtime
 from joblib import delayed
 
@@ -24,9 +24,9 @@ from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.system import cluster, parallel
-from ensemble_minerals.system.cluster import open_cluster, worker_cores
-from ensemble_minerals.system.parallel import is_remote, run_unordered
+from ensemble_minerals.system import cluster
+from ensemble_minerals.system.cluster import open_cluster
+from ensemble_minerals.system.parallel import run_unordered
 from ensemble_minerals.workflows.ablate import ablate
 
 CLASSES = np.array(["bornite", "malachite", "pyrite"])
@@ -40,8 +40,6 @@ def run(calls, **settings):
 def test_locally_nothing_is_remote_and_tasks_are_as_many_as_asked_for():
     with open_cluster(n_jobs=3) as here:
         assert (here.backend, here.n_workers, here.n_cores, here.is_local) == ("local", 0, 3, True)
-        assert not is_remote()
-        assert worker_cores() is None
     with open_cluster() as here:
         assert here.n_cores == joblib.cpu_count()
 
@@ -119,15 +117,13 @@ def test_tasks_run_in_the_workers(dask):
     array = np.arange(2000.0)
     with open_cluster("dask", dask) as there:
         assert (there.backend, there.n_workers, there.n_cores, there.is_local) == ("dask", 2, 2, False)
-        assert is_remote()
         calls = [delayed(double)(n, array) for n in range(8)]
-        assert run(calls, shared=[array], threads=True) == [3 * n for n in range(8)]
-        assert run([delayed(cores)(n) for n in range(3)]) == [1, 1, 1]
-        found = run([delayed(nested)(n) for n in range(4)])
+        assert run(calls, shared=[array], cluster=there) == [3 * n for n in range(8)]
+        assert run([delayed(cores)(n) for n in range(3)], cluster=there) == [1, 1, 1]
+        found = run([delayed(nested)(n) for n in range(4)], cluster=there)
         assert {task for task, _ in found} <= set(process_ids(dask))
         assert all(inner == [task] * 3 for task, inner in found)
-        assert all(set(pools) <= {1} for pools in run([delayed(limited)(0)]))
-    assert not is_remote()
+        assert all(set(pools) <= {1} for pools in run([delayed(limited)(0)], cluster=there))
 
 
 def test_large_arrays_are_sent_to_every_worker(dask):
@@ -136,9 +132,9 @@ def test_large_arrays_are_sent_to_every_worker(dask):
     array = np.random.default_rng(0).random(5000)
     calls = [delayed(slow_double)(n, array) for n in range(6)]
     with (
-        open_cluster("dask", dask),
+        open_cluster("dask", dask) as there,
         Client(dask, set_as_default=False) as client,
-        closing(run_unordered(calls, n_jobs=2, shared=[array])) as found,
+        closing(run_unordered(calls, n_jobs=2, shared=[array], cluster=there)) as found,
     ):
         next(found)
         holders = [workers for key, workers in client.who_has().items() if "ndarray" in str(key)]
@@ -149,12 +145,11 @@ def test_large_arrays_are_sent_to_every_worker(dask):
 @pytest.mark.parametrize("victims", [1, 2])
 def test_tasks_of_workers_that_were_killed_run_again(mortal, victims):
     array = np.arange(2000.0)
+    calls = [delayed(slow_double)(n, array) for n in range(12)]
     ids = process_ids(mortal)
     with (
-        open_cluster("dask", mortal),
-        closing(
-            run_unordered([delayed(slow_double)(n, array) for n in range(12)], n_jobs=2, shared=[array])
-        ) as found,
+        open_cluster("dask", mortal) as there,
+        closing(run_unordered(calls, n_jobs=2, shared=[array], cluster=there)) as found,
     ):
         results = [next(found), next(found)]
         for process_id in ids[:victims]:
@@ -163,49 +158,52 @@ def test_tasks_of_workers_that_were_killed_run_again(mortal, victims):
     assert sorted(results) == [3 * n for n in range(12)]
 
 
-def test_losses_between_results_may_be_many(dask, monkeypatch):
-    real, rounds = parallel.Parallel, []
+class Losing:
+    """A Dask client on whose cluster all submitted tasks but the first are lost; or all."""
 
-    def losing(**settings):
-        rounds.append(settings)
+    def __init__(self, client, kept=1):
+        self.client, self.kept, self.left = client, kept, 0
+        self.cancel, self.loop = client.cancel, client.loop
 
-        def one_then_lost(calls):
-            for call in calls:
-                yield from real(**settings)([call])
-                raise parallel.CancelledError("forgotten")
+    def scatter(self, arrays, **options):
+        self.left = self.kept
+        return arrays
 
-        return one_then_lost
-
-    monkeypatch.setattr(parallel, "Parallel", losing)
-    with open_cluster("dask", dask):
-        assert run([delayed(double)(n) for n in range(8)]) == [2 * n for n in range(8)]
-    assert len(rounds) == 9  # the last finds nothing left to do
-
-
-def test_workers_that_keep_dying_end_it(dask, monkeypatch):
-    def loses(run):
-        raise parallel.CancelledError("forgotten")
-
-    monkeypatch.setattr(parallel, "Parallel", lambda **settings: loses)
-    with (
-        open_cluster("dask", dask),
-        pytest.raises(FitError, match=r"workers of the cluster died 5 times before(.|\n)*--resume"),
-    ):
-        run([delayed(double)(1)])
+    def submit(self, *call, **options):
+        future = self.client.submit(*call, **options)
+        if self.left:
+            future.result()
+        else:
+            self.client.cancel([future])
+        self.left = max(self.left - 1, 0)
+        return future
 
 
-def test_a_task_that_kills_its_workers_ends_it(dask, monkeypatch):
-    from distributed import KilledWorker
+def run_losing(there, calls, **settings):
+    losing = replace(there.workers, client=Losing(there.workers.client, **settings))
+    return run(calls, shared=[np.zeros(3)], cluster=replace(there, workers=losing))
 
-    def kills(run):
-        raise KilledWorker("fit_task", SimpleNamespace(address="tcp://worker:1"), 3)
 
-    monkeypatch.setattr(parallel, "Parallel", lambda **settings: kills)
-    with (
-        open_cluster("dask", dask),
-        pytest.raises(FitError, match=r"died one after the other of the same task"),
-    ):
-        run([delayed(double)(1)])
+def test_losses_between_results_may_be_many(dask):
+    with open_cluster("dask", dask) as there:
+        assert run_losing(there, [delayed(double)(n) for n in range(8)]) == [2 * n for n in range(8)]
+
+
+def test_workers_that_keep_dying_end_it(dask):
+    told = r"workers of the cluster died 5 times before(.|\n)*--resume"
+    with open_cluster("dask", dask) as there, pytest.raises(FitError, match=told):
+        run_losing(there, [delayed(double)(1)], kept=0)
+
+
+def test_a_task_that_kills_its_workers_ends_it(mortal):
+    told = r"died one after the other of the same task"
+    with open_cluster("dask", mortal) as there, pytest.raises(FitError, match=told):
+        run([delayed(die)()], cluster=there)
+
+
+def test_errors_of_tasks_come_as_they_are(dask):
+    with open_cluster("dask", dask) as there, pytest.raises(UserError, match="no such thing"):
+        run([delayed(fail)("no such thing")], cluster=there)
 
 
 def test_workers_of_another_version_are_refused(dask, monkeypatch):
@@ -235,7 +233,7 @@ def test_a_single_core_is_sent_to():
         open_cluster("dask", small.scheduler_address) as there,
     ):
         assert there.n_cores == 1
-        assert os.getpid() not in run([delayed(os.getpid)()], n_jobs=1)
+        assert os.getpid() not in run([delayed(os.getpid)()], n_jobs=1, cluster=there)
 
 
 # -- cross-fitting and whole fits ---------------------------------------------------------------------------
@@ -256,17 +254,16 @@ MEMBERS = [
 ]
 
 
-def fitted(on_step=None, **settings):
+def fitted(on_step=None, there=None, **settings):
     blocks, *known = specimens()
-    return cross_fit(
-        MEMBERS, RowData(blocks), FoldInputs(*known, CLASSES), runtime(on_step, n_jobs=2), **settings
-    )
+    how = runtime(on_step, n_jobs=2, cluster=there)
+    return cross_fit(MEMBERS, RowData(blocks), FoldInputs(*known, CLASSES), how, **settings)
 
 
 def test_members_are_the_same_to_the_last_bit(dask):
     local = fitted()
-    with open_cluster("dask", dask):
-        there = fitted()
+    with open_cluster("dask", dask) as cluster:
+        there = fitted(there=cluster)
     np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
     X = specimens()[0]["color"]
     for one, other in zip(there.fitted["flat"], local.fitted["flat"], strict=True):
@@ -281,30 +278,33 @@ def test_a_worker_killed_half_way_through_the_members_loses_nothing(mortal, tmp_
             kill(alive.pop())
             alive.clear()
 
-    with open_cluster("dask", mortal):
-        there = fitted(progress, checkpoint=tmp_path)
+    with open_cluster("dask", mortal) as cluster:
+        there = fitted(progress, cluster, checkpoint=tmp_path)
     assert not alive
     np.testing.assert_array_equal(there.out_of_fold.member_proba, local.out_of_fold.member_proba)
     assert len(list(tmp_path.iterdir())) == 9
 
 
 class Killer:
-    """Kills a worker when a stage has begun to yield, once a stage."""
+    """Calls a function when a stage has begun to yield, once a stage."""
 
-    def __init__(self, address: str, *stages: str) -> None:
-        self.address, self.stages, self.killed = address, list(stages), []
+    def __init__(self, kill, *stages: str) -> None:
+        self.kill, self.stages, self.killed = kill, list(stages), []
 
     def stage(self, name):
         def proceed(done, total):
             if name in self.stages and 0 < done < total:
                 self.stages.remove(name)
-                self.killed.append((name, done, total))
-                kill(process_ids(self.address)[0])
+                self.killed.append(name)
+                self.kill()
 
         return proceed
 
     def note(self, text):
         pass
+
+
+STAGES = ["Computing features", "Fitting members"]
 
 
 def untimed(bundle: Path) -> dict[str, bytes]:
@@ -317,7 +317,7 @@ def untimed(bundle: Path) -> dict[str, bytes]:
 
 
 def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(mortal, tiny, tmp_path):
-    killer = Killer(mortal, "Computing features", "Fitting members")
+    killer = Killer(lambda: kill(process_ids(mortal)[0]), *STAGES)
     tiny.fit(
         tiny.photos,
         tmp_path / "bundle",
@@ -326,7 +326,7 @@ def test_a_fit_on_a_cluster_gives_the_same_bundle_while_workers_are_killed(morta
         cache_dir=tmp_path / "cache",
         progress=killer,
     )
-    assert [name for name, *_ in killer.killed] == ["Computing features", "Fitting members"]
+    assert killer.killed == STAGES
     assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)
     refitted = tmp_path / "refitted"
     tiny.fit(tiny.photos, refitted, tiny.config(refit=True), backend="dask", scheduler=mortal)
@@ -345,104 +345,58 @@ def test_an_ablation_on_a_cluster_is_the_same(dask, tiny, tmp_path):
 # -- Ray ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def fake_ray(monkeypatch):
-    """A stand-in for Ray that notes what is asked of it; its backend is joblib's own threads."""
-    seen = []
-    ray, util, backend = ModuleType("ray"), ModuleType("ray.util"), ModuleType("ray.util.joblib")
-    ray.cores = 4.0
-    ray.is_initialized = lambda: "init" in dict(seen)
-    ray.init = lambda **options: seen.append(("init", options))
-    ray.shutdown = lambda: seen.append(("shutdown", None))
-    ray.cluster_resources = lambda: {"CPU": ray.cores}
-    ray.exceptions = SimpleNamespace(RayActorError=type("RayActorError", (Exception,), {}))
-    ray.get_runtime_context = lambda: SimpleNamespace(get_actor_id=lambda: None)
-
-    class RayBackend(joblib.parallel.ThreadingBackend):
-        pass
-
-    def register():
-        seen.append(("register", None))
-        joblib.register_parallel_backend("ray", RayBackend)
-
-    backend.register_ray = register
-    for name, module in (("ray", ray), ("ray.util", util), ("ray.util.joblib", backend)):
-        monkeypatch.setitem(sys.modules, name, module)
-    yield ray, seen
-    joblib.parallel.BACKENDS.pop("ray", None)
-
-
-def test_ray_is_opened_used_and_closed(fake_ray):
-    _, seen = fake_ray
-    with open_cluster("ray", "ray://host:10001") as there:
-        assert (there.backend, there.n_cores) == ("ray", 4)
-        assert is_remote()
-        assert run([delayed(double)(n) for n in range(3)]) == [0, 2, 4]
-    assert seen == [
-        ("init", {"address": "ray://host:10001", "log_to_driver": False}),
-        ("register", None),
-        ("shutdown", None),
-    ]
-    assert not is_remote()
-
-
-def test_ray_that_was_open_stays_open(fake_ray):
-    _, seen = fake_ray
-    seen.append(("init", {}))
-    with open_cluster("ray"):
-        pass
-    assert [name for name, _ in seen] == ["init", "register"]
-
-
-def test_ray_finds_its_own_address_and_tells_where_it_does_not_answer(fake_ray):
-    ray, seen = fake_ray
-
-    def refuse(**options):
-        seen.append(options["address"])
-        raise ConnectionError("could not find any running Ray instance")
-
-    ray.is_initialized, ray.init = (lambda: False), refuse
+def test_ray_that_does_not_answer():
+    pytest.importorskip("ray", reason="NOT RUN: Ray is not installed")
     with pytest.raises(UserError, match=r"no Ray cluster answers at this machine .*`ray start --head`"):
         open_cluster("ray").__enter__()
-    assert seen == ["auto"]
 
 
-def test_ray_with_one_core_is_refused_and_closed(fake_ray):
-    ray, seen = fake_ray
-    ray.cores = 1.0
-    with pytest.raises(UserError, match="the Ray cluster has 1 cores"), open_cluster("ray"):
-        pass
-    assert seen[-1] == ("shutdown", None)
-
-
-def test_tasks_of_a_ray_worker_that_died_run_again(fake_ray, monkeypatch):
-    ray, _ = fake_ray
-    real, attempts = parallel.Parallel, []
-
-    def losing(**settings):
-        attempts.append(settings)
-        if len(attempts) > 1:
-            return real(**settings)
-
-        def dies(calls):
-            call, arguments, named = next(iter(calls))
-            yield call(*arguments, **named)
-            raise ray.exceptions.RayActorError
-
-        return dies
-
-    monkeypatch.setattr(parallel, "Parallel", losing)
-    with open_cluster("ray"):
-        assert run([delayed(double)(n) for n in range(4)]) == [0, 2, 4, 6]
-    assert len(attempts) == 2
-
-
-def test_members_are_the_same_on_a_real_ray():
+@pytest.fixture(scope="module")
+def ray_nodes():
+    """A Ray cluster of two nodes with one core each, on this machine."""
     ray = pytest.importorskip("ray", reason="NOT RUN: Ray is not installed")
-    ray.init(num_cpus=2, include_dashboard=False)
-    try:
-        with open_cluster("ray"):
-            there = fitted()
-    finally:
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Its workers import the tasks of these tests.
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
+        yield nodes
         ray.shutdown()
-    np.testing.assert_array_equal(there.out_of_fold.member_proba, fitted().out_of_fold.member_proba)
+        nodes.shutdown()
+
+
+def test_tasks_run_on_the_nodes_of_ray(ray_nodes, tmp_path):
+    array = np.arange(2000.0)
+    with open_cluster("ray", ray_nodes.address) as there:
+        assert (there.backend, there.n_workers, there.n_cores, there.is_local) == ("ray", 2, 2, False)
+        calls = [delayed(slow_double)(n, array) for n in range(8)]
+        assert run(calls, shared=[array], cluster=there) == [3 * n for n in range(8)]
+        assert run([delayed(cores)(n) for n in range(3)], cluster=there) == [1, 1, 1]
+        assert all(inner == [task] * 3 for task, inner in run([delayed(nested)(0)], cluster=there))
+        assert run([delayed(die_once)(n, tmp_path / str(n)) for n in range(3)], cluster=there) == [0, 1, 2]
+        with pytest.raises(UserError, match="no such thing"):
+            run([delayed(fail)("no such thing")], cluster=there)
+        with pytest.raises(FitError, match="died one after the other of the same task"):
+            run([delayed(die)()], cluster=there)
+
+
+def test_a_fit_on_ray_gives_the_same_bundle_while_nodes_die(ray_nodes, tiny, tmp_path):
+    def replace_node():
+        *_, last = ray_nodes.list_all_nodes()
+        ray_nodes.remove_node(last, allow_graceful=False)
+        ray_nodes.add_node(num_cpus=1)
+
+    killer = Killer(replace_node, *STAGES)
+    settings = {"backend": "ray", "scheduler": ray_nodes.address, "cache_dir": tmp_path / "cache"}
+    tiny.fit(tiny.photos, tmp_path / "bundle", progress=killer, **settings)
+    assert killer.killed == STAGES
+    assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)
+
+
+def test_nodes_of_ray_with_other_versions_are_refused(ray_nodes, monkeypatch):
+    monkeypatch.setattr(cluster, "version", lambda name: "0.0.1" if name == "numpy" else _version(name))
+    told = f"has other versions: numpy {np.__version__}, here 0.0.1; install the same there"
+    with pytest.raises(UserError, match=told), open_cluster("ray", ray_nodes.address):
+        pass
