@@ -57,11 +57,17 @@ def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
 
 def recipes() -> list[tuple[str, str]]:
     """Name of every recipe and, in one line, what it is: the first line of its file."""
-    listed = []
-    for name in RECIPES:
-        first, *_ = _shipped(f"recipes/{name}").read_text(encoding="utf-8").splitlines()
-        listed.append((name, first.removeprefix("#").strip()))
-    return listed
+    return [(name, _first_line(f"recipes/{name}")) for name in RECIPES]
+
+
+def configurations() -> list[tuple[str, str]]:
+    """Name of every configuration that ships, recipes included, and what it is: the first line of its file."""
+    return [(name, _first_line(name)) for name in SHIPPED] + recipes()
+
+
+def _first_line(name: str) -> str:
+    first, *_ = _shipped(name).read_text(encoding="utf-8").splitlines()
+    return first.removeprefix("#").strip()
 
 
 def _shipped(name: str) -> Traversable:

@@ -28,14 +28,31 @@ class HeadSection(Section):
 
 
 class LogisticHeadConfig(HeadSection):
-    """L2-regularised logistic regression; a larger ``C`` regularises less."""
+    """L2-regularised logistic regression.
+
+    Attributes:
+        C: Inverse strength of the penalty.
+    """
 
     kind: Literal["logistic"] = "logistic"
     C: Positive = 300.0
 
 
 class MlpHeadConfig(HeadSection):
-    """A small network on the features, with early stopping on an inner split of the training rows."""
+    """A small network on the features, with early stopping on an inner split of the training rows.
+
+    Attributes:
+        hidden: Widths of the hidden layers.
+        dropout: Share of hidden values that is left out while training.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        label_smoothing: Share of the probability that is spread over all classes.
+        batch_size: Rows of one step.
+        max_epochs: At most this many passes over the training rows.
+        patience: Epochs without a lower loss on the inner validation rows until training ends.
+        validation_fraction: Share of the training rows, by row groups, that early stopping uses.
+        noise: Standard deviation of Gaussian noise on the features while training.
+    """
 
     kind: Literal["mlp"] = "mlp"
     hidden: Many[Count] = (128,)
@@ -76,7 +93,11 @@ class NoSamplerConfig(SamplerSection):
 
 
 class RandomSamplerConfig(SamplerSection):
-    """Copies rows until every class has ``ratio`` times the rows of the largest."""
+    """Copies rows until every class has ``ratio`` times the rows of the largest.
+
+    Attributes:
+        ratio: Rows that every class has at least, as a share of the largest.
+    """
 
     makes_rows = False
 
@@ -85,7 +106,12 @@ class RandomSamplerConfig(SamplerSection):
 
 
 class NeighborSamplerConfig(SamplerSection):
-    """Makes rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name does."""
+    """Makes rows between a row and its nearest neighbors, as imbalanced-learn's class of the same name does.
+
+    Attributes:
+        k_neighbors: Neighbors between which rows are made.
+        ratio: Rows that every class has at least, as a share of the largest.
+    """
 
     kind: Literal["smote", "borderline_smote", "svm_smote", "adasyn"]
     k_neighbors: Count = 5

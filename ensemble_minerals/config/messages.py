@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from ensemble_minerals.config.annotations import marks, sections_in
 from ensemble_minerals.config.former import FORMER_KEYS
 from ensemble_minerals.config.kinds import Kinds
 from ensemble_minerals.config.names import nearest, not_known, shown
@@ -117,7 +118,7 @@ def _locate(loc: Sequence[str | int], schema: type[BaseModel], data: object) -> 
                 n_keys -= 1
             elif inside is not None:
                 holder, field = inside, _field_of(inside, step)
-                n_keys = sum(get_origin(mark) is dict for mark in _marks(field)) if field else 0
+                n_keys = sum(get_origin(mark) is dict for mark in marks(field)) if field else 0
             elif step != "kind":
                 continue
         path.append(str(step))
@@ -142,34 +143,15 @@ def _below(value: object, step: str | int) -> object:
 
 def _section_of(field: FieldInfo, value: object) -> type[BaseModel] | None:
     """The model that a value of a field, or of its list, belongs to."""
-    for mark in _marks(field):
+    for mark in marks(field):
         if isinstance(mark, Kinds):
             return mark.section_of(value)
-    return next(_models(field), None)
-
-
-def _models(field: FieldInfo) -> Iterator[type[BaseModel]]:
-    """Every model that may stand in a field."""
-    for mark in _marks(field):
-        if isinstance(mark, Kinds):
-            yield from mark.sections
-        elif isinstance(mark, type) and issubclass(mark, BaseModel):
-            yield mark
-
-
-def _marks(field: FieldInfo) -> Iterator[object]:
-    """What a field was annotated with: metadata and types, the outer ones first."""
-    waiting = [*field.metadata, field.annotation]
-    while waiting:
-        mark = waiting.pop(0)
-        yield mark
-        if get_origin(mark) is not Literal:
-            waiting.extend(get_args(mark))
+    return next(sections_in(field), None)
 
 
 def _nearest_key(key: object, holder: type[BaseModel]) -> str:
     """The nearest key here or, failing that, the same key one level below."""
     for name, field in holder.model_fields.items():
-        if any(key in model.model_fields for model in _models(field)):
+        if any(key in model.model_fields for model in sections_in(field)):
             return nearest(key, holder.model_fields) or f" (did you mean '{name}.{key}'?)"
     return nearest(key, holder.model_fields)

@@ -129,7 +129,12 @@ class CrossEntropyLoss(Section):
 
 
 class FocalLoss(Section):
-    """Focal loss (Lin et al. 2017): cross-entropy times ``(1 - p) ** gamma``."""
+    """Focal loss (Lin et al. 2017): cross-entropy times ``(1 - p) ** gamma``.
+
+    Attributes:
+        gamma: How much less a row counts that is answered right; 0 is cross-entropy.
+        class_weight: ``balanced`` weighs each class by the inverse of its rows.
+    """
 
     kind: Literal["focal"] = "focal"
     gamma: NotNegative = 2.0
@@ -137,7 +142,11 @@ class FocalLoss(Section):
 
 
 class LogitAdjustedLoss(Section):
-    """Logit-adjusted cross-entropy (Menon et al. 2021): ``tau * log(prior)`` is added while training."""
+    """Logit-adjusted cross-entropy (Menon et al. 2021): ``tau * log(prior)`` is added while training.
+
+    Attributes:
+        tau: Strength of the adjustment.
+    """
 
     kind: Literal["logit_adjusted"] = "logit_adjusted"
     tau: NotNegative = 1.0
@@ -152,7 +161,12 @@ NetworkHeadConfig: TypeAlias = Annotated[
 
 
 class RandAugmentConfig(Section):
-    """RandAugment (Cubuk et al. 2020): number of random operations, and their magnitude from 0 to 30."""
+    """RandAugment (Cubuk et al. 2020).
+
+    Attributes:
+        operations: Number of random operations for each photo.
+        magnitude: Their strength, from 0 to 30.
+    """
 
     operations: Count = 2
     magnitude: Annotated[int, Field(ge=0, le=30)] = 9

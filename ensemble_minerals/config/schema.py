@@ -31,7 +31,12 @@ from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 
 class DataConfig(Section):
-    """Which files are read as photos: most pixels, and least shorter side in pixels."""
+    """Which files are read as photos.
+
+    Attributes:
+        max_pixels: Most pixels of a photo; one with more is too_large.
+        min_side: Fewest pixels of its shorter side; one with fewer is too_small.
+    """
 
     max_pixels: Count = DEFAULT_LIMITS.max_pixels
     min_side: Count = DEFAULT_LIMITS.min_side
@@ -61,9 +66,12 @@ class DuplicatesConfig(Section):
 class FoldsConfig(Section):
     """Cross-validation folds, and the share of row groups that is held out as an untouched test part.
 
-    One fold is a plain hold-out: members are trained once on the other rows, and scored once on those held out.
-    `contaminated` says what becomes of training photos that show the same picture or object as a photo of the test
-    part that the user named.
+    Attributes:
+        n_splits: Number of folds. One is a plain hold-out: members are trained once on the other rows, and scored
+            once on those held out.
+        holdout: Share of row groups that is held out.
+        contaminated: What becomes of training photos that show the same picture or object as a photo of the test part
+            that the user named: left out of training, or kept for comparison with published figures.
     """
 
     n_splits: Count = 5
@@ -72,7 +80,13 @@ class FoldsConfig(Section):
 
 
 class MetaConfig(Section):
-    """How the members' probabilities are combined; the best candidate is chosen by cross-fitted log-loss."""
+    """How the members' probabilities are combined; the best candidate is chosen by cross-fitted log-loss.
+
+    Attributes:
+        candidates: Combinations that compete.
+        one_standard_error: Whether the simplest candidate within one standard error of the best is taken.
+        greedy_iterations: Members that ``greedy`` picks, with repetition.
+    """
 
     candidates: Distinct[Literal["best_single", "uniform", "greedy", "log_pool", "logistic"]] = (
         "best_single",
@@ -86,7 +100,11 @@ class MetaConfig(Section):
 
 
 class CalibrationConfig(Section):
-    """Whether the combined probabilities are sharpened or softened by one fitted temperature."""
+    """Sharpens or softens the combined probabilities by one fitted temperature.
+
+    Attributes:
+        temperature: Whether it is fitted.
+    """
 
     temperature: bool = True
 

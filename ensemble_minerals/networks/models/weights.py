@@ -104,7 +104,10 @@ class WeightsSource:
             return None
         path = (base_dir or Path()) / Path(self.where).expanduser()
         if not path.is_file():
-            raise WeightsError(f"there is no weights file {path}")
+            raise WeightsError(
+                f"there is no weights file {path}; put yours there, or name it (`--set backbones.N.weights=PATH`, "
+                "networks alike); the paths in the shipped configuration `local` are placeholders"
+            )
         return path
 
 
