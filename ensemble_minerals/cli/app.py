@@ -63,7 +63,6 @@ def build(commands: Iterable[Command]) -> typer.Typer:
     program = typer.Typer(
         name="ensemble-minerals",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -235,6 +235,7 @@ class NetworkConfig(Section):
             once and are kept, and training draws from them; 0 passes every photo through the whole network.
         precision: Of training and prediction; auto is bfloat16 on GPUs and processors with matrix units for it.
         memory: Most megabytes for shrunken photos, and for kept views.
+        tensorboard: Folder for TensorBoard's event files, one folder a training in it; null writes none.
     """
 
     name: Name
@@ -261,3 +262,4 @@ class NetworkConfig(Section):
     prefix_views: Annotated[int, Field(ge=0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     memory: Count = 2048
+    tensorboard: Text | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,23 @@ def test_help_imports_nothing_heavy():
     assert ran.returncode == 0, ran.stderr
     assert "--config" in ran.stdout
     assert ran.stdout.rstrip().endswith("HEAVY []")
+
+
+def test_the_shell_completes_commands():
+    script = (
+        "import sys\nfrom ensemble_minerals.cli.app import main\nsys.argv = ['ensemble-minerals']\nmain()"
+    )
+    asked = {"COMP_WORDS": "ensemble-minerals re", "COMP_CWORD": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "_ENSEMBLE_MINERALS_COMPLETE": "complete_bash", **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=120,
+    )
+    assert ran.stdout.split() == ["report", "recipes"], ran.stderr
 
 
 def test_exit_codes_of_the_process(bundle, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 
 import torch
@@ -18,8 +19,16 @@ def check_network(config: NetworkConfig) -> None:
     Raises:
         WeightsError: Unknown model, or weights that cannot be loaded.
         ConfigError: A head whose settings contradict each other, layers that the network does not have, or a block
-            before which it cannot be split although `prefix_views` wants that.
+            before which it cannot be split although `prefix_views` wants that; or event files for TensorBoard, which
+            is not installed.
     """
+    if config.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError(
+            [
+                f"network {config.name!r}: tensorboard needs a package: "
+                "`pip install 'ensemble-minerals[tensorboard]'`, or leave the key out"
+            ]
+        )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         network, _ = build_network(config, (2,))
         for phase in config.phases:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.csv_file import write_csv
 
@@ -41,9 +39,6 @@ class TrainingLog:
 
     Attributes:
         records: One record an epoch, see `FIELDS`.
-
-    Raises:
-        UserError: TensorBoard is wanted and not installed.
     """
 
     def __init__(self, folder: Path | None = None, tensorboard: Path | None = None) -> None:
@@ -51,11 +46,6 @@ class TrainingLog:
         self.records: list[Record] = []
         self._writer: Any = None
         if tensorboard is not None:
-            if importlib.util.find_spec("tensorboard") is None:
-                raise UserError(
-                    "event files for TensorBoard need the package tensorboard: "
-                    "`pip install 'ensemble-minerals[tensorboard]'`, or leave their folder out"
-                )
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(tensorboard))

@@ -53,7 +53,6 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         work: Folder for the log, checkpoints and progress; an interrupted fit continues from there. None writes
             nothing.
         name: Name of the network in messages.
-        tensorboard: Folder for TensorBoard's event files, if any.
 
     Attributes:
         classes_: Labels (K,), sorted; set by `fit` only.
@@ -75,7 +74,6 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         device: str = "cpu",
         work: Path | None = None,
         name: str = "network",
-        tensorboard: Path | None = None,
     ) -> None:
         self.network = network
         self.images = images
@@ -86,7 +84,6 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         self.device = device
         self.work = work
         self.name = name
-        self.tensorboard = tensorboard
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> FineTunedNetwork:
         """Train the network as a classifier.
@@ -166,7 +163,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             seed=self.random_state,
         )
         device = torch.device(self.device)
-        options = RunOptions(self.name, device, self.n_threads, self.work, self.tensorboard)
+        options = RunOptions(self.name, device, self.n_threads, self.work)
         with _torch_state_restored(self.n_threads, device):
             result = train(job, options)
         self.state_ = result.state

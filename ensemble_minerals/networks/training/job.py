@@ -50,11 +50,9 @@ class RunOptions:
         device: Where the network runs.
         n_threads: Threads of torch; one less are the processes that prepare batches.
         work: Folder for the log, checkpoints and progress; None writes nothing.
-        tensorboard: Folder for TensorBoard's event files, if any.
     """
 
     name: str
     device: torch.device
     n_threads: int
     work: Path | None
-    tensorboard: Path | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,7 +66,6 @@ class TrainingSession:
         Raises:
             ConfigError: Settings of the head that contradict each other.
             WeightsError: The weights cannot be loaded.
-            UserError: TensorBoard is wanted and not installed.
         """
         self.job, self.options = job, options
         config, n_outcomes = job.config, [subproblem.n_outcomes for subproblem in job.subproblems]
@@ -91,7 +91,7 @@ class TrainingSession:
         )
         self.batches = EpochBatches([each.rows for each in self.resampled], config.batch_size, order_seed)
         self.soft_targets = _soft_targets(job)
-        self.log = TrainingLog(options.work, options.tensorboard)
+        self.log = TrainingLog(options.work, self._event_folder())
         self._notes: list[str] = []
         work = options.work
         self.progress_file = None if work is None else ProgressFile(work / PROGRESS_FILE, self._digest())
@@ -214,12 +214,19 @@ class TrainingSession:
         sampler = [shift if len(shift) > 2 else shift[1:] - shift[:1] for shift in shifts]
         return np.concatenate(sampler) + self._loss_shift()
 
+    def _event_folder(self) -> Path | None:
+        """Where TensorBoard's event files of this training go: in a folder of its own, named as its work folder."""
+        root, work = self.job.config.tensorboard, self.options.work
+        if root is None:
+            return None
+        return Path(root, self.job.config.name) if work is None else Path(root, work.parent.stem, work.name)
+
     def _digest(self) -> str:
         """Digest of all that decides the trained weights, except the pixels."""
         job = self.job
         # Work folders of earlier versions hold this digest: the names of the entries stay.
         entries = {
-            "network": job.config.model_dump(mode="json"),
+            "network": job.config.model_dump(mode="json", exclude={"tensorboard"}),
             "weights": self._loaded.digest,
             "pictures": [len(job.images), job.images.side],
             "rows": job.rows.tolist(),

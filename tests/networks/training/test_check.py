@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ensemble_minerals.errors import ConfigError, WeightsError
+from ensemble_minerals.networks.training import check
 from ensemble_minerals.networks.training.check import check_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,3 +41,10 @@ def test_a_network_that_cannot_be_trained_is_refused(network_config, phase, chan
 def test_an_unknown_model_is_refused(network_config):
     with pytest.raises(WeightsError, match="knows no model 'test_efficientnett'"):
         check_network(network_config(model="test_efficientnett"))
+
+
+def test_tensorboard_that_is_not_there_is_said_before_training(network_config, monkeypatch):
+    monkeypatch.setattr(check.importlib.util, "find_spec", lambda name: None)
+    check.check_network(network_config())
+    with pytest.raises(ConfigError, match=r"'tiny': tensorboard .*ensemble-minerals\[tensorboard\]"):
+        check.check_network(network_config(tensorboard="events"))

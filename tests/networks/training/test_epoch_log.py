@@ -6,8 +6,6 @@ import math
 
 import pytest
 
-from ensemble_minerals.errors import UserError
-from ensemble_minerals.networks.training import epoch_log
 from ensemble_minerals.networks.training.epoch_log import FIELDS, TrainingLog
 
 
@@ -63,9 +61,3 @@ def test_tensorboard_gets_every_number(tmp_path):
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"train_loss", "lr", "seconds"}
     assert [(each.step, each.value) for each in events.Scalars("train_loss")] == [(1, 1.5), (2, 0.75)]
-
-
-def test_tensorboard_that_is_not_there_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(epoch_log.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"ensemble-minerals\[tensorboard\]"):
-        TrainingLog(None, tmp_path)

@@ -72,7 +72,7 @@ def test_it_is_a_scikit_learn_estimator(probed, photos, network_config):
     fresh = clone(probed)
     assert fresh.get_params().keys() == {
         "network", "images", "sampler", "prior_correction", "random_state", "n_threads", "device", "work",
-        "name", "tensorboard",
+        "name",
     }  # fmt: skip
     assert not hasattr(fresh, "state_")
     with pytest.raises(NotFittedError):
@@ -426,13 +426,14 @@ def test_workers_prepare_the_same_batches(photos, network_config):
 def test_every_epoch_is_logged(photos, network_config, tmp_path):
     pytest.importorskip("tensorboard")
     config = network_config({"train": "head", "epochs": 2, "lr": 0.01, "schedule": "cosine"}, {"lr": 0.002})
-    network = fitted(config, photos, work=tmp_path / "work", tensorboard=tmp_path / "events")
-    assert json.loads((tmp_path / "work" / "epochs.json").read_text()) == network.history_
+    config = config.model_copy(update={"tensorboard": str(tmp_path / "events")})
+    network = fitted(config, photos, work=tmp_path / "work" / "0")
+    assert json.loads((tmp_path / "work" / "0" / "epochs.json").read_text()) == network.history_
     assert [(record["phase"], record["epoch"]) for record in network.history_] == [(1, 1), (1, 2), (2, 3)]
     assert network.history_[2]["lr"] == 0.002
     assert all(value is not None for record in network.history_ for value in record.values())
     assert all(record["seconds"] > 0 for record in network.history_)
-    assert list((tmp_path / "events").iterdir())
+    assert list((tmp_path / "events" / "work" / "0").iterdir())
     assert isinstance(network.history_, list)
     assert TrainingLog().records == []
 
