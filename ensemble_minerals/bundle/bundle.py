@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.contents import EnsembleDescription, LogsDescription, MetricsDescription
 from ensemble_minerals.bundle.network_files import check_networks
-from ensemble_minerals.bundle.optional_parts import check_parts
+from ensemble_minerals.bundle.optional_parts import check_parts, read_properties
 from ensemble_minerals.bundle.saved_folder import SavedFolder
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE
 from ensemble_minerals.config.loading import parse_config
 from ensemble_minerals.config.messages import validated
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import Combination
@@ -152,10 +153,20 @@ class Bundle:
             text = file.read().decode("utf-8-sig", errors="surrogateescape")
             return Manifest.parse_csv(StringIO(text, newline=""), self.path / "manifest.csv", root)
 
+    @property
+    def properties(self) -> Properties | None:
+        """Properties of the classes that a hand can test; None where the fit had none."""
+        return read_properties(self.folder)
+
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets calibrated on the out-of-fold rows of the fit, by row groups and class."""
         answers = self.out_of_fold
         return ConformalSets().fit(answers.known.y, answers.proba, answers.known.groups)
+
+    @property
+    def class_counts(self) -> NDArray[np.intp]:
+        """Rows of the fit by class, (n_classes,)."""
+        return np.bincount(self.out_of_fold.known.y, minlength=len(self.classes))
 
     def positions(self, labels: NDArray[np.str_]) -> NDArray[np.int64]:
         """Class positions of labels, shape (n,)."""

@@ -6,12 +6,11 @@ from collections.abc import Collection
 from itertools import chain
 
 import numpy as np
-from pydantic import Field
 
 from ensemble_minerals.bundle.saved_folder import SavedFolder
-from ensemble_minerals.config.fields import Many, NotNegative, Section, Share, Some
+from ensemble_minerals.config.fields import NotNegative, Section, Share, Some
 from ensemble_minerals.config.messages import validated
-from ensemble_minerals.config.networks import Range
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.system.arrays import checked_array, read_arrays
 from ensemble_minerals.system.plain_json import parse_json
 
@@ -46,34 +45,6 @@ class RejectionDescription(Section):
     scores: Some[TypicalityDescription]
 
 
-class PropertyDescription(Section):
-    """A property of one class, such as its hardness.
-
-    Attributes:
-        range: Least and greatest value, of a property that is a number.
-        values: What it may be, of a property that is a word.
-        source: Where it was read.
-    """
-
-    range: Range | None = None
-    values: Many[str] = ()
-    source: str
-
-
-class PropertiesDescription(Section):
-    """Properties of the classes: ``properties.json``.
-
-    Attributes:
-        classes: For each class its properties by name.
-        errors: Measuring error of each property that is a number, in its unit.
-        misread: Share of readings that name another value, of each property that is a word.
-    """
-
-    classes: dict[str, dict[str, PropertyDescription]]
-    errors: dict[str, NotNegative] = Field(default_factory=dict)
-    misread: dict[str, Share] = Field(default_factory=dict)
-
-
 def check_parts(folder: SavedFolder, classes: Collection[str], features: Collection[str]) -> None:
     """Check the optional parts that a folder has.
 
@@ -101,7 +72,19 @@ def check_parts(folder: SavedFolder, classes: Collection[str], features: Collect
                 checked_array(arrays, name, arrays[name].dtype.type, arrays[name].shape)
     if PROPERTIES in folder.files:
         with folder.reading(PROPERTIES) as file:
-            properties = validated(PropertiesDescription, parse_json(file.read()))
+            properties = validated(Properties, parse_json(file.read()))
             if not properties.classes.keys() <= set(classes):
                 unknown = min(properties.classes.keys() - set(classes))
                 raise ValueError(f"classes: {unknown!r} is no class of this bundle")
+
+
+def read_properties(folder: SavedFolder) -> Properties | None:
+    """Properties of the classes, as `check_parts` found them right; None where the folder has none.
+
+    Raises:
+        BundleError: If they are damaged.
+    """
+    if PROPERTIES not in folder.files:
+        return None
+    with folder.reading(PROPERTIES) as file:
+        return validated(Properties, parse_json(file.read()))

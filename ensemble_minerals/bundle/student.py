@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ensemble_minerals.bundle.index import StudentIndex
 from ensemble_minerals.bundle.network_files import check_stated
-from ensemble_minerals.bundle.optional_parts import check_parts
+from ensemble_minerals.bundle.optional_parts import PROPERTIES, check_parts, read_properties
 from ensemble_minerals.bundle.saved_folder import SavedFolder, damage
-from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA
+from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA, write_json
 from ensemble_minerals.config.messages import validated
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba
 from ensemble_minerals.networks.models.state_metadata import read_state_metadata
@@ -86,8 +88,24 @@ class Student:
 
         return read_student_graph(self.folder.files[_TENSORS], self.temperature)
 
+    @property
+    def properties(self) -> Properties | None:
+        """Properties of the classes that a hand can test; None where the ensemble had none."""
+        return read_properties(self.folder)
+
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets calibrated on the out-of-fold answers, by row groups and class."""
+        y, proba, row_group = self._out_of_fold()
+        return ConformalSets().fit(y, proba, row_group)
+
+    @property
+    def class_counts(self) -> NDArray[np.intp]:
+        """Rows of the fit by class, (n_classes,)."""
+        y, _, _ = self._out_of_fold()
+        return np.bincount(y, minlength=len(self.classes))
+
+    def _out_of_fold(self) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Class, calibrated answer and row group of the rows of the fit."""
         n_classes = len(self.classes)
         with self.folder.reading(_ANSWERS) as file:
             arrays, _ = read_arrays(file)
@@ -97,7 +115,7 @@ class Student:
             )
             if not y.size or y.min() < 0 or y.max() >= n_classes:
                 raise ValueError(f"y must be positions of the {n_classes} classes")
-        return ConformalSets().fit(y, proba, row_group)
+        return y, proba, row_group
 
 
 def is_student(path: Path) -> bool:
@@ -135,6 +153,7 @@ def write_student(
     metadata: Mapping[str, Any],
     answers: OutOfFold,
     *,
+    properties: Properties | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Save a student; it appears under `path` whole or not at all.
@@ -144,6 +163,7 @@ def write_student(
         state: Its network, complete.
         metadata: What else ``student.json`` says.
         answers: What students answered for the rows of the fit that they never saw, calibrated and cross-fitted.
+        properties: Of the classes, if there are any.
         overwrite: Replace a student that is there.
 
     Raises:
@@ -161,5 +181,7 @@ def write_student(
             },
             folder / _ANSWERS,
         )
+        if properties is not None:
+            write_json(folder / PROPERTIES, properties.model_dump(mode="json"))
         STUDENT_SCHEMA.write(folder, {**metadata, "packages": installed_versions()})
     return path

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from ensemble_minerals.bundle.optional_parts import PROPERTIES
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE, write_json
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold
@@ -40,6 +42,7 @@ class BundleContents:
         weights: Weights files to copy in, by extractor; empty unless the bundle shall need nothing else.
         networks: Files of trained networks to copy in, by extractor.
         logs: Epochs of trained networks, by member; JSON values.
+        properties: Of the classes, if there are any.
     """
 
     config: Config
@@ -54,6 +57,7 @@ class BundleContents:
     weights: Mapping[str, Path]
     networks: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     logs: Mapping[str, Any] = field(default_factory=dict)
+    properties: Properties | None = None
 
 
 def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = False) -> Path:
@@ -127,6 +131,8 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
         shutil.copyfile(file, folder / "networks" / file.name)
     if contents.logs:
         write_json(folder / "logs.json", contents.logs)
+    if contents.properties is not None:
+        write_json(folder / PROPERTIES, contents.properties.model_dump(mode="json"))
     for name, file in contents.weights.items():
         (folder / "weights").mkdir(exist_ok=True)
         shutil.copyfile(file, folder / "weights" / f"{name}{file.suffix}")

@@ -21,6 +21,8 @@ app = typer.Typer()
 
   ensemble-minerals predict artifacts/mine one.jpg 'more/*.png' list.csv --top-k 3
 
+  ensemble-minerals predict artifacts/mine one.jpg --evidence hardness=3 --evidence streak=black --advise
+
 Exit code 0: all answered; 3: some photos could not be read, all others are answered.
 """,
 )
@@ -47,6 +49,34 @@ def command(
             help="Give each photo the classes that hold the true one with probability P, such as 0.95.",
         ),
     ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--evidence",
+            "-e",
+            metavar="NAME=VALUE",
+            help="What the hand tells, such as hardness=3, hardness=2.5-3.5 or streak=black; for many photos as "
+            "columns of a CSV. Repeatable.",
+        ),
+    ] = None,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            "--prior", metavar="FILE", help="CSV with class and weight: how common each is at the place."
+        ),
+    ] = None,
+    properties: Annotated[
+        str | None,
+        typer.Option(
+            "--properties",
+            metavar="NAME|FILE",
+            help="What the classes show in hand tests: minerals, or a YAML file.",
+            show_default="the model's",
+        ),
+    ] = None,
+    advise: Annotated[
+        bool, typer.Option("--advise", help="Say of each unsure photo which hand test would tell most.")
+    ] = False,
     gallery: Annotated[
         Path | None,
         typer.Option(
@@ -81,6 +111,10 @@ def command(
                 out=out,
                 top_k=top_k,
                 sets=sets,
+                evidence=evidence or (),
+                prior=prior,
+                properties=properties,
+                advise=advise,
                 gallery=gallery,
                 overwrite=overwrite,
                 n_jobs=jobs(n_jobs),

@@ -26,6 +26,9 @@ RECIPES = (
 )
 """Published systems; `load_config` knows them by these names, or as ``recipes/NAME``."""
 
+SHIPPED_PROPERTIES = ("minerals",)
+"""Names that `load_properties` knows without a path."""
+
 
 def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
     """Locate a configuration.
@@ -53,6 +56,29 @@ def find_config(path_or_name: str | Path | None) -> tuple[Traversable, str]:
         raise ConfigError([f"{text}: a folder; name a YAML file in it"])
     words = f"no such file, and no shipped configuration of that name{nearest(path.stem, SHIPPED + RECIPES)}"
     raise ConfigError([f"{text}: {words}; shipped: {', '.join(SHIPPED)}; recipes: {', '.join(RECIPES)}"])
+
+
+def find_properties(path_or_name: str) -> tuple[Traversable, str]:
+    """Locate a file of properties of the classes.
+
+    Returns:
+        The file, and its name in messages: `path_or_name` itself if it is a path.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if path_or_name in SHIPPED_PROPERTIES:
+        return _shipped(f"properties/{path_or_name}"), f"the shipped properties {path_or_name!r}"
+    path = Path(path_or_name).expanduser()
+    if path.is_file():
+        return path, path_or_name
+    close = nearest(path.stem, SHIPPED_PROPERTIES)
+    raise ConfigError(
+        [
+            f"properties: {path_or_name}: no such file, and no shipped properties of that name{close}; shipped: "
+            f"{', '.join(SHIPPED_PROPERTIES)}"
+        ]
+    )
 
 
 def recipes() -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ensemble_minerals.config.checks import cross_problems
 from ensemble_minerals.config.fields import is_weights_file
-from ensemble_minerals.config.files import find_config
+from ensemble_minerals.config.files import SHIPPED_PROPERTIES, find_config
 from ensemble_minerals.config.former import without_former_keys
 from ensemble_minerals.config.messages import schema_problems
 from ensemble_minerals.config.overrides import apply_override
@@ -28,7 +28,7 @@ def load_config(path_or_name: str | Path | None = None, overrides: Sequence[str]
             ``members.0.head=mlp`` or ``members.+={features: each, strategy: flat}``; later ones win.
 
     Returns:
-        The configuration. Relative paths of weights are made absolute: those of a file from the file's
+        The configuration. Relative paths are made absolute: those of a file from the file's
         folder, those of an override from the working directory.
 
     Raises:
@@ -53,7 +53,7 @@ def parse_config(
     Args:
         text: YAML.
         source: Where it comes from, for the message.
-        folder: What relative paths of weights are relative to.
+        folder: What relative paths are relative to.
         overrides: See `load_config`.
         saved: Whether a bundle holds it; then keys of earlier versions are left out, not refused.
 
@@ -67,13 +67,13 @@ def parse_config(
     data = {} if data is None else data
     if isinstance(data, dict):
         data = without_former_keys(data) if saved else data
-        _anchor_weights(data, folder)
+        _anchor_paths(data, folder)
         for override in overrides:
             try:
                 apply_override(data, override)
             except ValueError as error:
                 problems.append(str(error))
-        _anchor_weights(data, Path.cwd())
+        _anchor_paths(data, Path.cwd())
     return build_config(data, source, problems)
 
 
@@ -101,11 +101,14 @@ def build_config(data: object, source: str = "the configuration", problems: Sequ
     return config
 
 
-def _anchor_weights(data: dict[str, Any], folder: Path) -> None:
-    """Make the relative paths of weights absolute, seen from ``folder``."""
+def _anchor_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make relative paths, of weights and of properties, absolute, seen from ``folder``."""
     for key in ("backbones", "extractors", "networks"):
         entries = data.get(key)
         for entry in entries if isinstance(entries, list) else []:
             weights = entry.get("weights") if isinstance(entry, dict) else None
             if isinstance(weights, str) and is_weights_file(weights):
                 entry["weights"] = str((folder / Path(weights).expanduser()).resolve())
+    properties = data.get("properties")
+    if isinstance(properties, str) and properties not in SHIPPED_PROPERTIES:
+        data["properties"] = str((folder / Path(properties).expanduser()).resolve())

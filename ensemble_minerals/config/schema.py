@@ -129,6 +129,7 @@ class Config(Section):
         meta: How their probabilities are combined.
         calibration: How the combined probabilities are calibrated.
         refit: Predict with members trained once on all rows instead of the average of the fold models.
+        properties: What a hand can test of the classes: ``minerals``, a YAML file, or null for nothing.
         allow_failures: Leave out a member that fails instead of stopping.
     """
 
@@ -147,6 +148,7 @@ class Config(Section):
     meta: MetaConfig = MetaConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     refit: bool = False
+    properties: Text | None = "minerals"
     allow_failures: bool = False
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from typing import Any
 from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import save_networks
 from ensemble_minerals.bundle.writing import BundleContents, write_bundle
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
@@ -35,6 +36,7 @@ def save(
     *,
     overwrite: bool,
     pack: bool,
+    properties: Properties | None = None,
 ) -> dict[str, Any]:
     """Save a trained ensemble as a bundle.
 
@@ -47,6 +49,7 @@ def save(
         runtime: Measured times are kept in its cache folder.
         overwrite: Replace a bundle that is there.
         pack: Copy the backbones' weights into the bundle, so that it needs nothing else.
+        properties: Of the classes, if there are any.
 
     Returns:
         The metrics with ``source_costs``: milliseconds a photo and megabytes of each extractor.
@@ -86,6 +89,7 @@ def save(
             weights=_pack(used, Path(folder) / "weights") if pack else {},
             networks=networks.files,
             logs=ensemble.logs_,
+            properties=properties,
         )
         write_bundle(out, contents, overwrite=overwrite)
     return complete

@@ -16,7 +16,9 @@ from ensemble_minerals.errors import UserError
 Inputs = str | Path | Sequence[str | Path]
 """What users name to be predicted; one alone stands for a list of one."""
 
-_TABLES = frozenset({".csv", ".tsv"})
+TABLES = frozenset({".csv", ".tsv"})
+"""Suffixes of tables with a column of paths."""
+
 _TEXTS = frozenset({".txt", ".lst"})
 
 
@@ -40,7 +42,7 @@ def expand_inputs(inputs: Inputs, note: Callable[[str], None] | None = None) -> 
     files: dict[Path, None] = {}
     left_out = LeftOut()
     notes: list[str] = []
-    for entry in _entries(inputs):
+    for entry in entries(inputs):
         inside: list[Path] = []
         for match in _matches(entry, notes):
             if is_folder(match):
@@ -63,10 +65,11 @@ def named_folders(inputs: Inputs) -> list[Path]:
         UserError: If an input matches nothing, or is a list of which no file is there.
         DataError: If a list cannot be read.
     """
-    return [match for entry in _entries(inputs) for match in _matches(entry, []) if is_folder(match)]
+    return [match for entry in entries(inputs) for match in _matches(entry, []) if is_folder(match)]
 
 
-def _entries(inputs: Inputs) -> Sequence[str | Path]:
+def entries(inputs: Inputs) -> Sequence[str | Path]:
+    """The single inputs; one that stands alone is a list of one."""
     return [inputs] if isinstance(inputs, str | Path) else inputs
 
 
@@ -91,7 +94,7 @@ def _matches(entry: str | Path, notes: list[str]) -> list[Path]:
 def _listed(path: Path, notes: list[str]) -> list[Path]:
     """Paths in a list; a file that is no list stands for itself."""
     suffix = path.suffix.lower()
-    if suffix in _TABLES:
+    if suffix in TABLES:
         written = read_path_column(path)
     elif suffix in _TEXTS:
         written = [line for line in read_text(path).splitlines() if line.strip()]

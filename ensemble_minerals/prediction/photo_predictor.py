@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError, FitError
 from ensemble_minerals.features.extraction import extract_features
@@ -71,6 +72,16 @@ class PhotoPredictor(ABC):
     @abstractmethod
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets, calibrated on the model's out-of-fold answers."""
+
+    @property
+    @abstractmethod
+    def properties(self) -> Properties | None:
+        """Properties of the classes that a hand can test; None where the model knows none."""
+
+    @property
+    @abstractmethod
+    def class_counts(self) -> NDArray[np.intp]:
+        """Photos of the fit by class, (n_classes,)."""
 
     @property
     @abstractmethod

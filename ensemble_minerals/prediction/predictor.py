@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError
@@ -67,6 +68,16 @@ class Predictor(PhotoPredictor):
     def conformal_sets(self) -> ConformalSets:
         """See `PhotoPredictor.conformal_sets`."""
         return self.bundle.conformal_sets()
+
+    @property
+    def properties(self) -> Properties | None:
+        """See `PhotoPredictor.properties`."""
+        return self.bundle.properties
+
+    @property
+    def class_counts(self) -> NDArray[np.intp]:
+        """See `PhotoPredictor.class_counts`."""
+        return self.bundle.class_counts
 
     @property
     def is_demonstration(self) -> bool:

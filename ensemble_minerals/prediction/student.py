@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.student import Student, read_student
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
@@ -74,6 +75,16 @@ class StudentPredictor(PhotoPredictor):
     def conformal_sets(self) -> ConformalSets:
         """See `PhotoPredictor.conformal_sets`."""
         return self.student.conformal_sets()
+
+    @property
+    def properties(self) -> Properties | None:
+        """See `PhotoPredictor.properties`."""
+        return self.student.properties
+
+    @property
+    def class_counts(self) -> NDArray[np.intp]:
+        """See `PhotoPredictor.class_counts`."""
+        return self.student.class_counts
 
     @property
     def is_demonstration(self) -> bool:

@@ -34,6 +34,21 @@ def check_sets(sets: float | None) -> None:
 
 
 @dataclass(frozen=True)
+class WithEvidence:
+    """What becomes of the answers with the evidence of hand tests, or of the place.
+
+    Attributes:
+        proba: Probabilities, shape (n, n_classes); NaN for a photo that could not be read.
+        fits: Whether a class fits the evidence of a photo, shape (n,); if none does, there is no answer.
+        notes: Of each photo, what does not go together; empty where nothing is amiss.
+    """
+
+    proba: NDArray[np.float64]
+    fits: NDArray[np.bool_]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Predictions:
     """Predictions for photos, one row for each input.
 
@@ -46,6 +61,8 @@ class Predictions:
         taxonomy: Classes, in the order of the columns, and their groups.
         sets: Membership of the classes in each photo's prediction set, shape (n, n_classes); None where none
             are wanted, all False for a photo that could not be read.
+        evidence: The same with evidence beside the photos; None where there is none.
+        advice: Of each photo what to test next, empty for a sure one; None where no advice is wanted.
 
     Example:
         >>> taxonomy = Taxonomy.flat(("mica", "quartz"))
@@ -64,6 +81,8 @@ class Predictions:
     members: tuple[str, ...]
     taxonomy: Taxonomy
     sets: NDArray[np.bool_] | None = None
+    evidence: WithEvidence | None = None
+    advice: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -102,15 +121,38 @@ class Predictions:
         order = np.argsort(-self.proba[row], kind="stable")
         return tuple(self.classes[c] for c in order if self.sets[row, c])
 
+    def top_with_evidence(self, row: int) -> tuple[str, float] | None:
+        """The most probable class of a row with evidence, and its probability; None where no class fits it.
+
+        Raises:
+            ValueError: If there is no evidence.
+        """
+        if self.evidence is None:
+            raise ValueError("these predictions have no evidence beside them")
+        if not self.evidence.fits[row]:
+            return None
+        best = int(self.evidence.proba[row].argmax())
+        return self.classes[best], float(self.evidence.proba[row, best])
+
+    def remarks(self, row: int) -> list[str]:
+        """What is amiss with the evidence of a row, and what to test next."""
+        note = "" if self.evidence is None else self.evidence.notes[row]
+        advice = "" if self.advice is None else self.advice[row]
+        return [text for text in (note, advice) if text]
+
     def columns(self, top_k: int = 1) -> dict[str, type]:
         """Names of the columns of a table of the answers, in order, and whether each holds text or a number."""
         ranks = range(2, min(top_k, len(self.classes)) + 1)
         guesses = {f"{what}_{rank}": kind for rank in ranks for what, kind in _GUESS.items()}
         chosen = {} if self.sets is None else {"set": str}
-        return _FIXED | guesses | chosen | {f"p_{name}": float for name in self.classes}
+        columns = _FIXED | guesses | chosen | {f"p_{name}": float for name in self.classes}
+        if self.evidence is not None:
+            columns |= {"with_evidence_label": str, "with_evidence_confidence": float}
+            columns |= {f"with_evidence_p_{name}": float for name in self.classes} | {"evidence_note": str}
+        return columns if self.advice is None else columns | {"advice": str}
 
     def records(self, top_k: int = 1) -> Iterator[dict[str, Any]]:
-        """Rows as mappings: path, status, reason, label, group, confidence, further guesses, set, p_<class>."""
+        """Rows as mappings, by `columns`."""
         group_of = self.taxonomy.group_of()
         for row, path in enumerate(self.paths):
             answered = bool(self.answered[row])
@@ -131,7 +173,24 @@ class Predictions:
                 record["set"] = "; ".join(self.set_of(row)) if answered else None
             for position, name in enumerate(self.classes):
                 record[f"p_{name}"] = float(self.proba[row, position]) if answered else None
+            if self.evidence is not None:
+                record |= self._with_evidence(self.evidence, row)
+            if self.advice is not None:
+                record["advice"] = self.advice[row]
             yield record
+
+    def _with_evidence(self, evidence: WithEvidence, row: int) -> dict[str, Any]:
+        answered, proba = bool(self.answered[row]), evidence.proba[row]
+        label, confidence = self.top_with_evidence(row) or (None, None)
+        return {
+            "with_evidence_label": label,
+            "with_evidence_confidence": confidence,
+            **{
+                f"with_evidence_p_{name}": float(share) if answered else None
+                for name, share in zip(self.classes, proba, strict=True)
+            },
+            "evidence_note": evidence.notes[row],
+        }
 
     def write(self, file: Path, top_k: int = 1) -> Path:
         """Write as ``.csv``, ``.json`` or ``.parquet``, chosen by the ending.

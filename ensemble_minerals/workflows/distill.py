@@ -127,7 +127,9 @@ def distill(
             **_of_teacher(teacher),
         }
         answers = OutOfFold(known, row=data.teacher.row, proba=proba)
-        write_student(out, students.state, metadata, answers, overwrite=overwrite)
+        write_student(
+            out, students.state, metadata, answers, properties=teacher.properties, overwrite=overwrite
+        )
         shutil.rmtree(work, ignore_errors=True)
     return DistillResult(out, metrics, students.notes)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.properties import load_properties, properties_of
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.dataset import scan_photos
@@ -88,6 +89,8 @@ def fit(
     """
     began = time.time()
     config = load_config(None) if config is None else config
+    if config.properties is not None:
+        load_properties(config.properties)  # a mistake in it is told before photos are read
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
@@ -106,6 +109,7 @@ def fit(
         runtime = replace(runtime, cluster=workers)
         with stopwatch("scan"):
             manifest = scan_photos(data, config, runtime)
+        properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime, work=work)
             import_samplers(plan.config, runtime)
@@ -113,7 +117,17 @@ def fit(
         trained = train(plan, dataset, runtime, work=work)
         metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
         metrics["seconds"]["total"] = round(clock.spent, 3)
-        metrics = save(out, trained, plan, dataset, metrics, runtime, overwrite=overwrite, pack=pack)
+        metrics = save(
+            out,
+            trained,
+            plan,
+            dataset,
+            metrics,
+            runtime,
+            overwrite=overwrite,
+            pack=pack,
+            properties=properties,
+        )
         shutil.rmtree(work, ignore_errors=True)
     failures = tuple(trained.ensemble.failures_)
     return FitResult(out, metrics, failures, (*plan.notes, *trained.notes))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble_minerals.bundle.student import is_student
+from ensemble_minerals.config.properties import properties_of
+from ensemble_minerals.prediction.evidence import weigh
+from ensemble_minerals.prediction.evidence_table import gather_evidence, read_prior
 from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 from ensemble_minerals.prediction.predictor import load
@@ -40,6 +44,10 @@ def predict(
     out: Path | None = None,
     top_k: int = 1,
     sets: float | None = None,
+    evidence: Sequence[str] = (),
+    prior: str | Path | None = None,
+    properties: str | None = None,
+    advise: bool = False,
     gallery: Path | None = None,
     gallery_title: str = "Answers",
     overwrite: bool = False,
@@ -57,6 +65,11 @@ def predict(
         top_k: How many guesses the table gives for each photo.
         sets: Also give each photo the set of classes that holds the true one with this probability,
             between 0 and 1.
+        evidence: What the hand tells of every photo, such as ``hardness=3``; a CSV among the inputs may have such
+            columns, one for each property. The answers of the photos stay, others stand beside them.
+        prior: CSV with the columns class and weight: how common each class is where the photos were taken.
+        properties: Of the classes; those of the model by default, else ``minerals``, or a YAML file.
+        advise: Say of each unsure photo which test would tell most.
         gallery: Page with each photo, its label and every member's vote: ``.html``.
         gallery_title: Heading of the page.
         overwrite: Replace files that stand at `out` and `gallery`.
@@ -66,7 +79,8 @@ def predict(
 
     Raises:
         BundleError: If the model is missing, damaged or of an unknown format.
-        UserError: If an input matches nothing, or nothing can be saved where it should be: not in a folder of photos.
+        UserError: If an input matches nothing, evidence cannot be understood, or nothing can be saved where it should
+            be: not in a folder of photos.
         WeightsError: If a backbone's weights cannot be had.
     """
     progress = Silent() if progress is None else progress
@@ -80,7 +94,17 @@ def predict(
     predictor: PhotoPredictor = (
         load_student(model, n_threads) if is_student(Path(model)) else load(model, cache_dir, n_threads)
     )
+    classes = predictor.taxonomy.classes
+    given = gather_evidence(
+        inputs,
+        classes,
+        predictor.properties if properties is None else properties_of(properties, classes),
+        evidence,
+        prior=None if prior is None else read_prior(Path(prior), classes, predictor.class_counts.tolist()),
+        advise=advise,
+    )
     predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets, note=progress.note)
+    predictions = weigh(predictions, given.of(predictions.paths))
     synthetic = predictor.is_demonstration
     if out is not None:
         predictions.write(out, top_k)

@@ -27,7 +27,8 @@ from ensemble_minerals.system.paths import check_output
 
 FILES = {
     "README.md", "bundle.json", "committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv",
-    "members.safetensors", "members_oof.safetensors", "meta.safetensors", "metrics.json", "taxonomy.json",
+    "members.safetensors", "members_oof.safetensors", "meta.safetensors", "metrics.json", "properties.json",
+    "taxonomy.json",
 }  # fmt: skip
 
 

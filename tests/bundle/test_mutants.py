@@ -11,6 +11,7 @@ from drawn.bundle_mutants import mutate
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.prediction.hand_tests import HandTests
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.student import StudentPredictor
@@ -54,3 +55,23 @@ def test_a_mutant_is_refused_or_answers_with_probabilities(kind, count, cache, t
     for said, message in refused.items():
         assert message.startswith(str(tmp_path)), said
         assert len(message) < 1000, said
+
+
+def test_a_mutant_of_the_properties_is_refused_or_weighs_with_probabilities(tiny, tmp_path):
+    names = sorted(file.name for file in tiny.bundle.rglob("*") if file.is_file())
+    place, refused = names.index("properties.json"), 0
+    for number in range(25):
+        folder = tmp_path / str(number)
+        said = mutate(tiny.bundle, folder, "bundle.json", place + number * len(names))
+        assert said.startswith("properties.json"), said
+        try:
+            bundle = read_bundle(folder)
+        except BundleError as error:
+            refused += str(error).startswith(str(folder))
+            continue
+        for test in HandTests(bundle.properties, bundle.classes).tests():
+            likelihood = [
+                HandTests(bundle.properties, bundle.classes).likelihood(one) for one in test.outcomes
+            ]
+            np.testing.assert_allclose(np.sum(likelihood, axis=0), 1, err_msg=said)
+    assert refused > 5

@@ -129,3 +129,15 @@ def test_a_name_is_no_formula_in_a_table_and_comes_back_from_it(home, bundle, tm
     assert Path("b.csv").read_bytes() == Path("a.csv").read_bytes()
     assert run("predict", bundle, "=1+1.png", "--out", "raw.csv", "--raw-csv").exit_code == 0
     assert "\n=1+1.png,ok," in Path("raw.csv").read_text(encoding="utf-8")
+
+
+def test_evidence_is_shown_beside_and_what_is_amiss_below(home, bundle, tmp_path):
+    photo = home / "new" / "azurite-0.png"
+    outcome = run("predict", bundle, photo, "-e", "hardness=8", "--advise")
+    assert outcome.exit_code == 0, outcome.output
+    assert "with evidence" in outcome.stdout
+    assert "none fits" in outcome.stdout
+    assert "hardness=8 fits none of the classes" in " ".join(outcome.stdout.split())
+    outcome = run("predict", bundle, photo, "--evidence", "streek=blue")
+    assert outcome.exit_code == 2
+    assert "did you mean 'streak'" in " ".join(outcome.output.split())

@@ -62,6 +62,8 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
         columns += [Column("or"), Column("", number=True)]
     if predictions.sets is not None:
         columns.append(Column("set"))
+    if predictions.evidence is not None:
+        columns += [Column("with evidence"), Column("", number=True)]
     cells = []
     for row in rows:
         first, *others = predictions.top(row, guesses)
@@ -77,5 +79,11 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
             line += [label, decimal(share)]
         if predictions.sets is not None:
             line.append(", ".join(predictions.set_of(row)))
+        if predictions.evidence is not None:
+            best = predictions.top_with_evidence(row)
+            line += ["none fits", ""] if best is None else [best[0], decimal(best[1])]
         cells.append(line)
     table(where, "", columns, cells)
+    for row in rows:
+        for text in predictions.remarks(row):
+            say(where, f"{predictions.paths[row]}: {text}")
