@@ -6,6 +6,7 @@ the same measure exposes it.
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -139,7 +140,7 @@ class Watch:
         self.space = None
 
     def saw(self, kind, Z):
-        raw = Z @ self.space.components_.T * self.space.scale_ + self.space.mean_
+        raw = Z @ reduce(np.matmul, self.space._rotation).T * self.space.scale_ + self.space.mean_
         getattr(self.tasks[-1], kind).append(raw)
 
 

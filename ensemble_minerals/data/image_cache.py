@@ -113,11 +113,6 @@ class ImageCache:
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_index": None, "_pixels": None}
 
-    @property
-    def n_kept(self) -> int:
-        """Number of rows whose images are in the cache."""
-        return 0 if not self._open() or self._index is None else int((self._index[:, 0] >= 0).sum())
-
     def prepare(self, n_threads: int = 1, progress: StageProgress | None = None) -> None:
         """Decode all rows that fit into the limit, unless that was done before.
 

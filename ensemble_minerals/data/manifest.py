@@ -175,23 +175,6 @@ class Manifest:
             write_csv(draft, _COLUMNS, zip(*columns, strict=True))
 
     @classmethod
-    def read_csv(cls, path: Path, root: Path) -> Manifest:
-        """Load what `write_csv` saved.
-
-        Args:
-            path: The CSV.
-            root: Folder that the paths in it are relative to.
-
-        Raises:
-            DataError: If it is missing, incomplete or damaged.
-        """
-        try:
-            with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                return cls.parse_csv(file, path, root)
-        except OSError as error:
-            raise DataError(f"the manifest {path} cannot be opened: {error.strerror}") from error
-
-    @classmethod
     def parse_csv(cls, lines: Iterable[str], path: Path, root: Path) -> Manifest:
         """Load what `write_csv` saved from its lines.
 

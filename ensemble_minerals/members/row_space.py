@@ -113,14 +113,6 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
         self.scale_ = deviation * max(float(np.sqrt(np.sum(variance / deviation**2))), 1e-12)
 
-    @property
-    def components_(self) -> FloatMatrix | None:
-        """Rotation, shape (n_features, rank), or None where the columns are kept."""
-        if not self._rotation:
-            return None
-        product: FloatMatrix = reduce(np.matmul, self._rotation)
-        return product
-
     def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
         """Which axes vary, and their singular values, from the eigenvalues of a Gram matrix."""
         singular = np.sqrt(np.clip(values, 0.0, None))

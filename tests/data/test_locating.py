@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 
+from drawn.manifests import read_manifest
+
 from ensemble_minerals.data.locating import locate_photos
-from ensemble_minerals.data.manifest import Manifest
 
 
 def test_moved_changed_and_missing_photos(tiny, tmp_path):
     root = shutil.copytree(tiny.photos, tmp_path / "photos")
-    manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", root)
+    manifest = read_manifest(tiny.bundle / "manifest.csv", root)
     n = len(manifest)
     whole = locate_photos(manifest)
     assert whole.files == {row: manifest.file(row) for row in range(n)}
@@ -30,7 +31,7 @@ def test_moved_changed_and_missing_photos(tiny, tmp_path):
 
 def test_a_manifest_with_absolute_paths_of_another_place(tiny, tmp_path):
     root = shutil.copytree(tiny.photos, tmp_path / "photos")
-    manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", root)
+    manifest = read_manifest(tiny.bundle / "manifest.csv", root)
     moved = manifest.replace(path=[f"/home/ana/{path}" for path in manifest.path])
     found = locate_photos(moved)
     assert found.files == {row: manifest.file(row) for row in range(len(manifest))}

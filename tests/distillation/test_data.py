@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.data.manifest import Manifest
@@ -16,7 +17,7 @@ def test_photos_that_moved_are_found_and_changed_ones_refused(tiny, tmp_path):
     moved = shutil.copytree(tiny.photos, tmp_path / "moved")
     data = read_distillation_data(bundle, moved)
     assert all(file.is_file() and file.is_relative_to(moved) for file in data.files)
-    manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", moved)
+    manifest = read_manifest(tiny.bundle / "manifest.csv", moved)
     np.testing.assert_array_equal(
         manifest.label[data.teacher.row], np.array(bundle.classes)[data.teacher.known.y]
     )

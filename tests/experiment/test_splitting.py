@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 from PIL import Image, ImageOps
 from rich.console import Console
 
 from ensemble_minerals.cli.results.fit import show_fit
 from ensemble_minerals.data.folds import HOLDOUT_FOLD, TEST_FOLD
-from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, DataError
 from ensemble_minerals.workflows.report import write_report
 
@@ -37,7 +37,7 @@ def split_table(photos: Path, tests: set[str], **changes: str) -> Path:
 
 def rows(bundle: Path) -> dict[str, tuple[str, str, int]]:
     """Status, reason and fold of each photo."""
-    manifest = Manifest.read_csv(bundle / "manifest.csv", bundle)
+    manifest = read_manifest(bundle / "manifest.csv", bundle)
     columns = (manifest.path, manifest.status, manifest.reason, manifest.fold)
     return {path: tuple(rest) for path, *rest in zip(*(column.tolist() for column in columns), strict=True)}
 

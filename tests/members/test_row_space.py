@@ -98,13 +98,13 @@ def test_columns_are_kept_where_both_sides_are_large():
     X = correlated(30, 25)
     space = RowSpace(max_rank=20)
     Z = space.fit_transform(X)
-    assert space.components_ is None
+    assert not space._rotation
     np.testing.assert_allclose(Z, standardized(space, X), atol=1e-12)
     np.testing.assert_allclose(space.transform(X), Z, atol=1e-12)
     weight, bias = np.ones((25, 2)), np.zeros(2)
     raw, raw_bias = space.fold_in(weight, bias)
     np.testing.assert_allclose(X @ raw.astype(float) + raw_bias, Z @ weight, atol=1e-4)
-    assert RowSpace(max_rank=25).fit(X).components_ is not None
+    assert RowSpace(max_rank=25).fit(X)._rotation
 
 
 def test_single_precision_gives_the_same_coordinates():

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+from drawn.onnx_files import metadata_of
 from PIL import Image
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.networks.graphs import onnx_file
-from ensemble_minerals.networks.graphs.onnx_file import read_metadata_of
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
@@ -35,7 +35,7 @@ def test_a_bundle_of_networks_is_one_graph(network_bundle, tiny, tmp_path):
     # Pillow rounds to gray levels where the graph does not.
     np.testing.assert_allclose(answers, predictions.proba, atol=0.02)
     assert result.difference < 1e-4
-    metadata = read_metadata_of(result.file)
+    metadata = metadata_of(result.file)
     assert metadata == result.metadata
     assert json.loads(metadata["classes"]) == ["azurite", "malachite", "pyrite"]
     assert float(metadata["temperature"]) == read_bundle(network_bundle).fitted_ensemble.temperature
@@ -50,7 +50,7 @@ def test_a_student_is_one_graph(student, tiny, tmp_path):
     result = export(student, tmp_path / "student.onnx")
     predictions = load_student(student, 1).predict([tiny.new])
     np.testing.assert_allclose(answers_of(result.file, predictions.paths), predictions.proba, atol=1e-4)
-    metadata = read_metadata_of(result.file)
+    metadata = metadata_of(result.file)
     assert metadata["kind"] == "student"
     assert metadata["source_digest"] == file_digest(student / "student.json")
     assert json.loads(metadata["teacher"])["members"] == ["one", "two"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
@@ -90,7 +91,7 @@ def test_metrics_have_the_promised_shape(tiny):
 
 def test_the_figures_are_those_of_the_out_of_fold_answers(tiny):
     bundle = read_bundle(tiny.bundle)
-    manifest = Manifest.read_csv(tiny.bundle / "manifest.csv", tiny.photos)
+    manifest = read_manifest(tiny.bundle / "manifest.csv", tiny.photos)
     found = bundle.out_of_fold
     y = np.searchsorted(bundle.classes, manifest.label[found.row])
     assert bundle.metrics["oof"] == json.loads(json.dumps(summary(y, found.proba, bundle.classes)))
@@ -433,7 +434,7 @@ def test_a_test_part_is_never_learned_from_and_scored_by_itself(tiny, tmp_path, 
         data = table(tmp_path / "table.csv", rows)
     result = tiny.fit(data, tmp_path / "bundle", config)
     bundle = read_bundle(tmp_path / "bundle")
-    manifest = Manifest.read_csv(tmp_path / "bundle" / "manifest.csv", Path("/") if how == "csv" else data)
+    manifest = read_manifest(tmp_path / "bundle" / "manifest.csv", Path("/") if how == "csv" else data)
     test = np.flatnonzero(manifest.fold == -2)
     assert Counter(manifest.label[test].tolist()) == {"azurite": 3, "malachite": 3, "pyrite": 3}
     assert not set(bundle.out_of_fold.row.tolist()) & set(test.tolist())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 from PIL import Image
 from rich.console import Console
 
@@ -18,7 +19,6 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.cli.results.fit import show_fit
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.folds import TRAINING_FOLD
-from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.members import feature_member
@@ -61,7 +61,7 @@ def bundle(result):
 
 @pytest.fixture
 def manifest(tiny, result):
-    return Manifest.read_csv(result.bundle / "manifest.csv", tiny.photos)
+    return read_manifest(result.bundle / "manifest.csv", tiny.photos)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_no_held_out_photo_is_learned_from(tiny, tmp_path, trained_on):
             image = Image.open(photos / name / f"{seed:02}.png")
             image.resize((60, 47)).save(photos / name / f"{seed:02} small.png")
     tiny.fit(photos, tmp_path / "bundle", tiny.config(folds=ONCE))
-    manifest = Manifest.read_csv(tmp_path / "bundle" / "manifest.csv", photos)
+    manifest = read_manifest(tmp_path / "bundle" / "manifest.csv", photos)
     held_out, rest = (np.flatnonzero(manifest.fold == fold) for fold in (0, TRAINING_FOLD))
     assert len(held_out) + len(rest) == 54
     assert not np.intersect1d(manifest.row_group[held_out], manifest.row_group[rest]).size

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 from PIL import Image
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.decoding import decode
-from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.errors import ConfigError, FitError, WeightsError
 from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
 from ensemble_minerals.log_space import log_normalize
@@ -91,7 +91,7 @@ def test_members_on_networks_stand_beside_those_on_features(made):
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_saved_network_gives_its_folds_out_of_fold_answers(made, photos, place):
     found = made.out_of_fold
-    manifest = Manifest.read_csv(made.path / "manifest.csv", photos)
+    manifest = read_manifest(made.path / "manifest.csv", photos)
     held_out = np.flatnonzero(manifest.fold[found.row] == place)
     source = TrainedNetworkExtractor(
         FLAT,

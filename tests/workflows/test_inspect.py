@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.manifests import read_manifest
 from PIL import Image
 
 from ensemble_minerals.config.loading import build_config
@@ -120,7 +121,7 @@ def test_what_is_saved_says_the_same_everywhere(found, tmp_path):
     ]
     saved = json.loads((folder / "inspection.json").read_text(encoding="utf-8"))
     assert saved == found.as_json()
-    manifest = Manifest.read_csv(folder / "manifest.csv", found.manifest.root)
+    manifest = read_manifest(folder / "manifest.csv", found.manifest.root)
     assert manifest.status.tolist() == found.manifest.status.tolist()
     assert manifest.row_group.tolist() == found.manifest.row_group.tolist()
     with (folder / "pairs.csv").open(newline="", encoding="utf-8") as file:

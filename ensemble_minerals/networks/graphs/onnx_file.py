@@ -141,14 +141,6 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
     return largest
 
 
-def read_metadata_of(file: Path) -> dict[str, str]:
-    """The metadata of an ONNX file."""
-    import onnx
-
-    model = onnx.load(str(file), load_external_data=False)
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
 def _draw_photos() -> list[NDArray[np.uint8]]:
     """Batches of color patches with a little grain, for which networks give different probabilities."""
     rng = np.random.default_rng(_SEED)

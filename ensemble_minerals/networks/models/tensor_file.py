@@ -1,4 +1,4 @@
-"""Tensors and JSON metadata in one safetensors file; reading it executes nothing."""
+"""Tensors and JSON metadata in one safetensors file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -29,22 +28,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     plain = {name: to_plain(tensor) for name, tensor in tensors.items()}
     with atomic_file(path) as draft:
         draft.write_bytes(save(plain, metadata=header))
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and metadata that `write_tensors` wrote.
-
-    Raises:
-        ValueError: The file is damaged, or not such a file.
-        OSError: The file cannot be read.
-    """
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = json.loads((opened.metadata() or {})[METADATA])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # no mapping
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(str(error)) from error
-    return tensors, metadata
 
 
 def to_plain(tensor: Tensor) -> Tensor:

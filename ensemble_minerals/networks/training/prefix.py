@@ -88,11 +88,6 @@ class ActivationCache:
         vars(self).update(state)
         self._open("r+")
 
-    @property
-    def n_cached(self) -> int:
-        """Number of entries that are cached by now."""
-        return int(self._filled.sum())
-
     def get(self, number: int, image: Callable[[], Tensor]) -> Tensor:
         """One entry.
 

@@ -9,12 +9,13 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from drawn.onnx_files import metadata_of
 from torch import nn
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.networks.graphs import onnx_file
 from ensemble_minerals.networks.graphs.ensemble import ExtractorGraph
-from ensemble_minerals.networks.graphs.onnx_file import ExportError, export_onnx, read_metadata_of
+from ensemble_minerals.networks.graphs.onnx_file import ExportError, export_onnx
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews
 from ensemble_minerals.networks.models.taps import TappedNetwork
 from ensemble_minerals.networks.models.weights import load_network
@@ -69,7 +70,7 @@ def test_the_file_states_what_it_takes_and_gives(exported):
     assert [entry.name for entry in model.graph.output] == ["probabilities"]
     sides = model.graph.input[0].type.tensor_type.shape.dim
     assert [bool(side.dim_param) for side in sides] == [True, True, True, False]
-    assert read_metadata_of(exported.file) == METADATA
+    assert metadata_of(exported.file) == METADATA
     assert exported.megabytes == exported.file.stat().st_size / 1e6
     assert [path.name for path in exported.file.parent.iterdir()] == ["toy.onnx"]
 

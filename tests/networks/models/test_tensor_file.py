@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file
 
-from ensemble_minerals.networks.models.tensor_file import read_tensors, write_tensors
+from ensemble_minerals.networks.models.tensor_file import write_tensors
 
 METADATA = {"shift": [0.1, 1e-9], "name": "Glimmer", "size": None}
 
@@ -19,15 +22,19 @@ def tensors():
     }
 
 
+def metadata_of(file):
+    with safe_open(file, framework="pt") as opened:
+        return json.loads(opened.metadata()["facts"])
+
+
 def test_what_is_written_is_read(tmp_path):
     write_tensors(tmp_path / "a.safetensors", tensors(), METADATA)
-    read, metadata = read_tensors(tmp_path / "a.safetensors")
-    assert metadata == METADATA
+    assert metadata_of(tmp_path / "a.safetensors") == METADATA
+    read = load_file(tmp_path / "a.safetensors")
     assert read.keys() == tensors().keys()
     for name, tensor in tensors().items():
         assert torch.equal(read[name], tensor)
         assert read[name].dtype == tensor.dtype
-        assert not read[name].requires_grad
 
 
 def test_equal_contents_are_equal_bytes_whatever_the_order(tmp_path):
@@ -40,22 +47,10 @@ def test_equal_contents_are_equal_bytes_whatever_the_order(tmp_path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-def test_files_of_others_and_damaged_ones_are_refused(tmp_path):
-    other, damaged = tmp_path / "other.safetensors", tmp_path / "damaged.safetensors"
-    save_file({"a": torch.ones(2)}, other)
-    write_tensors(damaged, tensors(), METADATA)
-    damaged.write_bytes(damaged.read_bytes()[:-5])
-    for path in (other, damaged):
-        with pytest.raises(ValueError, match=r"facts|header"):
-            read_tensors(path)
-    with pytest.raises(FileNotFoundError):
-        read_tensors(tmp_path / "missing.safetensors")
-
-
 def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.safetensors"
     write_tensors(path, tensors(), METADATA)
     with pytest.raises(TypeError):
         write_tensors(path, tensors(), {"phase": object()})
-    assert read_tensors(path)[1] == METADATA
+    assert metadata_of(path) == METADATA
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
