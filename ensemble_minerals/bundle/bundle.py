@@ -32,6 +32,7 @@ from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba, read_member
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.serialization import check_description, predictor_from_arrays
+from ensemble_minerals.networks.training.epoch_log import Epoch
 from ensemble_minerals.system.arrays import checked_array, read_arrays
 from ensemble_minerals.system.held_file import HeldFile
 from ensemble_minerals.system.plain_json import parse_json
@@ -95,17 +96,14 @@ class Bundle:
         }
 
     @property
-    def logs(self) -> dict[str, Any]:
+    def logs(self) -> Mapping[str, tuple[tuple[Epoch, ...], ...]]:
         """Epochs of trained networks, by member; empty where none was trained."""
-        return self._json("logs.json") if "logs.json" in self.folder.files else {}
+        return _read_logs(self.folder)
 
     @property
     def metrics(self) -> dict[str, Any]:
         """What ``metrics.json`` says."""
-        return self._json("metrics.json")
-
-    def _json(self, name: str) -> dict[str, Any]:
-        with self.folder.reading(name) as file:
+        with self.folder.reading("metrics.json") as file:
             values: dict[str, Any] = parse_json(file.read())
             return values
 
@@ -188,15 +186,20 @@ def read_bundle(path: Path) -> Bundle:
         config = parse_config(file.read().decode("utf-8-sig"), str(file.path), path, saved=True)
     with folder.reading("metrics.json") as file:
         validated(MetricsDescription, parse_json(file.read()))
-    if "logs.json" in folder.files:
-        with folder.reading("logs.json") as file:
-            validated(LogsDescription, {"members": parse_json(file.read())})
+    _read_logs(folder)
     fitted_ensemble = _read_ensemble(folder)
     with folder.reading("taxonomy.json") as file:
         taxonomy = read_taxonomy(index["classes"], parse_json(file.read()))
     check_networks(folder, config, fitted_ensemble.members)
     check_parts(folder, taxonomy.classes, index["sources"].keys())
     return Bundle(folder, config, taxonomy, fitted_ensemble, index["sources"])
+
+
+def _read_logs(folder: SavedFolder) -> Mapping[str, tuple[tuple[Epoch, ...], ...]]:
+    if "logs.json" not in folder.files:
+        return {}
+    with folder.reading("logs.json") as file:
+        return validated(LogsDescription, {"members": parse_json(file.read())}).members
 
 
 def _read_ensemble(folder: SavedFolder) -> FittedEnsemble:

@@ -11,6 +11,7 @@ from ensemble_minerals.config.fields import Many, NotNegative, Section, Some
 from ensemble_minerals.ensemble.calibration import Temperature
 from ensemble_minerals.ensemble.combination import Kind
 from ensemble_minerals.members.serialization import PredictorDescription
+from ensemble_minerals.networks.training.epoch_log import Epoch
 
 
 class MemberDescription(Section):
@@ -96,20 +97,7 @@ class MetricsDescription(_Figures):
     learning_curve: _LearningCurve | None = None
 
 
-class _EpochRecord(_Figures):
-    phase: int
-    epoch: int
-    train_loss: float | None = None
-    train_accuracy: float | None = None
-    train_macro_f1: float | None = None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_macro_f1: float | None = None
-    lr: float | None = None
-    seconds: float | None = None
-
-
 class LogsDescription(Section):
     """``logs.json``: for each member, for each of its networks, the epochs."""
 
-    members: dict[str, Many[Many[_EpochRecord]]]
+    members: dict[str, Many[Many[Epoch]]]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel
 from scipy import sparse
 from sklearn.metrics import average_precision_score, confusion_matrix
 
@@ -292,13 +293,15 @@ def summary(y_true: ArrayLike, proba: ArrayLike, classes: Sequence[str]) -> dict
 
 
 def jsonable(value: Any) -> Any:
-    """The same tree in plain JSON values: dataclasses as mappings, arrays as lists, NaN and infinities as None.
+    """The same tree in plain JSON values: records as mappings, arrays as lists, NaN and infinities as None.
 
     >>> jsonable({"scores": np.array([0.5, np.nan]), "n": np.int64(2)})
     {'scores': [0.5, None], 'n': 2}
     """
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
     if isinstance(value, Mapping):
         return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):

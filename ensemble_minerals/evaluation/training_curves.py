@@ -3,45 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-Logs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
-"""For each member, for each network trained for it, the recorded values of its epochs."""
+from ensemble_minerals.networks.training.epoch_log import Epoch
 
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch of one network; a value that was not recorded is None.
-
-    Attributes:
-        phase: From 1.
-        epoch: From 1, over all phases.
-        train_loss: The loss that is minimized, with its smoothing and augmentation.
-        train_accuracy: On the training rows.
-        train_macro_f1: On the training rows.
-        validation_loss: Plain log-loss on the inner validation rows; None where there are none.
-        validation_accuracy: On the inner validation rows.
-        validation_macro_f1: On the inner validation rows.
-        lr: Learning rate of the head when the epoch began.
-        seconds: Duration.
-    """
-
-    phase: int
-    epoch: int
-    train_loss: float | None = None
-    train_accuracy: float | None = None
-    train_macro_f1: float | None = None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_macro_f1: float | None = None
-    lr: float | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def read(cls, values: Mapping[str, Any]) -> Epoch:
-        """An epoch of a log; names that are not known are left out."""
-        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+Logs: TypeAlias = Mapping[str, tuple[tuple[Epoch, ...], ...]]
+"""For each member, for each network trained for it, its epochs."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +45,7 @@ class MemberTraining:
 def summarize_training(logs: Logs) -> tuple[MemberTraining, ...]:
     """Summarize the logs of a fit, member by member."""
     members = []
-    for name, networks in logs.items():
-        records = tuple(tuple(Epoch.read(values) for values in network) for network in networks)
+    for name, records in logs.items():
         members.append(
             MemberTraining(
                 name=name,
@@ -97,7 +64,7 @@ def training_rows(members: Sequence[MemberTraining]) -> Iterator[dict[str, Any]]
     for member in members:
         for number, network in enumerate(member.records):
             for epoch in network:
-                yield {"member": member.name, "network": number, **asdict(epoch)}
+                yield {"member": member.name, "network": number, **epoch.model_dump()}
 
 
 def _best(network: Sequence[Epoch]) -> BestEpoch | None:

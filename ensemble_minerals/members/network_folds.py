@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -15,12 +14,16 @@ import numpy as np
 from joblib import delayed
 from numpy.typing import NDArray
 
+from ensemble_minerals.config.messages import validated
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.members.base import FittedFold, FoldResult, OutOfTime
 from ensemble_minerals.members.checkpoints import task_path
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.networks.training.epoch_log import Epochs
 from ensemble_minerals.system.parallel import run_unordered
+from ensemble_minerals.system.plain_json import parse_json
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import damaged
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -175,6 +178,16 @@ def count_epochs(folder: Path) -> int:
 
 
 def read_logs(folder: Path) -> tuple[list[dict[str, Any]], ...]:
-    """The records of every epoch, network by network."""
-    logs = sorted(folder.glob("*/epochs.json"), key=lambda log: int(log.parent.name))
-    return tuple(json.loads(log.read_text(encoding="utf-8")) for log in logs)
+    """The records of every epoch, network by network; none, with a warning, where a log is damaged."""
+    return tuple(
+        _records(log) for log in sorted(folder.glob("*/epochs.json"), key=lambda log: int(log.parent.name))
+    )
+
+
+def _records(log: Path) -> list[dict[str, Any]]:
+    try:
+        stated = validated(Epochs, {"epochs": parse_json(log.read_bytes())})
+    except ValueError:
+        damaged(log)
+        return []
+    return [epoch.model_dump() for epoch in stated.epochs]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ensemble_minerals.networks.training.epoch_log import Epoch
+
 
 def record(phase, epoch, train, validation):
-    return {
+    values = {
         "phase": phase,
         "epoch": epoch,
         "train_loss": train,
@@ -18,6 +20,7 @@ def record(phase, epoch, train, validation):
         "lr": 0.1,
         "seconds": 30.0,
     }
+    return Epoch(**values)
 
 
 @pytest.fixture

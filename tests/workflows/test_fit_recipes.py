@@ -37,7 +37,7 @@ def test_a_recipe_trains_and_its_bundle_predicts(name, photos, tmp_path):
     result = fit(photos, tmp_path / "b", load_config(name, settings), n_jobs=1)
     bundle = read_bundle(result.bundle)
     (member,) = bundle.logs
-    assert [record["epoch"] for record in bundle.logs[member][0]] == list(range(1, 2 * n_phases + 1))
+    assert [record.epoch for record in bundle.logs[member][0]] == list(range(1, 2 * n_phases + 1))
     assert result.metrics["protocol"] == (
         "holdout" if bundle.config.folds.n_splits == 1 else "cross_validation"
     )

@@ -8,26 +8,53 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pydantic import ConfigDict
+
+from ensemble_minerals.config.fields import Many, Section
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.csv_file import write_csv
 
 Record: TypeAlias = dict[str, float | int | None]
 
-FIELDS = (
-    "phase",
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "train_macro_f1",
-    "validation_loss",
-    "validation_accuracy",
-    "validation_macro_f1",
-    "lr",
-    "seconds",
-)
-"""Fields of a record. `phase` and `epoch` count from 1, epochs over all phases. `train_loss` is the loss that is
-minimized, `validation_loss` plain log-loss. Validation scores are None without validation rows. `lr` is the learning
-rate of the head at the beginning of the epoch."""
+
+class Epoch(Section):
+    """One epoch of one network; a value that was not recorded is None.
+
+    Attributes:
+        phase: From 1.
+        epoch: From 1, over all phases.
+        train_loss: The loss that is minimized, with its smoothing and augmentation.
+        train_accuracy: On the training rows.
+        train_macro_f1: On the training rows.
+        validation_loss: Plain log-loss on the inner validation rows; None where there are none.
+        validation_accuracy: On the inner validation rows.
+        validation_macro_f1: On the inner validation rows.
+        lr: Learning rate of the head when the epoch began.
+        seconds: Duration.
+    """
+
+    model_config = ConfigDict(extra="ignore")  # a later version may record more
+
+    phase: int
+    epoch: int
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    train_macro_f1: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_macro_f1: float | None = None
+    lr: float | None = None
+    seconds: float | None = None
+
+
+class Epochs(Section):
+    """The epochs of one network."""
+
+    epochs: Many[Epoch]
+
+
+FIELDS = tuple(Epoch.model_fields)
+"""Names of what is recorded of an epoch, in order."""
 
 
 class TrainingLog:

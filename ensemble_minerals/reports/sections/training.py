@@ -11,11 +11,11 @@ import numpy as np
 
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.evaluation.training_curves import (
-    Epoch,
     MemberTraining,
     summarize_training,
     training_rows,
 )
+from ensemble_minerals.networks.training.epoch_log import Epoch
 from ensemble_minerals.reports.drawing import FIRST, PERCENT, SECOND, SOFT
 from ensemble_minerals.reports.report_data import ReportData
 from ensemble_minerals.reports.sections.base import Row, Section
