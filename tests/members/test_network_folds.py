@@ -8,7 +8,9 @@ from ensemble_minerals.members.network_folds import read_logs
 from ensemble_minerals.networks.training.epoch_log import TrainingLog
 
 
-@pytest.mark.parametrize("text", ['[{"phase": 1', '[{"phase": 1}]', '{"phase": 1, "epoch": 1}', "[NaN]", "\udc80"])
+@pytest.mark.parametrize(
+    "text", ['[{"phase": 1', '[{"phase": 1}]', '{"phase": 1, "epoch": 1}', "[NaN]", "\udc80"]
+)
 def test_a_damaged_log_is_said_and_has_no_epochs(tmp_path, caplog, text):
     for number in range(11):
         TrainingLog(tmp_path / str(number)).add({"phase": 1, "epoch": number + 1, "train_loss": 0.5})

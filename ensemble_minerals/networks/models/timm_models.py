@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.networks.models import architectures
+from ensemble_minerals.system.memory import total_memory
+from ensemble_minerals.system.sizes import format_size
 
 RANDOM_SEED = 0
 HUB_TIMEOUT = 5.0  # seconds; the hub's own client would try for a minute
@@ -99,11 +101,13 @@ def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[
         timm_kwargs: Arguments of `timm.create_model`; `num_classes` is 0 by default.
 
     Raises:
-        WeightsError: The size is no multiple of the network's patches.
+        WeightsError: The size is no multiple of the network's patches, or the network does not fit into the memory.
     """
     kwargs: dict[str, Any] = {"num_classes": 0} | dict(timm_kwargs)
     if cfg.fixed_input_size and input_size != int(cfg.input_size[-1]):
         kwargs.setdefault("img_size", input_size)
+    with torch.device("meta"):  # without memory
+        _check_memory(timm.create_model(model, pretrained=False, **kwargs), f"{model} for {input_size} px")
     with forked_random_numbers():
         torch.manual_seed(RANDOM_SEED)
         network: nn.Module = timm.create_model(model, pretrained=False, **kwargs)
@@ -116,6 +120,15 @@ def build(model: str, cfg: PretrainedCfg, input_size: int, timm_kwargs: Mapping[
             f"take {f'{below} or ' if below else ''}{below + step}"
         )
     return network.eval()
+
+
+def _check_memory(network: nn.Module, what: str) -> None:
+    needed = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    if needed > (memory := total_memory()):
+        raise WeightsError(
+            f"{what} takes {format_size(needed)} of memory, and there are {format_size(memory)}; take a smaller "
+            "model or size"
+        )
 
 
 def read(file: Path) -> dict[str, Tensor]:

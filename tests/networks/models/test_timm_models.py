@@ -3,10 +3,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import timm
 import torch
 from torch import nn
 
+from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.networks.models import timm_models
 
 
@@ -20,6 +22,15 @@ class SlowlyDrawn(nn.Module):
             numbers.append(torch.rand(1))
             time.sleep(0.01)
         self.numbers = torch.cat(numbers)
+
+
+@pytest.mark.parametrize(("model", "size"), [("vit_7b_patch16_dinov3", 224), ("beit_base_patch16_224", 4096)])
+def test_a_network_that_does_not_fit_into_the_memory_is_refused_before_it_is_built(monkeypatch, model, size):
+    monkeypatch.setattr(timm_models, "total_memory", lambda: 4e9)
+    with pytest.raises(
+        WeightsError, match=rf"{model} for {size} px takes \d+ GB of memory, and there are 4.0 GB"
+    ):
+        timm_models.build(model, timm_models.pretrained_cfg(model), size, {})
 
 
 def test_random_weights_are_the_same_whoever_builds_beside(monkeypatch):
