@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from ensemble_minerals.prediction.predictor import Predictor, load
     from ensemble_minerals.prediction.table import Predictions
     from ensemble_minerals.taxonomy import Taxonomy
+    from ensemble_minerals.workflows.compare import BundleComparison, compare
     from ensemble_minerals.workflows.fit import FitResult, fit
     from ensemble_minerals.workflows.inspect import Inspection, inspect_data
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BundleComparison",
     "Config",
     "EnsembleMineralsError",
     "FitResult",
@@ -37,6 +39,7 @@ __all__ = [
     "StackedEnsemble",
     "Taxonomy",
     "__version__",
+    "compare",
     "fit",
     "inspect_data",
     "load",
@@ -44,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BundleComparison": "workflows.compare",
     "Config": "config.schema",
     "EnsembleMineralsError": "errors",
     "FitResult": "workflows.fit",
@@ -52,6 +56,7 @@ _HOMES = {
     "Predictor": "prediction.predictor",
     "StackedEnsemble": "ensemble.stacked",
     "Taxonomy": "taxonomy",
+    "compare": "workflows.compare",
     "fit": "workflows.fit",
     "inspect_data": "workflows.inspect",
     "load": "prediction.predictor",

@@ -42,6 +42,7 @@ def declared() -> dict[str, str]:
 def test_the_list_of_names_is_the_truth():
     assert sorted(ensemble_minerals.__all__) == sorted(
         [
+            "BundleComparison",
             "Config",
             "EnsembleMineralsError",
             "FitResult",
@@ -51,6 +52,7 @@ def test_the_list_of_names_is_the_truth():
             "StackedEnsemble",
             "Taxonomy",
             "__version__",
+            "compare",
             "fit",
             "inspect_data",
             "load",

@@ -19,6 +19,7 @@ import typer
 from ensemble_minerals.cli import (
     ablate,
     cache,
+    compare,
     config,
     demo,
     distill,
@@ -44,7 +45,21 @@ EPILOG = """
 photos/ holds a folder for each class. No photos at hand? Run  ensemble-minerals demo
 """
 
-COMMANDS = (fit, demo, predict, inspect, report, ablate, explain, distill, export, config, recipes, cache)
+COMMANDS = (
+    fit,
+    demo,
+    predict,
+    inspect,
+    report,
+    compare,
+    ablate,
+    explain,
+    distill,
+    export,
+    config,
+    recipes,
+    cache,
+)
 """One module each, in the order of ``--help``. To add a command, write its module and list it here."""
 
 
