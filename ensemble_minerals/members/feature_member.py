@@ -162,7 +162,7 @@ def fit_together(
     if (reason := lacking_classes(inputs.y[training], inputs.classes)) is not None:
         return [MemberFailure(member.name, fold, reason) for member in members]
     started = time.perf_counter()
-    space = RowSpace()
+    space = RowSpace([matrix.shape[1] for matrix in matrices])
     try:
         Z = space.fit_rows(Rows(matrices, positions[training]))
     except MEMBER_ERRORS as error:

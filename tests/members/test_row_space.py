@@ -41,6 +41,26 @@ def test_rows_have_unit_mean_square_length_whatever_the_number_of_columns(d):
     np.testing.assert_allclose(np.mean(np.sum(RowSpace().fit_transform(X * 1e4) ** 2, axis=1)), 1.0)
 
 
+@pytest.mark.parametrize("n", [30, 300])
+def test_blocks_of_columns_count_alike(n):
+    wide, narrow = correlated(n, 90), 1e-3 * correlated(n, 6, seed=1)
+    X = np.column_stack([wide, narrow])
+    for fit in (RowSpace.fit_transform, lambda space, X: space.fit_rows(Rows([wide, narrow], np.arange(n)))):
+        space = RowSpace([90, 6])
+        Z = fit(space, X)
+        lengths = [
+            np.mean(np.sum(block**2, axis=1)) for block in np.split(standardized(space, X), [90], axis=1)
+        ]
+        np.testing.assert_allclose(lengths, 0.5)
+        np.testing.assert_allclose(np.mean(np.sum(Z**2, axis=1)), 1.0)
+
+
+def test_a_block_that_never_varies_leaves_the_others_as_they_are():
+    X = correlated(40, 10)
+    with_constant = RowSpace([10, 2]).fit_transform(np.column_stack([X, np.full((40, 2), 7.0)]))
+    np.testing.assert_allclose(np.sqrt(2) * with_constant, RowSpace().fit_transform(X))
+
+
 @pytest.mark.parametrize(("n", "d"), [(40, 90), (90, 12)])
 def test_a_penalized_head_gives_the_same_answers_in_the_row_space(n, d):
     X, new = correlated(n + 25, d)[:n], correlated(n + 25, d)[n:]
