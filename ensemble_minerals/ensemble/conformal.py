@@ -8,6 +8,7 @@ few plain arrays, from which sets of any confidence can be computed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -24,8 +25,8 @@ class ConformalSets:
 
     If new photos come from where the calibration photos came, the set holds the true class with at least
     the stated probability: for every class by itself (`by_class`, Mondrian), or on average over all photos.
-    A class with too few calibration groups to be ruled out at a confidence (19 are needed for 0.95) is in
-    every set at that confidence.
+    A class with too few calibration groups to be ruled out at a confidence, see `groups_needed`, is in every
+    set at that confidence.
 
     Args:
         score: `lac`: one minus the probability of the class. `aps`: the summed probability of all
@@ -87,16 +88,29 @@ class ConformalSets:
         p = _checked(proba)
         if p.shape[1] != self.n_classes_:
             raise ValueError(f"calibrated for {self.n_classes_} classes, got {p.shape[1]} columns")
-        scores = _scores(p, self.score)
-        result = np.empty_like(scores)
+        at_least, total = self.counts(_scores(p, self.score))
+        return np.minimum((at_least + 1.0) / (total + 1.0), 1.0)
+
+    def counts(self, scores: Floats) -> tuple[Floats, Floats]:
+        """Calibration groups of each class whose score is at least as high, and all of them, both (m, K).
+
+        Args:
+            scores: (m, K) scores of each class as the true one.
+        """
+        at_least, total = np.empty_like(scores), np.empty_like(scores)
         for k in range(self.n_classes_):
             chosen = (self.labels_ == k) if self.by_class else np.ones(len(self.labels_), dtype=bool)
             order = np.argsort(self.scores_[chosen])
             known, weights = self.scores_[chosen][order], self.weights_[chosen][order]
             above = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
-            at_least = above[np.searchsorted(known, scores[:, k], side="left")]
-            result[:, k] = (at_least + 1.0) / (weights.sum() + 1.0)
-        return np.minimum(result, 1.0)
+            at_least[:, k] = above[np.searchsorted(known, scores[:, k], side="left")]
+            total[:, k] = weights.sum()
+        return at_least, total
+
+    def never_ruled_out(self, level: float) -> NDArray[np.intp]:
+        """Positions of the classes with fewer calibration groups than `groups_needed`: they are in every set."""
+        _, total = self.counts(np.zeros((1, self.n_classes_)))
+        return np.flatnonzero(total[0] < groups_needed(level) - 1e-9)
 
     def predict(
         self, proba: ArrayLike, level: float = 0.95, *, allow_empty: bool = False
@@ -118,10 +132,24 @@ class ConformalSets:
         if not 0 < level < 1:
             raise ValueError(f"the level of a prediction set lies between 0 and 1, got {level}")
         p = _checked(proba)
-        member = self.p_values(p) > 1 - level + 1e-9  # a p-value of exactly 1 - level rules out
-        if not allow_empty:
-            member[np.arange(len(p)), p.argmax(axis=1)] = True
-        return member
+        return _members(p, self.p_values(p), level, allow_empty=allow_empty)
+
+
+def groups_needed(level: float) -> int:
+    """Row groups that a class needs to be ruled out at a confidence: with fewer it is in every set.
+
+    >>> groups_needed(0.9), groups_needed(0.95), groups_needed(0.99)
+    (9, 19, 99)
+    """
+    return math.ceil(1.0 / (1.0 - level) - 1e-6) - 1
+
+
+def _members(p: Floats, p_values: Floats, level: float, *, allow_empty: bool = False) -> NDArray[np.bool_]:
+    """The classes with p-values above 1 - level, and the most probable one unless sets may be empty."""
+    member: NDArray[np.bool_] = p_values > 1 - level + 1e-9  # a p-value of exactly 1 - level rules out
+    if not allow_empty:
+        member[np.arange(len(p)), p.argmax(axis=1)] = True
+    return member
 
 
 def _checked(proba: ArrayLike) -> Floats:
@@ -165,22 +193,23 @@ class SetCoverage:
     sizes: NDArray[np.int64]
 
 
-def cross_fitted_sets(
+def leave_one_out_sets(
     y: ArrayLike,
     proba: ArrayLike,
-    folds: ArrayLike,
     *,
     level: float = 0.95,
     score: SetScore = "lac",
     by_class: bool = True,
     groups: ArrayLike | None = None,
 ) -> NDArray[np.bool_]:
-    """Prediction sets of rows, each calibrated on the other folds.
+    """Prediction sets of rows, each calibrated on all rows but those of its own group.
+
+    A new photo's set is calibrated on all rows: nearly as many rows decide here, so sets are as large. Without the
+    row's whole fold a class may have too few rows to be ruled out, where it has enough in `predict`.
 
     Args:
         y: (n,) class positions.
         proba: (n, K) out-of-fold probabilities.
-        folds: (n,) fold of each row; groups do not straddle folds.
         level: Stated confidence.
         score: As in `ConformalSets`.
         by_class: As in `ConformalSets`.
@@ -188,21 +217,18 @@ def cross_fitted_sets(
 
     Returns:
         (n, K) membership.
-
-    Raises:
-        ValueError: Fewer than two folds.
     """
-    labels, p, fold = np.asarray(y), _checked(proba), np.asarray(folds)
-    names = np.unique(fold)
-    if len(names) < 2:
-        raise ValueError(f"calibrating on other folds needs two folds or more, got {len(names)}")
-    result = np.zeros(p.shape, dtype=bool)
-    for name in names:
-        rest = fold != name
-        others = None if groups is None else np.asarray(groups)[rest]
-        fitted = ConformalSets(score, by_class).fit(labels[rest], p[rest], others)
-        result[~rest] = fitted.predict(p[~rest], level)
-    return result
+    p = _checked(proba)
+    fitted = ConformalSets(score, by_class).fit(y, p, groups)
+    scores = _scores(p, score)
+    at_least, total = fitted.counts(scores)
+    _, group = np.unique(np.arange(len(p)) if groups is None else groups, return_inverse=True)
+    for own in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+        for row in own:
+            k = fitted.labels_[row] if by_class else slice(None)
+            at_least[own, k] -= fitted.weights_[row] * (fitted.scores_[row] >= scores[own, k])
+            total[own, k] -= fitted.weights_[row]
+    return _members(p, (at_least + 1.0) / (total + 1.0), level)
 
 
 def set_coverage(y: ArrayLike, sets: NDArray[np.bool_], *, level: float) -> SetCoverage:

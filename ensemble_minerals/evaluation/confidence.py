@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ensemble_minerals.ensemble.conformal import ConformalSets, cross_fitted_sets, set_coverage
+from ensemble_minerals.ensemble.conformal import (
+    ConformalSets,
+    groups_needed,
+    leave_one_out_sets,
+    set_coverage,
+)
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.curves import ReliabilityBins, reliability, risk_coverage
 from ensemble_minerals.evaluation.intervals import Interval, wilson
@@ -215,6 +220,8 @@ class SetLevel:
         mean_size: Mean number of classes in a set.
         sizes: Number of sets with 0, 1, ... K classes.
         by_class: The same for each class.
+        groups_needed: Row groups that a class needs to be ruled out.
+        never_ruled_out: Names of the classes with fewer.
     """
 
     level: float
@@ -222,6 +229,8 @@ class SetLevel:
     mean_size: float
     sizes: tuple[int, ...]
     by_class: tuple[ClassCoverage, ...]
+    groups_needed: int
+    never_ruled_out: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -229,12 +238,10 @@ class PredictionSets:
     """Conformal prediction sets, and whether they hold what they state.
 
     Attributes:
-        levels: One for each of `LEVELS`; none where the sets could not be scored.
-        reason: Why they could not; None where they were.
+        levels: One for each of `LEVELS`.
     """
 
     levels: tuple[SetLevel, ...]
-    reason: str | None
 
 
 def assess_sets(answers: Answers, calibration: Answers | None = None) -> PredictionSets:
@@ -242,19 +249,18 @@ def assess_sets(answers: Answers, calibration: Answers | None = None) -> Predict
 
     Args:
         answers: The rows to score.
-        calibration: Rows to calibrate on; by default those of `answers` outside the row's own fold.
+        calibration: Rows to calibrate on, which were answered out of fold, as for `predict`; by default those of
+            `answers` outside the row's own group.
     """
-    if calibration is None and len(np.unique(answers.folds)) < 2:
-        return PredictionSets((), "Sets are calibrated on other folds, and all rows are of one fold.")
-    return PredictionSets(tuple(_set_level(answers, calibration, level) for level in LEVELS), None)
+    return PredictionSets(tuple(_set_level(answers, calibration, level) for level in LEVELS))
 
 
 def _set_level(answers: Answers, calibration: Answers | None, level: float) -> SetLevel:
-    y = answers.y
+    y, known = answers.y, answers if calibration is None else calibration
+    fitted = ConformalSets().fit(known.y, known.proba, known.groups)
     if calibration is None:
-        sets = cross_fitted_sets(y, answers.proba, answers.folds, level=level, groups=answers.groups)
+        sets = leave_one_out_sets(y, answers.proba, level=level, groups=answers.groups)
     else:
-        fitted = ConformalSets().fit(calibration.y, calibration.proba, calibration.groups)
         sets = fitted.predict(answers.proba, level)
     scored, size = set_coverage(y, sets, level=level), sets.sum(axis=1)
     return SetLevel(
@@ -273,4 +279,6 @@ def _set_level(answers: Answers, calibration: Answers | None, level: float) -> S
                 zip(answers.classes, scored.support, scored.by_class, strict=True)
             )
         ),
+        groups_needed=groups_needed(level),
+        never_ruled_out=tuple(answers.classes[k] for k in fitted.never_ruled_out(level)),
     )

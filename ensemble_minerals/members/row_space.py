@@ -113,14 +113,8 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return reduced
 
     def _learn_scale(self, variance: FloatMatrix) -> None:
-        deviation = np.sqrt(variance)
-        widths = [len(variance)] if self.blocks is None else self.blocks
-        for block in np.split(deviation, np.cumsum(widths)[:-1]):
-            before = block.copy()
-            # Adds a thousandth of the typical spread, so that a nearly constant column is not scaled up to noise.
-            block += 1e-3 * float(np.sqrt(np.mean(before**2))) + 1e-12
-            block *= max(float(np.sqrt(len(widths) * np.sum((before / block) ** 2))), 1e-12)
-        self.scale_ = deviation
+        blocks = [variance] if self.blocks is None else np.split(variance, np.cumsum(self.blocks)[:-1])
+        self.scale_ = np.concatenate([_scale(block, 1.0 / len(blocks)) for block in blocks])
 
     def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
         """Which axes vary, and their singular values, from the eigenvalues of a Gram matrix."""
@@ -154,3 +148,14 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         raw = reduce(lambda inner, factor: factor @ inner, reversed(self._rotation), weight)
         raw = raw / self.scale_[:, None]
         return raw.astype(np.float32), (bias - self.mean_ @ raw).astype(np.float32)
+
+
+def _scale(variance: FloatMatrix, square_length: float) -> FloatMatrix:
+    """What to divide columns by so that their part of a row's mean square length is as wanted."""
+    deviation = np.sqrt(variance)
+    # Adds a thousandth of the typical spread, so that a nearly constant column is not scaled up to noise.
+    deviation += 1e-3 * float(np.sqrt(np.mean(deviation**2))) + 1e-12
+    scale: FloatMatrix = deviation * max(
+        float(np.sqrt(np.sum(variance / deviation**2) / square_length)), 1e-12
+    )
+    return scale

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.properties import Properties
-from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.ensemble.conformal import ConformalSets, groups_needed
 from ensemble_minerals.errors import BundleError, FitError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -104,7 +104,7 @@ class PhotoPredictor(ABC):
             progress: Called with (photos done, all photos).
             sets: Also give each photo the set of classes that holds the true one with this probability,
                 between 0 and 1.
-            note: Told what was left out of the inputs.
+            note: Told what was left out of the inputs, and which classes no set can rule out.
 
         Raises:
             UserError: If an input matches nothing, or `sets` is no such probability.
@@ -112,6 +112,8 @@ class PhotoPredictor(ABC):
         """
         check_sets(sets)
         conformal = None if sets is None else self.conformal_sets()
+        if conformal is not None and sets is not None and note is not None:
+            self._tell_of_classes_in_every_set(conformal, sets, note)
         paths = expand_inputs(inputs, note)
         n_classes = len(self.taxonomy.classes)
         proba = np.full((len(paths), n_classes), np.nan)
@@ -152,6 +154,16 @@ class PhotoPredictor(ABC):
         return Predictions(
             tuple(paths), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
         )
+
+    def _tell_of_classes_in_every_set(
+        self, conformal: ConformalSets, level: float, note: Callable[[str], None]
+    ) -> None:
+        names = [self.taxonomy.classes[k] for k in conformal.never_ruled_out(level)]
+        if names:
+            note(
+                f"{', '.join(names)}: in every set, because a class needs {groups_needed(level)} objects among the "
+                f"photos of the fit to be ruled out at {level:g}; take a lower level, or fit with more"
+            )
 
     def predict_proba(self, inputs: Inputs) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""

@@ -9,7 +9,13 @@ import sys
 import numpy as np
 import pytest
 
-from ensemble_minerals.ensemble.conformal import SCORES, ConformalSets, cross_fitted_sets, set_coverage
+from ensemble_minerals.ensemble.conformal import (
+    SCORES,
+    ConformalSets,
+    groups_needed,
+    leave_one_out_sets,
+    set_coverage,
+)
 
 K = 3
 
@@ -143,18 +149,38 @@ def test_answering_needs_numpy_alone():
     assert done.stdout.strip() == "[]"
 
 
-def test_cross_fitted_sets_never_saw_their_own_row():
+@pytest.mark.parametrize("by_class", [True, False])
+@pytest.mark.parametrize("score", SCORES)
+def test_a_left_out_row_gets_the_set_of_a_calibration_without_its_group(score, by_class):
     rng = np.random.default_rng(8)
-    y, p = draw(rng, 300)
-    folds = np.arange(300) % 5
-    found = cross_fitted_sets(y, p, folds, level=0.9)
-    mine = folds == 2
-    np.testing.assert_array_equal(found[mine], ConformalSets().fit(y[~mine], p[~mine]).predict(p[mine], 0.9))
-    shifted = y.copy()
-    shifted[mine] = (y[mine] + 1) % K  # labels of a fold change nothing about its own sets
-    np.testing.assert_array_equal(cross_fitted_sets(shifted, p, folds, level=0.9)[mine], found[mine])
-    with pytest.raises(ValueError, match="two folds or more, got 1"):
-        cross_fitted_sets(y, p, np.zeros(300), level=0.9)
+    y, p = draw(rng, 120)
+    groups = rng.integers(0, 60, 120)
+    found = leave_one_out_sets(y, p, level=0.9, score=score, by_class=by_class, groups=groups)
+    for group in np.unique(groups):
+        mine = groups == group
+        without = ConformalSets(score, by_class).fit(y[~mine], p[~mine], groups[~mine])
+        np.testing.assert_array_equal(found[mine], without.predict(p[mine], 0.9))
+
+
+def test_a_class_can_be_ruled_out_from_as_many_groups_as_are_needed():
+    for level in (0.8, 0.9, 0.95, 0.99):
+        needed = groups_needed(level)
+        for n, ruled_out in ((needed, True), (needed - 1, False)):
+            sets = ConformalSets().fit(np.zeros(n, int), np.tile([0.9, 0.1], (n, 1)))
+            assert bool(sets.predict([[0.1, 0.9]], level)[0, 0]) is not ruled_out
+            assert (0 in sets.never_ruled_out(level)) is not ruled_out
+
+
+def test_sets_of_the_rows_are_as_large_as_those_of_new_photos():
+    """Twenty photos of a class: a calibration without a fold could rule out nothing at 0.95."""
+    rng = np.random.default_rng(3)
+    y = np.repeat(np.arange(K), 20)
+    p = rng.dirichlet(np.ones(K), len(y)) * 0.2
+    p[np.arange(len(y)), y] += 0.8
+    own = leave_one_out_sets(y, p, level=0.95).sum(axis=1).mean()
+    new = ConformalSets().fit(y, p).predict(p, 0.95).sum(axis=1).mean()
+    assert own == pytest.approx(new, abs=0.15)
+    assert own < 1.5
 
 
 def test_set_coverage_by_hand():

@@ -9,7 +9,7 @@ from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.evaluation.confidence import assess_sets
 
 
-def test_sets_hold_what_they_state_on_rows_of_other_folds(drawn):
+def test_sets_hold_what_they_state_on_rows_that_were_left_out(drawn):
     covered = []
     for seed in range(12):
         answers = drawn.answers([60, 60, 60], strength=0.6, seed=seed, group_size=1)  # no set is empty
@@ -26,7 +26,9 @@ def test_sets_of_new_photos_are_calibrated_on_the_rows_of_the_fit(drawn):
     assert found.coverage.estimate == sets[np.arange(60), new.y].mean()
 
 
-def test_one_fold_cannot_score_sets(drawn):
-    found = assess_sets(drawn.answers([15, 15], folds=1))
-    assert found.levels == ()
-    assert "fold" in found.reason
+def test_a_class_with_too_few_photos_is_named(drawn):
+    found = assess_sets(drawn.answers([30, 12], group_size=1)).levels
+    assert [level.groups_needed for level in found] == [9, 19]
+    assert found[0].never_ruled_out == ()
+    assert len(found[1].never_ruled_out) == 1
+    assert found[1].by_class[0].mean_size > 1.9  # the class that is never ruled out is in every set

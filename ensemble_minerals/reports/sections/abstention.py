@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ensemble_minerals.evaluation.confidence import Abstention, PredictionSets, assess_sets
+from ensemble_minerals.evaluation.confidence import Abstention, PredictionSets, SetLevel, assess_sets
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.drawing import FIRST, PERCENT, SECOND, canvas, end_at_all, forest
 from ensemble_minerals.reports.report_data import ReportData
 from ensemble_minerals.reports.sections.base import Row, Section
 from ensemble_minerals.reports.wording import PERCENT as PER_CENT
-from ensemble_minerals.reports.wording import show, whole_percent
+from ensemble_minerals.reports.wording import listed, show, whole_percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,13 +55,19 @@ class AbstentionSection(Section):
     @property
     def sets_heading(self) -> str:
         """How often the largest sets hold the true class."""
-        if not self.sets.levels:
-            return "Prediction sets could not be scored"
         last = self.sets.levels[-1]
         return (
             f"Sets stated to hold the class in {whole_percent(last.level)} of cases hold it in "
             f"{show(last.coverage.estimate, 'percent')}, with {show(last.mean_size, 'two')} classes on average"
         )
+
+    @staticmethod
+    def too_few(level: SetLevel) -> str:
+        """How many photos a class needs for sets of a level to mean something, and which classes have fewer."""
+        needs = f"To be ruled out in {whole_percent(level.level)} sets, a class needs {level.groups_needed} objects"
+        if not level.never_ruled_out:
+            return f"{needs}; every class has as many."
+        return f"{needs}, or it stays in every set: as {listed(level.never_ruled_out)} with fewer."
 
     def findings(self) -> dict[str, str]:
         """Of both parts."""
@@ -87,11 +93,8 @@ class AbstentionSection(Section):
         }
 
     def figures(self) -> dict[str, Figure]:
-        """The risk-coverage curve, and the coverage of the sets where they were scored."""
-        figures = {"risk_coverage": self._draw_risk()}
-        if self.sets.levels:
-            figures["set_coverage"] = self._draw_sets()
-        return figures
+        """The risk-coverage curve, and the coverage of the sets."""
+        return {"risk_coverage": self._draw_risk(), "set_coverage": self._draw_sets()}
 
     def _draw_risk(self) -> Figure:
         figure, axes = canvas(4.6, 3.3)
