@@ -1,9 +1,11 @@
-"""Shows progress on standard error: bars on a terminal, a line for each finished stage elsewhere."""
+"""Shows progress on standard error: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -40,7 +42,7 @@ class ProgressDisplay(Progress, Protocol):
 
 
 def show_progress(where: Console | None = None, *, notes: bool = True) -> ProgressDisplay:
-    """Choose bars with the time left on a terminal, and one line for each finished stage elsewhere.
+    """Choose bars with the time left on a terminal, and lines elsewhere, see `Lines`.
 
     Args:
         where: Standard error if None.
@@ -81,17 +83,56 @@ class _Display(logging.Handler):
 
 
 class Lines(_Display):
-    """One line for each finished stage and each note."""
+    """One line for each finished stage and each note, and one now and then for a stage that takes long."""
+
+    interval = 30.0
+    """Seconds between two lines of one stage."""
+
+    def __init__(self, where: Console, *, notes: bool = True) -> None:
+        super().__init__(where, notes=notes)
+        self._ended = threading.Event()
+        self._current: _Stage | None = None
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._repeat, name="progress", daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        super().__exit__(kind, error, traceback)
 
     def stage(self, name: str) -> StageProgress:
-        """Begin a stage."""
-        started = time.monotonic()
+        """Begin a stage, which ends the one before."""
+        self._current = stage = _Stage(name, time.monotonic())
 
         def proceed(done: int, total: int) -> None:
+            stage.done, stage.total = done, total
             if done == total:
-                say(self._where, f"{name}: {total} in {format_duration(time.monotonic() - started)}")
+                if self._current is stage:
+                    self._current = None
+                say(self._where, f"{name}: {total} in {format_duration(time.monotonic() - stage.started)}")
 
         return proceed
+
+    def _repeat(self) -> None:
+        """Say how far the current stage is, also where its work does not call for minutes."""
+        while not self._ended.wait(self.interval):
+            stage = self._current
+            if stage is not None and (seconds := time.monotonic() - stage.started) >= self.interval:
+                of = f"{stage.done} of {stage.total}" if stage.total else "begun"
+                say(self._where, f"{stage.name}: {of} after {format_duration(seconds)}")
+
+
+@dataclass
+class _Stage:
+    """A stage under way."""
+
+    name: str
+    started: float
+    done: int = 0
+    total: int = 0
 
 
 class Bars(_Display):

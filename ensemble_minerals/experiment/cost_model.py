@@ -1,22 +1,22 @@
-"""How long a fit will take: features are timed on a few photos, members are counted in operations."""
+"""How long a fit will take: what is done to each photo is timed on a few, members are counted in operations."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.extractors import BackboneConfig
-from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.experiment.dataset import FEATURES
 from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
-from ensemble_minerals.features.extraction import ExtractionResult, SingleThreaded, extract_features
+from ensemble_minerals.features.extraction import SingleThreaded, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
 from ensemble_minerals.features.store import FeatureStore
@@ -24,22 +24,23 @@ from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.plural import counted
+from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
 
 FEW = 32
 """Up to this number of photos without features none is timed: they are soon done."""
 
-_ROUNDS = (2, 2, 12)
-"""Photos of each round of timing: the first loads the networks, the last is for quick extractors."""
-
-_SLOW = 0.25
-"""Seconds a photo from which on the second round is enough."""
+_WARM_UP, _TIMED = 2, 12
+"""Photos on which networks are loaded, and then timed."""
 
 _COMBINING = 1e-7
 """Seconds of the meta-learner for each photo, member, pair of classes and pair of folds."""
 
 _CURVE_FITS = 1.5
 """Fits of a fold's training rows that the learning curve takes for each fold: a quarter, half, three quarters."""
+
+_THREAD = 0.6
+"""What a thread more brings to the training of a network, as a share of the first."""
 
 _DECODING = ""
 """Stands for decoding among the names of extractors."""
@@ -87,88 +88,62 @@ class Estimate:
         features: All extractors.
         members: Members on features.
         networks: Members on trained networks.
-        learning_curve: 0 where it is left out.
-        rest: See `Costs`.
+        rest: All else.
     """
 
     features: float
     members: float
     networks: float
-    learning_curve: float
     rest: float
 
     @property
     def total(self) -> float:
         """All of it."""
-        return self.features + self.members + self.networks + self.learning_curve + self.rest
+        return self.features + self.members + self.networks + self.rest
 
 
-def estimate(config: Config, costs: Costs) -> Estimate:
-    """How long the whole of a configuration takes."""
-    return estimate_parts(config.expanded_members(), config.backbones, config, costs)
-
-
-def estimate_parts(
-    members: Sequence[MemberConfig],
-    backbones: Sequence[BackboneConfig],
-    config: Config,
-    costs: Costs,
-    *,
-    learning_curve: bool = True,
-) -> Estimate:
-    """How long some members of a configuration take on some of its backbones, which may have fewer views.
+def estimate(config: Config, costs: Costs, *, learning_curve: bool = True) -> Estimate:
+    """How long a configuration takes.
 
     Args:
-        members: What is fitted.
-        backbones: What they use.
-        config: The whole configuration.
+        config: The one whose costs are known, or less: fewer members, backbones or views.
         costs: Of the whole configuration.
         learning_curve: Whether it is computed.
     """
-    configured = {backbone.name: len(backbone.views) for backbone in config.backbones}
-    used = {extractor for member in members for extractor in member.features or ()}
+    members = config.expanded_members()
+    used = {name for member in members for name in member.features or ()}
+    n_views = {backbone.name: len(backbone.views) for backbone in config.backbones}
     features = 0.0
-    for backbone in backbones:
-        if backbone.name in used and backbone.name in costs.extractors:
-            extractor, n_views = costs.extractors[backbone.name], len(backbone.views)
+    for name, one in costs.extractors.items():
+        if name in used:
+            views = n_views.get(name, one.n_views)
             # Stored features are of all views together: other views are computed anew.
-            photos = extractor.missing if n_views == configured[backbone.name] else costs.n_photos
-            features += photos * n_views * extractor.per_view
-    features += sum(
-        extractor.missing * extractor.n_views * extractor.per_view
-        for name, extractor in costs.extractors.items()
-        if name in used and name not in configured
-    )
-    seconds = {member.name: costs.members.get(str(member.name), 0.0) for member in members}
-    networks = sum(seconds[member.name] for member in members if member.network)
+            photos = one.missing if views == one.n_views else costs.n_photos
+            features += photos * views * one.per_view
+    seconds = [costs.members.get(str(member.name), 0.0) for member in members]
+    networks = sum(one for member, one in zip(members, seconds, strict=True) if member.network)
     curve = costs.learning_curve if learning_curve else 0.0
-    return Estimate(features, sum(seconds.values()) - networks, networks, curve, costs.rest)
+    return Estimate(features, sum(seconds) - networks, networks, curve + costs.rest)
 
 
-def describe(config: Config, costs: Costs, estimate: Estimate) -> str:
-    """An estimate in words, such as ``about 21 s: features 3 s (1 backbone x 3 views x 100 photos), members 18 s``.
-
-    Args:
-        config: The whole configuration.
-        costs: How much of it is computed.
-        estimate: How long it takes.
-    """
-    missing = {name: extractor.missing for name, extractor in costs.extractors.items() if extractor.missing}
-    computing = [backbone for backbone in config.backbones if backbone.name in missing]
-    views = {len(backbone.views) for backbone in computing}
+def describe(config: Config, costs: Costs) -> str:
+    """An estimate in words: ``about 21 s: features 3 s (1 backbone x 3 views x 100 photos), members 18 s``."""
+    estimated = estimate(config, costs)
+    missing = {name: one.missing for name, one in costs.extractors.items() if one.missing}
+    views = [len(backbone.views) for backbone in config.backbones if backbone.name in missing]
     photos = counted(max(missing.values(), default=0), "photo")
-    if computing:
-        each = counted(views.pop(), "view") if len(views) == 1 else "several views"
-        what = f" ({counted(len(computing), 'backbone')} x {each} x {photos})"
+    if views:
+        each = counted(views[0], "view") if len(set(views)) == 1 else "several views"
+        what = f" ({counted(len(views), 'backbone')} x {each} x {photos})"
     else:
         what = f" ({photos})" if missing else " (stored)"
     parts = [
-        f"features {format_estimate(estimate.features)}{what}",
-        f"members {format_estimate(estimate.members)}",
+        f"features {format_estimate(estimated.features)}{what}",
+        f"members {format_estimate(estimated.members)}",
     ]
-    if estimate.networks:
-        parts.append(f"trained networks {format_estimate(estimate.networks)} at most")
-    return f"about {format_estimate(estimate.total)}: {', '.join(parts)}"
+    if estimated.networks:
+        parts.append(f"trained networks {format_estimate(estimated.networks)} at most")
+    return f"about {format_estimate(estimated.total)}: {', '.join(parts)}"
 
 
 def measure_costs(
@@ -179,14 +154,14 @@ def measure_costs(
     *,
     always: bool,
 ) -> Costs:
-    """Time the extractors on some of the photos that lack features, and estimate all the rest.
+    """Time what is done to some of the photos that lack features, and estimate all the rest.
 
     Args:
         config: What would be fitted.
         manifest: The photos.
         extractors: That it needs, by name.
-        runtime: Where the fit will run. Features of the photos that are timed are kept in its cache folder.
-        always: Time the extractors also where only few photos lack features.
+        runtime: Where the fit will run. What is computed of the photos that are timed is kept in its cache folder.
+        always: Time also where only few photos lack features.
     """
     rows = manifest.usable
     ids, first = np.unique(np.array(manifest.feature_ids)[rows], return_index=True)
@@ -200,29 +175,44 @@ def measure_costs(
             else ~np.isin(ids, list(store.contains(extractor.fingerprint, ids.tolist())))
             for name, extractor in extractors.items()
         }
-        lacking = (
-            np.flatnonzero(np.any(list(missing.values()), axis=0)) if extractors else np.zeros(0, np.intp)
-        )
+        lacking = np.flatnonzero(np.any([*missing.values(), np.zeros(len(ids), bool)], axis=0))
         seconds: dict[str, float] = {}
+        same_object = 0.0
         if len(lacking) > (0 if always else FEW):
-            spread = np.linspace(0, len(lacking) - 1, min(sum(_ROUNDS), len(lacking))).astype(np.intp)
+            spread = np.linspace(0, len(lacking) - 1, min(_WARM_UP + _TIMED, len(lacking))).astype(np.intp)
             needed = [extractor for name, extractor in extractors.items() if missing[name].any()]
             timed = rows[first[lacking[spread]]]
             seconds = _time_extractors(manifest, timed, needed, store, config, runtime)
+            same_object = len(lacking) * _same_object_seconds(manifest, timed, config, runtime)
     times = {
         name: ExtractorTime(
             seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()), extractor.n_views
         )
         for name, extractor in extractors.items()
     }
+    if config.duplicates.near and config.backbones and config.backbones[0].name in times:
+        # Likely pairs are proposed by one view of the first backbone.
+        same_object += len(lacking) * times[config.backbones[0].name].per_view
     members = member_seconds(config, manifest, extractors, runtime.n_tasks)
     on_features = [members[str(m.name)] for m in config.expanded_members() if m.network is None]
     # The learning curve is computed on this machine, also where a cluster fits the members.
     curve = _CURVE_FITS * float(np.mean(on_features)) * runtime.n_tasks / cpu.cores() if on_features else 0.0
     n_classes = len(set(manifest.label[rows].tolist()))
     combining = _COMBINING * len(rows) * len(members) * (n_classes * config.folds.n_splits) ** 2
-    rest = seconds.get(_DECODING, 0.0) * len(lacking) + combining
-    return Costs(len(ids), times, members, curve, rest)
+    decoding = len(lacking) * seconds.get(_DECODING, 0.0)
+    return Costs(len(ids), times, members, curve, decoding + same_object + combining)
+
+
+def _same_object_seconds(
+    manifest: Manifest, rows: NDArray[np.intp], config: Config, runtime: Runtime
+) -> float:
+    """Seconds a photo of the search for photos of one object, in which each photo is compared with a few others."""
+    photos = ComparedPhotos.of(manifest, rows)
+    started = time.perf_counter()
+    find_same_objects(
+        photos, config.duplicates, replace(runtime, progress=Silent()), limits=config.data.limits
+    )
+    return (time.perf_counter() - started) / len(rows)
 
 
 def _time_extractors(
@@ -233,16 +223,12 @@ def _time_extractors(
     config: Config,
     runtime: Runtime,
 ) -> dict[str, float]:
-    """Seconds a photo of each extractor, and of decoding, with all the cores there are."""
+    """Seconds a photo of each extractor that computes something, and of decoding, with all the cores there are."""
     n_threads = cpu.cores()
     # A cluster computes with all its cores what is timed here on those of this machine.
     scale = 1.0 if runtime.is_local else n_threads / runtime.n_tasks
     seconds: dict[str, float] = {}
-    start = 0
-    for count in _ROUNDS:
-        part = rows[start : start + count]
-        if start >= len(rows) or (start > _ROUNDS[0] and sum(seconds.values()) > _SLOW):
-            break
+    for part in filter(len, (rows[:_WARM_UP], rows[_WARM_UP:])):
         extracted = extract_features(
             [manifest.file(row) for row in part.tolist()],
             manifest.image_id[part].tolist(),
@@ -252,25 +238,13 @@ def _time_extractors(
             limits=config.data.limits,
             check_contents=True,
         )
-        each = _seconds_a_photo(extracted, extractors, n_threads)
-        seconds |= {name: scale * value for name, value in each.items()}
-        start += count
+        for extractor in extractors:
+            if n_computed := extracted.n_computed[extractor.name]:
+                at_once = n_threads if isinstance(extractor, SingleThreaded) else 1
+                seconds[extractor.name] = scale * extracted.seconds[extractor.name] / n_computed / at_once
+        n_decoded = max(extracted.n_computed.values(), default=0)
+        seconds[_DECODING] = scale * extracted.decode_seconds / max(n_decoded, 1) / n_threads
     return seconds
-
-
-def _seconds_a_photo(
-    extracted: ExtractionResult, extractors: Sequence[FeatureExtractor], n_threads: int
-) -> dict[str, float]:
-    """Seconds a photo of what was just extracted; extractors that computed nothing are not in it."""
-    seconds = {
-        extractor.name: extracted.seconds[extractor.name]
-        / extracted.n_computed[extractor.name]
-        / (n_threads if isinstance(extractor, SingleThreaded) else 1)
-        for extractor in extractors
-        if extracted.n_computed[extractor.name]
-    }
-    n_decoded = max(extracted.n_computed.values(), default=0)
-    return seconds | ({_DECODING: extracted.decode_seconds / n_decoded / n_threads} if n_decoded else {})
 
 
 def member_seconds(
@@ -284,7 +258,8 @@ def member_seconds(
         extractors: What members use, by name.
         n_tasks: Fits of a member at once.
     """
-    shape = FoldShape.of(manifest.label[manifest.usable].tolist(), config)
+    rows = manifest.usable
+    shape = FoldShape.of(manifest.label[rows[manifest.split[rows] != "test"]].tolist(), config)
     rate = multiplication_rate()
     columns = {
         name: extractor.n_features * (extractor.n_views if pooling_of(config, name) == "concat" else 1)
@@ -294,18 +269,27 @@ def member_seconds(
     trained: dict[str, tuple[float, float]] = {}
     members = config.expanded_members()
     sharing = Counter(member.features for member in members)
+    n_networks = sum(member.network is not None for member in members)
     for member in members:
         if member.network is not None:
             if member.network not in trained:
                 trained[member.network] = _network_seconds(config, member.network, shape.n_classes)
             one = shape.training(member, *trained[member.network], config)
-            at_once = len(devices()) if devices()[0] != "cpu" else n_tasks
+            at_once = _networks_at_once(n_networks * config.folds.n_splits, n_tasks)
         else:
             width = sum(columns[name] for name in member.features or ())
             one = shape.space(width) / rate / sharing[member.features] + shape.head(member, width) / rate
             at_once = n_tasks
         seconds[str(member.name)] = one * config.folds.n_splits / at_once
     return seconds
+
+
+def _networks_at_once(n_trained: int, n_tasks: int) -> float:
+    """Networks that train at once; fewer than there are cores have several threads each and count for more."""
+    if devices()[0] != "cpu":
+        return min(n_trained, len(devices()))
+    at_once = min(n_trained, n_tasks)
+    return at_once * (1 + _THREAD * (n_tasks // at_once - 1))
 
 
 def _network_seconds(config: Config, name: str, n_classes: int) -> tuple[float, float]:

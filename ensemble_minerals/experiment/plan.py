@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.experiment.cost_model import Estimate, describe, estimate, measure_costs
+from ensemble_minerals.experiment.cost_model import describe, estimate, measure_costs
 from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -74,7 +74,7 @@ class Plan:
             return self.trimmed.left_out
         return (
             *self.trimmed.left_out,
-            f"time limit: even the smallest plan takes about {format_estimate(self.trimmed.estimate.total)}, "
+            f"time limit: even the smallest plan takes about {format_estimate(self.trimmed.estimated)}, "
             f"more than the {format_estimate(self.limit)} asked for; it is fitted all the same",
         )
 
@@ -115,12 +115,7 @@ def keep_plan(plan: Plan, work: Path) -> None:
     content = {
         "asked": plan.wanted.model_dump(mode="json"),
         "limit": plan.limit,
-        "config": plan.config.model_dump(mode="json"),
-        "learning_curve": plan.trimmed.learning_curve,
-        "estimate": asdict(plan.trimmed.estimate),
-        "left_out": plan.trimmed.left_out,
-        "fits": plan.trimmed.fits,
-        "notes": plan.notes,
+        "trimmed": {**vars(plan.trimmed), "config": plan.config.model_dump(mode="json")},
     }
     write_sealed(work / _PLAN, json.dumps(content).encode(), durable=True)
 
@@ -131,10 +126,10 @@ def _new_plan(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime
     costs = measure_costs(config, manifest, extractors, runtime, always=limited)
     if limited:
         costs = replace(costs, rest=costs.rest + clock.spent)
-    whole = estimate(config, costs)
-    if limited or whole.total >= WORTH_TELLING:
-        runtime.progress.note(describe(config, costs, whole))
-    trimmed = Trimmed(config, True, whole) if clock.limit is None else trim(config, costs, clock.limit)
+    total = estimate(config, costs).total
+    if limited or total >= WORTH_TELLING:
+        runtime.progress.note(describe(config, costs))
+    trimmed = Trimmed(config, True, total) if clock.limit is None else trim(config, costs, clock.limit)
     return Plan(config, trimmed, clock.limit, open_extractors(trimmed.config, runtime, extractors))
 
 
@@ -148,11 +143,11 @@ def _kept_plan(config: Config, clock: Clock, runtime: Runtime, work: Path) -> Pl
     kept = json.loads(sealed)
     if kept["asked"] != config.model_dump(mode="json") or kept["limit"] != clock.limit:
         return None
-    trimmed = Trimmed(
-        config if kept["config"] == kept["asked"] else build_config(kept["config"]),
-        kept["learning_curve"],
-        Estimate(**kept["estimate"]),
-        tuple(kept["left_out"]),
-        kept["fits"],
+    trimmed = Trimmed(**kept["trimmed"])
+    same = kept["trimmed"]["config"] == kept["asked"]
+    trimmed = replace(
+        trimmed,
+        config=config if same else build_config(kept["trimmed"]["config"]),
+        left_out=tuple(trimmed.left_out),
     )
     return Plan(config, trimmed, clock.limit, open_extractors(trimmed.config, runtime))

@@ -112,7 +112,7 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
     if plan.limit is not None:
         metadata["time_limit"] = {
             "seconds": plan.limit,
-            "estimated": round(plan.trimmed.estimate.total, 3),
+            "estimated": round(plan.trimmed.estimated, 3),
             "left_out": [*plan.trimmed.left_out, *trained.late],
         }
     return metadata

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
 
 import pytest
 from drawn.terminals import plain, printed, window
 
+from ensemble_minerals.cli import progress as progress_module
 from ensemble_minerals.cli.progress import Bars, Lines, show_progress
 
 
@@ -19,6 +22,25 @@ def test_plain_progress_is_one_line_a_stage():
     first, second = printed(where).splitlines()
     assert first.startswith("Reading photos: 3 in ")
     assert second == "note: a [note]"
+
+
+def test_a_log_hears_of_a_long_stage_now_and_then(monkeypatch):
+    where, said, enough = plain(), [], threading.Event()
+
+    def hear(_, text):
+        said.append(text)
+        if len(said) == 3:
+            enough.set()
+
+    monkeypatch.setattr(Lines, "interval", 0.01)
+    monkeypatch.setattr(progress_module, "say", hear)
+    with show_progress(where) as progress:
+        proceed = progress.stage("Fitting members")
+        proceed(2, 15)
+        assert enough.wait(10)
+        proceed(15, 15)
+    assert [re.sub(r"[\d.]+ s$", "T", text) for text in said[:2]] == ["Fitting members: 2 of 15 after T"] * 2
+    assert said[-1].startswith("Fitting members: 15 in ")
 
 
 @pytest.mark.parametrize("made", [plain, window])

@@ -33,7 +33,7 @@ def configured(**changes):
 
 def costs_of(config, missing=N, **changes):
     """A view of a photo takes 10 ms, color and texture 1 ms, a member 10 s, an MLP 20 s, networks 100 s and 200 s."""
-    extractors = {entry.name: ExtractorTime(0.01, missing) for entry in config.backbones}
+    extractors = {entry.name: ExtractorTime(0.01, missing, len(entry.views)) for entry in config.backbones}
     extractors["descriptor"] = ExtractorTime(0.001, missing)
     members = {}
     for member in config.expanded_members():

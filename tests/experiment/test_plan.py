@@ -66,7 +66,7 @@ def test_extractors_that_were_opened_are_used_again_where_their_views_are_the_sa
 
     def costs(config, manifest, extractors, runtime, **settings):
         opened.update(extractors)
-        times = {name: ExtractorTime(1.0, 36) for name in extractors}
+        times = {name: ExtractorTime(1.0, 36, one.n_views) for name, one in extractors.items()}
         return Costs(36, times, {str(member.name): 1.0 for member in config.expanded_members()})
 
     monkeypatch.setattr(plan, "measure_costs", costs)
@@ -130,7 +130,7 @@ def slow_second_view(monkeypatch):
     """Costs that leave room for one view of each backbone."""
 
     def costs(config, manifest, extractors, runtime, **settings):
-        times = {name: ExtractorTime(1.0, 36) for name in extractors}
+        times = {name: ExtractorTime(1.0, 36, one.n_views) for name, one in extractors.items()}
         members = {str(member.name): 1.0 for member in config.expanded_members()}
         return Costs(36, times, members, 1.0, 0.0)
 

@@ -67,7 +67,7 @@ def test_things_go_in_the_stated_order(config):
 def test_no_more_goes_than_must(config, limit, last, n_gone):
     plan = trim(config, costs_of(config), limit)
     assert plan.fits
-    assert plan.estimate.total <= limit
+    assert plan.estimated <= limit
     assert len(plan.left_out) == n_gone
     assert any(text.startswith(last) for text in gone(plan))
 
@@ -91,7 +91,7 @@ def test_views_whose_features_are_stored_stay(config):
     assert not any("views" in text for text in plan.left_out)
     some = costs_of(config)
     # 1.2 s for three views of what is missing, 2 s for two views of all
-    some.extractors["two"] = ExtractorTime(0.01, 40)
+    some.extractors["two"] = ExtractorTime(0.01, 40, 3)
     plan = trim(config, some, 1)
     assert "views of two: squash_flip, center" in gone(plan)
     plan = trim(config, some, 62.5)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from ensemble_minerals.config.networks import NetworkConfig, PhaseConfig
 from ensemble_minerals.networks.models.multi_head import build_network
+from ensemble_minerals.networks.models.transforms import TrainTransform
 from ensemble_minerals.networks.threads import torch_threads
+from ensemble_minerals.networks.training.schedules import optimizer_of
 
 _BATCH = 4
 
@@ -16,7 +20,8 @@ _BATCH = 4
 def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "cpu") -> tuple[float, float]:
     """Measure the seconds a photo takes in a forward pass and in a training step of all layers.
 
-    Weights and photos do not influence the time, so random ones are used. The second of two rounds counts.
+    Weights and photos do not influence the time, so random ones are used. The second of two rounds counts. A photo's
+    view is part of both on the CPU; beside a GPU other processes draw it.
 
     Args:
         network: The network that would be trained.
@@ -29,11 +34,22 @@ def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "c
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
         net.to(device).train().requires_grad_(True)
+        kind, settings = optimizer_of(network.phases[-1])
+        optimizer = kind([{"params": list(net.parameters()), "lr": 1e-9}], **settings)
         images = torch.rand(_BATCH, 3, *net.size, device=device)
+        photo = np.zeros((*net.size, 3), dtype=np.uint8)
+        draw = TrainTransform(network.augment, net.size, network.resize, 0)
+
+        def forward() -> None:
+            with torch.inference_mode():
+                net(images)
+
         for _ in range(2):
-            forward = _seconds(net, images, step=False)
-            step = _seconds(net, images, step=True)
-    return forward / _BATCH, max(step, forward) / _BATCH
+            passed = _seconds(forward, device) / _BATCH
+            trained = _seconds(lambda: net(images).square().mean().backward(), device) / _BATCH
+            updated = _seconds(optimizer.step, device) / (network.batch_size * network.accumulate)
+            drawn = _seconds(lambda: draw(photo, epoch=0, row=0), device) if device == "cpu" else 0.0
+    return passed + drawn, max(trained, passed) + updated + drawn
 
 
 def epoch_seconds(network: NetworkConfig, forward: float, step: float) -> float:
@@ -67,13 +83,9 @@ def _photo_seconds(phase: PhaseConfig, forward: float, step: float, *, cached: b
     return 0.5 * (step - forward) + (0.0 if cached else forward)
 
 
-def _seconds(network: torch.nn.Module, images: torch.Tensor, *, step: bool) -> float:
+def _seconds(run: Callable[[], object], device: str) -> float:
     started = time.perf_counter()
-    if step:
-        network(images).square().mean().backward()
-    else:
-        with torch.inference_mode():
-            network(images)
-    if images.device.type == "cuda":
-        torch.cuda.synchronize(images.device)
+    run()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     return time.perf_counter() - started
