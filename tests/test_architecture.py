@@ -38,7 +38,7 @@ ALLOWED = {
     "rich": {"cli"},
     "matplotlib": {"reports", "ablation", "explanation"},
     "jinja2": {"reports", "ablation", "explanation"},
-    "torch": {"networks", "features.backbone", "features.engine"},
+    "torch": {"networks", "features.backbone", "features.engine", "features.engine_choice"},
     "torchvision": {"networks"},
     "timm": {"networks", "features.backbone"},
     "skorch": {"networks"},

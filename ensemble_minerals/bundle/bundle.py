@@ -30,6 +30,7 @@ from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba, read_members
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.serialization import check_description, predictor_from_arrays
 from ensemble_minerals.networks.training.epoch_log import Epoch
@@ -86,6 +87,11 @@ class Bundle:
         """Packed weights files by extractor."""
         packed = [file for name, file in self.folder.files.items() if name.startswith("weights/")]
         return {file.path.stem: file for file in packed}
+
+    @property
+    def precision(self) -> dict[str, Precision]:
+        """In which precision the features of the fit were computed, by extractor."""
+        return {name: entry["precision"] for name, entry in self.extractors.items()}
 
     @property
     def networks(self) -> dict[str, tuple[HeldFile, ...]]:

@@ -97,6 +97,18 @@ class TimeLimitEntry(Section):
     left_out: Many[str]
 
 
+class Float32Check(Section):
+    """How far the answers to some photos of the fit lie from those to their features in float32.
+
+    Attributes:
+        photos: How many were compared.
+        largest_difference: Of any probability.
+    """
+
+    photos: int
+    largest_difference: NotNegative
+
+
 class IndexEntries(Section):
     """What the indexes of bundles and of students have in common.
 
@@ -129,6 +141,7 @@ class BundleIndex(IndexEntries):
         data: The photos of the fit.
         failures: Members that failed in a fold.
         time_limit: Of the fit.
+        float32_check: Where features of the fit were computed in another precision.
     """
 
     members: Names
@@ -137,6 +150,7 @@ class BundleIndex(IndexEntries):
     data: DataEntry
     failures: Many[FailureEntry] = ()
     time_limit: TimeLimitEntry | None = None
+    float32_check: Float32Check | None = None
 
 
 class StudentDataEntry(DataConfig):

@@ -170,7 +170,18 @@ def gather_features(
         runtime: Where, and where they are kept.
         stage: What the user is told.
     """
-    usable = manifest.usable
+    return gather_rows(manifest, manifest.usable, config, extractors, runtime, stage)
+
+
+def gather_rows(
+    manifest: Manifest,
+    rows: NDArray[np.intp],
+    config: Config,
+    extractors: Mapping[str, FeatureExtractor],
+    runtime: Runtime,
+    stage: str,
+) -> Gathered:
+    """`gather_features` of some rows of the manifest."""
     compute = (
         partial(extract_features, n_threads=runtime.n_jobs)
         if runtime.cluster is None or runtime.is_local
@@ -182,8 +193,8 @@ def gather_features(
             store = stack.enter_context(FeatureStore(runtime.cache_dir / FEATURES))
         return gather(
             partial(compute, store=store, limits=config.data.limits, check_contents=True),
-            Files(manifest, usable),
-            np.array(manifest.feature_ids)[usable].tolist(),
+            Files(manifest, rows),
+            np.array(manifest.feature_ids)[rows].tolist(),
             list(extractors.values()),
             {name: pooling_of(config, name) for name in extractors},
             progress=runtime.progress.stage(stage),

@@ -13,6 +13,7 @@ from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, read_given_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
+from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.system.runtime import Runtime
 
@@ -65,7 +66,9 @@ def compared_photos(
     first = config.backbones[0]
     one_view = first.model_copy(update={"views": EMBEDDING_VIEWS})
     described = config.model_copy(update={"backbones": (one_view,)})
-    extractors = build_extractors(described, [first.name], cache_dir=runtime.cache_dir)
+    extractors = build_extractors(
+        described, [first.name], cache_dir=runtime.cache_dir, precision=precision_for(config, len(rows))
+    )
     gathered = gather_features(manifest, described, extractors, runtime, "Looking for photos of one object")
     kept = np.setdiff1d(np.arange(len(rows)), list(gathered.errors))
     embeddings = None if gathered.embeddings is None else gathered.embeddings[kept]

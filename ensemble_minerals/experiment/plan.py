@@ -12,8 +12,10 @@ from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.experiment.cost_model import describe, estimate, measure_costs
+from ensemble_minerals.experiment.precision import describe_engines, precision_for
 from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
@@ -96,9 +98,13 @@ def plan_fit(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime,
         ConfigError: If a network cannot be built as it is described.
         WeightsError: If the weights of a backbone or of a network cannot be had.
     """
-    plan = _kept_plan(config, clock, runtime, work) or _new_plan(config, manifest, clock, runtime)
-    for note in plan.notes:
-        runtime.progress.note(note)
+    precision = precision_for(config, len(manifest.usable))
+    plan = _kept_plan(config, clock, runtime, work, precision) or _new_plan(
+        config, manifest, clock, runtime, precision
+    )
+    for note in (*plan.notes, describe_engines(plan.extractors)):
+        if note:
+            runtime.progress.note(note)
     check_networks(plan.config)
     return plan
 
@@ -120,8 +126,10 @@ def keep_plan(plan: Plan, work: Path) -> None:
     write_sealed(work / _PLAN, json.dumps(content).encode(), durable=True)
 
 
-def _new_plan(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime) -> Plan:
-    extractors = open_extractors(config, runtime)
+def _new_plan(
+    config: Config, manifest: Manifest, clock: Clock, runtime: Runtime, precision: Mapping[str, Precision]
+) -> Plan:
+    extractors = open_extractors(config, runtime, precision=precision)
     limited = clock.limit is not None
     costs = measure_costs(config, manifest, extractors, runtime, always=limited)
     if limited:
@@ -130,10 +138,13 @@ def _new_plan(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime
     if limited or total >= WORTH_TELLING:
         runtime.progress.note(describe(config, costs))
     trimmed = Trimmed(config, True, total) if clock.limit is None else trim(config, costs, clock.limit)
-    return Plan(config, trimmed, clock.limit, open_extractors(trimmed.config, runtime, extractors))
+    needed = open_extractors(trimmed.config, runtime, extractors, precision=precision)
+    return Plan(config, trimmed, clock.limit, needed)
 
 
-def _kept_plan(config: Config, clock: Clock, runtime: Runtime, work: Path) -> Plan | None:
+def _kept_plan(
+    config: Config, clock: Clock, runtime: Runtime, work: Path, precision: Mapping[str, Precision]
+) -> Plan | None:
     """The plan of an interrupted fit of the same configuration under the same limit; None if there is none."""
     if clock.limit is None:
         return None
@@ -150,4 +161,4 @@ def _kept_plan(config: Config, clock: Clock, runtime: Runtime, work: Path) -> Pl
         config=config if same else build_config(kept["trimmed"]["config"]),
         left_out=tuple(trimmed.left_out),
     )
-    return Plan(config, trimmed, clock.limit, open_extractors(trimmed.config, runtime))
+    return Plan(config, trimmed, clock.limit, open_extractors(trimmed.config, runtime, precision=precision))

@@ -14,6 +14,7 @@ from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
+from ensemble_minerals.experiment.precision import check_against_float32
 from ensemble_minerals.experiment.training import Trained
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.costs import measure_extractors
@@ -74,6 +75,9 @@ def save(
             for name, extractor in used.items()
         }
         metadata = _metadata(trained, plan, dataset)
+        check = check_against_float32(ensemble, trained.setup, dataset, plan.config, runtime)
+        if check is not None:
+            metadata["float32_check"] = check.model_dump()
         manifest_csv = Path(folder) / "manifest.csv"
         dataset.manifest.write_csv(manifest_csv)
         contents = BundleContents(

@@ -20,6 +20,7 @@ from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.trained_network import image_side
@@ -91,7 +92,11 @@ def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | N
 
 
 def open_extractors(
-    config: Config, runtime: Runtime, opened: Mapping[str, FeatureExtractor] | None = None
+    config: Config,
+    runtime: Runtime,
+    opened: Mapping[str, FeatureExtractor] | None = None,
+    *,
+    precision: Mapping[str, Precision] | None = None,
 ) -> dict[str, FeatureExtractor]:
     """The feature extractors that a configuration needs, by name.
 
@@ -99,11 +104,14 @@ def open_extractors(
         config: What to train.
         runtime: Converted networks are kept in its cache folder.
         opened: Extractors to use again where they have the views that are needed.
+        precision: Of backbones, by name, where it is another than the configuration's.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
     """
-    extractors = build_extractors(config, extractor_names(config), cache_dir=runtime.cache_dir)
+    extractors = build_extractors(
+        config, extractor_names(config), cache_dir=runtime.cache_dir, precision=precision
+    )
     for name, extractor in (opened or {}).items():
         if name in extractors and extractor.n_views == extractors[name].n_views:
             extractors[name] = extractor

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,14 +15,19 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.engine_agreement import Precision
+from ensemble_minerals.features.engine_choice import choose
 from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.extractor import JSON, EmbeddingExtractor, fingerprint_of
 from ensemble_minerals.features.metadata import (
     NETWORK,
     BackboneMetadata,
+    PrecisionChoice,
     cached_digest,
     forget,
+    keep_choice,
     keep_metadata,
+    library_versions,
+    read_choice,
     read_metadata,
 )
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network, pack_weights, parse
@@ -72,7 +76,7 @@ class BackboneExtractor(EmbeddingExtractor):
             layers: Stages or blocks, counted from 0, negative from the end, see `TappedNetwork`.
             preprocessing: Mean, std, order and scale for weights that do not state theirs.
             engine: What runs the network; `auto` takes the quickest that agrees with PyTorch in float32.
-            precision: Of the computation; `auto` takes bfloat16 where the processor is quick at it.
+            precision: Of the computation; `auto` takes bfloat16 where it was measured to be quicker on this machine.
             base_dir: What a relative path of weights is relative to.
             cache_dir: Where converted networks are kept between runs; nowhere if None.
 
@@ -88,18 +92,19 @@ class BackboneExtractor(EmbeddingExtractor):
         self._layers = None if layers is None else tuple(layers)
         self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
         self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
-        self._precision_wanted: Literal["auto", "float32", "bfloat16"] = precision
+        self._precision: Literal["auto", "float32", "bfloat16"] = precision
         self._base_dir = base_dir
         self._cache_dir = cache_dir
         self._weights_source = parse(weights)
         self._weights_source.local_file(base_dir)
+        self._choice: PrecisionChoice | None = None
         self._known: BackboneMetadata | None = None
         self._engine: engines.Engine | None = None
         self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process, maybe on another machine, chooses the engine that its own processor is quick at."""
+        """Another process, maybe on another machine, chooses its own engine; a precision that was chosen stays."""
         return self.__dict__ | {"_known": None, "_engine": None, "_network": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -142,6 +147,12 @@ class BackboneExtractor(EmbeddingExtractor):
         return fingerprint_of(self.metadata)
 
     @property
+    def choice(self) -> PrecisionChoice | None:
+        """What ``precision: auto`` took, and why; None where a precision was asked for."""
+        self._known_metadata()
+        return self._choice
+
+    @property
     def layers(self) -> Mapping[str, slice]:
         """Columns of each layer, by name."""
         return {name: slice(*columns) for name, columns in self._known_metadata().layers.items()}
@@ -179,7 +190,7 @@ class BackboneExtractor(EmbeddingExtractor):
                 if known.engine == "openvino" and self._cache_dir is not None:
                     self._engine = self._open_kept(self._folder(self._cache_dir), known)
                 elif known.engine == "openvino":
-                    self._engine = engines.choose(self._load()[0], self._engine_wanted, precision).engine
+                    self._engine = choose(self._load()[0], self._engine_wanted, precision).engine
                 else:
                     self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
@@ -231,7 +242,10 @@ class BackboneExtractor(EmbeddingExtractor):
     def _known_metadata(self) -> BackboneMetadata:
         with self._lock:
             if self._known is None and self._cache_dir is not None:
-                self._known = read_metadata(self._folder(self._cache_dir))
+                if self._precision == "auto":
+                    self._settle(read_choice(self._cache_dir, self._request(self._cache_dir)))
+                if self._precision != "auto":
+                    self._known = read_metadata(self._folder(self._cache_dir))
             if self._known is None:
                 prepared = self._prepare()
                 self._known = prepared.known
@@ -243,7 +257,12 @@ class BackboneExtractor(EmbeddingExtractor):
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
         with torch_threads(1):
             network, metadata = self._load()
-            choice = engines.choose(network, self._engine_wanted, self._precision_wanted)
+            choice = choose(network, self._engine_wanted, self._precision)
+        if self._precision == "auto":
+            taken = PrecisionChoice(choice.precision, choice.milliseconds, choice.reason)
+            if self._cache_dir is not None:
+                keep_choice(self._cache_dir, self._request(self._cache_dir), taken)
+            self._settle(taken)
         known = BackboneMetadata(
             metadata={
                 **metadata,
@@ -270,6 +289,11 @@ class BackboneExtractor(EmbeddingExtractor):
             self._network = network
         return _Prepared(known, choice.engine, is_kept)
 
+    def _settle(self, choice: PrecisionChoice | None) -> None:
+        """Compute in the precision that `auto` took."""
+        if choice is not None:
+            self._choice, self._precision = choice, cast("Precision", choice.precision)
+
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
         from ensemble_minerals.networks.models.taps import TappedNetwork
 
@@ -291,13 +315,16 @@ class BackboneExtractor(EmbeddingExtractor):
             "size": network.size,
             "transform": TRANSFORM,
             "preprocessing": loaded.preprocessing.as_mapping(),
-            "versions": _versions(),
+            "versions": library_versions(),
         }
 
     def _folder(self, cache_dir: Path) -> Path:
         """Folder of metadata and network for exactly this request, these weights and versions, and this machine."""
+        return cache_dir / NETWORKS / fingerprint_of(self._request(cache_dir))
+
+    def _request(self, cache_dir: Path) -> dict[str, JSON]:
         file = self._weights_source.local_file(self._base_dir)
-        request: dict[str, JSON] = {
+        return {
             "format": FORMAT,
             "model": self._model,
             "weights": self._weights if file is None else cached_digest(file, cache_dir),
@@ -305,12 +332,11 @@ class BackboneExtractor(EmbeddingExtractor):
             "layers": self._layers,
             "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
             "engine": self._engine_wanted,
-            "precision": self._precision_wanted,
+            "precision": self._precision,
             "machine": cpu.hardware_digest(),
-            "versions": _versions(),
+            "versions": library_versions(),
             "sealed": True,
         }
-        return cache_dir / NETWORKS / fingerprint_of(request)
 
 
 @dataclass(frozen=True)
@@ -320,15 +346,3 @@ class _Prepared:
     known: BackboneMetadata
     engine: engines.Engine
     is_kept: bool
-
-
-@cache
-def _versions() -> dict[str, JSON]:
-    """Versions of what takes part in the numbers; None where it is not installed."""
-    versions: dict[str, JSON] = {}
-    for package in ("openvino", "pillow", "timm", "torch"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return versions

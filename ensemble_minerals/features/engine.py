@@ -1,8 +1,8 @@
 """What runs a frozen network: PyTorch anywhere, OpenVINO on processors, behind one small interface.
 
 A network is converted once: traced with its pooled statistics inside and a fixed batch of one image, so that several
-requests can run at once and an image's numbers never depend on other images. An engine is accepted only if it agrees
-with PyTorch in float32 on a few images drawn by code; otherwise the next best one is taken and the reason is noted.
+requests can run at once and an image's numbers never depend on other images. `engine_choice` says which engine runs a
+network.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -23,8 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.errors import ConfigError
-from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.digest import file_checksum
 from ensemble_minerals.system.sealed import damaged, read_sealed, write_sealed
@@ -157,89 +155,6 @@ def _keep(request: Any, target: tuple[NDArray[np.float32], int]) -> None:
     matrix[row] = request.get_output_tensor(0).data[0]
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The engine that will run a network, and why.
-
-    Attributes:
-        engine: Ready to run.
-        name: What it is.
-        precision: Of the computation.
-        device: `cpu`, `cuda` or `mps`.
-        note: Why it is not the one that was configured or is usual; empty where it is.
-        agreement: Agreement with PyTorch in float32 by layer; empty where it is that.
-        model: The converted model, to be saved; None for PyTorch.
-    """
-
-    engine: Engine
-    name: Name
-    precision: Precision
-    device: str
-    note: str = ""
-    agreement: Mapping[str, float] = field(default_factory=dict)
-    model: Any = None
-
-
-def choose(
-    network: TappedNetwork,
-    engine: Literal["auto", "torch", "openvino"] = "auto",
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
-) -> Choice:
-    """Take the quickest engine that agrees with PyTorch in float32.
-
-    Args:
-        network: The tapped network, on the processor.
-        engine: `auto` takes a GPU if PyTorch finds one, else OpenVINO where it is installed.
-        precision: `auto` takes bfloat16 where the CPU or the GPU is quick at it.
-
-    Raises:
-        ConfigError: OpenVINO is configured and not installed.
-    """
-    if engine == "openvino" and not installed():
-        raise ConfigError(
-            ["engine: openvino is not installed; `pip install openvino`, or take engine: torch"]
-        )
-    device = _torch_device()
-    if engine == "auto":
-        engine = "openvino" if device == "cpu" and installed() else "torch"
-    device = "cpu" if engine == "openvino" else device
-    if precision == "auto":
-        precision = "bfloat16" if _quick_at_bfloat16(device) else "float32"
-    notes: list[str] = []
-    if engine == "openvino" and precision == "bfloat16" and not _computes_bfloat16():
-        notes.append("this processor has no bfloat16")
-        precision = "float32"
-    reference = TorchEngine(network, "float32")
-    if (engine, precision, device) == ("torch", "float32", "cpu"):
-        return Choice(reference, "torch", "float32", "cpu")
-    images = probes(network.size)
-    expected = reference.run(images, len(images))
-    model = convert(network, notes) if engine == "openvino" else None
-    for name, each in _candidates(engine if engine == "torch" or model is not None else "torch", precision):
-        if name == "torch" and each == "float32" and device == "cpu":
-            return Choice(reference, name, each, device, "; ".join(notes))
-        candidate: Engine = (
-            OpenVINOEngine(model, each, network.n_features)
-            if name == "openvino"
-            else TorchEngine(network, each, device)
-        )
-        agreed = agreement(expected, candidate.run(images, len(images)), network.layers)
-        worst = min(agreed, key=lambda layer: agreed[layer])
-        if agreed[worst] >= BOUNDS[each]:
-            kept = model if name == "openvino" else None
-            return Choice(candidate, name, each, device, "; ".join(notes), agreed, kept)
-        notes.append(
-            f"{name} in {each} does not agree with torch in float32 "
-            f"({worst}: {agreed[worst]:.3f}, at least {BOUNDS[each]} is required)"
-        )
-    return Choice(TorchEngine(network, "float32"), "torch", "float32", "cpu", "; ".join(notes))
-
-
-def _candidates(engine: Name, precision: Precision) -> list[tuple[Name, Precision]]:
-    wanted: list[tuple[Name, Precision]] = [(engine, precision), (engine, "float32"), ("torch", "float32")]
-    return list(dict.fromkeys(wanted))
-
-
 def installed() -> bool:
     """Whether OpenVINO is there, without importing it."""
     return find_spec("openvino") is not None
@@ -313,21 +228,15 @@ def _made_core() -> Any:
     return _openvino().Core()
 
 
-def _computes_bfloat16() -> bool:
+def computes_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this processor."""
     return bool("BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
-def _torch_device() -> str:
+def torch_device() -> str:
+    """The device that PyTorch finds quickest: `cuda`, `mps` or `cpu`."""
     import torch
 
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _quick_at_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        import torch
-
-        return bool(torch.cuda.is_bf16_supported())
-    return device == "cpu" and cpu.has_fast_bfloat16()

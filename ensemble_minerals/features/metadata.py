@@ -9,10 +9,13 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ensemble_minerals.features.extractor import JSON
+from ensemble_minerals.features.engine_agreement import Precision
+from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.cache_folder import CARD, DIGESTS
 from ensemble_minerals.system.digest import content_digest, file_digest
@@ -48,6 +51,36 @@ class BackboneMetadata:
     device: str
     megabytes: float
     agreement: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The precision that ``precision: auto`` took for a network on this machine.
+
+    Attributes:
+        precision: The one it took.
+        milliseconds: Of a pass in each precision; empty where one was not timed.
+        reason: Why bfloat16 was not timed; empty where it was, or where the processor has none.
+    """
+
+    precision: str
+    milliseconds: Mapping[Precision, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+def read_choice(cache_dir: Path, request: Mapping[str, JSON]) -> PrecisionChoice | None:
+    """The precision that was taken before for a request on this machine."""
+    sealed = read_sealed(_choice_file(cache_dir, request))
+    return None if sealed is None else PrecisionChoice(**json.loads(sealed))
+
+
+def keep_choice(cache_dir: Path, request: Mapping[str, JSON], choice: PrecisionChoice) -> None:
+    """Keep the precision that was taken, so that it stays the same on this machine."""
+    write_sealed(_choice_file(cache_dir, request), json.dumps(asdict(choice)).encode())
+
+
+def _choice_file(cache_dir: Path, request: Mapping[str, JSON]) -> Path:
+    return cache_dir / DIGESTS / fingerprint_of({**request, "precision": "auto"})
 
 
 def read_metadata(folder: Path) -> BackboneMetadata | None:
@@ -118,3 +151,15 @@ def _has_size(file: Path, size: int) -> bool:
         return file.stat().st_size == size
     except OSError:
         return False
+
+
+@cache
+def library_versions() -> dict[str, JSON]:
+    """Versions of what takes part in the numbers; None where it is not installed."""
+    versions: dict[str, JSON] = {}
+    for package in ("openvino", "pillow", "timm", "torch"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return versions

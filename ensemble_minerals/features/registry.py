@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from ensemble_minerals.config.extractors import BackboneConfig, DescriptorConfig, ExtractorSection
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.held_file import HeldFile
 
@@ -46,7 +47,11 @@ BUILDERS: dict[type[ExtractorSection], Builder] = {BackboneConfig: _backbone, De
 
 
 def build_extractors(
-    config: Config, names: Iterable[str], *, cache_dir: Path | None
+    config: Config,
+    names: Iterable[str],
+    *,
+    cache_dir: Path | None,
+    precision: Mapping[str, Precision] | None = None,
 ) -> dict[str, FeatureExtractor]:
     """Make the named extractors: backbones, then others, in the configuration's order; the descriptor last.
 
@@ -54,6 +59,7 @@ def build_extractors(
         config: Describes the extractors.
         names: The extractors that are needed; names of others are ignored.
         cache_dir: Where converted networks are kept between runs; nowhere if None.
+        precision: Of backbones, by name, where it is another than the configuration's.
 
     Raises:
         WeightsError: If a backbone's weights cannot be had.
@@ -66,8 +72,13 @@ def build_extractors(
     """
     wanted = set(names)
     sections: list[ExtractorSection] = [*config.backbones, *config.extractors, DescriptorConfig()]
+    other = precision or {}
     return {
-        section.name: BUILDERS[type(section)](section, config, cache_dir)
+        section.name: BUILDERS[type(section)](
+            section,
+            config.model_copy(update={"precision": other.get(section.name, config.precision)}),
+            cache_dir,
+        )
         for section in sections
         if section.name in wanted
     }

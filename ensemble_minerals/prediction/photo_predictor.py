@@ -30,6 +30,9 @@ class PhotoPredictor(ABC):
 
     A subclass says what it answers to features; all else is the same for every model.
 
+    Attributes:
+        notes: What the user should know of its answers, one sentence each.
+
     Args:
         path: Where the model was read from.
         extractors: What computes the features, by name.
@@ -38,6 +41,8 @@ class PhotoPredictor(ABC):
         limits: Sizes of the photos that are decoded.
         n_threads: Threads that decode.
     """
+
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -104,7 +109,7 @@ class PhotoPredictor(ABC):
             progress: Called with (photos done, all photos).
             sets: Also give each photo the set of classes that holds the true one with this probability,
                 between 0 and 1.
-            note: Told what was left out of the inputs, and which classes no set can rule out.
+            note: Told `notes`, what was left out of the inputs, and which classes no set can rule out.
 
         Raises:
             UserError: If an input matches nothing, or `sets` is no such probability.
@@ -115,6 +120,9 @@ class PhotoPredictor(ABC):
         if conformal is not None and sets is not None and note is not None:
             self._tell_of_classes_in_every_set(conformal, sets, note)
         paths = expand_inputs(inputs, note)
+        if note is not None:
+            for text in self.notes:
+                note(text)
         n_classes = len(self.taxonomy.classes)
         proba = np.full((len(paths), n_classes), np.nan)
         member_proba = np.full((len(paths), len(self.members), n_classes), np.nan)

@@ -24,6 +24,10 @@ _KEYS_OF_THE_MACHINE = frozenset({"engine", "precision", "device", "engine_note"
 """Metadata of an extractor that may differ from those of the fit; all others must not."""
 
 
+LARGEST_DIFFERENCE = 0.1
+"""Of any probability, between the precision of a fit and float32: a bundle with more is not answered in float32."""
+
+
 class Predictor(PhotoPredictor):
     """A loaded bundle that predicts photos.
 
@@ -33,7 +37,8 @@ class Predictor(PhotoPredictor):
         n_threads: Threads that decode.
 
     Raises:
-        BundleError: If a backbone's weights are not those of the fit.
+        BundleError: If a backbone's weights are not those of the fit, or this machine cannot compute in its
+            precision and the answers would differ too much.
         WeightsError: If they cannot be had at all.
     """
 
@@ -41,7 +46,7 @@ class Predictor(PhotoPredictor):
         config, packed = config_with_weights(bundle), bundle.weights
         metadata = {name: saved["facts"] for name, saved in bundle.extractors.items()}
         extractors = {
-            **build_extractors(config, bundle.extractors, cache_dir=cache_dir),
+            **build_extractors(config, bundle.extractors, cache_dir=cache_dir, precision=bundle.precision),
             **build_network_extractors(config, bundle.networks, metadata, n_threads=n_threads),
         }
         for name, extractor in extractors.items():
@@ -55,6 +60,7 @@ class Predictor(PhotoPredictor):
             bundle.path, extractors, bundle.taxonomy, members, bundle.config.data.limits, n_threads
         )
         self.bundle = bundle
+        self.notes = _notes_of_precision(bundle, extractors)
 
     def answer(
         self, features: Mapping[str, NDArray[np.float32]]
@@ -104,6 +110,35 @@ def _check_widths(bundle: Bundle, extractors: Mapping[str, FeatureExtractor]) ->
                     f"{bundle.path}: the member {member.name!r} was fitted on {member.predictor.n_columns} features, "
                     f"its extractors give {width}; fit it again"
                 )
+
+
+def _notes_of_precision(bundle: Bundle, extractors: Mapping[str, FeatureExtractor]) -> tuple[str, ...]:
+    """What to say where features are in float32 here, and were not in the fit.
+
+    Raises:
+        BundleError: If the fit found that answers differ by more than `LARGEST_DIFFERENCE`.
+    """
+    others = [
+        name
+        for name, precision in bundle.precision.items()
+        if extractors[name].metadata.get("precision", "float32") != precision
+    ]
+    if not others:
+        return ()
+    check = bundle.info.get("float32_check")
+    how = (
+        "by how much answers differ was not measured"
+        if check is None
+        else f"probabilities of {check['photos']} photos of the fit differed by at most "
+        f"{check['largest_difference']:.3f}"
+    )
+    fitted = f"{', '.join(others)} computed in {bundle.precision[others[0]]} for the fit"
+    if check is not None and check["largest_difference"] > LARGEST_DIFFERENCE:
+        raise BundleError(
+            f"{bundle.path}: {fitted}, which this machine cannot; in float32 {how}, more than {LARGEST_DIFFERENCE}. "
+            "Predict on a machine like that of the fit, or fit again with --set precision=float32"
+        )
+    return (f"{fitted}, in float32 here: {how}",)
 
 
 def load(path: str | Path, cache_dir: str | Path | None = None, n_threads: int = 2) -> Predictor:

@@ -61,7 +61,7 @@ def answer_random_split(
     if wanted is False or (reason := _obstacle(bundle, fitted, rows, files)):
         return RandomSplit(reason="not asked for" if wanted is False else reason)
     config = config_with_weights(bundle).model_copy(update={"refit": False})
-    extractors = open_extractors(config, runtime)
+    extractors = open_extractors(config, runtime, precision=bundle.precision)
     manifest = only_at_hand(fitted, rows, files)
     if wanted is None and (reason := _too_long(bundle, manifest, extractors, runtime)):
         return RandomSplit(reason=reason)

@@ -51,8 +51,6 @@ class GalleryEntry:
         guesses: The most probable classes with their probabilities, the answer first.
         votes: Of each member.
         agreeing: Number of members that give the same answer.
-        with_evidence: Answer and probability with the evidence; None where no class fits it.
-        remarks: What is amiss with the evidence, and what to test next.
     """
 
     number: int
@@ -65,8 +63,6 @@ class GalleryEntry:
     guesses: tuple[tuple[str, float], ...]
     votes: tuple[GalleryVote, ...]
     agreeing: int
-    with_evidence: tuple[str, float] | None
-    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,6 @@ def write_gallery(
         classes=count_by_class(predictions),
         n_answered=len(answered),
         n_members=len(predictions.members),
-        has_evidence=predictions.evidence is not None,
         unreadable=unreadable,
         entries=_entries(predictions, answered.tolist(), n_threads),
     )
@@ -161,8 +156,6 @@ def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Itera
             guesses=tuple(guesses),
             votes=votes,
             agreeing=sum(vote.agrees for vote in votes),
-            with_evidence=None if predictions.evidence is None else predictions.top_with_evidence(row),
-            remarks=predictions.remarks(row),
         )
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 from ensemble_minerals.bundle.bundle import Bundle
-from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.evaluation.answers import Answers
@@ -92,7 +91,6 @@ class ReportData:
         learning_curve: None where the fit made none.
         logs: Epochs of trained networks; empty where none was trained.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
-        properties: Of the classes, which a hand can test; None where there are none.
         seed: Of the bootstrap.
     """
 
@@ -108,7 +106,6 @@ class ReportData:
     learning_curve: LearningCurve | None = None
     logs: Logs = field(default_factory=dict)
     calibration: Answers | None = None
-    properties: Properties | None = None
     seed: int = 0
 
     @cached_property
@@ -183,7 +180,6 @@ def collect_report_data(
             None if scored.kind == own.kind else scored.answers,
             seed=bundle.config.seed,
         ),
-        properties=bundle.properties,
         seed=bundle.config.seed,
     )
 

@@ -133,19 +133,29 @@ def _quota() -> int:
 @cache
 def instruction_sets() -> frozenset[str]:
     """Instruction sets of the processor, in lower case; empty where the system does not tell (only Linux does)."""
+    return frozenset(_cpuinfo("flags", "Features").split())
+
+
+@cache
+def _model() -> str:
+    """What the processor is called; empty where the system does not tell."""
+    return _cpuinfo("model name")
+
+
+def _cpuinfo(*names: str) -> str:
+    """The first value under one of these names that the system tells of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return frozenset()
-    line = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return frozenset(line.partition(":")[2].split())
+        return ""
+    return next((line for line in lines if line.startswith(names)), "").partition(":")[2].strip()
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether computing in bfloat16 is worth its rounding: only with matrix units (AMX).
+    """Whether PyTorch may be quick at bfloat16: with matrix units (AMX).
 
-    Measured with AVX-512 BF16 but without matrix units, bfloat16 took half as long again as float32 for
-    EfficientNet-Lite0, and three quarters longer for ViT-S/14. With matrix units it took half the time.
+    With AVX-512 BF16 alone it depends on the processor. OpenVINO took 0.6 of the time of float32 for three
+    EfficientNet-Lites on an EPYC, and 1.5 of it on a Xeon, which is why `features.engine_choice` measures.
     """
     return "amx_bf16" in instruction_sets()
 
@@ -153,5 +163,5 @@ def has_fast_bfloat16() -> bool:
 def hardware_digest() -> str:
     """Digest of the hardware that decides which engine is chosen, 16 hexadecimal digits."""
     accelerators = [Path("/dev/nvidiactl").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
-    known = repr((platform.system(), platform.machine(), sorted(instruction_sets()), accelerators))
+    known = repr((platform.system(), platform.machine(), _model(), sorted(instruction_sets()), accelerators))
     return blake2b(known.encode(), digest_size=8).hexdigest()

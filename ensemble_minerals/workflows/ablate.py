@@ -24,6 +24,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import (
     Setup,
@@ -160,7 +161,8 @@ def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
     """The photos with their features, row groups and folds."""
     check_networks(config)
     manifest = scan_photos(data, config, runtime)
-    return prepare(manifest, config, open_extractors(config, runtime), runtime)
+    precision = precision_for(config, len(manifest.usable))
+    return prepare(manifest, config, open_extractors(config, runtime, precision=precision), runtime)
 
 
 def _run(

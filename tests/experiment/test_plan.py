@@ -182,8 +182,8 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
     asked = json.loads(read_sealed(tmp_path / "kept" / "plan.json"))
     assert asked["limit"] == 118
     for other, limit in ((config, 119.0), (two_backbones(seed=1), 118.0)):
-        assert plan._kept_plan(other, Clock(0.0, limit), Runtime(), tmp_path / "kept") is None
-    assert plan._kept_plan(config, Clock(0.0, 118.0), Runtime(), tmp_path) is None
+        assert plan._kept_plan(other, Clock(0.0, limit), Runtime(), tmp_path / "kept", {}) is None
+    assert plan._kept_plan(config, Clock(0.0, 118.0), Runtime(), tmp_path, {}) is None
 
 
 def test_a_fit_that_could_not_begin_leaves_nothing_to_take_up(tiny, tmp_path):

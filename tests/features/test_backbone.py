@@ -21,10 +21,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from ensemble_minerals.errors import ConfigError, WeightsError
-from ensemble_minerals.features import backbone
+from ensemble_minerals.features import backbone, engine_choice
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
+from ensemble_minerals.features.metadata import PrecisionChoice
 from ensemble_minerals.features.pooling import gather
 
 SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
@@ -289,3 +290,31 @@ def test_mistakes_are_told_at_once(tmp_path: Path) -> None:
         BackboneExtractor("a", "test_resnet", "random", preprocessing={"mean": [0]})
     with pytest.raises(ConfigError, match="layers"):
         _ = BackboneExtractor("a", "test_resnet", "random", layers=[50], **SMALL).metadata
+
+
+def test_the_precision_that_was_taken_stays(
+    tmp_path: Path, weights: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[float] = [1.0, 3.0]  # bfloat16 is quick at first, and slow later
+
+    def measure(*_: Any) -> dict[str, float]:
+        return {"float32": 2.0, "bfloat16": measured.pop(0)}
+
+    monkeypatch.setattr(engine_choice, "milliseconds_a_pass", measure)
+    monkeypatch.setattr(engine_choice, "computes_bfloat16", lambda: True)
+    monkeypatch.setattr(engine_choice, "torch_device", lambda: "cpu")
+    first, again = (extractor(weights, tmp_path, precision="auto") for _ in range(2))
+    assert first.choice == PrecisionChoice("bfloat16", {"float32": 2.0, "bfloat16": 1.0})
+    assert again.choice == first.choice
+    assert (
+        again.fingerprint
+        == first.fingerprint
+        == extractor(weights, tmp_path, precision="bfloat16").fingerprint
+    )
+    assert len(list((tmp_path / "networks").iterdir())) == 1  # what was asked for has the same network
+    travelled = pickle.loads(pickle.dumps(first))
+    assert travelled.metadata["precision"] == "bfloat16"
+    elsewhere = extractor(weights, tmp_path / "elsewhere", precision="auto")
+    assert elsewhere.metadata["precision"] == "float32"
+    assert measured == []
+    assert extractor(weights, tmp_path).choice is None
