@@ -259,14 +259,12 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     >>> round(interval.low, 3), interval.estimate, round(interval.high, 3)
     (0.596, 0.9, 0.982)
     """
-    from statsmodels.stats.proportion import proportion_confint  # brings pandas; report and ablation only
-
     if trials == 0:
         return Interval(float("nan"), float("nan"), float("nan"), level)
-    low, high = proportion_confint(successes, trials, alpha=1 - level, method="wilson")
+    found = stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
     share = successes / trials
     return Interval(
-        share, min(float(low), share), max(float(high), share), level
+        share, min(float(found.low), share), max(float(found.high), share), level
     )  # free of rounding at 0 and 1
 
 

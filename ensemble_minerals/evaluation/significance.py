@@ -67,10 +67,7 @@ def mcnemar(first_right: ArrayLike, second_right: ArrayLike, groups: ArrayLike |
     wins, losses = int((lead > 0).sum()), int((lead < 0).sum())
     if wins + losses == 0:
         return McNemar(0, 0, len(lead), 1.0)
-    from statsmodels.stats.contingency_tables import mcnemar as exact  # brings pandas; ablation only
-
-    p = float(exact([[0, wins], [losses, 0]], exact=True).pvalue)
-    return McNemar(wins, losses, len(lead), min(p, 1.0))
+    return McNemar(wins, losses, len(lead), float(stats.binomtest(wins, wins + losses).pvalue))
 
 
 @dataclass(frozen=True)
@@ -157,11 +154,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values must lie in 0..1, got {list(p_values)}")
-    if not p_values:
-        return []
-    from statsmodels.stats.multitest import multipletests  # brings pandas; ablation only
-
-    return [float(p) for p in multipletests(p_values, method="holm")[1]]
+    p, count = np.asarray(p_values, dtype=np.float64), len(p_values)
+    order = np.argsort(p)
+    adjusted = np.empty(count)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(count, 0, -1)), 1.0)
+    return adjusted.tolist()
 
 
 def verdict(
