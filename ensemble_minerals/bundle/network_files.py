@@ -16,7 +16,7 @@ from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.features.trained_network import PREFIX, NetworkFacts, TrainedNetworkExtractor
 from ensemble_minerals.members.fitted import FittedMember
-from ensemble_minerals.networks.models.state_metadata import StateMetadata, read_state_metadata
+from ensemble_minerals.networks.models.state_metadata import StateMetadata, check_numbers, read_state_metadata
 from ensemble_minerals.system.held_file import HeldFile
 
 
@@ -122,6 +122,7 @@ def _check_network(folder: SavedFolder, name: str, config: NetworkConfig) -> int
     with folder.reading(name) as file:
         stated, _ = read_state_metadata(file)
         check_stated(stated, config)
+        check_numbers(file)
         return stated.n_outputs
 
 

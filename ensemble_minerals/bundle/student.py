@@ -25,7 +25,7 @@ from ensemble_minerals.config.messages import validated
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba
-from ensemble_minerals.networks.models.state_metadata import read_state_metadata
+from ensemble_minerals.networks.models.state_metadata import check_numbers, read_state_metadata
 from ensemble_minerals.system.arrays import checked_array, read_arrays, read_header
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.paths import check_output
@@ -136,6 +136,7 @@ def read_student(path: Path) -> Student:
     with folder.reading(_TENSORS) as file:
         state, _ = read_state_metadata(file)
         check_stated(state, stated.network)
+        check_numbers(file)
         n_outcomes = [count for _, count in state.decisions]
         if n_outcomes != [len(stated.classes)]:
             raise ValueError(

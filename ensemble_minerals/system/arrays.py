@@ -24,10 +24,12 @@ class ArrayHeader:
 
     Attributes:
         arrays: Type, by safetensors' name of it, and shape of each array.
+        places: First byte of each array in the file, and number of its bytes.
         metadata: Texts beside the arrays.
     """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]]
+    places: Mapping[str, tuple[int, int]]
     metadata: Mapping[str, str]
 
 
@@ -49,9 +51,15 @@ def read_header(file: HeldFile) -> ArrayHeader:
             name: (str(array["dtype"]), tuple(int(n) for n in array["shape"]))
             for name, array in stated.items()
         }
+        places = {}
+        for name, array in stated.items():
+            start, stop = map(int, array["data_offsets"])
+            if not 0 <= start <= stop <= file.size - length - 8:
+                raise ValueError(f"it is cut off: {name} is not in it")
+            places[name] = (8 + length + start, stop - start)
     except (KeyError, TypeError) as error:
         raise ValueError("it is no safetensors file: its header is damaged") from error
-    return ArrayHeader(arrays, metadata)
+    return ArrayHeader(arrays, places, metadata)
 
 
 def read_arrays(file: HeldFile) -> tuple[dict[str, NDArray[Any]], Mapping[str, str]]:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ensemble_minerals.features.extractor import fingerprint_of
 from ensemble_minerals.system.digest import file_digest
 
 HOSTILE = (
@@ -39,10 +40,19 @@ def mutate(source: Path, folder: Path, marker: str, seed: int) -> str:
     }.get(file.suffix, _change_bytes)  # fmt: skip
     said = _change_bytes(file, rng) if rng.random() < 0.2 else change(file, rng)
     if file.name != marker:
-        index = json.loads((folder / marker).read_text(encoding="utf-8"))
-        index["files"] = {name: file_digest(folder / name) for name in index["files"]}
-        (folder / marker).write_text(json.dumps(index), encoding="utf-8")
+        reseal(folder, marker)
     return f"{file.relative_to(folder).as_posix()}: {said}"
+
+
+def reseal(folder: Path, marker: str) -> None:
+    """Make the digests in an index those of the files, of trained networks also where they are facts."""
+    index = json.loads((folder / marker).read_text(encoding="utf-8"))
+    index["files"] = {name: file_digest(folder / name) for name in index["files"]}
+    for extractor, names in index.get("networks", {}).items():
+        entry = index["sources"][extractor]
+        entry["facts"]["states"] = [index["files"][name] for name in names]
+        entry["fingerprint"] = fingerprint_of(entry["facts"])
+    (folder / marker).write_text(json.dumps(index), encoding="utf-8")
 
 
 def _change_json(file: Path, rng: random.Random) -> str:

@@ -20,7 +20,7 @@ from ensemble_minerals.config.networks import NetworkConfig, NetworkHeadConfig
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.errors import BundleError, WeightsError
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork, load_body
-from ensemble_minerals.networks.models.state_metadata import read_state_metadata
+from ensemble_minerals.networks.models.state_metadata import check_numbers, read_state_metadata
 from ensemble_minerals.networks.models.tensor_file import to_plain, write_tensors
 from ensemble_minerals.networks.models.timm_models import forked_random_numbers
 from ensemble_minerals.networks.models.weights import LoadedNetwork, Preprocessing
@@ -129,29 +129,25 @@ class NetworkState:
         """Read a file that `save` wrote, see `of_file`.
 
         Raises:
-            BundleError: The file is missing, or what `of_file` raises it for.
+            BundleError: The file is missing, holds numbers that are not finite, or what `of_file` raises it for.
         """
         try:
             file = HeldFile.open(path)
+            check_numbers(file)
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read as a trained network: {error}") from error
         return cls.of_file(file)
 
     @classmethod
     def of_file(cls, file: HeldFile) -> NetworkState:
-        """Read a file that `save` wrote; nothing in it is executed.
+        """Read a file that `save` wrote, whose numbers are checked already; nothing in it is executed.
 
         Raises:
-            BundleError: The file is damaged, of another format, or holds numbers that are not finite.
+            BundleError: The file is damaged or of another format.
         """
         try:
             _, metadata = read_state_metadata(file)
             tensors = load(file.read())
-            for name, tensor in tensors.items():
-                if not torch.isfinite(tensor).all():
-                    raise ValueError(f"{shown(name)} holds numbers that are not finite")
-                if name.endswith("running_var") and (tensor < 0).any():
-                    raise ValueError(f"{shown(name)} holds variances below zero")
         except (SafetensorError, ValueError) as error:
             raise BundleError(
                 f"{file.path} cannot be read as a trained network: {error}; fit it again"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from typing import Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
 from ensemble_minerals.config.extractors import PreprocessingConfig
 from ensemble_minerals.config.fields import Count, Distinct, Many, Section, Some, Text, View, as_tuple
 from ensemble_minerals.config.messages import validated
+from ensemble_minerals.config.names import shown
 from ensemble_minerals.config.networks import LayersHeadConfig, NetworkHeadConfig
 from ensemble_minerals.data.subproblem import n_logits
 from ensemble_minerals.system.arrays import ArrayHeader, read_header
@@ -20,7 +23,10 @@ from ensemble_minerals.system.plain_json import parse_json
 METADATA = "facts"
 """Name, in the file's own metadata, of the entry that holds ours."""
 
-_TYPES = {"F32", "F64", "F16", "BF16", "I64"}
+_FLOATS = {"F64": ("<u8", 11, 52), "F32": ("<u4", 8, 23), "F16": ("<u2", 5, 10), "BF16": ("<u2", 8, 7)}
+"""Of floats: the type of their bits, and how many bits exponent and fraction have."""
+
+_TYPES = {*_FLOATS, "I64"}
 _DENSE = re.compile(r"heads\.(\d{1,6})\.(\d{1,6})\.weight")
 
 Side: TypeAlias = Annotated[int, Field(ge=16, le=4096)]
@@ -78,6 +84,28 @@ def read_state_metadata(file: HeldFile) -> tuple[StateMetadata, dict[str, Any]]:
     if isinstance(stated.head, LayersHeadConfig):
         _check_heads(header, stated, stated.head)
     return stated, plain
+
+
+def check_numbers(file: HeldFile) -> None:
+    """Make sure that all numbers of a network are finite and no variance is negative, tensor by tensor.
+
+    Raises:
+        ValueError: If some are not; names their tensor.
+    """
+    header = read_header(file)
+    for name, (dtype, shape) in header.arrays.items():
+        if dtype not in _FLOATS:
+            continue
+        kind, exponent, fraction = _FLOATS[dtype]
+        bits = np.frombuffer(file.read(*header.places[name]), kind)
+        if bits.size != math.prod(shape):
+            raise ValueError(f"{shown(name)} has {bits.size} numbers, not those of the shape {shape}")
+        largest = ((1 << exponent) - 1) << fraction  # infinity; what is not a number is above
+        sign = bits.dtype.type(1 << (exponent + fraction))
+        if ((bits & ~sign) >= largest).any():
+            raise ValueError(f"{shown(name)} holds numbers that are not finite")
+        if name.endswith("running_var") and (bits > sign).any():
+            raise ValueError(f"{shown(name)} holds variances below zero")
 
 
 def _check_heads(header: ArrayHeader, stated: StateMetadata, head: LayersHeadConfig) -> None:
