@@ -6,6 +6,7 @@ A `UserError` is a mistake of the user (exit code 2). Every other error of this 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -107,3 +108,27 @@ class ImageError(EnsembleMineralsError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reason, self.detail)
+
+
+def card_error(error: BaseException) -> str | None:
+    """A sentence on an error of a graphics card; None for any other.
+
+    Example:
+        >>> card_error(ValueError("an apple")) is None
+        True
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(error, RuntimeError):
+        return None
+    first = str(error).partition("\n")[0]
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return (
+            f"the memory of the graphics card is used up ({first}); end other programs that use it, set a smaller "
+            "batch_size of the network, or compute on the processor: CUDA_VISIBLE_DEVICES= before the command"
+        )
+    if first.startswith(("CUDA error", "cuDNN error", "NCCL error")):
+        return (
+            f"the graphics card failed ({first}); see nvidia-smi, or compute on the processor: "
+            "CUDA_VISIBLE_DEVICES= before the command"
+        )
+    return None

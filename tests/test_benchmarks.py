@@ -97,3 +97,12 @@ def test_a_set_without_a_test_part_and_a_wrong_figure_are_told(published, split_
         published.main([str(tiny.photos), *config])
     with pytest.raises(SystemExit, match="--published ResNet=good: give the accuracy as a number"):
         published.main([str(split_set[0]), *config, "--published", "ResNet=good"])
+
+
+def test_the_script_for_cards_runs_on_a_processor(monkeypatch, capsys, one_thread):
+    monkeypatch.syspath_prepend(str(SCRIPTS[0].parent))
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--photos", "4", "--models", "test_vit"])
+    import_module("gpu").main()
+    printed = capsys.readouterr().out
+    for figure in ("whole path over bare passes", "agreement with float32", "a fine-tuned fold"):
+        assert figure in printed

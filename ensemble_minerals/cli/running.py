@@ -97,12 +97,14 @@ def handle_errors(debug: bool, if_interrupted: str = interruption.AGAIN) -> Iter
 
 def _ending(error: Exception) -> tuple[int, str, bool]:
     """The exit code of an error, a sentence, and whether the program itself may be to blame."""
-    from ensemble_minerals.errors import EnsembleMineralsError
+    from ensemble_minerals.errors import EnsembleMineralsError, card_error
 
     if isinstance(error, EnsembleMineralsError):
         return error.exit_code, str(error), False
     if isinstance(error, MemoryError):
         return 1, "the memory is used up; do less at once with -j 1, or close other programs", False
+    if (of_card := card_error(error)) is not None:
+        return 1, of_card, False
     if isinstance(error, OSError) and error.strerror is not None:
         code, advice = _ENDINGS.get(error.errno or 0, (1, ""))
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

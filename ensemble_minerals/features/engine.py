@@ -82,11 +82,24 @@ class TorchEngine:
         remaining, start = iter(views), 0
         half = self._precision == "bfloat16"
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=half):
+            computing: Any = None
             while batch := list(islice(remaining, self._batch)):
-                pixels = torch.from_numpy(np.stack(batch)).to(self._device)
-                matrix[start : start + len(batch)] = self._network(pixels).float().cpu().numpy()
+                pixels = torch.from_numpy(np.stack(batch))
+                if self._device != "cpu":
+                    pixels = pixels.pin_memory().to(self._device, non_blocking=True)
+                # A GPU computes a batch while the views of the next one are drawn.
+                before, computing = computing, (start, self._network(pixels).float())
+                _copy(before, matrix)
                 start += len(batch)
+            _copy(computing, matrix)
         return matrix
+
+
+def _copy(computed: tuple[int, Any] | None, matrix: NDArray[np.float32]) -> None:
+    """Wait for the features of a batch, and put them into their rows."""
+    if computed is not None:
+        start, features = computed
+        matrix[start : start + len(features)] = features.cpu().numpy()
 
 
 class OpenVINOEngine:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
-from ensemble_minerals.errors import EnsembleMineralsError
+from ensemble_minerals.errors import EnsembleMineralsError, card_error
 from ensemble_minerals.members.fitted import FittedMember
 from ensemble_minerals.members.predictor import AveragedPredictor
 from ensemble_minerals.members.rows import RowData
@@ -80,7 +80,7 @@ class MemberFailure:
     @classmethod
     def of(cls, member: Member, fold: int, error: BaseException) -> Self:
         """The failure that an error means."""
-        return cls(member.name, fold, f"{type(error).__name__}: {error}")
+        return cls(member.name, fold, card_error(error) or f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
