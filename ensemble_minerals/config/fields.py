@@ -101,7 +101,22 @@ Classes: TypeAlias = Annotated[Distinct[Text], AfterValidator(_two_or_more)]
 Weights: TypeAlias = Annotated[str, AfterValidator(_weights)]
 Features: TypeAlias = Annotated[Literal["each", "all"] | tuple[str, ...], BeforeValidator(_features)]
 Groups: TypeAlias = Annotated[Literal["default", "auto"] | dict[str, Any], BeforeValidator(_taxonomy)]
-View: TypeAlias = Literal["squash", "squash_flip", "center", "center_flip", "detail", "detail_flip"]
+View: TypeAlias = Literal[
+    "squash",
+    "squash_flip",
+    "center",
+    "center_flip",
+    "detail",
+    "detail_flip",
+    "top_left",
+    "top_left_flip",
+    "top_right",
+    "top_right_flip",
+    "bottom_left",
+    "bottom_left_flip",
+    "bottom_right",
+    "bottom_right_flip",
+]
 
 
 class Section(BaseModel):

@@ -1,14 +1,16 @@
 """Deterministic square views of a photo, resized as 8-bit pixels.
 
 `squash` is the whole photo, stretched to a square. `center` is its central square, and `detail` the middle of that
-square, with 0.7 of its side. `pad` is the whole photo in its proportions, on white. A name that ends in `_flip` is
-the mirror image.
+square, with 0.7 of its side. `top_left`, `top_right`, `bottom_left` and `bottom_right` have half of its side, and lie
+off its middle so that they overlap a little and leave out its border. `pad` is the whole photo in its proportions, on
+white. A name that ends in `_flip` is the mirror image.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +18,31 @@ from PIL import Image
 
 from ensemble_minerals.errors import ConfigError
 
-DETAIL = 0.7
-"""Side of `detail`, as a part of the side of `center`."""
-BASES = ("squash", "center", "detail", "pad")
+
+class Cut(NamedTuple):
+    """A part of the central square, in units of its side.
+
+    Attributes:
+        side: Of the part.
+        across: From the middle of the square to that of the part, to the right.
+        down: The same, downwards.
+    """
+
+    side: float
+    across: float = 0.0
+    down: float = 0.0
+
+
+CUTS = {
+    "center": Cut(1.0),
+    "detail": Cut(0.7),
+    "top_left": Cut(0.5, -0.2, -0.2),
+    "top_right": Cut(0.5, 0.2, -0.2),
+    "bottom_left": Cut(0.5, -0.2, 0.2),
+    "bottom_right": Cut(0.5, 0.2, 0.2),
+}
+"""Views that show a part of the photo."""
+BASES = ("squash", *CUTS, "pad")
 VIEWS = tuple(f"{base}{flip}" for base in BASES for flip in ("", "_flip"))
 REDUCING_GAP = 1.2
 """Large photos are first reduced by averaging pixels, to this times the size. It halves the time, and changes values
@@ -48,8 +72,18 @@ def needed_side(names: Sequence[str], size: int) -> int:
     >>> needed_side(["center"], 224), needed_side(["center", "detail"], 224)
     (224, 320)
     """
-    detailed = any(name.startswith("detail") for name in names)
-    return math.ceil(size / DETAIL) if detailed else size
+    return math.ceil(size / smallest_side(names))
+
+
+def smallest_side(names: Sequence[str]) -> float:
+    """Side of the smallest part that views show, in units of the central square's.
+
+    >>> smallest_side(["squash", "detail_flip"])
+    0.7
+    """
+    return min(
+        (CUTS[base].side for name in names if (base := name.removesuffix("_flip")) in CUTS), default=1.0
+    )
 
 
 def draw_views(photo: NDArray[np.uint8], names: Sequence[str], size: int) -> Iterator[NDArray[np.uint8]]:
@@ -83,8 +117,13 @@ def view_box(name: str, width: int, height: int) -> tuple[float, float, float, f
     base = name.removesuffix("_flip")
     if base == "squash":
         return 0.0, 0.0, float(width), float(height)
-    side = max(width, height) if base == "pad" else min(width, height) * (DETAIL if base == "detail" else 1.0)
-    left, top = (width - side) / 2, (height - side) / 2
+    if base == "pad":
+        side = float(max(width, height))
+        left, top = (width - side) / 2, (height - side) / 2
+    else:
+        cut, square = CUTS[base], min(width, height)
+        side = square * cut.side
+        left, top = (width - side) / 2 + square * cut.across, (height - side) / 2 + square * cut.down
     return left, top, left + side, top + side
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from ensemble_minerals.config.fields import Distinct, Section, Some, View
 from ensemble_minerals.config.networks import NetworkConfig
-from ensemble_minerals.data.views import DETAIL
+from ensemble_minerals.data.views import smallest_side
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.networks.models.weights import pack_weights
 from ensemble_minerals.system.held_file import HeldFile
@@ -45,8 +45,8 @@ class NetworkFacts(Section):
 def image_side(network: NetworkConfig) -> int:
     """Pixels of the shorter side of the shrunken photos that a network learns from.
 
-    They are large enough that neither the smallest random crop nor the detail view is enlarged: new photos are sharp,
-    and what is learned from blurred ones does not fit them.
+    They are large enough that neither the smallest random crop nor the smallest view is enlarged: new photos are
+    sharp, and what is learned from blurred ones does not fit them.
 
     Raises:
         WeightsError: If timm knows no such model.
@@ -59,9 +59,9 @@ def image_side(network: NetworkConfig) -> int:
         from ensemble_minerals.networks.models.timm_models import pretrained_cfg
 
         longer = max(int(side) for side in pretrained_cfg(network.model).input_size[-2:])
-    parts = [1.0 if network.augment.crop is None else math.sqrt(network.augment.crop[0])]
-    parts += [DETAIL for view in network.views if view.startswith("detail")]
-    return round(longer / min(max(min(parts), 1 / _MOST), 1 / _LEAST))
+    crop = 1.0 if network.augment.crop is None else math.sqrt(network.augment.crop[0])
+    smallest = min(crop, smallest_side(network.views))
+    return round(longer / min(max(smallest, 1 / _MOST), 1 / _LEAST))
 
 
 class TrainedNetworkExtractor:

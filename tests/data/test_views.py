@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.views import VIEWS, check_views, draw_views, needed_side
+from ensemble_minerals.data.views import BASES, VIEWS, check_views, draw_views, needed_side, view_box
 from ensemble_minerals.errors import ConfigError
 
 
@@ -50,6 +50,18 @@ def test_detail_is_the_middle_of_that(photo: NDArray[np.uint8]) -> None:
     assert (drawn[..., 2] == 0).all()
 
 
+def test_corners_lie_off_the_middle_and_leave_out_the_border(photo: NDArray[np.uint8]) -> None:
+    drawn = view(photo, "top_right")  # 50 px of the middle 100 from left 95, top 5
+    assert red_span(drawn) == (pytest.approx(95, abs=1), pytest.approx(144, abs=1))
+    assert drawn[0, 25, 1] == pytest.approx(10, abs=2)
+    assert drawn[-1, 25, 1] == pytest.approx(108, abs=2)
+    boxes = np.array(
+        [view_box(name, 200, 100) for name in ("top_left", "top_right", "bottom_left", "bottom_right")]
+    )
+    np.testing.assert_allclose(boxes[:, :2], [[55, 5], [95, 5], [55, 45], [95, 45]])
+    np.testing.assert_allclose(boxes[:, 2:] - boxes[:, :2], 50)
+
+
 def test_pad_keeps_the_shape_on_white(photo: NDArray[np.uint8]) -> None:
     drawn = view(photo, "pad")
     assert (drawn[:12] == 255).all()
@@ -60,7 +72,7 @@ def test_pad_keeps_the_shape_on_white(photo: NDArray[np.uint8]) -> None:
     assert view(photo[:1], "pad").shape == (50, 50, 3)
 
 
-@pytest.mark.parametrize("base", ["squash", "center", "detail", "pad"])
+@pytest.mark.parametrize("base", BASES)
 def test_a_flip_is_the_mirror_image(photo: NDArray[np.uint8], base: str) -> None:
     np.testing.assert_array_equal(view(photo, f"{base}_flip"), view(photo, base)[:, ::-1])
 
@@ -75,6 +87,7 @@ def test_the_decoder_is_asked_for_enough() -> None:
     assert needed_side(["squash", "center"], 224) == 224
     assert needed_side(["squash", "detail"], 224) == 320
     assert needed_side(["detail_flip"], 100) == 143
+    assert needed_side(["detail", "top_left"], 224) == 448
 
 
 @pytest.mark.parametrize("names", [[], ["squash", "squash"], ["corner"]])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ensemble_minerals.data.views import DETAIL
+from ensemble_minerals.data.views import CUTS
 
 WHITE = 255.0
 _CUBIC = -0.5
@@ -27,7 +27,7 @@ class PhotoViews(nn.Module):
     """Draws views of photos as `data.views` and `networks.models.transforms` do with Pillow.
 
     Args:
-        names: ``squash``, ``center``, ``detail`` or ``pad``, each also with ``_flip``.
+        names: Of views, see `data.views`.
         height: Rows of each view.
         width: Columns of each view.
 
@@ -77,12 +77,12 @@ class PhotoViews(nn.Module):
             along_high = _weights(rows, torch.zeros_like(high), high, inner_high, self.height, top)
             along_wide = _weights(columns, torch.zeros_like(wide), wide, inner_wide, self.width, left)
         else:
-            box_high, box_wide = high, wide
+            box_high, box_wide, off_high, off_wide = high, wide, top, left
             if base != "squash":
-                scale = torch.minimum(high / target_high, wide / target_wide)
-                scale = scale * DETAIL if base == "detail" else scale
-                box_high, box_wide = scale * target_high, scale * target_wide
-            start_high, start_wide = (high - box_high) / 2.0, (wide - box_wide) / 2.0
+                cut, scale = CUTS[base], torch.minimum(high / target_high, wide / target_wide)
+                box_high, box_wide = cut.side * scale * target_high, cut.side * scale * target_wide
+                off_high, off_wide = cut.down * scale * target_high, cut.across * scale * target_wide
+            start_high, start_wide = (high - box_high) / 2.0 + off_high, (wide - box_wide) / 2.0 + off_wide
             along_high = _weights(rows, start_high, box_high, target_high, self.height, top)
             along_wide = _weights(columns, start_wide, box_wide, target_wide, self.width, left)
         values = photos.to(torch.float32)

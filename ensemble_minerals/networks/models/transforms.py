@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torchvision.transforms import v2
 
 from ensemble_minerals.config.networks import AugmentConfig
-from ensemble_minerals.data.views import DETAIL
+from ensemble_minerals.data.views import CUTS
 from ensemble_minerals.networks.models.weights import Preprocessing
 
 WHITE = 255
@@ -147,7 +147,7 @@ class EvalTransform:
     """Draws the fixed views of a photo, as `data.views` does, but for inputs of any shape.
 
     `squash` is the whole photo, squeezed or padded as `resize` says. `center` is the largest central crop of the
-    input's shape. `detail` is the central part of that, with 0.7 of its sides. `_flip` mirrors.
+    input's shape. The others are parts of that, see `data.views`. `_flip` mirrors.
     """
 
     def __init__(self, views: Sequence[str], size: tuple[int, int], resize: str) -> None:
@@ -220,11 +220,15 @@ class EvalTransform:
         ratios = height / self.size[0], width / self.size[1]
         if base == "squash":
             across, down = max(ratios) * self.size[1], max(ratios) * self.size[0]
+            left, top = (width - across) / 2, (height - down) / 2
         else:
-            scale = min(ratios) * (DETAIL if base == "detail" else 1.0)
+            cut, whole = CUTS[base], (min(ratios) * self.size[1], min(ratios) * self.size[0])
             # A rounding error beyond the image would make Pillow raise.
-            across, down = min(scale * self.size[1], width), min(scale * self.size[0], height)
-        left, top = (width - across) / 2, (height - down) / 2
+            across, down = min(cut.side * whole[0], width), min(cut.side * whole[1], height)
+            left, top = (
+                (width - across) / 2 + cut.across * whole[0],
+                (height - down) / 2 + cut.down * whole[1],
+            )
         return left, top, left + across, top + down
 
 

@@ -41,7 +41,7 @@ def test_an_enlarged_photo_is_interpolated_and_not_blurred():
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])
 def test_inputs_of_any_shape_show_what_the_transform_of_networks_shows(resize):
-    photo, names = drawn(40, 50), ("squash", "center", "detail_flip")
+    photo, names = drawn(40, 50), ("squash", "center", "detail_flip", "top_right")
     mine = [name.replace("squash", resize) for name in names]
     actual = views_of(photo, mine, 20, 36)
     expected = EvalTransform(names, (20, 36), resize)(photo).permute(0, 2, 3, 1).numpy() * 255

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config.networks import AugmentConfig, RandAugmentConfig
-from ensemble_minerals.data.views import draw_views
+from ensemble_minerals.data.views import CUTS, draw_views
 from ensemble_minerals.networks.models.transforms import EvalTransform, Normalize, TrainTransform
 from ensemble_minerals.networks.models.weights import Preprocessing
 
@@ -242,10 +242,10 @@ def test_randaugment_changes_most_photos():
 
 @pytest.mark.parametrize("shape", [(48, 48), (60, 37), (33, 100)])
 def test_square_views_are_those_of_frozen_features(shape):
-    names = ["squash", "squash_flip", "center", "detail", "detail_flip"]
+    names = ["squash", "squash_flip", *CUTS, "detail_flip"]
     image = smooth(*shape)
     ours = EvalTransform(names, (32, 32), "squash")(image)
-    assert ours.shape == (5, 3, 32, 32)
+    assert ours.shape == (9, 3, 32, 32)
     for view, theirs in zip(ours, draw_views(image, names, 32), strict=True):
         torch.testing.assert_close(view, torch.tensor(theirs).permute(2, 0, 1) / 255, atol=2.1 / 255, rtol=0)
 
