@@ -32,8 +32,8 @@ REPORT = FolderKind("report", DATA)
 FORMAT = 1
 """Of ``report.json``."""
 
-_PHOTO_CHARACTERS = 4_200_000  # of all data addresses together, so that the page stays below 6 MB
-_SIDES = (208, 176, 144, 112, 88)  # px of a thumbnail's longer side: large where there are few
+_PHOTO_CHARACTERS = 8_400_000  # of all data addresses together, so that the page stays below 10 MB
+_SIDES = (400, 320, 256, 208, 176, 144, 112, 88)  # px of a thumbnail's longer side: large where there are few
 _HEATED = 176  # px of the longer side of a photo with its heat-map
 _CHARACTERS_A_PIXEL = 0.45  # of a square of that side, measured on photos of specimens with a margin
 

@@ -417,3 +417,22 @@ def test_the_training_section_speaks_of_early_stopping_only_with_validation_rows
     text = html.read_text(encoding="utf-8")
     assert ("Early stopping looked" in text) == validated
     assert ("There were no validation rows" in text) != validated
+
+
+def test_cells_and_pairs_name_the_photos_that_they_show(made, page):
+    """What the script of the page looks photos up by: each cell with photos, each row of pairs, each photo."""
+    text, _ = page
+    section = made[1]["confusion"]
+    cells = re.findall(r'<td class="cell \w+" data-given="([^"]+)" data-answer="([^"]+)"', text)
+    names = section["classes"]
+    counted = [
+        (names[i], names[j])
+        for i, row in enumerate(section["counts"])
+        for j, count in enumerate(row)
+        if count
+    ]
+    assert cells == counted
+    rows = set(re.findall(r'<tr data-given="([^"]+)" data-answer="([^"]+)">', text))
+    assert len(rows) == len(made[1]["pairs"])
+    assert rows <= set(cells)
+    assert re.findall(r"<option>([^<]+)</option>", text) == names
