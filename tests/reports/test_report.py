@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.training_logs import record
 from PIL import Image
 
 from ensemble_minerals.errors import DiskError, UserError
@@ -377,22 +378,12 @@ def test_a_learning_curve_is_drawn(drawn, tmp_path):
 
 def test_trained_networks_have_a_section_with_their_curves(drawn, tmp_path):
     answers = drawn.answers([10, 10])
-    measures = ("loss", "accuracy", "macro_f1")
-    epochs = [
-        {
-            "phase": 1,
-            "epoch": epoch,
-            **{f"{part}_{m}": 1 / (epoch + 1) for part in ("train", "validation") for m in measures},
-            "lr": 0.1,
-            "seconds": 60.0,
-        }
-        for epoch in (1, 2)
-    ]
+    epochs = [record(1, epoch, train=1 / (epoch + 1), validation=1 / (epoch + 1)) for epoch in (1, 2)]
     data = drawn.report_data(answers, logs={"lite0-flat": [epochs, epochs]})
     html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
     assert 'id="training"' in text
-    assert "2 networks were trained, 4 epochs in 4.0 minutes of training" in text
+    assert "2 networks were trained, 4 epochs in 2.0 minutes of training" in text
     assert (tmp_path / "report" / "figures" / "training_0.png").exists()
     table = (tmp_path / "report" / "tables" / "training.csv").read_text().splitlines()
     assert len(table) == 5
@@ -402,16 +393,7 @@ def test_trained_networks_have_a_section_with_their_curves(drawn, tmp_path):
 @pytest.mark.parametrize("validated", [True, False])
 def test_the_training_section_speaks_of_early_stopping_only_with_validation_rows(drawn, tmp_path, validated):
     answers = drawn.answers([10, 10])
-    epoch = {
-        "phase": 1,
-        "epoch": 1,
-        "train_loss": 0.5,
-        "train_accuracy": 0.8,
-        "validation_loss": 0.6 if validated else None,
-        "validation_accuracy": 0.7 if validated else None,
-        "lr": 0.1,
-        "seconds": 1.0,
-    }
+    epoch = record(1, 1, train=0.5, validation=0.6 if validated else None)
     data = drawn.report_data(answers, logs={"net-flat": [[epoch]]})
     html, _ = save_report(Report.compute(data), tmp_path / "report", files={})
     text = html.read_text(encoding="utf-8")
