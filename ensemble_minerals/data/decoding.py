@@ -180,13 +180,13 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def photo_digest(path: Path) -> str:
-    """Digest of a photo's file, its image id: 32 hexadecimal digits.
+def photo_digest(source: Path | bytes) -> str:
+    """Digest of a photo's file, or of its bytes, its image id: 32 hexadecimal digits.
 
     Raises:
         ImageError: If the file is missing, not permitted, or not a regular file.
     """
-    with _stream(path) as stream:
+    with _stream(source) as stream:
         try:
             return stream_digest(stream)
         except OSError as error:

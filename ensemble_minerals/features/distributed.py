@@ -80,7 +80,7 @@ def extract_on_cluster(
     calls = [
         delayed(compute_shard)(
             number,
-            [task.path for task in shard],
+            [task.source for task in shard],
             [task.image_id for task in shard],
             [(extractor, extractor.fingerprint) for extractor in shard[0].lacking],
             limits=limits,
@@ -106,10 +106,10 @@ def extract_on_cluster(
     )
 
 
-def _cut(tasks: Sequence[ExtractionTask], n_jobs: int) -> Iterator[list[ExtractionTask]]:
+def _cut(tasks: Sequence[ExtractionTask[Path]], n_jobs: int) -> Iterator[list[ExtractionTask[Path]]]:
     """Shards of tasks that lack features of the same extractors."""
     size = min(LARGEST, max(CHUNK, -(-len(tasks) // (_PER_CORE * n_jobs))))
-    by_lacking: dict[tuple[str, ...], list[ExtractionTask]] = defaultdict(list)
+    by_lacking: dict[tuple[str, ...], list[ExtractionTask[Path]]] = defaultdict(list)
     for task in tasks:
         by_lacking[tuple(extractor.name for extractor in task.lacking)].append(task)
     for same in by_lacking.values():
@@ -159,7 +159,7 @@ def _open(extractors: Sequence[tuple[FeatureExtractor, str]]) -> list[FeatureExt
 
 def _take(
     whole: ExtractionResult,
-    shard: Sequence[ExtractionTask],
+    shard: Sequence[ExtractionTask[Path]],
     computed: ExtractionResult,
     store: FeatureStore | None,
 ) -> dict[int, ImageError]:
@@ -167,9 +167,9 @@ def _take(
     errors: dict[int, ImageError] = {}
     for position, error in computed.errors.items():
         task = shard[position]
-        if error.reason == ImageReason.MISSING and task.path.exists():
+        if error.reason == ImageReason.MISSING and task.source.exists():
             raise UserError(
-                f"a worker does not see {task.path}, which is there; photos must lie on a file system that this "
+                f"a worker does not see {task.source}, which is there; photos must lie on a file system that this "
                 "machine and all workers see under the same path"
             )
         errors |= dict.fromkeys(task.positions, error)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.prefetch import ROOM, prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
+
+SourceT = TypeVar("SourceT", bound=Path | bytes)
 
 CHUNK = 16
 """Photos of one call of an extractor, and of one transaction of the store."""
@@ -72,7 +74,7 @@ class ExtractionResult:
 
 
 def extract_features(
-    paths: Sequence[Path],
+    photos: Sequence[Path | bytes],
     image_ids: Sequence[str],
     extractors: Sequence[FeatureExtractor],
     *,
@@ -88,7 +90,7 @@ def extract_features(
     threads, or what was in the store. A photo whose features are all in the store is not opened.
 
     Args:
-        paths: The photos, n of them.
+        photos: Their files, or the contents of those, n of them.
         image_ids: Digests of their contents, or `Manifest.feature_ids`. Photos of one id are computed once; those of
             the id "" are neither shared, nor looked up, nor stored.
         extractors: What computes the features; their names must differ.
@@ -107,12 +109,12 @@ def extract_features(
         ValueError: If arguments do not fit each other. Errors of an extractor are raised as they are.
     """
     names = [extractor.name for extractor in extractors]
-    if len(paths) != len(image_ids):
-        raise ValueError(f"{len(paths)} paths and {len(image_ids)} image ids, there should be as many")
+    if len(photos) != len(image_ids):
+        raise ValueError(f"{len(photos)} photos and {len(image_ids)} image ids, there should be as many")
     if len(set(names)) < len(names):
         raise ValueError(f"extractors are named {names}, their names should differ")
-    features = {extractor.name: empty_features(len(paths), extractor) for extractor in extractors}
-    tasks = find_tasks(paths, image_ids, extractors, features, store)
+    features = {extractor.name: empty_features(len(photos), extractor) for extractor in extractors}
+    tasks = find_tasks(photos, image_ids, extractors, features, store)
     collector = _Collector(extractors, features, store)
     decode_photo = partial(decoded, limits=limits)
     done = 0
@@ -144,17 +146,17 @@ def extract_features(
 
 
 @dataclass(frozen=True)
-class ExtractionTask:
+class ExtractionTask(Generic[SourceT]):
     """An image whose features some extractors have not computed, and where they go.
 
     Attributes:
-        path: A file that holds it.
+        source: A file that holds it, or the content of one.
         image_id: Its digest, or "".
         positions: Positions of all photos that hold it.
         lacking: The extractors that have not computed its features.
     """
 
-    path: Path
+    source: SourceT
     image_id: str
     positions: list[int]
     lacking: list[FeatureExtractor]
@@ -164,7 +166,7 @@ class ExtractionTask:
 class _Prepared:
     """A decoded image, with the features of the extractors that run in the decoding threads."""
 
-    task: ExtractionTask
+    task: ExtractionTask[Path | bytes]
     images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     error: ImageError | None = None
@@ -216,7 +218,10 @@ class _Collector:
         return values
 
     def _keep(
-        self, extractor: FeatureExtractor, tasks: Sequence[ExtractionTask], values: NDArray[np.float32]
+        self,
+        extractor: FeatureExtractor,
+        tasks: Sequence[ExtractionTask[Path | bytes]],
+        values: NDArray[np.float32],
     ) -> None:
         expected = (len(tasks), extractor.n_views, extractor.n_features)
         if values.shape != expected:
@@ -225,8 +230,9 @@ class _Collector:
             )
         for task, value in zip(tasks, values, strict=True):
             if not np.isfinite(value).all():
+                name = task.source if isinstance(task.source, Path) else "a photo"
                 raise FitError(
-                    f"feature extractor {extractor.name} gave numbers that are not finite for {task.path}; its "
+                    f"feature extractor {extractor.name} gave numbers that are not finite for {name}; its "
                     "weights or its precision are at fault, try another precision or leave it out"
                 )
             self.features[extractor.name][task.positions] = value
@@ -253,40 +259,42 @@ def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.flo
 
 
 def find_tasks(
-    paths: Sequence[Path],
+    photos: Sequence[SourceT],
     image_ids: Sequence[str],
     extractors: Sequence[FeatureExtractor],
     features: Mapping[str, NDArray[np.float32]],
     store: FeatureStore | None,
-) -> list[ExtractionTask]:
+) -> list[ExtractionTask[SourceT]]:
     """Fetch stored features; what the store lacks becomes tasks, in the order of the photos."""
     stored = {
-        extractor.name: np.zeros(len(paths), dtype=bool)
+        extractor.name: np.zeros(len(photos), dtype=bool)
         if store is None
         else store.get_into(features[extractor.name], image_ids, extractor.fingerprint)
         for extractor in extractors
     }
-    tasks: dict[str | int, ExtractionTask] = {}
-    for position, (path, image_id) in enumerate(zip(paths, image_ids, strict=True)):
+    tasks: dict[str | int, ExtractionTask[SourceT]] = {}
+    for position, (source, image_id) in enumerate(zip(photos, image_ids, strict=True)):
         key = image_id or position
         if key in tasks:
             tasks[key].positions.append(position)
             continue
         lacking = [extractor for extractor in extractors if not stored[extractor.name][position]]
         if lacking:
-            tasks[key] = ExtractionTask(path, image_id, [position], lacking)
+            tasks[key] = ExtractionTask(source, image_id, [position], lacking)
     return list(tasks.values())
 
 
 def _prepare(
-    decode_photo: Callable[..., AbstractContextManager[Photo]], check_contents: bool, task: ExtractionTask
+    decode_photo: Callable[..., AbstractContextManager[Photo]],
+    check_contents: bool,
+    task: ExtractionTask[Path | bytes],
 ) -> _Prepared:
     """Decode a photo at the sizes its extractors need, and run those that use one thread."""
     prepared = _Prepared(task)
     started = time.perf_counter()
     try:
         prepared.images = _images(decode_photo, task)
-        if check_contents and photo_digest(task.path) != task.image_id.partition(":")[0]:
+        if check_contents and photo_digest(task.source) != task.image_id.partition(":")[0]:
             raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
     except ImageError as error:
         prepared.error = error
@@ -304,7 +312,7 @@ def _prepare(
 
 
 def _images(
-    decode_photo: Callable[..., AbstractContextManager[Photo]], task: ExtractionTask
+    decode_photo: Callable[..., AbstractContextManager[Photo]], task: ExtractionTask[Path | bytes]
 ) -> dict[int, NDArray[np.uint8]]:
     """The photo's pixels by decode side.
 
@@ -316,7 +324,7 @@ def _images(
     for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = None  # before the next one is decoded
-            with decode_photo(task.path, at_least=side) as photo:
+            with decode_photo(task.source, at_least=side) as photo:
                 pixels = photo.pixels
                 # What the decoder could not make smaller is reduced: a chunk of such photos would fill the memory.
                 factor = min(pixels.shape[:2]) // side

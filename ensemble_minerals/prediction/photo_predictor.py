@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,19 +117,42 @@ class PhotoPredictor(ABC):
             BundleError: If the model's answers are no numbers.
         """
         check_sets(sets)
-        conformal = None if sets is None else self.conformal_sets()
-        if conformal is not None and sets is not None and note is not None:
-            self._tell_of_classes_in_every_set(conformal, sets, note)
+        if sets is not None and note is not None:
+            self._tell_of_classes_in_every_set(self._conformal, sets, note)
         paths = expand_inputs(inputs, note)
         if note is not None:
             for text in self.notes:
                 note(text)
+        return self.predict_photos(paths, paths, progress, sets=sets)
+
+    def predict_photos(
+        self,
+        photos: Sequence[Path | bytes],
+        names: Sequence[Path],
+        progress: StageProgress | None = None,
+        *,
+        sets: float | None = None,
+    ) -> Predictions:
+        """Predict photos that are at hand, as files or as the contents of files.
+
+        Args:
+            photos: The photos, n of them.
+            names: What they are called in the answers.
+            progress: As in `predict`.
+            sets: As in `predict`.
+
+        Raises:
+            UserError: If `sets` is no probability.
+            BundleError: If the model's answers are no numbers.
+        """
+        check_sets(sets)
+        conformal = None if sets is None else self._conformal
         n_classes = len(self.taxonomy.classes)
-        proba = np.full((len(paths), n_classes), np.nan)
-        member_proba = np.full((len(paths), len(self.members), n_classes), np.nan)
-        reasons = [""] * len(paths)
-        for start in range(0, len(paths), _CHUNK):
-            chunk = paths[start : start + _CHUNK]
+        proba = np.full((len(photos), n_classes), np.nan)
+        member_proba = np.full((len(photos), len(self.members), n_classes), np.nan)
+        reasons = [""] * len(photos)
+        for start in range(0, len(photos), _CHUNK):
+            chunk = photos[start : start + _CHUNK]
             try:
                 extracted = extract_features(
                     chunk,
@@ -136,7 +160,7 @@ class PhotoPredictor(ABC):
                     list(self.extractors.values()),
                     n_threads=self.n_threads,
                     limits=self.limits,
-                    progress=None if progress is None else part_of(progress, start, len(paths)),
+                    progress=None if progress is None else part_of(progress, start, len(photos)),
                 )
             except FitError as failure:
                 raise BundleError(f"{self.path}: {failure}") from failure
@@ -149,8 +173,8 @@ class PhotoPredictor(ABC):
                     member_log_proba, log_proba = self.answer(features)
                 if not (np.isfinite(member_log_proba).all() and np.isfinite(log_proba).all()):
                     raise BundleError(
-                        f"{self.path}: its members give no numbers for {chunk[readable[0]]} or another photo: their "
-                        "weights are damaged; fit it again"
+                        f"{self.path}: its members give no numbers for {names[start + int(readable[0])]} or another "
+                        "photo: their weights are damaged; fit it again"
                     )
                 member_proba[start + readable] = np.exp(member_log_proba)
                 proba[start + readable] = np.exp(log_proba)
@@ -160,8 +184,12 @@ class PhotoPredictor(ABC):
             in_set = np.zeros(proba.shape, dtype=bool)
             in_set[answered] = conformal.predict(proba[answered], sets)
         return Predictions(
-            tuple(paths), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
+            tuple(names), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
         )
+
+    @cached_property
+    def _conformal(self) -> ConformalSets:
+        return self.conformal_sets()
 
     def _tell_of_classes_in_every_set(
         self, conformal: ConformalSets, level: float, note: Callable[[str], None]

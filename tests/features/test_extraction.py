@@ -376,7 +376,7 @@ def test_features_of_another_shape_are_refused(photos):
 
 
 def test_arguments_must_fit(photos):
-    with pytest.raises(ValueError, match="40 paths and 1 image ids"):
+    with pytest.raises(ValueError, match="40 photos and 1 image ids"):
         extract_features(photos, ["0"], [Spy()])
     with pytest.raises(ValueError, match="names should differ"):
         _extract(photos, Spy(), Spy())

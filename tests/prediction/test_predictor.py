@@ -240,3 +240,15 @@ def test_random_weights_need_no_packing(tiny, tmp_path):
     assert read_bundle(tmp_path / "bundle").weights == {}
     assert not (tmp_path / "bundle" / "weights").exists()
     assert load(tmp_path / "bundle").predict([tiny.new]).answered.all()
+
+
+def test_photos_at_hand_as_bytes_are_answered_as_their_files(tiny, predictor, tmp_path):
+    files = [*sorted(tiny.new.iterdir()), tmp_path / "broken.jpg"]
+    files[-1].write_bytes(b"no photo")
+    names = [Path(f"upload {number}") for number in range(len(files))]
+    held = predictor.predict_photos([file.read_bytes() for file in files], names, sets=0.9)
+    listed = predictor.predict(files, sets=0.9)
+    np.testing.assert_array_equal(held.proba, listed.proba)
+    np.testing.assert_array_equal(held.sets, listed.sets)
+    assert held.paths == tuple(names)
+    assert held.reasons == listed.reasons
