@@ -18,7 +18,7 @@ from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.system.runtime import Runtime
 
 EMBEDDING_VIEWS = ("squash",)
-"""Views of the first backbone that propose which photos are compared: the whole photo."""
+"""Views of an only backbone that propose which photos are compared: the whole photo."""
 
 
 def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[Manifest, SameObjectReport]:
@@ -64,8 +64,10 @@ def compared_photos(
     if not (config.backbones and config.duplicates.near):
         return manifest, ComparedPhotos.of(manifest, rows, aside=aside[rows]), rows
     first = config.backbones[0]
-    one_view = first.model_copy(update={"views": EMBEDDING_VIEWS})
-    described = config.model_copy(update={"backbones": (one_view,)})
+    if len(config.backbones) == 1 or runtime.cache_dir is None:
+        first = first.model_copy(update={"views": EMBEDDING_VIEWS})
+    # The first of several gets all its views, a small part of the features; these are then found in the cache.
+    described = config.model_copy(update={"backbones": (first,)})
     extractors = build_extractors(
         described, [first.name], cache_dir=runtime.cache_dir, precision=precision_for(config, len(rows))
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.same_object.nearest import nearest_rows
-from ensemble_minerals.data.same_object.visual_words import Descriptors, nearest_by_words
+from ensemble_minerals.data.same_object.visual_words import nearest_by_words
 from ensemble_minerals.system.parallel import single_thread
 
 NEIGHBORS = 5
 """Photos that embeddings propose for each photo."""
 
-WORD_NEIGHBORS = 3
+WORD_NEIGHBORS = 5
 """Photos that shared visual words propose for each photo: parts of collages, mostly."""
 
 HASH_NEIGHBORS = 3
@@ -33,7 +34,7 @@ def propose_pairs(
     embeddings: NDArray[Any] | None,
     phash: NDArray[np.uint64],
     phash_mirrored: NDArray[np.uint64],
-    descriptors: Descriptors | None = None,
+    words: Sequence[NDArray[np.uint16]] | None = None,
     *,
     n_reference: int = 0,
     n_jobs: int = 1,
@@ -44,7 +45,7 @@ def propose_pairs(
         embeddings: Vectors, finite, shape (n, d); or None.
         phash: Perceptual hashes, shape (n,). One with few bits (of a plain photo) proposes nothing.
         phash_mirrored: Perceptual hashes of the mirrored photos, shape (n,).
-        descriptors: Descriptors of the keypoints of a photo, by row; or None.
+        words: Visual words of each photo; or None.
         n_reference: The first so many photos are not paired with each other, only with the others.
         n_jobs: Number of threads; the pairs do not depend on it.
 
@@ -76,8 +77,8 @@ def propose_pairs(
             return similarity
 
         proposed.append(nearest_rows(by_embedding, n, NEIGHBORS, start=start, n_jobs=n_jobs))
-    if descriptors is not None:
-        proposed.append(nearest_by_words(descriptors, n, WORD_NEIGHBORS, start=start))
+    if words is not None:
+        proposed.append(nearest_by_words(words, WORD_NEIGHBORS, start=start))
     return np.unique(np.sort(np.concatenate(proposed), axis=1), axis=0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.candidates import directions, propose_pairs
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport, by_appearance, group_rows
-from ensemble_minerals.data.same_object.keypoint_store import KeypointStore
+from ensemble_minerals.data.same_object.keypoint_store import KeypointStore, open_table
+from ensemble_minerals.data.same_object.keypoints import COARSE, FINE, Detail
 from ensemble_minerals.data.same_object.likeness import Likeness
-from ensemble_minerals.data.same_object.matching import compare
+from ensemble_minerals.data.same_object.matching import Comparable, compare, may_match
 from ensemble_minerals.data.same_object.overprints import without_overprints
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
+from ensemble_minerals.data.same_object.verdicts import Verdict, Verdicts
 from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits, Runtime
@@ -33,7 +36,7 @@ UNCONFIRMED_HASH_DISTANCE = 6
 """Most different bits in the hashes of the same picture, where a photo is not at hand."""
 
 _MIN_HASH_BITS = 16  # usually 32 of 64 are set; fewer in a plain photo, which lacks most frequencies
-_BLOCK = 64  # pairs that a thread compares before it reports
+_BLOCK = 128  # pairs that a thread compares before they are kept
 _COLUMNS = ("image_id", "pixel_hash", "phash", "phash_mirrored", "label", "given_group", "path")
 
 
@@ -126,17 +129,21 @@ def find_same_objects(
     likeness = None
     if config.near:
         _, first_row = by_appearance(photos.pixel_hash)
-        with KeypointStore(photos.files, photos.image_id.tolist(), runtime, limits) as store:
+        with open_table(runtime) as table:
+            store = KeypointStore(photos.files, photos.image_id.tolist(), table, runtime, limits)
             store.compute(first_row.tolist())
             proposed = propose_pairs(
                 None if photos.embeddings is None else photos.embeddings[first_row],
                 photos.phash[first_row],
                 photos.phash_mirrored[first_row],
-                lambda position: store.descriptors(int(first_row[position])),
+                store.words(first_row.tolist()),
                 n_reference=int(np.searchsorted(first_row, n_known)),
                 n_jobs=runtime.n_jobs,
             )
-            found = _same_objects(photos, first_row[proposed], store, runtime)
+            verdicts = Verdicts(table, photos.image_id)
+            found = _same_objects(photos, first_row[proposed], store, verdicts, runtime)
+            by_digest = first_row[np.argsort(photos.image_id[first_row])]
+            found = without_overprints(found, photos.label, by_digest, store, verdicts)
         if config.likeness and photos.embeddings is not None:
             likeness = Likeness(directions(photos.embeddings[first_row]), proposed, n_folds)
     return group_rows(
@@ -151,42 +158,63 @@ def find_same_objects(
 
 
 def _same_objects(
-    photos: ComparedPhotos, proposed: NDArray[np.intp], store: KeypointStore, runtime: Runtime
+    photos: ComparedPhotos,
+    proposed: NDArray[np.intp],
+    store: KeypointStore,
+    verdicts: Verdicts,
+    runtime: Runtime,
 ) -> list[SameObjectPair]:
-    """Compare the pairs that are proposed, and keep those that show the same object."""
+    """Compare the pairs that are proposed and were never compared, and keep those that show the same object."""
     found: list[SameObjectPair] = []
-    blocks = [proposed[start : start + _BLOCK] for start in range(0, len(proposed), _BLOCK)]
+    todo = dict.fromkeys((a, b) for a, b in proposed.tolist())
+    for pair, verdict in verdicts.known(list(todo)):
+        del todo[pair]
+        _add(found, pair, verdict)
+    waiting = iter(todo)
+    blocks = [list(islice(waiting, _BLOCK)) for _ in range(0, len(todo), _BLOCK)]
     progress = runtime.progress.stage("Comparing photos")
     n_threads = runtime.n_jobs
     compared = prefetch(
-        partial(_compare_block, photos, store),
-        blocks,
-        n_threads=n_threads,
-        ahead=2 * n_threads,
-        name="compare",
+        partial(_compare_block, store), blocks, n_threads=n_threads, ahead=2 * n_threads, name="compare"
     )
     with closing(compared) as stream:
-        for number, pairs in enumerate(stream, start=1):
-            found += pairs if len(found) < MOST_DRAWN else map(_without_points, pairs)
-            progress(min(number * _BLOCK, len(proposed)), len(proposed))
-    return without_overprints(found, photos.label, store.get)
+        for number, (block, judged) in enumerate(zip(blocks, stream, strict=True), start=1):
+            verdicts.keep(judged)
+            for pair in block:
+                if pair in judged:
+                    _add(found, pair, judged[pair])
+                elif _hash_distance(photos, *pair) <= UNCONFIRMED_HASH_DISTANCE:
+                    found.append(SameObjectPair(*pair, "same_picture"))
+            progress(min(number * _BLOCK, len(todo)), len(todo))
+    return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
-def _compare_block(
-    photos: ComparedPhotos, store: KeypointStore, block: NDArray[np.intp]
-) -> list[SameObjectPair]:
-    pairs = []
+def _compare_block(store: KeypointStore, block: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Verdict]:
+    """Verdicts on the pairs of which both photos are at hand, by fine keypoints where coarse ones leave it open."""
+    judged: dict[tuple[int, int], Verdict] = {}
     with single_thread:
-        for a, b in block.tolist():
-            one, other = store.get(a), store.get(b)
-            if one is None or other is None:
-                if _hash_distance(photos, a, b) <= UNCONFIRMED_HASH_DISTANCE:
-                    pairs.append(SameObjectPair(a, b, "same_picture"))
+        for pair in block:
+            coarse = _both(store, pair, COARSE)
+            if coarse is None:
                 continue
-            result = compare(one, other)
-            if result is not None:
-                pairs.append(SameObjectPair(a, b, *result))
-    return pairs
+            if not may_match(*coarse):
+                judged[pair] = None
+            elif (fine := _both(store, pair, FINE)) is not None:
+                judged[pair] = compare(*fine)
+    return judged
+
+
+def _both(
+    store: KeypointStore, pair: tuple[int, int], detail: Detail
+) -> tuple[Comparable, Comparable] | None:
+    first, second = (store.get(row, detail) for row in pair)
+    return None if first is None or second is None else (first, second)
+
+
+def _add(found: list[SameObjectPair], pair: tuple[int, int], verdict: Verdict) -> None:
+    if verdict is not None:
+        one = SameObjectPair(*pair, *verdict)
+        found.append(one if len(found) < MOST_DRAWN else _without_points(one))
 
 
 def _hash_distance(photos: ComparedPhotos, a: int, b: int) -> int:

@@ -47,6 +47,7 @@ def align(
     frames: NDArray[np.float32],
     others: NDArray[np.float32],
     tolerance: float,
+    least: int = MIN_INLIERS,
 ) -> Alignment | None:
     """Lay one photo over another where enough keypoints agree.
 
@@ -55,31 +56,35 @@ def align(
         frames: x, y, size and direction of the keypoints of the first photo, shape (n, 4).
         others: Those of the second photo, shape (m, 4).
         tolerance: Pixels of the second photo by which a match may be off.
+        least: So many keypoints must agree.
     """
-    first, second = mutual_matches(similarity)
-    if len(first) < MIN_INLIERS:
+    first, second = mutual_matches(similarity, least)
+    if len(first) < least:
         return None
-    inliers = _most_agreed(frames[first], others[second], tolerance)
+    inliers = _most_agreed(frames[first], others[second], tolerance, least)
     if inliers is None:
         return None
     first, second = first[inliers], second[inliers]
     return Alignment(first, second, affine(frames[first, :2], others[second, :2]))
 
 
-def mutual_matches(similarity: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def mutual_matches(
+    similarity: NDArray[np.float32], least: int = MIN_INLIERS
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pairs of descriptors that are each other's nearest, and much nearer than the second nearest.
 
     Args:
         similarity: Products of unit vectors, shape (n, m).
+        least: Fewer than so many are not looked for to the end.
     """
     nothing = np.zeros(0, np.intp)
-    if min(similarity.shape) < MIN_INLIERS:
+    if min(similarity.shape) < least:
         return nothing, nothing
     rows, nearest = np.arange(len(similarity)), similarity.argmax(axis=1)
     best = similarity[rows, nearest]
     rows = np.flatnonzero(best == similarity.max(axis=0)[nearest])  # quicker than argmax
     rows = np.sort(rows[np.unique(nearest[rows], return_index=True)[1]])  # the first of equal ones
-    if len(rows) < MIN_INLIERS:
+    if len(rows) < least:
         return nothing, nothing
     columns, best = nearest[rows], best[rows]
     number = np.arange(len(rows))
@@ -131,7 +136,7 @@ def agreement(
 
 
 def _most_agreed(
-    frames: NDArray[np.float32], others: NDArray[np.float32], tolerance: float
+    frames: NDArray[np.float32], others: NDArray[np.float32], tolerance: float, least: int
 ) -> NDArray[np.intp] | None:
     """The largest set of matches that agree with one shift, turn and scale; None if it is too small."""
     z = frames[:, 0] + 1j * frames[:, 1].astype(np.float64)
@@ -143,16 +148,18 @@ def _most_agreed(
     votes = agree.sum(axis=1) * ((zoom > SCALES[0]) & (zoom < SCALES[1]))
     best: NDArray[np.intp] | None = None
     for start in np.argsort(-votes, kind="stable")[:_STARTS]:
+        if votes[start] < least / 2:
+            break
         inliers = np.flatnonzero(agree[start])
         for _ in range(_ROUNDS):
-            if len(inliers) < MIN_INLIERS // 2:
+            if len(inliers) < least / 2:
                 break
             s, t = _least_squares(z[inliers], w[inliers])
             now = np.flatnonzero((np.abs(s * z + t - w) < tolerance) & _like(spin, s))
             if np.array_equal(now, inliers):
                 break
             inliers = now
-        if len(inliers) >= MIN_INLIERS and (best is None or len(inliers) > len(best)):
+        if len(inliers) >= least and (best is None or len(inliers) > len(best)):
             best = inliers
     return best
 

@@ -4,41 +4,61 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.decoding import DECODER_VERSION, decode, heif_version, photo_digest
 from ensemble_minerals.data.same_object.keypoints import (
-    COUNT,
+    COARSE,
+    FINE,
     KEYPOINTS_VERSION,
-    SIDE,
+    Detail,
     Keypoints,
     find_keypoints,
 )
 from ensemble_minerals.data.same_object.matching import Comparable
+from ensemble_minerals.data.same_object.visual_words import visual_words
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.system.cache_table import CacheTable
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 
 KEYPOINTS = "keypoints.sqlite"
-"""File in the cache folder: keypoints of photos."""
+"""File in the cache folder: keypoints of photos, and what comparisons found."""
 
-_AT_HAND = 384
-"""Photos whose keypoints are held in memory, about 0.3 MB each."""
+_AT_HAND = {COARSE: 768, FINE: 256}
+"""Photos whose keypoints are held in memory, about 0.1 and 0.4 MB each."""
 
 _CHUNK = 64  # photos of one write
-_NEEDED_SIDE = SIDE * 3 // 4  # the shorter side of most photos whose longer side is as long as it is needed
+_WORD = np.dtype("<u2")
+
+
+@contextmanager
+def open_table(runtime: Runtime) -> Iterator[CacheTable]:
+    """The file of keypoints in the cache folder; without one, a temporary file."""
+    with ExitStack() as stack:
+        folder = runtime.cache_dir
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ensemble-minerals-")))
+        yield stack.enter_context(CacheTable(folder / KEYPOINTS))
+
+
+@cache
+def source_of(kind: str, *details: Detail) -> str:
+    """Names what is kept of keypoints of some details, and of everything that they depend on."""
+    return (
+        f"{kind} {KEYPOINTS_VERSION} {details} decoder={DECODER_VERSION} opencv={version('opencv-python-headless')} "
+        f"pillow={version('pillow')} pi-heif={heif_version()}"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,93 +68,104 @@ class _Photo:
 
 
 class KeypointStore:
-    """Keypoints by row; to be used in a ``with`` block, by several threads.
+    """Keypoints and visual words by row; may be used by several threads.
 
     Args:
         files: Where each photo is; None where it is not at hand.
         image_ids: Digests of the files.
-        runtime: Threads, and the cache folder; without one a temporary file is used.
+        table: Where keypoints and words are kept.
+        runtime: Threads and progress.
         limits: Sizes of the photos that are decoded.
     """
 
     def __init__(
-        self, files: Sequence[Path | None], image_ids: Sequence[str], runtime: Runtime, limits: DecodeLimits
+        self,
+        files: Sequence[Path | None],
+        image_ids: Sequence[str],
+        table: CacheTable,
+        runtime: Runtime,
+        limits: DecodeLimits,
     ) -> None:
         self._photos = [_Photo(*photo) for photo in zip(files, image_ids, strict=True)]
+        self._table = table
         self._runtime = runtime
         self._limits = limits
-        self._stack = ExitStack()
         self._lock = Lock()
-        self._at_hand: OrderedDict[int, Comparable | None] = OrderedDict()
-        self._source = (
-            f"keypoints {KEYPOINTS_VERSION} side={SIDE} count={COUNT} decoder={DECODER_VERSION} "
-            f"opencv={version('opencv-python-headless')} pillow={version('pillow')} pi-heif={heif_version()}"
-        )
-
-    def __enter__(self) -> Self:
-        folder = self._runtime.cache_dir
-        if folder is None:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ensemble-minerals-")))
-        self._table = self._stack.enter_context(CacheTable(folder / KEYPOINTS))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
+        self._at_hand: dict[Detail, OrderedDict[int, Comparable | None]] = {
+            detail: OrderedDict() for detail in _AT_HAND
+        }
+        self._words = source_of("words", COARSE)
 
     def compute(self, rows: Sequence[int]) -> None:
-        """Compute what is not in the file yet."""
-        known = self._table.contains(self._source, {self._photos[row].image_id for row in rows})
+        """Find the coarse keypoints and words that are not in the file yet."""
+        known = self._table.contains(self._words, {self._photos[row].image_id for row in rows})
         lacking = {photo.image_id: photo for photo in (self._photos[row] for row in rows)}
         todo = [photo for key, photo in lacking.items() if key not in known and photo.file is not None]
         progress = self._runtime.progress.stage("Finding keypoints")
         n_threads = self._runtime.n_jobs
-        done = 0
+        work, done = partial(self._find, COARSE), 0
         with closing(
-            prefetch(self._find, todo, n_threads=n_threads, ahead=4 * n_threads, name="keypoints")
+            prefetch(work, todo, n_threads=n_threads, ahead=4 * n_threads, name="keypoints")
         ) as stream:
             found = zip(todo, stream, strict=True)
             while chunk := list(islice(found, _CHUNK)):
-                self._keep({photo.image_id: one for photo, one in chunk if one is not None})
+                self._keep(COARSE, {photo.image_id: one for photo, one in chunk if one is not None})
                 done += len(chunk)
                 progress(done, len(todo))
 
-    def get(self, row: int) -> Comparable | None:
+    def words(self, rows: Sequence[int]) -> list[NDArray[np.uint16]]:
+        """The visual words of photos, after `compute`; none for a photo that is not at hand."""
+        keys = [self._photos[row].image_id for row in rows]
+        kept = dict(self._table.get(self._words, keys))
+        words = []
+        for row, key in zip(rows, keys, strict=True):
+            if key in kept:
+                words.append(np.frombuffer(kept[key], _WORD).astype(np.uint16))
+            else:
+                found = self.get(row, COARSE)
+                words.append(
+                    visual_words(found.keypoints.descriptors if found else np.zeros((0, 128), np.uint8))
+                )
+        return words
+
+    def get(self, row: int, detail: Detail = FINE) -> Comparable | None:
         """A photo ready to be compared; None where it is not at hand, or changed since it was scanned."""
+        at_hand = self._at_hand[detail]
         with self._lock:
-            if row in self._at_hand:
-                self._at_hand.move_to_end(row)
-                return self._at_hand[row]
-        found = self._read(self._photos[row])
+            if row in at_hand:
+                at_hand.move_to_end(row)
+                return at_hand[row]
+        found = self._read(detail, self._photos[row])
         comparable = None if found is None else Comparable(found)
         with self._lock:
-            self._at_hand[row] = comparable
-            if len(self._at_hand) > _AT_HAND:
-                self._at_hand.popitem(last=False)
+            at_hand[row] = comparable
+            if len(at_hand) > _AT_HAND[detail]:
+                at_hand.popitem(last=False)
         return comparable
 
-    def descriptors(self, row: int) -> NDArray[np.uint8]:
-        """The descriptors of a photo, (k, 128); none where it is not at hand."""
-        found = self._read(self._photos[row])
-        return np.zeros((0, 128), np.uint8) if found is None else found.descriptors
+    def _read(self, detail: Detail, photo: _Photo) -> Keypoints | None:
+        stored = dict(self._table.get(source_of("keypoints", detail), [photo.image_id]))
+        if stored:
+            return Keypoints.unpack(stored[photo.image_id])
+        found = self._find(detail, photo)
+        if found is not None:
+            self._keep(detail, {photo.image_id: found})
+        return found
 
-    def _read(self, photo: _Photo) -> Keypoints | None:
-        stored = dict(self._table.get(self._source, [photo.image_id]))
-        return Keypoints.unpack(stored[photo.image_id]) if stored else self._find(photo)
-
-    def _find(self, photo: _Photo) -> Keypoints | None:
+    def _find(self, detail: Detail, photo: _Photo) -> Keypoints | None:
         if photo.file is None:
             return None
         try:
-            pixels = decode(photo.file, at_least=_NEEDED_SIDE, limits=self._limits).pixels
+            pixels = decode(photo.file, at_least=detail.needed_side, limits=self._limits).pixels
             if photo_digest(photo.file) != photo.image_id:
                 return None
         except ImageError:
             return None
-        return find_keypoints(pixels)
+        return find_keypoints(pixels, detail)
 
-    def _keep(self, found: Mapping[str, Keypoints]) -> None:
-        self._table.put(
-            self._source, {key: one.pack() for key, one in found.items()}, {"kind": "keypoints", "side": SIDE}
-        )
+    def _keep(self, detail: Detail, found: dict[str, Keypoints]) -> None:
+        packed = {key: one.pack() for key, one in found.items()}
+        self._table.put(source_of("keypoints", detail), packed, {"kind": f"{detail.name} keypoints"})
+        if detail == COARSE:
+            words = {key: visual_words(one.descriptors).astype(_WORD).tobytes() for key, one in found.items()}
+            self._table.put(self._words, words, {"kind": "visual words"})

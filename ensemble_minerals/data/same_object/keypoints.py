@@ -1,7 +1,8 @@
 """Local features of a photo: where its corners and blobs are, and what is around each, by OpenCV's SIFT.
 
-They are of a small copy of the photo, and are computed once. Those of the mirror image are the same numbers in
-another order.
+They are of a small copy of the photo, and are computed once: coarse ones of each photo, and fine ones, which take
+four times as long, of the few photos that coarse ones do not tell apart. Those of the mirror image are the same
+numbers in another order.
 """
 
 from __future__ import annotations
@@ -15,18 +16,43 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-KEYPOINTS_VERSION = 1
-"""Increase when photos get other keypoints than before."""
+KEYPOINTS_VERSION = 2
+"""Increase when photos get other keypoints or words than before."""
 
-SIDE = 320
-"""Longer side of the copy that keypoints are found in, in pixels."""
 
-COUNT = 500
-"""Most keypoints of a photo: the strongest of each part."""
+@dataclass(frozen=True)
+class Detail:
+    """How closely a photo is looked at.
 
-_GREY_SIDE = 128  # longer side of the copy that pixels are compared in
+    Attributes:
+        name: Of the keypoints that are found so.
+        side: Longer side of the copy that keypoints are found in, in pixels.
+        layers: Scales in which keypoints are looked for, until a scale is twice another.
+        described: Strongest keypoints that are described, so that each part of a photo can have its share.
+        count: Most keypoints of a photo: the strongest of each part.
+        grey_side: Longer side of the copy that pixels are compared in.
+    """
+
+    name: str
+    side: int
+    layers: int
+    described: int
+    count: int
+    grey_side: int
+
+    @property
+    def needed_side(self) -> int:
+        """The shorter side of most photos whose longer side is as long as it is needed."""
+        return self.side * 3 // 4
+
+
+COARSE = Detail("coarse", side=192, layers=2, described=350, count=250, grey_side=32)
+"""Enough to tell most photos apart."""
+
+FINE = Detail("fine", side=320, layers=3, described=700, count=500, grey_side=128)
+"""What decides."""
+
 _CONTRAST = 0.02  # half of OpenCV's own: smooth stones have weak texture
-_DESCRIBED = 700  # strongest keypoints that are described, so that each part of a photo can have its share
 _GRID = 4  # parts of a photo in a row and a column that get as many keypoints, where they have them
 _BINS, _CELLS = 8, 4  # of a descriptor: directions, and cells in a row and a column
 
@@ -84,28 +110,34 @@ class Keypoints:
         return cls(width, height, frames, descriptors, grey)
 
 
-def find_keypoints(pixels: NDArray[np.uint8]) -> Keypoints:
+def find_keypoints(pixels: NDArray[np.uint8], detail: Detail = FINE) -> Keypoints:
     """The keypoints of a photo.
 
     Args:
         pixels: Upright RGB, shape (H, W, 3), uint8.
+        detail: How closely to look.
     """
+    import cv2
+
     image = Image.fromarray(pixels).convert("L")
-    small = np.asarray(_fitted(image, SIDE))
-    found, descriptors = _sift().detectAndCompute(small, None)
-    kept = _spread(found, small.shape)
+    small = np.asarray(_fitted(image, detail.side))
+    sift = cv2.SIFT.create(
+        nfeatures=detail.described, nOctaveLayers=detail.layers, contrastThreshold=_CONTRAST
+    )
+    found, descriptors = sift.detectAndCompute(small, None)
+    kept = _spread(found, small.shape)[: detail.count]
     frames = [(*found[n].pt, found[n].size, np.deg2rad(found[n].angle)) for n in kept]
     return Keypoints(
         small.shape[1],
         small.shape[0],
         np.array(frames, dtype=np.float32).reshape(-1, 4),
         np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[kept].astype(np.uint8),
-        np.asarray(_fitted(image, _GREY_SIDE)),
+        np.asarray(_fitted(image, detail.grey_side)),
     )
 
 
 def _spread(found: Sequence[Any], shape: tuple[int, ...]) -> list[int]:
-    """The strongest keypoint of each cell of a grid, then the second of each, until there are enough."""
+    """The strongest keypoint of each cell of a grid, then the second of each, and so on."""
     order = np.argsort([-point.response for point in found], kind="stable")
     places = np.array([point.pt for point in found]).reshape(-1, 2)[order]
     cells = np.minimum(places * _GRID // (shape[1], shape[0]), _GRID - 1).astype(np.intp)
@@ -114,7 +146,7 @@ def _spread(found: Sequence[Any], shape: tuple[int, ...]) -> list[int]:
     for cell in range(_GRID * _GRID):
         mine = number == cell
         rank[mine] = np.arange(mine.sum())
-    chosen: list[int] = order[np.argsort(rank, kind="stable")[:COUNT]].tolist()
+    chosen: list[int] = order[np.argsort(rank, kind="stable")].tolist()
     return chosen
 
 
@@ -130,9 +162,3 @@ def _fitted(image: Image.Image, side: int) -> Image.Image:
     scale = side / max(image.size)
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     return image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX)
-
-
-def _sift() -> Any:
-    import cv2
-
-    return cv2.SIFT.create(nfeatures=_DESCRIBED, contrastThreshold=_CONTRAST)

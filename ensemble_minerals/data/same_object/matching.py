@@ -13,6 +13,9 @@ from ensemble_minerals.data.same_object.keypoints import MIRROR, Keypoints, root
 from ensemble_minerals.data.same_object.overlay import Overlay, lay_over
 from ensemble_minerals.data.same_object.pairs import Evidence, Grade
 
+MATCHING_VERSION = 1
+"""Increase when pairs of photos get other verdicts than before."""
+
 MIN_INLIERS = 15
 """Keypoints that must match where the pixels do not agree over most of both photos."""
 
@@ -39,6 +42,8 @@ _MARGIN = 0.15  # share of a photo's side along an edge
 _FEWEST_OFF_MARGINS = 8  # matching points that do not lie along one edge in both photos
 _ENOUGH_KEYPOINTS = 60  # where both photos have so many, some match if both are the same picture
 _ALIKE = 0.9  # product of tiny copies of photos that may be the same picture without keypoints
+_COARSE_INLIERS = 5  # of the coarse keypoints: no pair that is the same had fewer than 8
+_COARSE_ALIKE = 0.85
 _NO_POINTS = np.zeros((0, 4), np.float32)
 
 
@@ -66,6 +71,20 @@ class Comparable:
     def longer_side(self) -> int:
         """In pixels of the copy that has the keypoints."""
         return max(self.keypoints.width, self.keypoints.height)
+
+
+def may_match(first: Comparable, second: Comparable) -> bool:
+    """Whether two photos, by their coarse keypoints, may belong together: few pairs are left, and none is lost."""
+    return any(_may_match(one, second) for one in (first, first.mirror_image))
+
+
+def _may_match(first: Comparable, second: Comparable) -> bool:
+    one, other = first.keypoints, second.keypoints
+    if min(len(one), len(other)) < _ENOUGH_KEYPOINTS and float(one.tiny @ other.tiny) >= _COARSE_ALIKE:
+        return True
+    similarity = first.vectors @ second.vectors.T
+    tolerance = TOLERANCE * second.longer_side
+    return align(similarity, one.frames, other.frames, tolerance, _COARSE_INLIERS) is not None
 
 
 def compare(first: Comparable, second: Comparable) -> tuple[Grade, Evidence] | None:

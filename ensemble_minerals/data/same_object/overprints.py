@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.same_object.geometry import align
+from ensemble_minerals.data.same_object.keypoint_store import KeypointStore
+from ensemble_minerals.data.same_object.keypoints import COARSE
 from ensemble_minerals.data.same_object.matching import TOLERANCE, Comparable
 from ensemble_minerals.data.same_object.pairs import Evidence, SameObjectPair
+from ensemble_minerals.data.same_object.verdicts import Verdicts
 
 _SAMPLE, _ENOUGH = 48, 2
 """Photos of other classes that are searched for the same, and how many of them have it."""
@@ -20,30 +23,54 @@ _SAMPLE_IN_PLACE, _ENOUGH_IN_PLACE = 192, 1
 
 
 def without_overprints(
-    pairs: Iterable[SameObjectPair], labels: NDArray[np.str_], get: Callable[[int], Comparable | None]
+    pairs: Iterable[SameObjectPair],
+    labels: NDArray[np.str_],
+    among: NDArray[np.intp],
+    store: KeypointStore,
+    verdicts: Verdicts,
 ) -> list[SameObjectPair]:
     """Leave out pairs of which only what many unrelated photos share is the same.
 
     Args:
         pairs: What was found.
         labels: Class of each row, (n,).
-        get: The keypoints of a row.
+        among: Rows that are searched for the same, in an order that other rows do not change.
+        store: The keypoints of a row.
+        verdicts: What was answered before.
     """
     pairs = list(pairs)
     linked = {frozenset((pair.first, pair.second)) for pair in pairs if pair.grade == "same_picture"}
     kept = []
     for pair in pairs:
-        first, second = get(pair.first), get(pair.second)
-        if pair.grade == "same_object" and pair.evidence and first and second:
+        if pair.grade == "same_object" and pair.evidence:
             places = pair.evidence.points
             in_place = bool((np.abs(places[:, :2] - places[:, 2:]) < _IN_PLACE).all())
-            others = _unrelated(labels, pair, linked, _SAMPLE_IN_PLACE if in_place else _SAMPLE)
-            unrelated = (other for other in map(get, others) if other is not None)
-            enough = _ENOUGH_IN_PLACE if in_place else _ENOUGH
-            if is_overprint(first, second, pair.evidence, unrelated, enough):
+            sample, enough = (_SAMPLE_IN_PLACE, _ENOUGH_IN_PLACE) if in_place else (_SAMPLE, _ENOUGH)
+            others = _unrelated(labels, among, pair, linked, sample)
+            if _is_overprint(pair, pair.evidence, others, enough, store, verdicts):
                 continue
         kept.append(pair)
     return kept
+
+
+def _is_overprint(
+    pair: SameObjectPair,
+    evidence: Evidence,
+    others: Sequence[int],
+    enough: int,
+    store: KeypointStore,
+    verdicts: Verdicts,
+) -> bool:
+    rows = pair.first, pair.second
+    answer = verdicts.overprint(rows, others)
+    if answer is None:
+        first, second = map(store.get, rows)
+        if first is None or second is None:
+            return False
+        unrelated = (store.get(other, COARSE) for other in others)
+        answer = is_overprint(first, second, evidence, filter(None, unrelated), enough)
+        verdicts.keep_overprint(rows, others, answer)
+    return answer
 
 
 def is_overprint(
@@ -59,7 +86,7 @@ def is_overprint(
         first: The first photo.
         second: The second photo.
         evidence: What `compare` found.
-        unrelated: Photos of other classes.
+        unrelated: Photos of other classes; coarse keypoints will do.
         enough: So many of them must have it.
     """
     one = first.mirror_image if evidence.mirrored else first
@@ -81,13 +108,16 @@ def _aligned(
 
 
 def _unrelated(
-    labels: NDArray[np.str_], pair: SameObjectPair, linked: set[frozenset[int]], sample: int
+    labels: NDArray[np.str_],
+    among: NDArray[np.intp],
+    pair: SameObjectPair,
+    linked: set[frozenset[int]],
+    sample: int,
 ) -> list[int]:
-    """Some rows of other classes, spread evenly, that are not the same picture as either row."""
-    rows = np.flatnonzero((labels != labels[pair.first]) & (labels != labels[pair.second]))
-    spread = rows[np.unique(np.linspace(0, len(rows) - 1, min(sample, len(rows))).astype(np.intp))]
+    """Some rows of other classes that are not the same picture as either row."""
+    rows = among[(labels[among] != labels[pair.first]) & (labels[among] != labels[pair.second])][:sample]
     return [
         row
-        for row in spread.tolist()
+        for row in rows.tolist()
         if not linked & {frozenset((row, pair.first)), frozenset((row, pair.second))}
     ]

@@ -1,45 +1,60 @@
 """Photos as bags of visual words: two photos that share rare local features may show the same object.
 
 What is around a keypoint becomes a word: each half of its descriptor is replaced by the nearest of some halves that
-were drawn from the photos themselves (Sivic and Zisserman 2003; halves: Babenko and Lempitsky 2012). So a collage is
-found by a part of it, which resembles the whole as little as any other photo.
+were drawn from the demonstration photos, the same for all data sets (Sivic and Zisserman 2003; halves: Babenko and
+Lempitsky 2012). So a collage is found by a part of it, which resembles the whole as little as any other photo.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
 
-from ensemble_minerals.data.same_object.keypoints import root_sift
-
-Descriptors = Callable[[int], NDArray[np.uint8]]
-"""Descriptors of the keypoints of a photo, by row, shape (n_keypoints, 128)."""
+from ensemble_minerals.data.same_object.keypoints import find_keypoints, root_sift
+from ensemble_minerals.data.synthetic.photo_set import DEMONSTRATION_COUNTS, draw_photo
 
 COMMON = 1000
 """A word of more photos than this is left out: it tells little, and to compare by it costs most."""
 
 _HALVES = 256  # so 65,536 words
-_DRAWN_FROM = 256  # photos that halves are drawn from
+_SIDE = 224  # pixels of the photos that halves are drawn from
 _ROWS = 256  # photos that are compared with all at once
 
 
-def nearest_by_words(descriptors: Descriptors, n: int, k: int, *, start: int = 0) -> NDArray[np.intp]:
+def visual_words(descriptors: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """The word of each keypoint of a photo, ascending, shape (n_keypoints,).
+
+    Args:
+        descriptors: What is around each, shape (n_keypoints, 128).
+    """
+    codebook = _codebook()
+    roots, half = root_sift(descriptors), codebook.shape[1] // 2
+    word = np.zeros(len(roots), dtype=np.uint16)
+    for part in (slice(0, half), slice(half, None)):
+        centers = codebook[:, part]
+        nearness = roots[:, part] @ centers.T - (centers * centers).sum(axis=1) / 2
+        word = word * np.uint16(_HALVES) + nearness.argmax(axis=1).astype(np.uint16)
+    return np.sort(word)
+
+
+def nearest_by_words(words: Sequence[NDArray[np.uint16]], k: int, *, start: int = 0) -> NDArray[np.intp]:
     """The photos that share most, and the rarest, words with each photo.
 
     Args:
-        descriptors: Called once or twice for each row, in order.
-        n: Number of photos.
+        words: Of each photo, see `visual_words`.
         k: Number of photos that are wanted for each.
         start: First row that asks; those before are only answers.
 
     Returns:
         Pairs (asking row, similar row), shape (m, 2); fewer than k for a photo that shares no words with so many.
     """
-    weights = _weighted(_count_words(descriptors, n))
+    n = len(words)
+    weights = _weighted(_count(words))
     answers = weights.T.tocsr()
     found = [np.empty((0, 2), dtype=np.intp)]
     for top in range(start, n, _ROWS):
@@ -55,20 +70,19 @@ def nearest_by_words(descriptors: Descriptors, n: int, k: int, *, start: int = 0
     return np.concatenate(found)
 
 
-def _count_words(descriptors: Descriptors, n: int) -> csr_array[Any]:
+def _count(words: Sequence[NDArray[np.uint16]]) -> csr_array[Any]:
     """How often each photo has each word, shape (n, words)."""
-    codebook = _codebook(descriptors, n)
-    words: list[NDArray[np.int32]] = []
+    different: list[NDArray[np.int32]] = []
     counts: list[NDArray[np.float32]] = []
-    for row in range(n):
-        word, count = np.unique(_words(descriptors(row), codebook), return_counts=True)
-        words.append(word)
+    for of_photo in words:
+        word, count = np.unique(of_photo, return_counts=True)
+        different.append(word.astype(np.int32))
         counts.append(count.astype(np.float32))
-    ends = np.cumsum([0, *map(len, words)])
+    ends = np.cumsum([0, *map(len, different)])
     none = [np.empty(0, np.int32)]
     return csr_array(
-        (np.concatenate([*counts, np.empty(0, np.float32)]), np.concatenate([*words, *none]), ends),
-        shape=(n, len(codebook) ** 2),
+        (np.concatenate([*counts, np.empty(0, np.float32)]), np.concatenate([*different, *none]), ends),
+        shape=(len(words), _HALVES**2),
     )
 
 
@@ -83,21 +97,9 @@ def _weighted(counts: csr_array[Any]) -> csr_array[Any]:
     return diags_array((1 / np.maximum(length, 1e-9)).astype(np.float32)) @ counts
 
 
-def _codebook(descriptors: Descriptors, n: int) -> NDArray[np.float32]:
-    """Descriptors of evenly spaced photos, drawn once and for all, shape (at most `_HALVES`, 128)."""
-    rows = range(0, n, max(1, n // _DRAWN_FROM))
-    pool = np.concatenate([np.empty((0, 128), np.uint8), *map(descriptors, rows)])
-    drawn = np.random.default_rng(0).permutation(len(pool))[:_HALVES]
-    return root_sift(pool[drawn])
-
-
-def _words(descriptors: NDArray[np.uint8], codebook: NDArray[np.float32]) -> NDArray[np.int32]:
-    """The word of each descriptor, shape (n_keypoints,)."""
-    roots, half = root_sift(descriptors), codebook.shape[1] // 2
-    word = np.zeros(len(roots), dtype=np.int32)
-    if len(roots):
-        for part in (slice(0, half), slice(half, None)):
-            centers = codebook[:, part]
-            nearness = roots[:, part] @ centers.T - (centers * centers).sum(axis=1) / 2
-            word = word * len(codebook) + nearness.argmax(axis=1).astype(np.int32)
-    return word
+@cache
+def _codebook() -> NDArray[np.float32]:
+    """Descriptors of drawn photos, shape (`_HALVES`, 128)."""
+    photos = (draw_photo(mineral, np.random.default_rng(0), _SIDE) for mineral in DEMONSTRATION_COUNTS)
+    pool = np.concatenate([find_keypoints(photo).descriptors for photo in photos])
+    return root_sift(pool[np.random.default_rng(0).permutation(len(pool))[:_HALVES]])

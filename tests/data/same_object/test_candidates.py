@@ -20,8 +20,8 @@ MIRRORED = RNG.integers(0, 2**64, N, dtype=np.uint64)
 VECTORS = RNG.normal(size=(N, 300)).astype(np.float32)
 
 
-def proposed(embeddings=None, phash=HASHES, mirrored=MIRRORED, descriptors=None, **options):
-    return list(map(tuple, propose_pairs(embeddings, phash, mirrored, descriptors, **options).tolist()))
+def proposed(embeddings=None, phash=HASHES, mirrored=MIRRORED, words=None, **options):
+    return list(map(tuple, propose_pairs(embeddings, phash, mirrored, words, **options).tolist()))
 
 
 def flipped(value, n_bits):
@@ -61,8 +61,8 @@ def test_pairs_are_sorted_and_given_once():
 def test_photos_that_are_all_alike_get_a_bounded_number_of_pairs():
     n = 1500
     alike = np.full(n, HASHES[0])
-    words = np.random.default_rng(0).integers(0, 255, (30, 128)).astype(np.uint8)
-    pairs = proposed(np.ones((n, 8)) + 1e-6 * RNG.normal(size=(n, 8)), alike, alike, lambda row: words)
+    words = [np.arange(30, dtype=np.uint16)] * n
+    pairs = proposed(np.ones((n, 8)) + 1e-6 * RNG.normal(size=(n, 8)), alike, alike, words)
     assert len(pairs) <= n * (HASH_NEIGHBORS + NEIGHBORS + WORD_NEIGHBORS)
 
 
@@ -87,4 +87,4 @@ def test_embeddings_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_photos_for_a_pair(n):
-    assert proposed(VECTORS[:n], HASHES[:n], MIRRORED[:n], lambda row: np.empty((0, 128), np.uint8)) == []
+    assert proposed(VECTORS[:n], HASHES[:n], MIRRORED[:n], [np.empty(0, np.uint16)] * n) == []

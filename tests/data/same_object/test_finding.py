@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
+import numpy as np
 import pytest
 from drawn.scenes import grain, scene, stone
 from PIL import Image
@@ -12,8 +14,8 @@ from ensemble_minerals.config.schema import DuplicatesConfig
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.same_object import finding, keypoint_store
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
-from ensemble_minerals.data.same_object.keypoints import find_keypoints
-from ensemble_minerals.data.same_object.matching import Comparable, compare
+from ensemble_minerals.data.same_object.keypoints import COARSE, FINE, find_keypoints
+from ensemble_minerals.data.same_object.matching import Comparable, compare, may_match
 from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.system.runtime import Runtime
 
@@ -59,9 +61,43 @@ def test_answers_depend_neither_on_threads_nor_on_what_is_kept(photos, tmp_path,
     again = find(photos, runtime)
     for other in (first, again):
         assert other.row_group.tolist() == plain.row_group.tolist()
-        assert [pair.evidence.correlation for pair in other.pairs] == [
-            pair.evidence.correlation for pair in plain.pairs
+        for one, pair in zip(plain.pairs, other.pairs, strict=True):
+            assert (pair.first, pair.second, pair.grade) == (one.first, one.second, one.grade)
+            np.testing.assert_array_equal(pair.evidence.points, one.evidence.points)
+            assert vars(pair.evidence) | {"points": 0} == vars(one.evidence) | {"points": 0}
+
+
+def test_no_pair_is_compared_twice(photos, tmp_path, monkeypatch):
+    runtime = Runtime(1, tmp_path)
+    columns = ("image_id", "pixel_hash", "phash", "phash_mirrored", "label", "given_group", "path")
+    five = replace(photos, files=photos.files[:5], **{name: getattr(photos, name)[:5] for name in columns})
+    find(five, runtime)
+    compared = []
+
+    def noted(one, other):
+        compared.append((one, other))
+        return may_match(one, other)
+
+    monkeypatch.setattr(finding, "may_match", noted)
+    find(five, runtime)
+    assert compared == []
+    find(photos, runtime)
+    added = find_keypoints(decode(photos.files[5], at_least=COARSE.needed_side).pixels, COARSE)
+    assert compared
+    assert all(np.array_equal(other.keypoints.frames, added.frames) for _, other in compared)
+
+
+def test_coarse_keypoints_lose_no_pair(photos):
+    def opened(detail):
+        return [
+            Comparable(find_keypoints(decode(file, at_least=detail.needed_side).pixels, detail))
+            for file in photos.files
         ]
+
+    coarse, fine = opened(COARSE), opened(FINE)
+    pairs = list(combinations(range(len(photos)), 2))
+    assert {pair for pair in pairs if compare(*(fine[row] for row in pair))} == {(0, 1), (2, 3)}
+    assert {pair for pair in pairs if may_match(*(coarse[row] for row in pair))} == {(0, 1), (2, 3)}
 
 
 def test_known_photos_are_compared_with_new_ones_only(photos):
@@ -100,7 +136,7 @@ APART = [
 @pytest.mark.parametrize("pair", TOGETHER + APART, ids=" and ".join)
 def test_real_specimens(shared_dir, pair):
     root = shared_dir / "data" / "minerals7"
-    one, other = (
-        Comparable(find_keypoints(decode(next(root.glob(f"{name}.*")), at_least=240).pixels)) for name in pair
-    )
-    assert (compare(one, other) is not None) == (pair in TOGETHER)
+    pixels = [decode(next(root.glob(f"{name}.*")), at_least=FINE.needed_side).pixels for name in pair]
+    coarse, fine = ([Comparable(find_keypoints(one, detail)) for one in pixels] for detail in (COARSE, FINE))
+    together = may_match(*coarse) and compare(*fine) is not None
+    assert together == (pair in TOGETHER)

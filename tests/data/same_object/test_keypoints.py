@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from drawn.scenes import grain
 
-from ensemble_minerals.data.same_object.keypoints import COUNT, MIRROR, Keypoints, find_keypoints, root_sift
+from ensemble_minerals.data.same_object.keypoints import (
+    COARSE,
+    FINE,
+    MIRROR,
+    Keypoints,
+    find_keypoints,
+    root_sift,
+)
 
 
 def test_descriptors_of_the_mirror_image_are_the_same_numbers_in_another_order():
@@ -25,11 +32,18 @@ def test_keypoints_are_spread_over_the_photo():
     photo = grain(2) // 3 + 80
     photo[:60, :80] = grain(3)[:60, :80]  # by far the strongest texture
     found = find_keypoints(photo)
-    assert len(found) <= COUNT
+    assert len(found) <= FINE.count
     places = found.frames[:, :2] // (80, 60)
     _, counts = np.unique(places, axis=0, return_counts=True)
     assert len(counts) > 8
     assert counts.max() < len(found) / 3
+
+
+def test_coarse_keypoints_are_of_a_smaller_copy_and_fewer():
+    coarse, fine = (find_keypoints(grain(5), detail) for detail in (COARSE, FINE))
+    assert (coarse.width, fine.width) == (COARSE.side, FINE.side)
+    assert len(coarse) <= COARSE.count < len(fine)
+    assert coarse.grey.size < fine.grey.size / 4
 
 
 def test_bytes_and_back():

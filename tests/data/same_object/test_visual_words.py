@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensemble_minerals.data.same_object import visual_words
-from ensemble_minerals.data.same_object.visual_words import nearest_by_words
+from ensemble_minerals.data.same_object import visual_words as module
+from ensemble_minerals.data.same_object.visual_words import nearest_by_words, visual_words
 
 RNG = np.random.default_rng(1)
 PHOTOS = [RNG.gamma(0.5, 40, size=(60, 128)).clip(0, 255).astype(np.uint8) for _ in range(12)]
@@ -14,7 +14,7 @@ NONE = np.empty((0, 128), np.uint8)
 
 
 def proposed(photos, k=2, **options):
-    return set(map(tuple, nearest_by_words(lambda row: photos[row], len(photos), k, **options).tolist()))
+    return set(map(tuple, nearest_by_words(list(map(visual_words, photos)), k, **options).tolist()))
 
 
 def noisy(descriptors):
@@ -30,10 +30,10 @@ def test_both_photos_of_a_collage_are_found():
 def test_words_of_many_photos_propose_nothing(monkeypatch):
     marked = [np.concatenate([PHOTOS[0][:50], photo[:10]]) for photo in PHOTOS[2:12]]
     photos = [PHOTOS[1], *marked, marked[0]]
-    monkeypatch.setattr(visual_words, "COMMON", 10)
+    monkeypatch.setattr(module, "COMMON", 10)
     rare = proposed(photos)
     assert {(1, 11), (11, 1)} <= rare
-    monkeypatch.setattr(visual_words, "COMMON", 11)
+    monkeypatch.setattr(module, "COMMON", 11)
     assert len(rare) < len(proposed(photos))
 
 
