@@ -17,6 +17,7 @@ from ensemble_minerals.ablation.tables import flat_rows, markdown
 from ensemble_minerals.ablation.wording import COMBINED, AblationFindings, p_value
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.evaluation.metrics import jsonable
+from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
 from ensemble_minerals.reports.wording import capitalized
@@ -61,12 +62,13 @@ class AblationReport:
         }
 
 
-def write_ablation(report: AblationReport, folder: Path) -> Path:
+def write_ablation(report: AblationReport, folder: Path, figure_format: FigureFormat | None = None) -> Path:
     """Write an ablation; the folder appears whole or not at all, and replaces an earlier ablation.
 
     Args:
         report: What to write.
         folder: Where it goes.
+        figure_format: Format that figures are written in beside PNG.
 
     Returns:
         The page.
@@ -82,7 +84,7 @@ def write_ablation(report: AblationReport, folder: Path) -> Path:
         paper = markdown(header, comparison, findings)
         (unfinished / PAPER).write_text(paper, encoding="utf-8", errors="replace")
         write_table(unfinished / TABLE, flat_rows(comparison))
-        figures = plots.draw(comparison, unfinished)
+        figures = plots.draw(comparison, unfinished, figure_format)
         write_page(
             unfinished / PAGE,
             "ablation.html.j2",

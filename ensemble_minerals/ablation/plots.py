@@ -19,6 +19,7 @@ from ensemble_minerals.reports.drawing import (
     POINTS,
     SECOND,
     SOFT,
+    FigureFormat,
     canvas,
     forest,
     page_style,
@@ -55,12 +56,13 @@ class _Costly(NamedTuple):
     accuracy: float
 
 
-def draw(comparison: Comparison, folder: Path) -> dict[str, str]:
+def draw(comparison: Comparison, folder: Path, also: FigureFormat | None = None) -> dict[str, str]:
     """Draw the figures of a comparison.
 
     Args:
         comparison: Of `compare_arms`.
         folder: Where the PNG files go; it exists.
+        also: Format that figures are written in beside PNG.
 
     Returns:
         SVG elements by name: ``forest_accuracy``, ``forest_log_loss`` and, where costs are known, ``cost``.
@@ -79,7 +81,7 @@ def draw(comparison: Comparison, folder: Path) -> dict[str, str]:
             figures["forest_log_loss"] = _draw_differences(compared, "log_loss")
         if len(costly) > 1:
             figures["cost"] = _draw_cost(costly)
-        return {name: save(figure, folder / f"{name}.png", name) for name, figure in figures.items()}
+        return {name: save(figure, folder, name, also) for name, figure in figures.items()}
 
 
 def _draw_differences(arms: Arms, score: str) -> Figure:

@@ -13,6 +13,7 @@ from ensemble_minerals.cli.options import (
     ConfigOption,
     Data,
     Debug,
+    Figures,
     Jobs,
     NoCache,
     RawCsv,
@@ -79,6 +80,7 @@ def command(
     scheduler: Scheduler = None,
     cache: Cache = None,
     no_cache: NoCache = False,
+    figures: Figures = None,
     raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
@@ -110,6 +112,7 @@ def command(
                 yes=yes,
                 backend=backend,
                 scheduler=scheduler,
+                figure_format=figures,
                 resume=resume,
                 overwrite=overwrite,
                 progress=progress,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -95,6 +95,10 @@ Scheduler = Annotated[
         help="Of the cluster, such as tcp://head:8786; ray finds its own.",
         show_default=False,
     ),
+]
+Figures = Annotated[
+    Literal["pdf", "svg"] | None,
+    typer.Option("--figures", help="Write every figure in this format as well, for print; PNG always."),
 ]
 RawCsv = Annotated[
     bool,

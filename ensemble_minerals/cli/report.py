@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Jobs, NoCache, PhotosMoved, RawCsv
+from ensemble_minerals.cli.options import (
+    BundleFolder,
+    Cache,
+    Debug,
+    Figures,
+    Jobs,
+    NoCache,
+    PhotosMoved,
+    RawCsv,
+)
 from ensemble_minerals.cli.running import handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -62,6 +71,7 @@ def command(
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,
+    figures: Figures = None,
     raw_csv: RawCsv = False,
     debug: Debug = False,
 ) -> None:
@@ -83,6 +93,7 @@ def command(
                 n_jobs=threads,
                 heatmaps=not no_heatmaps,
                 random_split=random_split,
+                figure_format=figures,
                 progress=progress,
             )
         terminal = console.stdout()

@@ -1,7 +1,7 @@
 """Tools for the figures of a page: style and colors, forest plots of intervals, matrices.
 
-Every figure is drawn once and written twice: as SVG that takes its colors from the page, and as PNG. Two series
-always differ in marker and line as well as in color.
+Every figure is drawn once and written twice: as SVG that takes its colors from the page, and as PNG; a third time in
+the format that the user asks for. Two series always differ in marker and line as well as in color.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -23,6 +24,11 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.reports.svg import inline_svg
+
+FigureFormat: TypeAlias = Literal["pdf", "svg"]
+
+_DATE = {"pdf": "CreationDate", "svg": "Date"}
+"""Metadata that would make each run's file another one."""
 
 INK, SOFT, LINE, FIRST, SECOND, FAINT = "#1c1e20", "#5c6065", "#dcd8d0", "#17685a", "#c2571a", "#cfe5df"
 """Colors by their role; in the SVG they become CSS variables, so that a page can be light or dark."""
@@ -78,13 +84,23 @@ def page_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, png: Path, name: str) -> str:
-    """Write the figure as PNG on white, and return it as an SVG element for a page."""
+def save(figure: Figure, folder: Path, name: str, also: FigureFormat | None = None) -> str:
+    """Write the figure as PNG on white, and return it as an SVG element for a page.
+
+    Args:
+        figure: Drawn within `page_style`.
+        folder: Where ``NAME.png`` goes.
+        name: Of the figure.
+        also: A format that it is written in as well, for print.
+    """
     figure.set_dpi(150)
     figure.set_facecolor("white")
     agg: Any = FigureCanvasAgg(figure)
-    agg.print_png(png, metadata={"Software": None})  # savefig would draw twice
+    agg.print_png(folder / f"{name}.png", metadata={"Software": None})  # savefig would draw twice
     figure.set_layout_engine("none")  # it is laid out, and once is enough
+    if also is not None:
+        printer: Any = FigureCanvasPdf(figure) if also == "pdf" else FigureCanvasSVG(figure)
+        getattr(printer, f"print_{also}")(folder / f"{name}.{also}", metadata={_DATE[also]: None})
     figure.set_facecolor("none")
     buffer = StringIO()
     svg: Any = FigureCanvasSVG(figure)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.evaluation.metrics import jsonable
-from ensemble_minerals.reports.drawing import page_style, save
+from ensemble_minerals.reports.drawing import FigureFormat, page_style, save
 from ensemble_minerals.reports.heatmaps import as_address, overlay, thumbnail
 from ensemble_minerals.reports.page import thumbnails, write_page
 from ensemble_minerals.reports.report_data import ReportData, ReportHeader
@@ -85,6 +85,7 @@ def save_report(
     files: Mapping[str, Path],
     heats: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     heat_note: str = "",
+    figure_format: FigureFormat | None = None,
     runtime: Runtime | None = None,
 ) -> tuple[Path, Path]:
     """Write a report; the folder appears whole or not at all, and replaces an earlier report.
@@ -95,6 +96,7 @@ def save_report(
         files: Where the photo of each path is; empty for a page without photos.
         heats: Heat-map of the answer to some of the photos, by path, in [0, 1].
         heat_note: What the heat-maps show, or why there are none.
+        figure_format: Format that figures are written in beside PNG.
         runtime: Threads and progress; one thread by default.
 
     Returns:
@@ -110,7 +112,7 @@ def save_report(
         text = json.dumps(report.as_json(), indent=1, allow_nan=False)
         (unfinished / DATA).write_text(text + "\n", encoding="ascii")
         tables = write_tables(report.sections, unfinished / "tables")
-        figures = draw_figures(report.sections, unfinished / "figures")
+        figures = draw_figures(report.sections, unfinished / "figures", figure_format)
         shown = [section for section in report.sections if section.shown]
         write_page(
             unfinished / PAGE,
@@ -139,11 +141,13 @@ def write_tables(sections: Sequence[Section], folder: Path) -> list[str]:
     ]
 
 
-def draw_figures(sections: Sequence[Section], folder: Path) -> dict[str, str]:
-    """Draw every figure as PNG, and return the same as SVG elements by name."""
+def draw_figures(
+    sections: Sequence[Section], folder: Path, also: FigureFormat | None = None
+) -> dict[str, str]:
+    """Draw every figure as PNG, and in another format if one is given; return the same as SVG elements by name."""
     with page_style():
         return {
-            name: save(figure, folder / f"{name}.png", name)
+            name: save(figure, folder, name, also)
             for section in sections
             for name, figure in section.figures().items()
         }

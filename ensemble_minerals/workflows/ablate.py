@@ -35,6 +35,7 @@ from ensemble_minerals.experiment.setup import (
     set_up,
 )
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
+from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import format_estimate
@@ -88,6 +89,7 @@ def ablate(
     overwrite: bool = False,
     backend: str = "local",
     scheduler: str | None = None,
+    figure_format: FigureFormat | None = None,
     progress: Progress | None = None,
 ) -> AblationResult:
     """Test the ensemble against single models, and against itself without each of its ingredients.
@@ -106,6 +108,7 @@ def ablate(
         overwrite: Replace an ablation at `out`, and forget an interrupted one unless it is to be resumed.
         backend: Where features are computed and members fitted, see `fit`.
         scheduler: Address of the cluster's scheduler.
+        figure_format: ``pdf`` or ``svg``, written beside each PNG.
         progress: Told about progress.
 
     Raises:
@@ -152,7 +155,7 @@ def ablate(
         comparison = compare_arms(run, costs, seed=config.seed)
         header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
         report = AblationReport(header, comparison, describe(comparison, alike))
-        html = write_ablation(report, out)
+        html = write_ablation(report, out, figure_format)
         shutil.rmtree(work, ignore_errors=True)
     return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
 

@@ -20,6 +20,7 @@ from ensemble_minerals.explanation.explainer import Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.random_split import answer_random_split
 from ensemble_minerals.prediction.scored_rows import out_of_fold, score_folder
+from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.reports.report import REPORT, Report, save_report
 from ensemble_minerals.reports.report_data import ReportData, collect_report_data
 from ensemble_minerals.system.cpu import count_jobs
@@ -66,6 +67,7 @@ def write_report(
     photos: str | Path | None = None,
     heatmaps: bool = True,
     random_split: bool | None = None,
+    figure_format: FigureFormat | None = None,
     cache_dir: Path | None = None,
     n_jobs: int = -1,
     progress: Progress | None = None,
@@ -82,6 +84,7 @@ def write_report(
             no longer at hand, the page says so instead.
         random_split: Whether the members are trained once more in a random split, for comparison; if None, where
             the features are in the cache and it takes a minute at most.
+        figure_format: ``pdf`` or ``svg``, written beside each PNG.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
         progress: Told about progress.
@@ -99,7 +102,14 @@ def write_report(
     outside = [] if others is None else [others]
     with claimed_output(folder, "a report", runtime.progress.note, kind=REPORT, outside=outside):
         html, json = _write(
-            path, folder, runtime, data=others, photos=photos, heatmaps=heatmaps, random_split=random_split
+            path,
+            folder,
+            runtime,
+            data=others,
+            photos=photos,
+            heatmaps=heatmaps,
+            random_split=random_split,
+            figure_format=figure_format,
         )
     return ReportResult(html, json, time.perf_counter() - started)
 
@@ -113,6 +123,7 @@ def _write(
     photos: str | Path | None,
     heatmaps: bool,
     random_split: bool | None,
+    figure_format: FigureFormat | None,
 ) -> tuple[Path, Path]:
     loaded = read_bundle(path)
     own = out_of_fold(loaded, Path(photos or loaded.photo_root)).locate(runtime.n_jobs)
@@ -134,7 +145,15 @@ def _write(
     report = Report.compute(report_data)
     files = scored.files() if measures.unmeasured is None else {}
     heats, heat_note = _heat_maps(loaded, report_data, files, runtime) if heatmaps else ({}, "")
-    return save_report(report, folder, files=files, heats=heats, heat_note=heat_note, runtime=runtime)
+    return save_report(
+        report,
+        folder,
+        files=files,
+        heats=heats,
+        heat_note=heat_note,
+        figure_format=figure_format,
+        runtime=runtime,
+    )
 
 
 def _heat_maps(

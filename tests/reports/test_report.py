@@ -226,7 +226,7 @@ def test_numbers_in_words(value, kind, text):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Figures take most of the time of a report, and some tests ask nothing of them."""
-    monkeypatch.setattr(module, "draw_figures", lambda sections, folder: {})
+    monkeypatch.setattr(module, "draw_figures", lambda sections, folder, also: {})
 
 
 def photos_for(answers, root, n=None):
@@ -261,6 +261,20 @@ def test_pictures_keep_to_their_budget(drawn, tmp_path, monkeypatch, without_fig
     html, _ = save_report(report, tmp_path / "report", files=files)
     pictures = Page(html.read_text(encoding="utf-8")).pictures
     assert 0 < sum(map(len, pictures)) < 9_000
+
+
+@pytest.mark.parametrize(("kind", "start"), [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_figures_are_written_for_print_too(drawn, tmp_path, kind, start):
+    report = Report.compute(drawn.report_data(drawn.answers([10, 10])))
+    for name in ("one", "again"):
+        save_report(report, tmp_path / name, files={}, figure_format=kind)
+    figures = tmp_path / "one" / "figures"
+    pictures = sorted(path.stem for path in figures.glob("*.png"))
+    assert pictures
+    assert sorted(path.stem for path in figures.glob(f"*.{kind}")) == pictures
+    for path in figures.glob(f"*.{kind}"):
+        assert path.read_bytes().startswith(start)
+        assert path.read_bytes() == (tmp_path / "again" / "figures" / path.name).read_bytes()
 
 
 def test_names_of_classes_and_files_are_only_text(drawn, tmp_path):

@@ -336,7 +336,7 @@ def test_a_bundle_is_left_as_it_was(home, made):
 
 @pytest.fixture
 def _without_figures(monkeypatch):
-    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder, also: {})
 
 
 def heated(result):

@@ -149,7 +149,7 @@ def test_the_user_is_told(result, ears, bundle):
 
 
 def test_the_report_speaks_of_the_hold_out(tiny, result, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder, also: {})
     made = write_report(result.bundle, out=tmp_path / "report", n_jobs=1)
     html = made.html.read_text(encoding="utf-8")
     assert "the 9 photos that the fit held out" in html
@@ -161,7 +161,7 @@ def test_the_report_speaks_of_the_hold_out(tiny, result, tmp_path, monkeypatch):
 
 
 def test_photos_that_were_trained_on_are_not_scored_again(tiny, result, tmp_path, monkeypatch):
-    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder, also: {})
     ears = Ears()
     write_report(result.bundle, data=tiny.photos, out=tmp_path / "report", n_jobs=1, progress=ears)
     assert "took part in the fit" in ears.notes[0]

@@ -64,7 +64,7 @@ def bundle(photos, tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _without_figures(monkeypatch):
-    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder: {})
+    monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder, also: {})
 
 
 class Heard:
