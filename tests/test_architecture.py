@@ -49,6 +49,7 @@ ALLOWED = {
     "dask": {"system.cluster"},
     "ray": {"system.cluster"},
     "openvino": {"features.engine"},
+    "nncf": {"features.quantization"},
     "imblearn": {"data.oversampling"},
     "cv2": {"data.same_object.keypoints", "data.same_object.matching", "data.same_object.overlay"},
     "pandas": set(),
@@ -87,7 +88,18 @@ PRIVATE_WORDS = {
 NO_MEMBERS = {"FittedFold", "MemberFailure", "OutOfTime", "RowData"}
 """Classes of members/ that are neither members nor predictors: the outcome of a fold, and its rows."""
 
-HEAVY = {"torch", "torchvision", "timm", "skorch", "openvino", "matplotlib", "statsmodels", "imblearn", "cv2"}
+HEAVY = {
+    "torch",
+    "torchvision",
+    "timm",
+    "skorch",
+    "openvino",
+    "nncf",
+    "matplotlib",
+    "statsmodels",
+    "imblearn",
+    "cv2",
+}
 LIGHT = ("cli.app", "config.loading", "data.folds", "features.store", "ensemble.stacked", "evaluation.metrics",
          "ablation.run", "members.registry", "prediction.table")  # fmt: skip
 """Modules that load none of the heavy libraries, however indirectly; a function may, when it is called."""

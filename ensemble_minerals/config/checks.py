@@ -43,6 +43,8 @@ def cross_problems(data: Mapping[str, Any]) -> list[str]:
     for i, entry in networks:
         problems += _network_problems(f"networks.{i}", entry)
     problems += _holdout_problems(data)
+    if data.get("precision") == "int8" and data.get("engine") == "torch":
+        problems.append("precision: int8 is computed by OpenVINO; leave engine out, or say engine: openvino")
     classes = data.get("classes")
     problems += _taxonomy_problems(
         data.get("taxonomy"), classes if isinstance(classes, list | tuple) else None

@@ -17,6 +17,7 @@ from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.features.quantization import check_installed
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.sealed import read_sealed, write_sealed
@@ -98,6 +99,8 @@ def plan_fit(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime,
         ConfigError: If a network cannot be built as it is described.
         WeightsError: If the weights of a backbone or of a network cannot be had.
     """
+    if config.precision == "int8":
+        check_installed()
     precision = precision_for(config, len(manifest.usable))
     plan = _kept_plan(config, clock, runtime, work, precision) or _new_plan(
         config, manifest, clock, runtime, precision

@@ -9,6 +9,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.experiment.dataset import Dataset, extract
 from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.quantization import in_int8
 from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.runtime import Runtime
@@ -28,9 +29,13 @@ def prepare(
     Raises:
         DataError: If nothing usable is left, or a class has too few row groups for the folds.
         WeightsError: If a backbone's weights cannot be had.
+        ConfigError: If backbones are to be computed in int8, and what that needs is not installed.
     """
     manifest, found = group_photos(manifest, config, runtime)
-    dataset = extract(split(manifest, config, found.pairs), config, extractors, runtime)
+    manifest = split(manifest, config, found.pairs)
+    if config.precision == "int8":
+        extractors = in_int8(extractors, manifest, config, runtime)
+    dataset = extract(manifest, config, extractors, runtime)
     if len(dataset.readable) == len(manifest.usable):
         return dataset
     # Photos that vanished meanwhile may have left a fold without a class.

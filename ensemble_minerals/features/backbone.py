@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
+from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.engine_agreement import Precision
-from ensemble_minerals.features.engine_choice import choose
+from ensemble_minerals.features.engine_choice import Choice, Wanted, choose
 from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.extractor import JSON, EmbeddingExtractor, fingerprint_of
 from ensemble_minerals.features.metadata import (
@@ -27,6 +28,7 @@ from ensemble_minerals.features.metadata import (
     keep_choice,
     keep_metadata,
     library_versions,
+    metadata_of,
     read_choice,
     read_metadata,
 )
@@ -61,7 +63,7 @@ class BackboneExtractor(EmbeddingExtractor):
         layers: Sequence[int] | None = None,
         preprocessing: Mapping[str, Any] | None = None,
         engine: Literal["auto", "torch", "openvino"] = "auto",
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        precision: Wanted = "auto",
         base_dir: Path | None = None,
         cache_dir: Path | None = None,
     ) -> None:
@@ -92,7 +94,7 @@ class BackboneExtractor(EmbeddingExtractor):
         self._layers = None if layers is None else tuple(layers)
         self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
         self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
-        self._precision: Literal["auto", "float32", "bfloat16"] = precision
+        self._precision: Wanted = precision
         self._base_dir = base_dir
         self._cache_dir = cache_dir
         self._weights_source = parse(weights)
@@ -190,7 +192,7 @@ class BackboneExtractor(EmbeddingExtractor):
                 if known.engine == "openvino" and self._cache_dir is not None:
                     self._engine = self._open_kept(self._folder(self._cache_dir), known)
                 elif known.engine == "openvino":
-                    self._engine = choose(self._load()[0], self._engine_wanted, precision).engine
+                    self._engine = self._choose(self._load()[0]).engine
                 else:
                     self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
@@ -203,6 +205,11 @@ class BackboneExtractor(EmbeddingExtractor):
         except engines.DamagedNetworkError:
             forget(folder)
             prepared = self._prepare()
+        if prepared.known.precision != precision:
+            raise WeightsError(
+                f"{self._name}: its network in {precision} was damaged in the cache and cannot be made anew here; "
+                "run again to compute in float32"
+            )
         if prepared.is_kept:
             return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
         return prepared.engine
@@ -257,30 +264,13 @@ class BackboneExtractor(EmbeddingExtractor):
         """Load the network, choose its engine, and keep both on disk where there is a cache."""
         with torch_threads(1):
             network, metadata = self._load()
-            choice = choose(network, self._engine_wanted, self._precision)
+            choice = self._choose(network)
         if self._precision == "auto":
             taken = PrecisionChoice(choice.precision, choice.milliseconds, choice.reason)
             if self._cache_dir is not None:
                 keep_choice(self._cache_dir, self._request(self._cache_dir), taken)
             self._settle(taken)
-        known = BackboneMetadata(
-            metadata={
-                **metadata,
-                "engine": choice.name,
-                "precision": choice.precision,
-                "device": choice.device,
-                "engine_note": choice.note,
-            },
-            size=network.size,
-            n_features=network.n_features,
-            layers={name: (columns.start, columns.stop) for name, columns in network.layers.items()},
-            embedding=(network.embedding.start, network.embedding.stop),
-            engine=choice.name,
-            precision=choice.precision,
-            device=choice.device,
-            megabytes=4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()),
-            agreement=choice.agreement,
-        )
+        known = metadata_of(network, metadata, choice)
         is_kept = False
         if self._cache_dir is not None:
             save = None if choice.model is None else partial(engines.save, choice.model)
@@ -288,6 +278,9 @@ class BackboneExtractor(EmbeddingExtractor):
         if choice.name == "torch" and choice.device == "cpu":
             self._network = network
         return _Prepared(known, choice.engine, is_kept)
+
+    def _choose(self, network: TappedNetwork) -> Choice:
+        return choose(network, self._engine_wanted, self._precision)
 
     def _settle(self, choice: PrecisionChoice | None) -> None:
         """Compute in the precision that `auto` took."""

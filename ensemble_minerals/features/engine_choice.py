@@ -25,11 +25,13 @@ from ensemble_minerals.features.engine import (
     torch_device,
 )
 from ensemble_minerals.features.engine_agreement import BOUNDS, Precision, agreement, probes
+from ensemble_minerals.features.quantization import COMPARED, Calibration, check_installed, quantize
 from ensemble_minerals.system import cpu
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
+Wanted: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Measure: TypeAlias = Callable[[Mapping[Precision, Engine], Sequence[Pixels]], Mapping[Precision, float]]
 """How long a pass takes in each precision, see `milliseconds_a_pass`."""
 
@@ -71,7 +73,7 @@ class Choice:
 def choose(
     network: TappedNetwork,
     engine: Literal["auto", "torch", "openvino"] = "auto",
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: Wanted = "auto",
     measure: Measure | None = None,
 ) -> Choice:
     """Take the quickest engine that agrees with PyTorch in float32.
@@ -112,6 +114,31 @@ def choose(
     return replace(quicker, milliseconds=taken)
 
 
+def choose_int8(network: TappedNetwork, calibration: Calibration) -> Choice:
+    """OpenVINO in 8-bit integers, or in float32 with a note where that fails or does not agree.
+
+    Args:
+        network: The tapped network, on the processor.
+        calibration: Photos on which it is quantized; the last few are compared on instead.
+
+    Raises:
+        ConfigError: OpenVINO or NNCF is not installed.
+    """
+    check_installed()
+    views = calibration.views(network.size)
+    if len(views) <= COMPARED:
+        return choose(network, "openvino", "float32")
+    trial = _Trial(network, "openvino", "cpu", views[-COMPARED:])
+    if trial.engine == "torch":
+        return trial.exact()
+    converted, trial.model = trial.model, quantize(trial.model, views[:-COMPARED])
+    reduced = trial.attempt("int8")
+    if not isinstance(reduced, str):
+        return reduced
+    trial.model = converted
+    return trial.exact(reduced)
+
+
 def milliseconds_a_pass(
     engines: Mapping[Precision, Engine], images: Sequence[Pixels]
 ) -> Mapping[Precision, float]:
@@ -137,16 +164,14 @@ def milliseconds_a_pass(
 class _Trial:
     """A network that is tried on an engine, beside PyTorch in float32."""
 
-    def __init__(self, network: TappedNetwork, engine: Name, device: str) -> None:
+    def __init__(
+        self, network: TappedNetwork, engine: Name, device: str, images: list[Pixels] | None = None
+    ) -> None:
         self.network, self.device = network, device
+        self.images = probes(network.size) if images is None else images
         self._notes: list[str] = []
-        self._model = convert(network, self._notes) if engine == "openvino" else None
-        self.engine: Name = engine if self._model is not None else "torch"
-
-    @cached_property
-    def images(self) -> list[Pixels]:
-        """What engines are compared on."""
-        return probes(self.network.size)
+        self.model = convert(network, self._notes) if engine == "openvino" else None
+        self.engine: Name = engine if self.model is not None else "torch"
 
     @cached_property
     def _expected(self) -> NDArray[np.float32]:
@@ -178,7 +203,7 @@ class _Trial:
             return Choice(TorchEngine(self.network, "float32"), "torch", "float32", "cpu")
         expected = self._expected  # before the network goes to another device
         engine: Engine = (
-            OpenVINOEngine(self._model, precision, self.network.n_features)
+            OpenVINOEngine(self.model, precision, self.network.n_features)
             if self.engine == "openvino"
             else TorchEngine(self.network, precision, self.device)
         )
@@ -189,6 +214,4 @@ class _Trial:
                 f"{self.engine} in {precision} does not agree with torch in float32 "
                 f"({worst}: {agreed[worst]:.3f}, at least {BOUNDS[precision]} is required)"
             )
-        return Choice(
-            engine, self.engine, precision, self.device, "; ".join(self._notes), agreed, self._model
-        )
+        return Choice(engine, self.engine, precision, self.device, "; ".join(self._notes), agreed, self.model)

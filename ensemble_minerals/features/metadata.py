@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
@@ -20,6 +21,10 @@ from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.cache_folder import CARD, DIGESTS
 from ensemble_minerals.system.digest import content_digest, file_digest
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
+
+if TYPE_CHECKING:
+    from ensemble_minerals.features.engine_choice import Choice
+    from ensemble_minerals.networks.models.taps import TappedNetwork
 
 NETWORK = "network.xml"
 
@@ -51,6 +56,28 @@ class BackboneMetadata:
     device: str
     megabytes: float
     agreement: Mapping[str, float]
+
+
+def metadata_of(network: TappedNetwork, metadata: Mapping[str, JSON], choice: Choice) -> BackboneMetadata:
+    """What is known of a network that was loaded, and of the engine that was chosen for it."""
+    return BackboneMetadata(
+        metadata={
+            **metadata,
+            "engine": choice.name,
+            "precision": choice.precision,
+            "device": choice.device,
+            "engine_note": choice.note,
+        },
+        size=network.size,
+        n_features=network.n_features,
+        layers={name: (columns.start, columns.stop) for name, columns in network.layers.items()},
+        embedding=(network.embedding.start, network.embedding.stop),
+        engine=choice.name,
+        precision=choice.precision,
+        device=choice.device,
+        megabytes=4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()),
+        agreement=choice.agreement,
+    )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ Builder: TypeAlias = Callable[[Any, Config, Path | None], FeatureExtractor]
 
 
 def _backbone(section: BackboneConfig, config: Config, cache_dir: Path | None) -> FeatureExtractor:
+    """A backbone; int8 begins in float32, and needs photos of the fit, see `QuantizedBackbone`."""
     from ensemble_minerals.features.backbone import BackboneExtractor
 
     return BackboneExtractor(
@@ -31,7 +32,7 @@ def _backbone(section: BackboneConfig, config: Config, cache_dir: Path | None) -
         layers=section.layers,
         preprocessing=None if section.preprocessing is None else section.preprocessing.model_dump(),
         engine=config.engine,
-        precision=config.precision,
+        precision="float32" if config.precision == "int8" else config.precision,
         cache_dir=cache_dir,
     )
 

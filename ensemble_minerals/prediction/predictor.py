@@ -14,13 +14,18 @@ from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.errors import BundleError
+from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extractor import JSON, FeatureExtractor
 from ensemble_minerals.features.pooling import pool_views, pooled_width, pooling_of
+from ensemble_minerals.features.quantization import Calibration
+from ensemble_minerals.features.quantized_backbone import QuantizedBackbone
 from ensemble_minerals.features.registry import build_extractors, build_network_extractors
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 
-_KEYS_OF_THE_MACHINE = frozenset({"engine", "precision", "device", "engine_note", "versions", "libraries"})
+_KEYS_OF_THE_MACHINE = frozenset(
+    {"calibration", "engine", "precision", "device", "engine_note", "versions", "libraries"}
+)
 """Metadata of an extractor that may differ from those of the fit; all others must not."""
 
 
@@ -46,7 +51,7 @@ class Predictor(PhotoPredictor):
         config, packed = config_with_weights(bundle), bundle.weights
         metadata = {name: saved["facts"] for name, saved in bundle.extractors.items()}
         extractors = {
-            **build_extractors(config, bundle.extractors, cache_dir=cache_dir, precision=bundle.precision),
+            **extractors_in_precision(bundle, config, cache_dir),
             **build_network_extractors(config, bundle.networks, metadata, n_threads=n_threads),
         }
         for name, extractor in extractors.items():
@@ -89,6 +94,28 @@ class Predictor(PhotoPredictor):
     def is_demonstration(self) -> bool:
         """See `PhotoPredictor.is_demonstration`."""
         return bool(self.bundle.info.get("demonstration"))
+
+
+def extractors_in_precision(
+    bundle: Bundle, config: Config, cache_dir: Path | None
+) -> dict[str, FeatureExtractor]:
+    """A bundle's frozen extractors in the precision of the fit, or in float32 where this machine cannot.
+
+    Networks in int8 were quantized on photos of the fit, and are only in the cache of the fit.
+
+    Args:
+        bundle: Names the extractors.
+        config: Describes them.
+        cache_dir: Where converted networks are kept.
+    """
+    extractors = build_extractors(config, bundle.extractors, cache_dir=cache_dir, precision=bundle.precision)
+    for name, extractor in extractors.items():
+        digest = bundle.extractors[name]["facts"].get("calibration")
+        if digest is not None and isinstance(extractor, BackboneExtractor):
+            quantized = QuantizedBackbone(extractor, Calibration(digest))
+            if quantized.is_kept():
+                extractors[name] = quantized
+    return extractors
 
 
 def _check_widths(bundle: Bundle, extractors: Mapping[str, FeatureExtractor]) -> None:

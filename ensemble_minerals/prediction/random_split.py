@@ -17,7 +17,7 @@ from ensemble_minerals.experiment.dataset import FEATURES, extract
 from ensemble_minerals.experiment.setup import build_ensemble, open_extractors, set_up
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.prediction.predictor import config_with_weights
+from ensemble_minerals.prediction.predictor import config_with_weights, extractors_in_precision
 from ensemble_minerals.system.durations import format_duration
 from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.progress import Silent
@@ -61,7 +61,7 @@ def answer_random_split(
     if wanted is False or (reason := _obstacle(bundle, fitted, rows, files)):
         return RandomSplit(reason="not asked for" if wanted is False else reason)
     config = config_with_weights(bundle).model_copy(update={"refit": False})
-    extractors = open_extractors(config, runtime, precision=bundle.precision)
+    extractors = open_extractors(config, runtime, extractors_in_precision(bundle, config, runtime.cache_dir))
     manifest = only_at_hand(fitted, rows, files)
     if wanted is None and (reason := _too_long(bundle, manifest, extractors, runtime)):
         return RandomSplit(reason=reason)
