@@ -51,7 +51,12 @@ ALLOWED = {
     "openvino": {"features.engine"},
     "nncf": {"features.quantization"},
     "imblearn": {"data.oversampling"},
-    "cv2": {"data.same_object.keypoints", "data.same_object.matching", "data.same_object.overlay"},
+    "cv2": {
+        "features.descriptor.texture",
+        "data.same_object.keypoints",
+        "data.same_object.matching",
+        "data.same_object.overlay",
+    },
     "pandas": set(),
     "pickle": {"networks.models.timm_models"},  # for the name of its error alone
 }

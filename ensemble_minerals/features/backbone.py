@@ -285,7 +285,7 @@ class BackboneExtractor(EmbeddingExtractor):
     def _settle(self, choice: PrecisionChoice | None) -> None:
         """Compute in the precision that `auto` took."""
         if choice is not None:
-            self._choice, self._precision = choice, cast("Precision", choice.precision)
+            self._choice, self._precision = choice, cast("Wanted", choice.precision)
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
         from ensemble_minerals.networks.models.taps import TappedNetwork

@@ -31,7 +31,8 @@ from ensemble_minerals.features.descriptor.texture import (
 )
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 
-# Raise it with any change here, in color.py, histograms.py or texture.py that moves a number.
+# Raise it with any change here, in color.py, histograms.py or texture.py that moves a number by more than rounding:
+# bundles of another version are not answered. The versions of the libraries tell stored features of other rounding.
 DESCRIPTOR_VERSION = 1
 N_FEATURES = 1464
 
@@ -77,7 +78,7 @@ class ColorTextureExtractor:
     @cached_property
     def metadata(self) -> Mapping[str, JSON]:
         """Everything that decides the numbers."""
-        libraries = ("numpy", "pillow")
+        libraries = ("numpy", "opencv-python-headless", "pillow")
         return {
             "kind": "color_texture",
             "version": DESCRIPTOR_VERSION,

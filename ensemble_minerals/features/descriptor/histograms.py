@@ -79,7 +79,8 @@ def joint_histogram(
 def _fine_bins(values: NDArray[np.float32], limits: tuple[float, float], n_bins: int) -> NDArray[np.intp]:
     low, high = limits
     index = ((values - np.float32(low)) * np.float32(n_bins / (high - low))).astype(np.intp)
-    return np.clip(index, 0, n_bins - 1, out=index)
+    np.maximum(index, 0, out=index)
+    return np.minimum(index, n_bins - 1, out=index)
 
 
 @cache

@@ -6,7 +6,9 @@ Sums are made without matrix products: those change their last digit with the nu
 from __future__ import annotations
 
 from functools import cache
+from typing import cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,6 +17,10 @@ from ensemble_minerals.features.descriptor.histograms import histogram
 
 _FLAT = np.float32(1e-6)  # keeps logarithms and quotients finite where a plane is flat
 _RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
+
+_BINOMIAL = np.array([1, 4, 6, 4, 1], np.float32) / 16
+_SLOPE = np.array([-0.5, 0, 0.5], np.float32)
+_SAME = np.ones(1, np.float32)
 
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
@@ -28,66 +34,44 @@ def weighted_mean(weights: _Floats, values: _Floats) -> _Doubles:
 
 def blur(plane: _Floats) -> _Floats:
     """Smooth with the binomial filter of five taps, a Gaussian of one pixel (Burt and Adelson 1983)."""
-    down = _blur_columns(plane)
-    blurred: _Floats = _blur_columns(down.T).T
-    return blurred
+    return _floats(cv2.sepFilter2D(plane, cv2.CV_32F, _BINOMIAL, _BINOMIAL, borderType=cv2.BORDER_REPLICATE))
 
 
-def _blur_columns(plane: _Floats) -> _Floats:
-    n, top, bottom = len(plane), plane[:1], plane[-1:]
-    padded = np.concatenate((top, top, plane, bottom, bottom))
-    blurred = padded[:n] + padded[4:]
-    blurred += np.float32(4) * (padded[1 : n + 1] + padded[3 : n + 3])
-    blurred += np.float32(6) * plane
-    blurred *= np.float32(1 / 16)
-    return blurred
+def blur_and_halve(plane: _Floats) -> _Floats:
+    """Every second pixel, down and across, of the smoothed plane."""
+    return _floats(cv2.pyrDown(plane, borderType=cv2.BORDER_REPLICATE))
 
 
 def box_mean(plane: _Floats, size: int = 5) -> _Floats:
     """Mean over the square of an odd size around each pixel, the plane mirrored at its borders."""
-    down = _box_of_columns(plane, size)
-    return _box_of_columns(down.T, size).T
-
-
-def _box_of_columns(plane: _Floats, size: int) -> _Floats:
-    half, n = size // 2, len(plane)
-    padded = np.concatenate((plane[:half][::-1], plane, plane[::-1][:half])).astype(np.float64)
-    steps = np.empty(plane.shape)
-    steps[0] = sum(padded[:size])
-    steps[1:] = padded[size:] - padded[: n - 1]
-    return (np.cumsum(steps, axis=0) / size).astype(np.float32)
+    return _floats(cv2.blur(plane, (size, size), borderType=cv2.BORDER_REFLECT))
 
 
 def opening(plane: _Floats, size: int = 5) -> _Floats:
     """The plane without bright spots that are smaller than a square of an odd size."""
-    return _extreme(_extreme(plane, np.minimum, size), np.maximum, size)
+    return _floats(cv2.morphologyEx(plane, cv2.MORPH_OPEN, _square(size), borderType=cv2.BORDER_REPLICATE))
 
 
 def closing(plane: _Floats, size: int = 5) -> _Floats:
     """The plane without dark spots that are smaller than a square of an odd size."""
-    return _extreme(_extreme(plane, np.maximum, size), np.minimum, size)
-
-
-def _extreme(plane: _Floats, which: np.ufunc, size: int) -> _Floats:
-    """Smallest or largest value of the square around each pixel."""
-    for _ in range(2):
-        n, padded = len(plane), np.pad(plane, ((size // 2, size // 2), (0, 0)), mode="edge")
-        plane = which.reduce([padded[start : start + n] for start in range(size)]).T
-    return plane
+    return _floats(cv2.morphologyEx(plane, cv2.MORPH_CLOSE, _square(size), borderType=cv2.BORDER_REPLICATE))
 
 
 def slopes(plane: _Floats) -> tuple[_Floats, _Floats]:
     """Differences from pixel to pixel, downwards and across, both of the plane's shape."""
-    return _slope_of_columns(plane), _slope_of_columns(plane.T).T
+    down = cv2.sepFilter2D(plane, cv2.CV_32F, _SAME, _SLOPE, borderType=cv2.BORDER_REPLICATE)
+    across = cv2.sepFilter2D(plane, cv2.CV_32F, _SLOPE, _SAME, borderType=cv2.BORDER_REPLICATE)
+    return _floats(down), _floats(across)
 
 
-def _slope_of_columns(plane: _Floats) -> _Floats:
-    slope = np.empty_like(plane)
-    np.subtract(plane[2:], plane[:-2], out=slope[1:-1])
-    np.subtract(plane[1], plane[0], out=slope[0])
-    np.subtract(plane[-1], plane[-2], out=slope[-1])
-    slope *= np.float32(0.5)
-    return slope
+def _floats(plane: cv2.typing.MatLike) -> _Floats:
+    """What OpenCV computed of a plane of float32."""
+    return cast("_Floats", plane)
+
+
+@cache
+def _square(size: int) -> NDArray[np.uint8]:
+    return np.ones((size, size), np.uint8)
 
 
 def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]:
@@ -174,7 +158,7 @@ def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubl
         if harmonic == 0:
             blocks.append(real)
         turned *= doubled
-    xx, yy, xy = (blur(blur(product)[::2, ::2])[::2, ::2].ravel() for product in products)
+    xx, yy, xy = (blur_and_halve(blur_and_halve(product)).ravel() for product in products)
     energy = xx + yy
     coherence = np.sqrt((xx - yy) ** 2 + 4 * xy * xy) / (energy + np.float32(1e-5))
     window = weights[:, ::4, ::4].reshape(2, -1) * np.sqrt(energy)

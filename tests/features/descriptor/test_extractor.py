@@ -37,7 +37,7 @@ def test_is_a_feature_source_that_states_its_facts(extractor):
     assert isinstance(extractor, FeatureExtractor)
     assert (extractor.name, extractor.n_views) == ("descriptor", 1)
     assert extractor.metadata["version"]
-    assert set(extractor.metadata["libraries"]) == {"numpy", "pillow"}
+    assert set(extractor.metadata["libraries"]) == {"numpy", "opencv-python-headless", "pillow"}
     assert extractor.fingerprint == fingerprint_of(extractor.metadata)
     assert ColorTextureExtractor("other").fingerprint == extractor.fingerprint  # a name decides no number
 

