@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import user_errors
 from ensemble_minerals.system.file_locks import is_still, try_lock
+
+_log = logging.getLogger(__name__)
 
 _UNWRITTEN = 60.0  # seconds after which a file that names nobody counts as left behind
 
@@ -48,18 +51,15 @@ class Holder:
 
 
 @contextmanager
-def held(
-    path: Path, work: str, note: Callable[[str], object] = str, error: type[UserError] = UserError
-) -> Iterator[None]:
+def held(path: Path, work: str, error: type[UserError] = UserError) -> Iterator[None]:
     """Be the only one who writes an output until the block ends, or the process does.
 
     Two hidden files beside the output can serve for it: ``.NAME.lock`` is locked and, where the file system locks
-    no files, ``.NAME.holder`` names the process. Neither is there afterwards.
+    no files, ``.NAME.holder`` names the process, which a warning says. Neither is there afterwards.
 
     Args:
         path: The output, which need not exist yet; a link is followed.
         work: What this process does, such as "a fit".
-        note: Told, in a sentence, that the file system locks no files.
         error: Raised where another process, or another thread, holds the output.
 
     Raises:
@@ -87,8 +87,11 @@ def held(
         if handle is None:
             file = file.with_suffix(".holder")
             _claim(file, path, text, error)
-            note(
-                f"{file.parent} locks no files; {file.name} in it keeps others from writing {target.name} now"
+            _log.warning(
+                "%s locks no files; %s in it keeps others from writing %s now",
+                file.parent,
+                file.name,
+                target.name,
             )
     try:
         yield

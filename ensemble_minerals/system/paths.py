@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +135,6 @@ class OutputRules(TypedDict, total=False):
 def claimed_output(
     path: Path,
     work: str,
-    note: Callable[[str], object] = str,
     *,
     option: str = "--out",
     **rules: Unpack[OutputRules],
@@ -145,7 +144,6 @@ def claimed_output(
     Args:
         path: The file or folder.
         work: What writes it, such as "a fit", for those who come meanwhile.
-        note: See `locks.held`.
         option: See `check_output`.
         **rules: See `check_output`.
 
@@ -154,7 +152,7 @@ def claimed_output(
     """
     kind = rules.get("kind")
     check_output(path, option, **rules)
-    with held(path, work, note, UserError if kind is None else kind.error):
+    with held(path, work, UserError if kind is None else kind.error):
         check_output(path, option, **rules)  # another process could have finished in between
         yield
 

@@ -124,9 +124,7 @@ def ablate(
     _check_numbers(repeats, n_splits, config.folds.n_splits)
     chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
     with (
-        claimed_output(
-            out, "an ablation", progress.note, kind=ABLATION, overwrite=overwrite, outside=[Path(data)]
-        ),
+        claimed_output(out, "an ablation", kind=ABLATION, overwrite=overwrite, outside=[Path(data)]),
         open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")

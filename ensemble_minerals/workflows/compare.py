@@ -118,9 +118,7 @@ def compare(
     if out is None:
         return _compare(first, second, data, runtime)
     file = Path(out)
-    with claimed_output(
-        file, "a comparison", runtime.progress.note, suffixes=(".csv", ".json"), overwrite=overwrite
-    ):
+    with claimed_output(file, "a comparison", suffixes=(".csv", ".json"), overwrite=overwrite):
         result = _compare(first, second, data, runtime)
         _save(result, file)
     return result

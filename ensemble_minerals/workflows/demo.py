@@ -86,7 +86,7 @@ def demonstrate(
         UserError: If the folder holds something that is no earlier demonstration.
     """
     progress = Silent() if progress is None else progress
-    with claimed_output(folder / "photos", "a demonstration", progress.note, kind=DEMONSTRATION):
+    with claimed_output(folder / "photos", "a demonstration", kind=DEMONSTRATION):
         check_output(folder / "new", kind=DEMONSTRATION)
         return _demonstrate(
             folder, config, n_jobs=n_jobs, cache_dir=cache_dir, scale=scale, progress=progress

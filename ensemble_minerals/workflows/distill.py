@@ -94,7 +94,7 @@ def distill(
     teacher = read_bundle(Path(bundle))
     data = read_distillation_data(teacher, None if photos is None else Path(photos))
     note = runtime.progress.note
-    with claimed_output(out, "a distillation", note, kind=STUDENT, overwrite=overwrite, outside=data.folders):
+    with claimed_output(out, "a distillation", kind=STUDENT, overwrite=overwrite, outside=data.folders):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
         from ensemble_minerals.networks.training.check import check_network  # loads torch
 

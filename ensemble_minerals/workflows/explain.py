@@ -80,9 +80,7 @@ def explain(
     folder = Path(out)
     note = runtime.progress.note
     outside = named_folders(inputs)
-    with claimed_output(
-        folder, "an explanation", note, kind=EXPLANATION, overwrite=overwrite, outside=outside
-    ):
+    with claimed_output(folder, "an explanation", kind=EXPLANATION, overwrite=overwrite, outside=outside):
         predictor = load(bundle_path, cache_dir, runtime.n_jobs)
         explainer = Explainer(predictor)
         request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)

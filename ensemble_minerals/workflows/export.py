@@ -64,7 +64,7 @@ def export(
     """
     model, out = Path(model), Path(out)
     progress = Silent() if progress is None else progress
-    with claimed_output(out, "an export", progress.note, suffixes=(ENDING,), overwrite=overwrite):
+    with claimed_output(out, "an export", suffixes=(ENDING,), overwrite=overwrite):
         return _export(model, out, progress)
 
 

@@ -102,7 +102,7 @@ def fit(
     )
     stopwatch = Stopwatch()
     with (
-        claimed_output(out, "a fit", runtime.progress.note, kind=BUNDLE, overwrite=overwrite, outside=[data]),
+        claimed_output(out, "a fit", kind=BUNDLE, overwrite=overwrite, outside=[data]),
         open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")

@@ -100,7 +100,7 @@ def write_report(
     folder = report_folder(path) if out is None else Path(out)
     others = None if data is None else Path(data)
     outside = [] if others is None else [others]
-    with claimed_output(folder, "a report", runtime.progress.note, kind=REPORT, outside=outside):
+    with claimed_output(folder, "a report", kind=REPORT, outside=outside):
         html, json = _write(
             path,
             folder,
