@@ -11,7 +11,7 @@ import hashlib
 import stat
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -77,17 +77,27 @@ class Photo:
 
 @contextmanager
 def decoded(
-    source: Path | bytes, *, at_least: int | None = None, limits: DecodeLimits = DEFAULT_LIMITS
+    source: Path | bytes,
+    *,
+    at_least: int | None = None,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+    before: Callable[[int, int], object] | None = None,
 ) -> Iterator[Photo]:
     """Decode one file, and hold its memory of `decode_budget.PROCESS_MEMORY` until the block ends.
 
     For threads that reduce large photos: keep the reduced one alone, and decode no other photo in the block, for
-    which two threads could wait for each other. The parameters and errors are those of `decode`.
+    which two threads could wait for each other. The other parameters and errors are those of `decode`.
+
+    Args:
+        source: See `decode`.
+        at_least: See `decode`.
+        limits: See `decode`.
+        before: Called with the two sides of the decoded photo in pixels, before memory is taken for it.
     """
     if at_least is not None and at_least < 1:
         raise ValueError(f"at_least must be 1 or more pixels, got {at_least}")
     with ExitStack() as memory:
-        yield _decode(source, at_least, limits, memory)
+        yield _decode(source, at_least, limits, memory, before)
 
 
 def decode(
@@ -125,7 +135,13 @@ def decode(
         return photo
 
 
-def _decode(source: Path | bytes, at_least: int | None, limits: DecodeLimits, memory: ExitStack) -> Photo:
+def _decode(
+    source: Path | bytes,
+    at_least: int | None,
+    limits: DecodeLimits,
+    memory: ExitStack,
+    before: Callable[[int, int], object] | None,
+) -> Photo:
     """Decode one file; `memory` ends holding what that took."""
     with _silence, _stream(source) as file, libtiff_errors() as messages:
         opened = open_photo(file, partial(_check_size, limits=limits))
@@ -135,6 +151,8 @@ def _decode(source: Path | bytes, at_least: int | None, limits: DecodeLimits, me
         try:
             with image:
                 factor = plan(opened, at_least)
+                if before is not None:
+                    before(-(-image.width // factor), -(-image.height // factor))
                 memory.enter_context(_gate.held(opened.memory))
                 pixels = _pixels(opened, factor, messages)
                 if opened.memory > LARGE:

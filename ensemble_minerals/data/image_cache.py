@@ -5,6 +5,7 @@ Training reads every photo in every epoch, and needs it only a little larger tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cached_property, partial
@@ -21,7 +22,7 @@ from ensemble_minerals.data.decoding import DECODER_VERSION, decoded, photo_dige
 from ensemble_minerals.errors import ImageError, ImageReason
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.digest import checksum
-from ensemble_minerals.system.prefetch import prefetch
+from ensemble_minerals.system.prefetch import expect, prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
@@ -168,7 +169,7 @@ class ImageCache:
 
     def _decoded(self, row: int) -> NDArray[np.uint8]:
         side, path = decode_side(self.side), self.paths[row]
-        with decoded(path, at_least=side, limits=self.limits) as photo:
+        with decoded(path, at_least=side, limits=self.limits, before=partial(expect_reduced, side)) as photo:
             if self.image_ids is not None and photo_digest(path) != self.image_ids[row]:
                 raise ImageError(ImageReason.CHANGED, "not the file that was scanned; run again")
             pixels = photo.pixels
@@ -230,6 +231,11 @@ class ImageCache:
         limits = (self.limits.max_pixels, self.limits.min_side)
         known = repr((DECODER_VERSION, self.side, self.limit_mb, *limits, files, self.image_ids))
         return blake2b(known.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+
+
+def expect_reduced(side: int, *sides: int) -> None:
+    """Before a photo is decoded, wait for room for what is left of it once its shorter side is reduced to `side`."""
+    expect(3 * math.prod(sides) // max(1, min(sides) // side) ** 2)
 
 
 def _or_none(decoded: Callable[[int], NDArray[np.uint8]], row: int) -> NDArray[np.uint8] | None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ensemble_minerals.data.decoding import Photo, decoded, photo_digest
-from ensemble_minerals.data.image_cache import decode_side
+from ensemble_minerals.data.image_cache import decode_side, expect_reduced
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
@@ -324,7 +324,7 @@ def _images(
     for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = None  # before the next one is decoded
-            with decode_photo(task.source, at_least=side) as photo:
+            with decode_photo(task.source, at_least=side, before=partial(expect_reduced, side)) as photo:
                 pixels = photo.pixels
                 # What the decoder could not make smaller is reduced: a chunk of such photos would fill the memory.
                 factor = min(pixels.shape[:2]) // side

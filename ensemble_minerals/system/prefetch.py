@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -15,6 +17,14 @@ ResultT = TypeVar("ResultT")
 
 ROOM = 128_000_000
 """Bytes of results that may wait to be taken; those of a single item may take more."""
+
+
+_expect: ContextVar[Callable[[int], object]] = ContextVar("expect", default=lambda n_bytes: None)
+
+
+def expect(n_bytes: int) -> None:
+    """For work of `prefetch`, before it takes memory: wait until a result of so many bytes has room."""
+    _expect.get()(n_bytes)
 
 
 def prefetch(
@@ -49,6 +59,7 @@ def prefetch(
 
     def bounded(numbered: tuple[int, ItemT]) -> ResultT:
         with room.for_item(numbered[0]) as keep:
+            _expect.set(partial(room.expect, numbered[0]))
             result = work(numbered[1])
             keep(result)
         return result
@@ -73,6 +84,7 @@ class _Room(Generic[ResultT]):
         self._size = size
         self._changed = threading.Condition()
         self._n_taken, self._n_running, self._held, self._largest = 0, 0, 0, 0
+        self._announced: dict[int, int] = {}  # bytes of results of running items
         self._closed = False
 
     @contextmanager
@@ -94,13 +106,27 @@ class _Room(Generic[ResultT]):
         finally:
             with self._changed:
                 self._n_running -= 1
+                self._announced.pop(number, None)
                 self._held += n_bytes
                 self._largest = max(self._largest, n_bytes)
                 self._changed.notify_all()
 
+    def expect(self, number: int, n_bytes: int) -> None:
+        """Wait until the result of a running item has room, unless it is its turn."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._closed
+                    or number == self._n_taken
+                    or self._held + sum(self._announced.values()) + n_bytes <= ROOM
+                )
+            )
+            self._announced[number] = self._announced.get(number, 0) + n_bytes
+
     @property
     def _expected(self) -> int:
-        return self._held + self._n_running * self._largest
+        unknown = self._n_running - len(self._announced)
+        return self._held + sum(self._announced.values()) + unknown * self._largest
 
     def taken(self, result: ResultT) -> None:
         """A result is with the caller now."""

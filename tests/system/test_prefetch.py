@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ensemble_minerals.system.prefetch import ROOM, prefetch
+from ensemble_minerals.system.prefetch import ROOM, expect, prefetch
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -43,6 +43,24 @@ def test_closing_does_not_begin_what_waits():
     next(results)
     results.close()
     assert len(begun) < 20
+
+
+def test_large_results_that_are_announced_have_room_before_they_are_made():
+    made, most, lock = [0], [0], threading.Lock()
+
+    def work(item):
+        expect(ROOM // 4)
+        expect(ROOM // 4)
+        with lock:
+            made[0] += 1
+            most[0] = max(most[0], made[0])
+        time.sleep(0.005)
+        return item
+
+    for _ in prefetch(work, range(30), n_threads=8, ahead=20, name="worker", size=lambda item: ROOM // 2):
+        with lock:
+            made[0] -= 1
+    assert 2 <= most[0] <= 4  # two have room, one goes in its turn, one has just been taken
 
 
 @pytest.mark.parametrize("n_threads", [1, 8])
