@@ -181,12 +181,12 @@ class Process:
 
 
 def scores(bundle: Path) -> Any:
-    """What a fit found, which depends on its answers alone; checked by digest."""
+    """What a fit found, which depends on its answers alone, and the weights of its networks; checked by digest."""
     from ensemble_minerals.bundle.bundle import read_bundle
 
-    read_bundle(bundle)
-    metrics = json.loads((bundle / "metrics.json").read_text(encoding="utf-8"))
-    return metrics["oof"], metrics["members"]
+    read = read_bundle(bundle)
+    networks = [file.digest() for files in read.networks.values() for file in files]
+    return read.metrics["oof"], read.metrics["members"], networks
 
 
 def in_child(action: Callable[[], Any], seconds: int = TIMEOUT) -> tuple[Any, str]:

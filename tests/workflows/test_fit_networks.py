@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
+from campaign.workplace import in_child
 from drawn.manifests import read_manifest
 from PIL import Image
 
@@ -16,6 +21,7 @@ from ensemble_minerals.errors import ConfigError, FitError, WeightsError
 from ensemble_minerals.features.trained_network import TrainedNetworkExtractor
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.networks.training import estimator
+from ensemble_minerals.networks.training.session import PROGRESS_FILE
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.workflows.ablate import ablate
 from ensemble_minerals.workflows.fit import fit
@@ -150,6 +156,31 @@ def test_an_interrupted_fit_trains_only_what_is_missing(made, photos, tmp_path, 
     again = read_bundle(tmp_path / "b")
     np.testing.assert_array_equal(made.out_of_fold.proba, again.out_of_fold.proba)
     assert again.logs.keys() == made.logs.keys()
+
+
+@pytest.mark.parametrize("n_begun", [1, 4])
+def test_a_fit_that_is_killed_while_networks_train_resumes_to_the_same_weights(
+    made, photos, tmp_path, n_begun
+):
+    out = tmp_path / "b"
+
+    def killed():
+        def kill():
+            while len(list(tmp_path.rglob(PROGRESS_FILE))) < n_begun:
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.Thread(target=kill).start()
+        fit(photos, out, config(), n_jobs=1)
+
+    assert in_child(killed) == (None, f"ended by signal {signal.SIGKILL:d}")
+    assert not out.exists()
+    fit(photos, out, config(), n_jobs=1, resume=True)
+    again = read_bundle(out)
+    for name, files in made.networks.items():
+        assert [file.digest() for file in again.networks[name]] == [file.digest() for file in files]
+    np.testing.assert_array_equal(made.out_of_fold.proba, again.out_of_fold.proba)
+    assert not list(tmp_path.glob(".b.*"))
 
 
 DIVERGING = {"phases": [{"train": "all", "optimizer": "sgd", "lr": 1e9, "epochs": 2}]}
