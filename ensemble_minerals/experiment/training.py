@@ -18,6 +18,7 @@ from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.experiment.plan import Plan, keep_plan
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, set_up
 from ensemble_minerals.members.base import OutOfTime
+from ensemble_minerals.system.atomic import make_folder
 from ensemble_minerals.system.runtime import Runtime
 
 
@@ -56,7 +57,7 @@ def train(plan: Plan, dataset: Dataset, runtime: Runtime, *, work: Path) -> Trai
     config, progress = plan.config, runtime.progress
     setup = set_up(dataset, config, runtime, work=work)
     checkpoint = work / inputs_digest(config, dataset)
-    checkpoint.mkdir(parents=True, exist_ok=True)
+    make_folder(checkpoint)
     keep_plan(plan, work)
     for images in setup.images:
         images.prepare(runtime.n_jobs, progress.stage("Shrinking photos"))

@@ -151,6 +151,16 @@ def user_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        UserError: If it cannot be made; a `DiskError` if the disk is full.
+    """
+    with user_errors(path), _disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def _target(path: Path) -> Path:
     """What is replaced: where a link points to."""
     return Path(os.path.realpath(path))

@@ -17,7 +17,7 @@ from drawn.faults import KILL, NO_PERMISSION, NO_SPACE, at_every_call
 
 from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.system import atomic
-from ensemble_minerals.system.atomic import atomic_file, atomic_folder, recover, user_errors
+from ensemble_minerals.system.atomic import atomic_file, atomic_folder, make_folder, recover, user_errors
 
 
 class Killed(BaseException):
@@ -462,3 +462,16 @@ def test_a_full_disk_is_told_with_the_place_and_the_room(tmp_path, write):
     with said, user_errors(target), atomic_file(target) as draft:
         write(draft)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("fault", "error"), [(NO_SPACE, "DiskError"), (NO_PERMISSION, "UserError")])
+def test_a_folder_that_cannot_be_made_is_said(tmp_path, fault, error):
+    folder = tmp_path / "a" / "b"
+    for outcome in at_every_call(
+        lambda: make_folder(folder), tmp_path, fault, lambda: shutil.rmtree(tmp_path / "a", True)
+    ):
+        if outcome.met:
+            assert f"ensemble_minerals.errors.{error}: {folder} cannot be written" in outcome.error
+    make_folder(folder)
+    make_folder(folder)
+    assert folder.is_dir()

@@ -18,6 +18,7 @@ from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.networks.threads import torch_threads
+from ensemble_minerals.system.atomic import make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +147,7 @@ class FineTunedNetwork(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
                 "choose random or none"
             )
         if self.work is not None:
-            self.work.mkdir(parents=True, exist_ok=True)
+            make_folder(self.work)
         import torch
 
         from ensemble_minerals.networks.training.job import RunOptions, TrainingJob

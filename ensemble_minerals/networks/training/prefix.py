@@ -28,6 +28,7 @@ from ensemble_minerals.networks.models.transforms import key_seed
 from ensemble_minerals.networks.precision import computing_in
 from ensemble_minerals.networks.training.batches import Inputs, Sample
 from ensemble_minerals.networks.training.freezing import trained_names
+from ensemble_minerals.system.atomic import make_folder
 
 _CACHED_EPOCH = 0
 """Epoch in the key of the cached random views. Training counts epochs from 1, so no other view has this key."""
@@ -70,7 +71,7 @@ class ActivationCache:
         self.device = next((tensor.device for tensor in prefix.parameters()), torch.device("cpu"))
         self.shape = self._compute(torch.zeros(3, *size)).shape
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         self._folder = Path(tempfile.mkdtemp(prefix="views-", dir=folder))
         # A memory map takes room page by page, and a disk that fills up meanwhile kills the process without a
         # message.
