@@ -30,6 +30,8 @@ LEVELS = (
     {"ablation", "explanation"},
     {"workflows"},
     {"cli"},
+    {"api"},
+    {"photo_classifier"},
     {"__main__"},
 )
 
@@ -57,7 +59,7 @@ ALLOWED = {
         "data.same_object.matching",
         "data.same_object.overlay",
     },
-    "pandas": set(),
+    "pandas": {"prediction.table"},
     "pickle": {"networks.models.timm_models"},  # for the name of its error alone
 }
 """Where a library may be imported: packages, or single modules of a package."""

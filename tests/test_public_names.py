@@ -42,21 +42,35 @@ def declared() -> dict[str, str]:
 def test_the_list_of_names_is_the_truth():
     assert sorted(ensemble_minerals.__all__) == sorted(
         [
+            "AblationResult",
             "BundleComparison",
             "Config",
+            "DistillResult",
             "EnsembleMineralsError",
+            "ExplainResult",
+            "ExportResult",
             "FitResult",
+            "ImageError",
             "Inspection",
+            "PhotoClassifier",
+            "PhotoPredictor",
             "Predictions",
             "Predictor",
+            "ReportResult",
             "StackedEnsemble",
             "Taxonomy",
+            "UserError",
             "__version__",
+            "ablate",
             "compare",
+            "distill",
+            "explain",
+            "export",
             "fit",
             "inspect_data",
             "load",
             "load_config",
+            "report",
         ]
     )
     assert set(ensemble_minerals.__all__) == {*declared(), "__version__"}

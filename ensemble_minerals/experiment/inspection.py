@@ -64,6 +64,10 @@ class DataFindings:
     warnings: tuple[str, ...]
     seconds: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        """How many files and classes there are."""
+        return f"{type(self).__name__}({len(self.manifest)} files, {len(self.classes)} classes)"
+
     @cached_property
     def classes(self) -> dict[str, dict[str, int]]:
         """For each class in use: files, files by what became of them, and row groups of the usable photos."""

@@ -1,9 +1,16 @@
-"""Inputs of a prediction as users name them: files, folders, patterns, and lists of paths."""
+"""Inputs of a prediction: files, folders, patterns and lists of paths as users name them, and images in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import IO, Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from ensemble_minerals.data.files import LeftOut, list_files
 from ensemble_minerals.data.own_outputs import is_folder, is_output
@@ -16,10 +23,91 @@ from ensemble_minerals.errors import UserError
 Inputs = str | Path | Sequence[str | Path]
 """What users name to be predicted; one alone stands for a list of one."""
 
+PhotoInput: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any] | Image.Image | IO[bytes]
+)
+"""One photo: a path, the content of a file, an open file, a Pillow image, or upright RGB pixels (h, w, 3), uint8."""
+
+_KEPT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16"})  # that a PNG holds as they are
+
 TABLES = frozenset({".csv", ".tsv"})
 """Suffixes of tables with a column of paths."""
 
 _TEXTS = frozenset({".txt", ".lst"})
+
+
+def as_photo(photo: PhotoInput) -> Path | bytes:
+    r"""A path, or the content of a file that is decoded to just these pixels.
+
+    Raises:
+        UserError: If it is nothing of the kind.
+
+    Example:
+        >>> as_photo(np.zeros((1, 2, 3), dtype=np.uint8))
+        b'P6 2 1 255 \x00\x00\x00\x00\x00\x00'
+    """
+    if isinstance(photo, str | os.PathLike):
+        return Path(photo)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return bytes(photo)
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            raise UserError(
+                f"an array of shape {photo.shape} and type {photo.dtype} is no photo; give RGB pixels of shape "
+                "(height, width, 3) and type uint8"
+            )
+        return f"P6 {photo.shape[1]} {photo.shape[0]} 255 ".encode() + photo.tobytes()
+    if isinstance(photo, Image.Image):
+        stream = io.BytesIO()
+        kept = photo if photo.mode in _KEPT_MODES else photo.convert("RGB")
+        kept.save(stream, "PNG", compress_level=1, exif=photo.getexif())
+        return stream.getvalue()
+    content = photo.read() if hasattr(photo, "read") else None
+    if not isinstance(content, bytes):
+        raise UserError(
+            f"{type(photo).__name__} is no photo; give a path, bytes, a file opened with 'rb', a Pillow image or an "
+            "array"
+        )
+    return content
+
+
+def gather_photos(
+    inputs: Inputs | PhotoInput | Sequence[PhotoInput], note: Callable[[str], None] | None = None
+) -> tuple[list[Path | bytes], list[Path]]:
+    """The photos for which inputs stand, and what each is called.
+
+    Paths are expanded by `expand_inputs`. Photos in memory are called by the name of their file, if they know it, or
+    by their number.
+
+    Args:
+        inputs: One or many.
+        note: See `expand_inputs`.
+
+    Raises:
+        UserError: See `expand_inputs` and `as_photo`.
+        DataError: See `expand_inputs`.
+    """
+    listed: list[Any] = [inputs] if _is_one(inputs) else list(cast("Iterable[Any]", inputs))
+    if all(isinstance(one, str | os.PathLike) for one in listed):
+        paths = expand_inputs([Path(one) for one in listed], note)
+        return list(paths), paths
+    photos: dict[Path, Path | bytes] = {}
+    for number, one in enumerate(listed, start=1):
+        if isinstance(one, str | os.PathLike):
+            photos |= {path: path for path in expand_inputs([Path(one)], note)}
+            continue
+        name = getattr(one, "filename", None) or getattr(one, "name", None)
+        called = Path(name) if isinstance(name, str) and name else Path(f"photo {number}")
+        photos[called if called not in photos else Path(f"{called} {number}")] = as_photo(one)
+    return list(photos.values()), list(photos)
+
+
+def _is_one(inputs: object) -> bool:
+    if isinstance(inputs, np.ndarray):
+        return inputs.ndim == 3
+    return isinstance(inputs, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(
+        inputs, "read"
+    )
 
 
 def expand_inputs(inputs: Inputs, note: Callable[[str], None] | None = None) -> list[Path]:

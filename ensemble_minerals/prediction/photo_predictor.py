@@ -16,7 +16,7 @@ from ensemble_minerals.ensemble.conformal import ConformalSets, groups_needed
 from ensemble_minerals.errors import BundleError, FitError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.prediction.inputs import Inputs, expand_inputs
+from ensemble_minerals.prediction.inputs import Inputs, PhotoInput, gather_photos
 from ensemble_minerals.prediction.table import Predictions, check_sets
 from ensemble_minerals.system.progress import StageProgress, part_of
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -96,7 +96,7 @@ class PhotoPredictor(ABC):
 
     def predict(
         self,
-        inputs: Inputs,
+        inputs: Inputs | PhotoInput | Sequence[PhotoInput],
         progress: StageProgress | None = None,
         *,
         sets: float | None = None,
@@ -105,8 +105,8 @@ class PhotoPredictor(ABC):
         """Predict photos.
 
         Args:
-            inputs: Files, folders (every file in them, at any depth), patterns, and lists of paths; see
-                `expand_inputs`.
+            inputs: One or many: files, folders (every file in them, at any depth), patterns, and lists of paths, see
+                `expand_inputs`; images in memory, see `as_photo`.
             progress: Called with (photos done, all photos).
             sets: Also give each photo the set of classes that holds the true one with this probability,
                 between 0 and 1.
@@ -119,11 +119,11 @@ class PhotoPredictor(ABC):
         check_sets(sets)
         if sets is not None and note is not None:
             self._tell_of_classes_in_every_set(self._conformal, sets, note)
-        paths = expand_inputs(inputs, note)
+        photos, names = gather_photos(inputs, note)
         if note is not None:
             for text in self.notes:
                 note(text)
-        return self.predict_photos(paths, paths, progress, sets=sets)
+        return self.predict_photos(photos, names, progress, sets=sets)
 
     def predict_photos(
         self,
@@ -201,6 +201,41 @@ class PhotoPredictor(ABC):
                 f"photos of the fit to be ruled out at {level:g}; take a lower level, or fit with more"
             )
 
-    def predict_proba(self, inputs: Inputs) -> NDArray[np.float64]:
+    def __repr__(self) -> str:
+        """Where it was read from, and how many classes it tells apart."""
+        return (
+            f"{type(self).__name__}({str(self.path)!r}: {len(self.taxonomy.classes)} classes, "
+            f"{len(self.members)} members)"
+        )
+
+    def embed(
+        self,
+        inputs: Inputs | PhotoInput | Sequence[PhotoInput],
+        progress: StageProgress | None = None,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Features of photos: for each extractor (n, n_views, n_features), NaN for a photo that cannot be read.
+
+        Args:
+            inputs: As of `predict`.
+            progress: As of `predict`.
+
+        Raises:
+            UserError: If an input matches nothing.
+        """
+        photos, _ = gather_photos(inputs)
+        extractors = list(self.extractors.values())
+        extracted = extract_features(
+            photos,
+            [""] * len(photos),
+            extractors,
+            n_threads=self.n_threads,
+            limits=self.limits,
+            progress=progress,
+        )
+        for values in extracted.features.values():
+            values[list(extracted.errors)] = np.nan
+        return dict(extracted.features)
+
+    def predict_proba(self, inputs: Inputs | PhotoInput | Sequence[PhotoInput]) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
         return self.predict(inputs).proba

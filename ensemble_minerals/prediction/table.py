@@ -17,6 +17,9 @@ from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.csv_file import write_csv
 from ensemble_minerals.taxonomy import Taxonomy
 
+_SHOWN = 50
+"""Photos that a notebook shows."""
+
 _GUESS: dict[str, type] = {"label": str, "confidence": float}
 _FIXED: dict[str, type] = dict.fromkeys(("path", "status", "reason", "label", "group"), str) | {
     "confidence": float
@@ -192,12 +195,52 @@ class Predictions:
             "evidence_note": evidence.notes[row],
         }
 
-    def write(self, file: Path, top_k: int = 1) -> Path:
+    def to_dicts(self, top_k: int = 1) -> list[dict[str, Any]]:
+        """Rows as mappings of plain Python values, by `columns`."""
+        return list(self.records(top_k))
+
+    def to_pandas(self, top_k: int = 1) -> Any:
+        """Rows as a data frame, by `columns`.
+
+        Raises:
+            UserError: If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError(
+                "to_pandas needs pandas: pip install 'ensemble-minerals[pandas]', or take to_dicts"
+            ) from error
+        return pandas.DataFrame(self.to_dicts(top_k), columns=list(self.columns(top_k)))
+
+    def __repr__(self) -> str:
+        """How many photos have an answer."""
+        return f"Predictions({len(self)} photos, {int(self.answered.sum())} answered, {len(self.classes)} classes)"
+
+    def _repr_html_(self) -> str:
+        """The answers to the first photos as a table with thumbnails, for a notebook."""
+        from ensemble_minerals.prediction.notebook import photo_table
+
+        shown = range(min(len(self), _SHOWN))
+        sets = ["set"] if self.sets is not None else []
+        table = photo_table(
+            ["answer", "confidence", *sets], ((self.paths[row], self._cells(row)) for row in shown)
+        )
+        return table + (f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else "")
+
+    def _cells(self, row: int) -> list[str]:
+        if not self.answered[row]:
+            return [self.reasons[row]]
+        ((label, confidence),) = self.top(row)
+        return [label, f"{confidence:.1%}", *([] if self.sets is None else [", ".join(self.set_of(row))])]
+
+    def write(self, file: str | Path, top_k: int = 1) -> Path:
         """Write as ``.csv``, ``.json`` or ``.parquet``, chosen by the ending.
 
         Raises:
             UserError: For another ending, or a Parquet file without pyarrow.
         """
+        file = Path(file)
         check_ending(file)
         with atomic_file(file) as draft:
             _WRITERS[file.suffix.lower()](draft, list(self.records(top_k)), self.columns(top_k))

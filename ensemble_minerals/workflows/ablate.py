@@ -68,6 +68,10 @@ class AblationResult:
     report: AblationReport
     seconds: float
 
+    def __repr__(self) -> str:
+        """The page."""
+        return f"AblationResult({str(self.html)!r})"
+
     @property
     def ablation(self) -> dict[str, Any]:
         """The content of `json`, as JSON values."""

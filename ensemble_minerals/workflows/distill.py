@@ -43,6 +43,10 @@ class DistillResult:
     metrics: dict[str, Any]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Where the student is, and its out-of-fold accuracy."""
+        return f"DistillResult({str(self.student)!r}, accuracy {self.metrics['oof']['accuracy']:.3f} out of fold)"
+
 
 def distill(
     bundle: str | Path,

@@ -39,6 +39,10 @@ class ExplainResult:
     predictions: Predictions
     seconds: float
 
+    def __repr__(self) -> str:
+        """The page, and how many photos it explains."""
+        return f"ExplainResult({str(self.html)!r}, {len(self.predictions)} photos)"
+
 
 def explain(
     bundle_path: str | Path,

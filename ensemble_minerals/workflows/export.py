@@ -39,6 +39,10 @@ class ExportResult:
     runtime: str
     metadata: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        """The file, and its size."""
+        return f"ExportResult({str(self.file)!r}, {self.megabytes:.1f} MB)"
+
 
 def export(
     model: str | Path, out: str | Path, *, overwrite: bool = False, progress: Progress | None = None

@@ -45,6 +45,11 @@ class FitResult:
     failures: tuple[MemberFailure, ...]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        """Where the bundle is, and its out-of-fold figures."""
+        accuracy, loss = (self.metrics["oof"][score] for score in ("accuracy", "log_loss"))
+        return f"FitResult({str(self.bundle)!r}, accuracy {accuracy:.3f}, log-loss {loss:.3f} out of fold)"
+
 
 def fit(
     data: str | Path,

@@ -46,6 +46,10 @@ class ReportResult:
     json: Path
     seconds: float
 
+    def __repr__(self) -> str:
+        """The page."""
+        return f"ReportResult({str(self.html)!r})"
+
 
 def report_folder(bundle: Path) -> Path:
     """The folder of a bundle's report, unless the user names another.
