@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test campaign check format lint types clean
+.PHONY: demo test campaign check docs format lint types clean
 
 demo: $(INSTALLED)  ## fit and predict on the embedded demonstration set
 	$(BIN)/ensemble-minerals demo --out artifacts/demo
@@ -21,9 +21,13 @@ check: lint types test  ## everything that must be green
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 
 types: $(INSTALLED)
 	$(BIN)/mypy --strict
+
+docs: $(INSTALLED)  ## the documentation, into artifacts/site: open index.html there
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .
