@@ -150,10 +150,10 @@ WATCH = Watch()
 class WatchedRowSpace(RowSpace):
     """The first thing a task does with its training rows."""
 
-    def fit_transform(self, X, y=None, **parameters):
+    def standardize(self, X):
         WATCH.tasks.append(Task(X.copy()))
         WATCH.space = self
-        return super().fit_transform(X, y, **parameters)
+        return super().standardize(X)
 
 
 class SpyHead(ClassifierMixin, BaseEstimator):

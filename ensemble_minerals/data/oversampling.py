@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,9 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 
 from ensemble_minerals.system.seeds import derived_seed
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _ONE_AT_A_TIME = Lock()
 """Only one thread samples at a time: samplers rarely leave the interpreter, and in parallel they take longer."""
@@ -29,13 +32,14 @@ class Resampled:
     """Rows after oversampling.
 
     Attributes:
-        X: Rows: first the originals in their order, then the added ones.
+        X: Rows: first the originals in their order, then the added ones; from `OverSampler.combine` a sparse matrix
+            of shape (m, n) instead, each row as coefficients of the n originals.
         y: Their labels.
         n_original: Number of originals.
         note: Why rows were copied instead of made; empty otherwise.
     """
 
-    X: NDArray[Any]
+    X: Any
     y: NDArray[Any]
     n_original: int
     note: str = ""
@@ -92,6 +96,10 @@ SAMPLERS: dict[str, SamplerKind] = {
 """Kinds of over-samplers. To add one, add a row here and its section to `config.members`."""
 
 
+Maker: TypeAlias = Callable[[Any, NDArray[Any], NDArray[np.intp], NDArray[np.intp]], Any]
+"""New rows of a sampler that is given some rows: from it, all rows, their codes, and the positions of those given."""
+
+
 class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """Adds rows to the rare classes with imbalanced-learn. It never changes or removes an original row.
 
@@ -122,6 +130,11 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         """Whether the kind makes new rows, instead of none or copies."""
         return SAMPLERS[self.kind].makes_rows
 
+    @property
+    def combines_rows(self) -> bool:
+        """Whether all rows that the kind adds are combinations of given ones that `combine` knows."""
+        return not self.makes_rows or SAMPLERS[self.kind].own_class
+
     def resample(self, X: ArrayLike, y: ArrayLike) -> Resampled:
         """Oversample the rare classes.
 
@@ -131,6 +144,42 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
 
         Raises:
             ValueError: If a parameter is out of range, or X and y have different lengths.
+        """
+        return self._resample(X, y, _new_rows, np.concatenate, lambda rows, taken: rows[taken])
+
+    def combine(self, X: ArrayLike, y: ArrayLike) -> Resampled:
+        """Oversample the rare classes, and tell of which rows the added ones are combinations.
+
+        Args:
+            X: Rows, shape (n, d), as for `resample`; the kind is one that combines rows.
+            y: Labels of any type, shape (n,).
+
+        Example:
+            >>> OverSampler("random").combine([[1.0], [2.0], [3.0]], ["a", "a", "b"]).X.toarray()[3:]
+            array([[0., 0., 1.]])
+        """
+        from scipy.sparse import eye_array, vstack
+
+        return self._resample(
+            X, y, _new_combinations, vstack, lambda rows, taken: eye_array(len(rows), format="csr")[taken]
+        )
+
+    def _resample(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        make: Maker,
+        join: Callable[[list[Any]], Any],
+        take: Callable[[NDArray[Any], NDArray[np.intp]], Any],
+    ) -> Resampled:
+        """Oversample rows in one form or the other.
+
+        Args:
+            X: As of `resample`.
+            y: As of `resample`.
+            make: New rows of a sampler.
+            join: Concatenates rows.
+            take: Rows at positions.
         """
         self._check_parameters()
         rows, labels = np.asarray(X), np.asarray(y)
@@ -142,11 +191,12 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         target = round(self.ratio * int(counts.max())) if n else 0
         wanted = {code: target for code, count in enumerate(counts.tolist()) if count < target}
+        originals = take(rows, np.arange(n))
         if self.kind == "none" or not wanted:
-            return Resampled(rows, labels, n)
+            return Resampled(originals, labels, n)
 
         notes: list[str] = []
-        parts: list[tuple[NDArray[Any], NDArray[np.intp]]] = []
+        parts: list[tuple[Any, NDArray[np.intp]]] = []
         to_copy = dict(wanted)  # rows of each class that are still missing after others were made
         if self.makes_rows:
             if rows.ndim != 2 or rows.dtype.kind != "f":
@@ -154,14 +204,14 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             if not np.isfinite(rows).all():
                 raise ValueError("X has NaN or infinite values: give finite features")
             for code, goal in wanted.items():
-                drawn, why = self._synthesize(rows, codes, code, goal)
-                parts.append((drawn, np.full(len(drawn), code)))
-                to_copy[code] -= len(drawn)
+                drawn, why = self._synthesize(make, rows, codes, code, goal)
+                parts += [] if drawn is None else [(drawn, np.full(drawn.shape[0], code))]
+                to_copy[code] -= 0 if drawn is None else drawn.shape[0]
                 notes += [f"class {names[code]} {why}: random oversampling used"] if why else []
         copied = _copies(codes, to_copy, self.random_state)
-        parts.append((rows[copied], codes[copied]))
+        parts.append((take(rows, copied), codes[copied]))
         return Resampled(
-            X=np.concatenate([rows, *(part for part, _ in parts)]),
+            X=join([originals, *(part for part, _ in parts)]),
             y=np.concatenate([labels, names[np.concatenate([part for _, part in parts])]]),
             n_original=n,
             note="; ".join(notes),
@@ -178,28 +228,27 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             )
 
     def _synthesize(
-        self, rows: NDArray[Any], codes: NDArray[np.intp], code: int, goal: int
-    ) -> tuple[NDArray[Any], str]:
-        """As many new rows of one class as can be made up to `goal`, and why there are fewer."""
+        self, make: Maker, rows: NDArray[Any], codes: NDArray[np.intp], code: int, goal: int
+    ) -> tuple[Any, str]:
+        """As many new rows of one class as can be made up to `goal`, None for none, and why there are fewer."""
         n = len(rows)
         n_own = int(np.count_nonzero(codes == code))
         n_needed = goal - n_own
         if n_own <= self.k_neighbors:
             count = "1 row" if n_own == 1 else f"{n_own} rows"
-            return rows[:0], f"has {count}, fewer than {self.kind}'s {self.k_neighbors + 1}"
+            return None, f"has {count}, fewer than {self.kind}'s {self.k_neighbors + 1}"
         if SAMPLERS[self.kind].own_class:
             # imbalanced-learn copies all that it is given, for each class again; it needs two classes.
             given = np.append(np.flatnonzero(codes == code), np.flatnonzero(codes != code)[0])
         else:
             given = np.arange(n)
         try:
-            grown = _resampled(self._sampler({code: goal}, n, code), rows[given], codes[given])
+            drawn = make(self._sampler({code: goal}, n, code), rows, codes, given)
         except (RuntimeError, ValueError) as error:  # raised where no row can be made
-            return rows[:0], f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
-        # ADASYN may make too many, by rounding.
-        drawn = grown[len(given) :][:n_needed].astype(rows.dtype, copy=False)
-        short = n_needed - len(drawn)
-        return drawn, f"got {len(drawn)} of {n_needed} rows from {self.kind}" if short else ""
+            return None, f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
+        drawn = drawn[:n_needed]  # ADASYN may make too many, by rounding
+        short = n_needed - drawn.shape[0]
+        return drawn, f"got {drawn.shape[0]} of {n_needed} rows from {self.kind}" if short else ""
 
     def _sampler(self, strategy: dict[int, int], n: int, code: int) -> Any:
         build = SAMPLERS[self.kind].build
@@ -214,6 +263,40 @@ def _resampled(sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp]) -> NDA
     with _ONE_AT_A_TIME, config_context(assume_finite=True, skip_parameter_validation=True):
         grown, _ = sampler.fit_resample(rows, codes)
     return np.asarray(grown)
+
+
+def _new_rows(
+    sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp], given: NDArray[np.intp]
+) -> NDArray[Any]:
+    """Rows that a sampler adds."""
+    return _resampled(sampler, rows[given], codes[given])[len(given) :].astype(rows.dtype, copy=False)
+
+
+def _new_combinations(
+    sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp], given: NDArray[np.intp]
+) -> csr_array:
+    """The same as coefficients of the rows, of a sampler that makes each of them between two rows of its class."""
+    from scipy.sparse import csr_array
+
+    drawn = []
+
+    def record(
+        X: NDArray[Any], others: NDArray[Any], neighbors: NDArray[np.intp], bases: NDArray[np.intp],
+        numbers: NDArray[np.intp], steps: NDArray[Any], *rest: Any,
+    ) -> NDArray[Any]:  # fmt: skip
+        drawn.append((bases, neighbors[bases, numbers], steps[:, 0]))
+        return X[bases]
+
+    sampler._generate_samples = record
+    _resampled(sampler, rows[given], codes[given])
+    ((bases, neighbors, steps),) = drawn
+    return csr_array(
+        (
+            np.append(1 - steps, steps),
+            (np.tile(np.arange(len(bases)), 2), given[np.append(bases, neighbors)]),
+        ),
+        shape=(len(bases), len(rows)),
+    )
 
 
 def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> NDArray[np.intp]:

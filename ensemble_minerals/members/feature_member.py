@@ -33,6 +33,7 @@ from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import RowData, Rows
 from ensemble_minerals.members.specialists import UnsolvedSpecialists, solve_together
 from ensemble_minerals.members.strategy import Strategy
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.system.cpu import short_switch_interval
 from ensemble_minerals.system.parallel import run_unordered, single_thread
 from ensemble_minerals.system.runtime import Runtime
@@ -164,20 +165,20 @@ def fit_together(
     started = time.perf_counter()
     space = RowSpace([matrix.shape[1] for matrix in matrices])
     try:
-        Z = space.fit_rows(Rows(matrices, positions[training]))
+        trained = TrainingRows(space, Rows(matrices, positions[training]))
     except MEMBER_ERRORS as error:
         return [MemberFailure.of(member, fold, error) for member in members]
     each = (time.perf_counter() - started) / len(members)
     fits = [_MemberFit(member, fold, each) for member in members]
     for fit in fits:
         with fit.timed():
-            fit.start(space, Z, inputs.take(training))
+            fit.start(trained, inputs.take(training))
     by_limits: dict[tuple[float, int], list[_MemberFit]] = {}
     for fit in fits:
         if fit.failure is None and fit.unsolved.problems:
             by_limits.setdefault((fit.unsolved.tol, fit.unsolved.max_iter), []).append(fit)
     for same in by_limits.values():
-        _solve(Z, same)
+        _solve(trained, same)
     answered = Rows(matrices, positions[held_out])
     for fit in fits:
         with fit.timed():
@@ -205,10 +206,10 @@ class _MemberFit:
             self.failure = MemberFailure.of(self.member, self.fold, error)
         self.seconds += time.perf_counter() - started
 
-    def start(self, space: RowSpace, Z: FloatMatrix, training: FoldInputs) -> None:
+    def start(self, rows: TrainingRows, training: FoldInputs) -> None:
         self.strategy: Strategy = clone(self.member.strategy)
         self.unsolved: UnsolvedSpecialists = self.strategy.start_fit(
-            space, Z, training.y, training.groups, training.classes
+            rows, training.y, training.groups, training.classes
         )
 
     def finish(self, held_out: Rows) -> None:
@@ -231,12 +232,12 @@ class _MemberFit:
         return FittedFold(self.fold, fitted, self.proba, self.strategy.notes_, self.seconds)
 
 
-def _solve(Z: FloatMatrix, fits: Sequence[_MemberFit]) -> None:
+def _solve(rows: TrainingRows, fits: Sequence[_MemberFit]) -> None:
     """Solve together the regressions of members with the same limits; each pays by its columns."""
     columns = [sum(problem.n_columns for problem in fit.unsolved.problems) for fit in fits]
     started = time.perf_counter()
     try:
-        solved = solve_together(Z, [fit.unsolved for fit in fits])
+        solved = solve_together(rows, [fit.unsolved for fit in fits])
     except MEMBER_ERRORS as error:
         for fit in fits:
             fit.failure = MemberFailure.of(fit.member, fit.fold, error)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.strategy import Decomposition, FloatMatrix, Strategy
+from ensemble_minerals.members.strategy import Decomposition, Strategy
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy
 
 
@@ -16,7 +17,7 @@ class FlatClassifier(Strategy):
     kind = "flat"
 
     def decompose(
-        self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
+        self, y: NDArray[np.intp], names: tuple[str, ...], rows: TrainingRows, groups: NDArray[np.intp]
     ) -> Decomposition:
         """One subproblem, with all rows."""
         return Decomposition(

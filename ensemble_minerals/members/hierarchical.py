@@ -12,11 +12,17 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.log_space import log_proba_of_logits
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
+from ensemble_minerals.members.heads.logistic_solver import solve_logistic
 from ensemble_minerals.members.strategy import Decomposition, Strategy
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy, Tree
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+_C = 300.0
+"""Inverse strength of their penalty."""
 
 _TOLERANCE = 1e-3
 """Of the solver for confusions: they need fewer digits than answers."""
@@ -54,27 +60,27 @@ class HierarchicalClassifier(Strategy):
         self.n_groups = n_groups
 
     def decompose(
-        self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
+        self, y: NDArray[np.intp], names: tuple[str, ...], rows: TrainingRows, groups: NDArray[np.intp]
     ) -> Decomposition:
         """A subproblem for each node of the tree, with the rows below it."""
         if isinstance(self.taxonomy, str):
             if self.taxonomy != "auto":
                 raise ValueError(f"taxonomy={self.taxonomy!r}: give nested groups of labels, or 'auto'")
             self.taxonomy_ = learn_taxonomy(
-                Z, y, groups, names, n_groups=self.n_groups, seed=self.random_state
+                rows, y, groups, names, n_groups=self.n_groups, seed=self.random_state
             )
         else:
             self.taxonomy_ = Taxonomy.from_tree(names, self.taxonomy)
         subproblems = []
         for node in self.taxonomy_.nodes:
             targets = node.targets(y)
-            rows = np.flatnonzero(targets >= 0)
-            subproblems.append(Subproblem(node.name, rows, targets[rows], len(node.branches)))
+            below = np.flatnonzero(targets >= 0)
+            subproblems.append(Subproblem(node.name, below, targets[below], len(node.branches)))
         return Decomposition(self.taxonomy_, False, tuple(subproblems))
 
 
 def learn_taxonomy(
-    Z: FloatMatrix,
+    rows: TrainingRows,
     y: NDArray[np.intp],
     groups: NDArray[np.intp],
     names: tuple[str, ...],
@@ -90,7 +96,7 @@ def learn_taxonomy(
     hierarchies).
 
     Args:
-        Z: Training rows, shape (n, d).
+        rows: Training rows.
         y: Class positions, shape (n,).
         groups: Row groups, shape (n,).
         names: Class names.
@@ -108,10 +114,13 @@ def learn_taxonomy(
         return Taxonomy.flat(names)
     confusion = np.zeros((n_classes, n_classes))
     folds = StratifiedGroupKFold(min(n_splits, fewest), shuffle=True, random_state=seed)
-    for inner, held_out in folds.split(Z, y, groups):
+    for inner, held_out in folds.split(y, y, groups):
         if len(np.unique(y[inner])) < n_classes:
             continue
-        proba = LogisticHead(tol=_TOLERANCE).fit(Z[inner], y[inner]).predict_proba(Z[held_out])
+        trained, asked = rows.split(inner, held_out)
+        problem = LogisticProblem(y[inner], np.ones(len(inner)), n_classes, _C)
+        (solution,) = solve_logistic(trained, [problem], tol=_TOLERANCE)
+        proba = np.exp(log_proba_of_logits(asked @ solution.weight + solution.bias))
         for position in range(n_classes):
             confusion[position] += proba[y[held_out] == position].sum(axis=0)
     confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-12)

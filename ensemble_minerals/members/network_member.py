@@ -33,10 +33,10 @@ from ensemble_minerals.members.predictor import (
     MemberPredictor,
     Specialist,
 )
-from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.strategy import Decomposition, Strategy
 from ensemble_minerals.members.trained_networks import TrainedNetworks
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
 
@@ -156,10 +156,9 @@ class NetworkMember(Member):
 
         images, photos = self._photos(), data.photos()
         strategy: Strategy = clone(self.strategy)
-        Z: FloatMatrix = np.zeros((len(inputs), 1))
-        if self.features:
-            Z = RowSpace().fit_transform(data.side_by_side(self.features).astype(np.float64))
-        decomposition = strategy.decompose(inputs.y, inputs.names, Z, inputs.groups)
+        seen = data.side_by_side(self.features) if self.features else np.zeros((len(inputs), 1))
+        trained = TrainingRows.of(seen.astype(np.float64))
+        decomposition = strategy.decompose(inputs.y, inputs.names, trained, inputs.groups)
         states, notes = [], dict[str, None]()
         for number, (rows, subproblems) in enumerate(self._networks(decomposition, len(photos))):
             trained = FineTunedNetwork(

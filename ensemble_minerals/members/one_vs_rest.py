@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.strategy import Decomposition, FloatMatrix, Strategy
+from ensemble_minerals.members.strategy import Decomposition, Strategy
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy
 
 
@@ -16,12 +17,12 @@ class OneVsRestClassifier(Strategy):
     kind = "one_vs_rest"
 
     def decompose(
-        self, y: NDArray[np.intp], names: tuple[str, ...], Z: FloatMatrix, groups: NDArray[np.intp]
+        self, y: NDArray[np.intp], names: tuple[str, ...], rows: TrainingRows, groups: NDArray[np.intp]
     ) -> Decomposition:
         """A subproblem for each class, with all rows."""
-        rows = np.arange(len(y))
+        everywhere = np.arange(len(y))
         subproblems = tuple(
-            Subproblem(f"{name} against the rest", rows, (y == position).astype(np.intp), 2)
+            Subproblem(f"{name} against the rest", everywhere, (y == position).astype(np.intp), 2)
             for position, name in enumerate(names)
         )
         return Decomposition(Taxonomy.flat(names), True, subproblems)

@@ -56,14 +56,22 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 
     def fit_transform(self, X: ArrayLike, y: object = None, **fit_params: object) -> FloatMatrix:
         """Learn from training rows and return them in the new coordinates, shape (n, rank), float64."""
+        return self.rotate(self.standardize(X))
+
+    def standardize(self, X: ArrayLike) -> FloatMatrix:
+        """Learn means and scales from training rows and return them standardized, shape (n, n_features), float64."""
         matrix = validate_data(self, X, dtype=(np.float64, np.float32))
         self.mean_ = matrix.mean(axis=0, dtype=np.float64)
         centered = matrix - self.mean_.astype(matrix.dtype)
         self._learn_scale(np.mean(np.square(centered), axis=0, dtype=np.float64))
         centered /= self.scale_.astype(matrix.dtype)
-        standard = centered.astype(np.float64)
-        n_rows, n_columns = standard.shape
         self._rotation: tuple[FloatMatrix, ...] = ()
+        standard: FloatMatrix = centered.astype(np.float64)
+        return standard
+
+    def rotate(self, standard: FloatMatrix) -> FloatMatrix:
+        """Learn the rotation from standardized training rows and return them in it, shape (n, rank)."""
+        n_rows, n_columns = standard.shape
         if min(n_rows, n_columns) > self.max_rank:
             kept_columns: FloatMatrix = standard
             return kept_columns
@@ -146,7 +154,13 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
             Weight of shape (n_features, n_outputs) and bias of shape (n_outputs,), float32.
         """
         raw = reduce(lambda inner, factor: factor @ inner, reversed(self._rotation), weight)
-        raw = raw / self.scale_[:, None]
+        return self.of_raw(raw, bias)
+
+    def of_raw(
+        self, weight: FloatMatrix, bias: FloatMatrix
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Express a linear map of the standardized columns as one of the raw columns; see `fold_in`."""
+        raw = weight / self.scale_[:, None]
         return raw.astype(np.float32), (bias - self.mean_ @ raw).astype(np.float32)
 
 

@@ -9,16 +9,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
-from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
+from ensemble_minerals.members.heads.logistic_problem import Combinations, LogisticProblem, Solution
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.system.seeds import derived_seed
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -44,11 +46,11 @@ class UnsolvedSpecialists:
     finish: Callable[[Sequence[Solution]], Trained]
 
 
-def solve_together(Z: FloatMatrix, unsolved: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
+def solve_together(rows: TrainingRows, unsolved: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
     """Solve the regressions of several members together.
 
     Args:
-        Z: The rows that they share, shape (n, rank).
+        rows: The rows that they share.
         unsolved: Of each member its regressions.
 
     Returns:
@@ -64,7 +66,7 @@ def solve_together(Z: FloatMatrix, unsolved: Sequence[UnsolvedSpecialists]) -> l
     if len(limits) > 1:
         raise ValueError(f"members cannot be solved together to different limits: {sorted(limits)}")
     ((tol, max_iter),) = limits
-    solutions = iter(solve_logistic(Z, problems, tol=tol, max_iter=max_iter))
+    solutions = iter(solve_logistic(rows.shared, problems, tol=tol, max_iter=max_iter))
     return [list(islice(solutions, len(one.problems))) for one in unsolved]
 
 
@@ -73,8 +75,7 @@ class SpecialistTraining:
     """What all specialists of a member share in one fold.
 
     Attributes:
-        space: The fitted change of coordinates.
-        Z: Its training rows, shape (n, rank).
+        rows: The training rows.
         groups: Row group of each row, shape (n,).
         head: An unfitted classifier. If it splits its rows, for example to stop early, its `fit` takes `groups` and
             `resample`, as that of `MLPHead` does.
@@ -83,8 +84,7 @@ class SpecialistTraining:
         seed: From it each specialist gets a random seed of its own.
     """
 
-    space: RowSpace
-    Z: FloatMatrix
+    rows: TrainingRows
     groups: NDArray[np.intp]
     head: Any
     sampler: OverSampler
@@ -92,13 +92,13 @@ class SpecialistTraining:
     seed: int
 
     def start(self, subproblems: Sequence[Subproblem]) -> UnsolvedSpecialists:
-        """Fit a specialist for each subproblem, but leave regressions on unchanged rows for a joint solve."""
+        """Fit a specialist for each subproblem, but leave regressions on rows that are shared for a joint solve."""
         samplers = [
             clone(self.sampler).set_params(random_state=derived_seed(self.seed, number))
             for number in range(len(subproblems))
         ]
         if isinstance(self.head, LogisticHead):
-            if not self.sampler.makes_rows:
+            if self.sampler.combines_rows:
                 return self._start_logistic(self.head, subproblems, samplers)
             specialists, notes = self._train_logistic(self.head, subproblems, samplers)
         else:
@@ -113,43 +113,62 @@ class SpecialistTraining:
     def _start_logistic(
         self, head: LogisticHead, subproblems: Sequence[Subproblem], samplers: Sequence[OverSampler]
     ) -> UnsolvedSpecialists:
-        """Regressions of subproblems without synthetic rows: copies of a row become a weight of it."""
+        """Regressions on the rows, or on combinations of them; copies of a row become a weight of it."""
         problems, shifts, notes = [], [], []
         for subproblem, sampler in zip(subproblems, samplers, strict=True):
-            resampled = sampler.resample(subproblem.rows, subproblem.targets)
-            targets = np.full(len(self.Z), -1, dtype=np.intp)
-            targets[subproblem.rows] = subproblem.targets
-            weights = np.bincount(resampled.X, minlength=len(self.Z)).astype(np.float64)
-            problems.append(LogisticProblem(targets, weights, subproblem.n_outcomes, head.C))
-            shifts.append(self._shift(subproblem, resampled.y))
-            notes.append(resampled.note)
+            problem, trained, note = self._problem(head, subproblem, sampler)
+            problems.append(problem)
+            shifts.append(self._shift(subproblem, trained))
+            notes.append(note)
 
         def finish(solutions: Sequence[Solution]) -> Trained:
-            return tuple(self._specialists(solutions, shifts)), _with_names(
+            return tuple(self._specialists(self.rows, solutions, shifts)), _with_names(
                 subproblems, _with_warnings(notes, solutions)
             )
 
         return UnsolvedSpecialists(tuple(problems), head.tol, head.max_iter, finish)
 
+    def _problem(
+        self, head: LogisticHead, subproblem: Subproblem, sampler: OverSampler
+    ) -> tuple[LogisticProblem, NDArray[np.intp], str]:
+        """The regression of a subproblem, the targets it is trained on, and the sampler's note."""
+        n = len(self.rows)
+        if sampler.makes_rows:
+            drawn = sampler.combine(self.rows.isometric[subproblem.rows], subproblem.targets)
+            entries = (drawn.X.data, subproblem.rows[drawn.X.indices], drawn.X.indptr)
+            combinations = Combinations(csr_array(entries, (len(drawn.y), n)))
+            problem = LogisticProblem(
+                drawn.y, np.ones(len(drawn.y)), subproblem.n_outcomes, head.C, combinations
+            )
+            return problem, drawn.y, drawn.note
+        resampled = sampler.resample(subproblem.rows, subproblem.targets)
+        targets = np.full(n, -1, dtype=np.intp)
+        targets[subproblem.rows] = subproblem.targets
+        weights = np.bincount(resampled.X, minlength=n).astype(np.float64)
+        problem = LogisticProblem(targets, weights, subproblem.n_outcomes, head.C)
+        return problem, resampled.y, resampled.note
+
     def _train_logistic(
         self, head: LogisticHead, subproblems: Sequence[Subproblem], samplers: Sequence[OverSampler]
     ) -> tuple[list[Specialist], list[str]]:
-        """Solve subproblems with synthetic rows one after the other, since they share no rows."""
+        """Solve subproblems with rows of their own one after the other."""
         solutions: list[Solution] = []
         shifts, notes = [], []
         for subproblem, sampler in zip(subproblems, samplers, strict=True):
-            resampled = sampler.resample(self.Z[subproblem.rows], subproblem.targets)
+            resampled = sampler.resample(self.rows.coordinates[subproblem.rows], subproblem.targets)
             problem = LogisticProblem(resampled.y, np.ones(len(resampled.y)), subproblem.n_outcomes, head.C)
             solutions += solve_logistic(resampled.X, [problem], tol=head.tol, max_iter=head.max_iter)
             shifts.append(self._shift(subproblem, resampled.y))
             notes.append(resampled.note)
-        return self._specialists(solutions, shifts), _with_warnings(notes, solutions)
+        return self._specialists(self.rows.space, solutions, shifts), _with_warnings(notes, solutions)
 
-    def _specialists(self, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]) -> list[Specialist]:
-        """Specialists over raw features, corrected to the natural prior."""
+    def _specialists(
+        self, space: TrainingRows | RowSpace, solutions: Sequence[Solution], shifts: Sequence[FloatMatrix]
+    ) -> list[Specialist]:
+        """Specialists over raw features, corrected to the natural prior; the space knows the solutions' columns."""
         biases = [one.bias + _as_log_odds(shift) for one, shift in zip(solutions, shifts, strict=True)]
         # All at once, so that the rotation is read only once.
-        weight, bias = self.space.fold_in(
+        weight, bias = space.fold_in(
             np.concatenate([solution.weight for solution in solutions], axis=1), np.concatenate(biases)
         )
         ends = np.cumsum([len(part) for part in biases])[:-1]
@@ -167,7 +186,7 @@ class SpecialistTraining:
         if has_fit_parameter(head, "resample"):
             trained, note = self._fit_splitting(head, subproblem, sampler)
         else:
-            resampled = sampler.resample(self.Z[subproblem.rows], subproblem.targets)
+            resampled = sampler.resample(self.rows.coordinates[subproblem.rows], subproblem.targets)
             trained, note = resampled.y, resampled.note
             splits = has_fit_parameter(head, "groups")
             if splits and len(resampled.y) > resampled.n_original:
@@ -181,10 +200,10 @@ class SpecialistTraining:
     def _as_specialist(self, head: Any, shift: FloatMatrix) -> Specialist:
         """A fitted head over raw features; one with affine `layers_` becomes plain arrays, which can be saved."""
         if not hasattr(head, "layers_"):
-            return ClassifierSpecialist(_ReducingClassifier(self.space, head), shift)
+            return ClassifierSpecialist(_ReducingClassifier(self.rows.space, head), shift)
         layers = list(head.layers_)
         layers[-1] = (layers[-1][0], layers[-1][1] + _as_log_odds(shift))
-        layers[0] = self.space.fold_in(*layers[0])
+        layers[0] = self.rows.space.fold_in(*layers[0])
         return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers))
 
     def _fit_splitting(
@@ -203,7 +222,7 @@ class SpecialistTraining:
             return resampled.X, resampled.y
 
         head.fit(
-            self.Z[subproblem.rows],
+            self.rows.coordinates[subproblem.rows],
             subproblem.targets,
             groups=self.groups[subproblem.rows],
             resample=resample,

@@ -18,8 +18,8 @@ from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_problem import Solution
 from ensemble_minerals.members.predictor import MemberPredictor
-from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.specialists import SpecialistTraining, UnsolvedSpecialists, solve_together
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -97,17 +97,15 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
             )
         given = np.arange(len(labels)) if groups is None else np.asarray(groups)
         check_consistent_length(matrix, given)
-        space = RowSpace()
-        reduced = space.fit_transform(matrix)
+        rows = TrainingRows.of(matrix)
         unsolved = self.start_fit(
-            space, reduced, encoded.astype(np.intp), np.unique(given, return_inverse=True)[1], self.classes_
+            rows, encoded.astype(np.intp), np.unique(given, return_inverse=True)[1], self.classes_
         )
-        return self.finish_fit(unsolved, *solve_together(reduced, [unsolved]))
+        return self.finish_fit(unsolved, *solve_together(rows, [unsolved]))
 
     def start_fit(
         self,
-        space: RowSpace,
-        Z: FloatMatrix,
+        rows: TrainingRows,
         y: NDArray[np.intp],
         groups: NDArray[np.intp],
         classes: NDArray[Any],
@@ -115,24 +113,22 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         """Fit on rows in a row space, up to the regressions that members on the same rows solve together.
 
         Args:
-            space: The fitted change of coordinates.
-            Z: Training rows in it, shape (n, rank).
+            rows: Training rows.
             y: Class positions, shape (n,); every class has rows.
             groups: Row groups, shape (n,).
             classes: Labels of the positions.
         """
         self.classes_ = classes
-        self.n_features_in_ = space.n_features_in_
+        self.n_features_in_ = rows.space.n_features_in_
         training = SpecialistTraining(
-            space=space,
-            Z=Z,
+            rows=rows,
             groups=groups,
             head=LogisticHead() if self.head is None else self.head,
             sampler=OverSampler("none") if self.sampler is None else self.sampler,
             prior_correction=self.prior_correction,
             seed=self.random_state,
         )
-        self._decomposition = self.decompose(y, tuple(str(label) for label in classes), Z, groups)
+        self._decomposition = self.decompose(y, tuple(str(label) for label in classes), rows, groups)
         return training.start(self._decomposition.subproblems)
 
     def finish_fit(self, unsolved: UnsolvedSpecialists, solutions: Sequence[Solution]) -> Strategy:
@@ -148,7 +144,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         self,
         y: NDArray[np.intp],
         names: tuple[str, ...],
-        Z: FloatMatrix,
+        rows: TrainingRows,
         groups: NDArray[np.intp],
     ) -> Decomposition:
         """Divide the classes into subproblems.
@@ -156,7 +152,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         Args:
             y: Class positions, shape (n,).
             names: Class names.
-            Z: Training rows, shape (n, d), from which groups of classes may be learned.
+            rows: Training rows, from which groups of classes may be learned.
             groups: Row groups, shape (n,).
         """
 

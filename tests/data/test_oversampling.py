@@ -50,6 +50,18 @@ def test_synthetic_rows_are_new(kind):
     assert is_new.mean() > 0.5
 
 
+@pytest.mark.parametrize("kind", ["none", "random", "smote"])
+@pytest.mark.parametrize("counts", [(60, 25, 12), (60, 25, 4)])
+def test_combinations_of_the_rows_are_the_rows(kind, counts):
+    X, y = overlapping_classes(counts)
+    sampler = OverSampler(kind=kind, random_state=3)
+    assert sampler.combines_rows
+    rows, combined = sampler.resample(X.astype(float), y), sampler.combine(X.astype(float), y)
+    np.testing.assert_allclose(combined.X @ X.astype(float), rows.X, atol=1e-12)
+    np.testing.assert_array_equal(combined.y, rows.y)
+    assert (combined.n_original, combined.note) == (rows.n_original, rows.note)
+
+
 def test_smote_is_imbalanced_learns_own():
     X, y = overlapping_classes()
     found = OverSampler(kind="smote", random_state=3).resample(X, y)

@@ -146,10 +146,10 @@ def test_a_member_that_fails_in_one_fold_is_left_out_of_all():
     blocks, _, _, folds = specimens()
 
     class Sometimes(FlatClassifier):
-        def start_fit(self, space, *rows):
-            if abs(space.mean_[0] - blocks["color"][folds != 1, 0].mean()) < 1e-3:
+        def start_fit(self, rows, *known):
+            if abs(rows.space.mean_[0] - blocks["color"][folds != 1, 0].mean()) < 1e-3:
                 raise ValueError("bad luck")
-            return super().start_fit(space, *rows)
+            return super().start_fit(rows, *known)
 
     result = run([MEMBERS[1], FeatureMember("moody", ("color",), Sometimes())], allow_failures=True)
     assert [(failure.member, failure.fold) for failure in result.failures] == [("moody", 1)]

@@ -61,29 +61,31 @@ def test_one_row_space_and_one_solve_for_all(monkeypatch):
     solve = module.solve_together
 
     class Spy(module.RowSpace):
-        def fit_transform(self, X, y=None, **parameters):
+        def standardize(self, X):
             spaces.append(X.shape)
-            return super().fit_transform(X, y, **parameters)
+            return super().standardize(X)
 
     monkeypatch.setattr(module, "RowSpace", Spy)
     monkeypatch.setattr(
         module,
         "solve_together",
-        lambda Z, unsolved: solves.append([len(one.problems) for one in unsolved]) or solve(Z, unsolved),
+        lambda rows, unsolved: (
+            solves.append([len(one.problems) for one in unsolved]) or solve(rows, unsolved)
+        ),
     )
     n_training = int(np.sum(np.arange(len(overlapping()[1])) % 3 != 1))
     fit(TOGETHER)
     assert spaces == [(n_training, overlapping()[0].shape[1])]
-    assert solves == [[1, 4, 2]]
+    assert solves == [[1, 4, 2, 2]]
 
 
 def test_time_is_charged_by_columns(monkeypatch):
     clock = [0.0]
     solve = module.solve_together
 
-    def takes_eight_seconds(Z, unsolved):
+    def takes_eight_seconds(rows, unsolved):
         clock[0] += 8.0
-        return solve(Z, unsolved)
+        return solve(rows, unsolved)
 
     monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(module, "solve_together", takes_eight_seconds)
@@ -91,7 +93,7 @@ def test_time_is_charged_by_columns(monkeypatch):
 
 
 def test_members_that_could_not_be_solved_leave_the_others(monkeypatch):
-    def runs_out(Z, unsolved):
+    def runs_out(rows, unsolved):
         raise MemoryError("too large")
 
     monkeypatch.setattr(module, "solve_together", runs_out)

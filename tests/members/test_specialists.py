@@ -16,8 +16,8 @@ from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
-from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.specialists import SpecialistTraining, solve_together
+from ensemble_minerals.members.training_rows import TrainingRows
 
 COUNTS = (70, 30, 14)
 QUICK = MLPHead(hidden=(8,), max_epochs=6)
@@ -36,10 +36,8 @@ MICA = Subproblem("mica", np.flatnonzero(Y > 0), Y[Y > 0] - 1, 2)
 
 
 def training(head=None, sampler="none", correct=True, seed=0, groups=None, features=X):
-    space = RowSpace()
     return SpecialistTraining(
-        space=space,
-        Z=space.fit_transform(features),
+        rows=TrainingRows.of(features),
         groups=np.arange(len(features)) if groups is None else groups,
         head=LogisticHead(tol=1e-7) if head is None else head,
         sampler=OverSampler(sampler),
@@ -50,7 +48,7 @@ def training(head=None, sampler="none", correct=True, seed=0, groups=None, featu
 
 def train(shared, nodes):
     unsolved = shared.start(nodes)
-    return unsolved.finish(*solve_together(shared.Z, [unsolved]))
+    return unsolved.finish(*solve_together(shared.rows, [unsolved]))
 
 
 def answers(shared, *nodes):
@@ -155,7 +153,8 @@ def test_a_specialist_learns_from_its_own_rows_only(head, sampler):
     shared = training(head, sampler)
     others = np.setdiff1d(np.arange(len(Y)), MICA.rows)
     before = train(shared, [MICA])[0][0].logits(X)
-    shared.Z[others] += 100 * np.random.default_rng(0).normal(size=shared.Z[others].shape)
+    Z = shared.rows.coordinates
+    Z[others] += 100 * np.random.default_rng(0).normal(size=Z[others].shape)
     np.testing.assert_array_equal(train(shared, [MICA])[0][0].logits(X), before)
 
 
@@ -191,10 +190,10 @@ def test_a_regression_that_was_not_solved_is_noted(sampler):
 
 
 def test_nets_take_raw_features():
-    shared = training()
-    raw, reduced = train(shared, [ALL])[0][0].logits(X), LogisticHead(tol=1e-7).fit(shared.Z, Y)
+    rows = (shared := training()).rows
+    raw, reduced = train(shared, [ALL])[0][0].logits(X), LogisticHead(tol=1e-7).fit(rows.coordinates, Y)
     np.testing.assert_allclose(
-        softmax(raw, axis=1), reduced.predict_proba(shared.space.transform(X)), atol=1e-4
+        softmax(raw, axis=1), reduced.predict_proba(rows.space.transform(X)), atol=1e-4
     )
 
 
@@ -236,5 +235,5 @@ def test_members_of_different_limits_are_not_solved_together():
     shared = training()
     unsolved = [replace(shared, head=LogisticHead(tol=tol)).start([ALL]) for tol in (1e-4, 1e-6)]
     with pytest.raises(ValueError, match=r"different limits: \[\(1e-06, 100\), \(0.0001, 100\)\]"):
-        solve_together(shared.Z, unsolved)
-    assert [len(solutions) for solutions in solve_together(shared.Z, unsolved[:1])] == [1]
+        solve_together(shared.rows, unsolved)
+    assert [len(solutions) for solutions in solve_together(shared.rows, unsolved[:1])] == [1]

@@ -18,6 +18,7 @@ from ensemble_minerals.members.hierarchical import HierarchicalClassifier, learn
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.registry import STRATEGIES, build_strategy
 from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy
 
 NAMES = np.array(["biotite", "bornite", "muscovite", "pyrite", "quartz"])
@@ -193,42 +194,33 @@ def twins(seed=0, n=24):
 
 def test_auto_groups_are_the_classes_that_are_confused():
     X, y, groups = twins()
-    Z = RowSpace().fit_transform(X)
+    rows = TrainingRows.of(X)
     names = ("a", "b", "c", "d")
-    learned = learn_taxonomy(Z, y, groups, names)
+    learned = learn_taxonomy(rows, y, groups, names)
     assert {node.name for node in learned.nodes} == {"root", "a+d", "b+c"}
     assert learned == Taxonomy.from_merges(names, [[0, 3], [1, 2]])
-    three = learn_taxonomy(Z, y, groups, names, n_groups=3)
+    three = learn_taxonomy(rows, y, groups, names, n_groups=3)
     assert len(three.group_names) == 3
     fitted = HierarchicalClassifier("auto").fit(X, np.array(names)[y], groups=groups)
     assert fitted.taxonomy_.nodes[0].labels == learned.nodes[0].labels
     np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1.0)
 
 
-def test_inner_folds_of_auto_groups_do_not_split_row_groups(monkeypatch):
+def test_inner_folds_of_auto_groups_do_not_split_row_groups():
     X, y, groups = twins()
     seen = []
 
-    class Spy(LogisticHead):
-        def fit(self, X, y, sample_weight=None):
-            self.rows_ = X[:, 0]
-            return super().fit(X, y, sample_weight)
+    class Spy(TrainingRows):
+        def split(self, trained, held_out):
+            seen.append((trained, held_out))
+            return super().split(trained, held_out)
 
-        def predict_proba(self, X):
-            seen.append((self.rows_, X[:, 0]))
-            return super().predict_proba(X)
-
-    monkeypatch.setattr("ensemble_minerals.members.hierarchical.LogisticHead", Spy)
-    learn_taxonomy(X, y, groups, ("a", "b", "c", "d"))
-    row_of = {value: row for row, value in enumerate(X[:, 0])}
-    assert len(row_of) == len(X)
+    learn_taxonomy(Spy.of(X), y, groups, ("a", "b", "c", "d"))
     predicted = []
     for trained, held_out in seen:
-        inside = {groups[row_of[value]] for value in trained}
-        outside = {groups[row_of[value]] for value in held_out}
-        assert not inside & outside
-        predicted += list(held_out)
-    assert sorted(predicted) == sorted(X[:, 0])
+        assert not set(groups[trained]) & set(groups[held_out])
+        predicted += held_out.tolist()
+    assert sorted(predicted) == list(range(len(X)))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +239,7 @@ def test_auto_without_anything_to_group_is_flat(change, n_groups):
         X, y, groups, names = X[y < 2], y[y < 2], groups[y < 2], names[:2]
     if change == "one row group":
         groups = np.where(y == 2, 1000, groups)
-    assert learn_taxonomy(X, y, groups, names, n_groups=n_groups).is_flat
+    assert learn_taxonomy(TrainingRows.of(X), y, groups, names, n_groups=n_groups).is_flat
 
 
 def test_auto_uses_fewer_inner_folds_for_a_class_of_two_row_groups(monkeypatch):
@@ -260,7 +252,7 @@ def test_auto_uses_fewer_inner_folds_for_a_class_of_two_row_groups(monkeypatch):
         return StratifiedGroupKFold(n_splits, **settings)
 
     monkeypatch.setattr("ensemble_minerals.members.hierarchical.StratifiedGroupKFold", spy)
-    learned = learn_taxonomy(X, y, groups, ("a", "b", "c", "d"))
+    learned = learn_taxonomy(TrainingRows.of(X), y, groups, ("a", "b", "c", "d"))
     assert asked == [2]
     assert {position for node in learned.nodes for position in node.members} == {0, 1, 2, 3}
 

@@ -285,11 +285,11 @@ def test_impossible_numbers_of_jobs_are_refused(tiny, tmp_path, n_jobs):
 class Failing(FlatClassifier):
     """Is not able to learn the second fold."""
 
-    def start_fit(self, space, Z, y, groups, classes):
+    def start_fit(self, rows, y, groups, classes):
         if len(SUCCEEDED) == 1:
             raise np.linalg.LinAlgError("no convergence")
-        SUCCEEDED.append(len(Z))
-        return super().start_fit(space, Z, y, groups, classes)
+        SUCCEEDED.append(len(rows))
+        return super().start_fit(rows, y, groups, classes)
 
 
 SUCCEEDED: list[int] = []

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
+from ensemble_minerals.members.heads.logistic_rows import ColumnRows
 from ensemble_minerals.members.heads.logistic_solver import LogisticStack
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -57,7 +58,7 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
                 f"{str(self.classes_[counted[0] if len(counted) else 0])!r}"
             )
         problem = LogisticProblem(encoded.astype(np.intp), weights, len(self.classes_), self.C)
-        stack = LogisticStack(matrix, [problem])
+        stack = LogisticStack(ColumnRows(matrix), [problem])
         (solution,), self.n_iter_ = stack.minimize(self.tol, self.max_iter)
         if not solution.converged:
             warnings.warn(

@@ -13,21 +13,45 @@ from ensemble_minerals.data.subproblem import n_logits
 FloatMatrix = NDArray[np.floating[Any]]
 
 
+class Combinations:
+    """Rows that are linear combinations of others, such as those that SMOTE makes.
+
+    Args:
+        matrix: Sparse, shape (m, n): the m rows, each as coefficients of n rows.
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self._forth, self._back = matrix.tocsr(), matrix.T.tocsr()
+        self._forth32, self._back32 = (one.astype(np.float32) for one in (self._forth, self._back))
+
+    def of(self, logits: FloatMatrix) -> FloatMatrix:
+        """Logits of the combinations, shape (n_columns, m), from those of the rows, shape (n_columns, n)."""
+        forth = self._forth32 if logits.dtype == np.float32 else self._forth
+        return np.ascontiguousarray((forth @ np.ascontiguousarray(logits.T)).T)
+
+    def back(self, derivatives: FloatMatrix) -> FloatMatrix:
+        """Derivatives by the rows' logits, shape (n_columns, n), from those by the combinations', (n_columns, m)."""
+        back = self._back32 if derivatives.dtype == np.float32 else self._back
+        return np.ascontiguousarray((back @ np.ascontiguousarray(derivatives.T)).T)
+
+
 @dataclass(frozen=True)
 class LogisticProblem:
-    """One regression on a shared feature matrix.
+    """One regression on shared rows.
 
     Attributes:
         targets: Outcome of each row, shape (n,); ignored where the weight is zero.
         weights: Non-negative weight of each row, shape (n,).
         n_outcomes: Number of outcomes, at least 2.
         C: Inverse strength of the penalty.
+        combinations: Which combinations of the shared rows are its rows; if None, the shared rows themselves.
     """
 
     targets: NDArray[np.intp]
     weights: FloatMatrix
     n_outcomes: int
     C: float
+    combinations: Combinations | None = None
 
     @property
     def n_columns(self) -> int:

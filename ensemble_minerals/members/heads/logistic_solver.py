@@ -7,7 +7,8 @@ Newton's method with steps found by conjugate gradients (Nocedal & Wright 2006, 
 7.1; for logistic regression Lin, Weng & Keerthi 2008, JMLR 9). A step only needs the right direction, so its products
 with more than a few rows are in single precision; losses and gradients, which decide where the solution is, are in
 double. All problems take their steps together, each with step sizes of its own: a product of the rows with a few
-columns costs little more than a product with one.
+columns costs little more than a product with one. Rows are given by their columns or by their inner products, see
+`logistic_rows`; the regression of a subproblem whose rows SMOTE made is solved on the rows that they combine.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.members.heads.logistic_blocks import blocks_of
 from ensemble_minerals.members.heads.logistic_hessian import Hessian, Layout
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
-from ensemble_minerals.members.rows import are_many, parts
+from ensemble_minerals.members.heads.logistic_rows import ColumnRows, SharedRows
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -45,36 +47,28 @@ _SUFFICIENT = 1e-4
 _ROUNDING = 1e-12
 """Relative change of a loss that may be rounding."""
 
-_SMALL = 50_000
-"""Number of entries of a matrix up to which single precision saves no time."""
-
-_LARGE = 1e15
-"""Entries of this size could overflow single precision when their squares are summed."""
-
 _CARRIED = 0.75
 """Share of columns that must be unfinished, else the finished ones are left out of a step's further products."""
 
-_FREE = 1e-6
-"""Curvature added for the intercepts, which a softmax determines only up to a constant."""
-
 
 def solve_logistic(
-    X: FloatMatrix,
+    X: FloatMatrix | SharedRows,
     problems: Sequence[LogisticProblem],
     *,
     start: Sequence[Solution] | None = None,
     tol: float = _TOLERANCE,
     max_iter: int = _MAX_ITER,
 ) -> list[Solution]:
-    """Solve softmaxes logistic regressions that share their rows.
+    """Solve logistic regressions that share their rows.
 
     Args:
-        X: Shape (n, d).
+        X: Rows, shape (n, d), or as regressions share them.
         problems: The regressions.
         start: Solutions to start from, such as those of a stronger penalty; zero if None.
-        tol: Stops when no derivative exceeds this, each parameter being measured in units of its standard error, the
-            inverse square root of its curvature. At the default, probabilities of unseen rows agree with those of the
-            exact solution to about 1e-4 or better. For more than a thousand rows the tolerance grows with the square
+        tol: Stops when the gradient's norm is at most this times the square root of the number of columns, each
+            parameter being measured in units of its standard error, the inverse square root of its curvature. At the
+            default, probabilities of unseen rows of unit length agree with those of the exact solution to about 1e-4
+            or better. For more than a thousand rows the tolerance grows with the square
             root of their number, because standard errors shrink.
         max_iter: Limit of Newton steps.
 
@@ -87,256 +81,193 @@ def solve_logistic(
         >>> solution.weight.round(2), solution.converged
         (array([[0.31]]), True)
     """
-    tol *= max(1.0, float(np.sqrt(len(X) / _ROWS_OF_TOLERANCE)))
-    solutions, _ = LogisticStack(X, problems).minimize(tol, max_iter, start)
+    rows = ColumnRows(X) if isinstance(X, np.ndarray) else X
+    tol *= max(1.0, float(np.sqrt(rows.n_rows / _ROWS_OF_TOLERANCE)))
+    solutions, _ = LogisticStack(rows, problems).minimize(tol, max_iter, start)
     return solutions
 
 
-class _Evaluation(NamedTuple):
-    """What is known of the objective at some parameters.
+class _Point(NamedTuple):
+    """The objective at some parameters.
 
     Attributes:
+        parameters: As vectors of the shared rows.
         losses: Penalized loss of each problem.
-        gradient: Same shape as the parameters.
-        proba: Probability of each column for each row, in the precision of steps.
+        gradient: Coefficients, shape (n_columns, n_coefficients + 1).
+        proba: For each block the probabilities of its columns, in the precision of steps.
     """
 
+    parameters: FloatMatrix
     losses: FloatMatrix
     gradient: FloatMatrix
-    proba: FloatMatrix
+    proba: list[FloatMatrix]
 
 
 class LogisticStack:
-    """Problems stacked: parameters of shape (n_columns, d + 1), the last of each row being the intercept.
-
-    The rows of X run along the last axis of every other array, so that sums over the few outcomes of a subproblem are
-    sums of long vectors. Many rows are processed in parts, and are not copied.
+    """Problems that share their rows, one after the other: a row of coefficients for each column of each problem.
 
     Attributes:
-        X_approximate: The rows in the precision of steps.
-        layout: Where the columns of each problem are.
+        layout: Which columns are of which problem.
     """
 
-    def __init__(
-        self, X: FloatMatrix, problems: Sequence[LogisticProblem], *, X_approximate: FloatMatrix | None = None
-    ) -> None:
-        self.problems = problems
-        self.parts = parts(len(X))
-        # Many rows are converted to double precision a part at a time.
-        self.X = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
-        self.X_approximate = _in_step_precision(X) if X_approximate is None else X_approximate
+    def __init__(self, rows: SharedRows, problems: Sequence[LogisticProblem]) -> None:
+        self.rows, self.problems = rows, problems
         counts = np.array([problem.n_columns for problem in problems], dtype=np.intp)
         self.layout = Layout(counts)
-        self.penalty = np.repeat([1.0 / problem.C for problem in problems], counts)[:, None]
-        self.targets = np.zeros((self.layout.n_columns, len(X)), dtype=bool)
-        self.weights = np.stack([problem.weights for problem in problems])
-        for problem, block in zip(problems, self.layout.blocks, strict=True):
-            if problem.n_outcomes == 2:
-                self.targets[block] = problem.targets == 1
-            else:
-                known = np.flatnonzero(problem.targets >= 0)
-                self.targets[block.start + problem.targets[known], known] = True
-        self.curvature_of_penalty = np.full(
-            (self.layout.n_columns, X.shape[1] + 1), _FREE, dtype=self.X_approximate.dtype
-        )
-        self.curvature_of_penalty[:, :-1] = self.penalty
+        self._penalty = np.repeat([1.0 / problem.C for problem in problems], counts)[:, None]
+        self._blocks = blocks_of(problems)
+        self._slices = self.layout.slices([block.n_columns for block in self._blocks])
 
     def minimize(
         self, tol: float, max_iter: int, start: Sequence[Solution] | None = None
     ) -> tuple[list[Solution], int]:
         """Solve every problem, from `start` or from zero; the solutions, and the number of Newton steps."""
-        parameters = (
-            np.zeros((self.layout.n_columns, self.X.shape[1] + 1)) if start is None else _joined(start)
+        solutions: dict[int, Solution] = {}
+        stack, positions = self, np.arange(len(self.problems))
+        coefficients = (
+            np.zeros((self.layout.n_columns, self.rows.n_coefficients + 1))
+            if start is None
+            else _joined(start)
         )
-        return self._minimize(tol, max_iter, parameters, None)
-
-    def _minimize(
-        self, tol: float, max_iter: int, parameters: FloatMatrix, first: FloatMatrix | None
-    ) -> tuple[list[Solution], int]:
-        """Go on from parameters; `first` are the squared norms of the gradients where the search started."""
-        current = self.evaluate(parameters)
+        point = stack.evaluate(self.rows.vectors(coefficients))
+        first: FloatMatrix | None = None
         number = 0
         while True:
-            diagonal = self.diagonal(current.proba)
-            norms = np.abs(current.gradient * np.sqrt(1.0 / diagonal)).max(axis=1)
-            unsolved = ~(np.maximum.reduceat(norms, self.layout.starts) <= tol)
-            if not unsolved.any() or number == max_iter:
-                return self._split(parameters, unsolved), number
-            squares = self.layout.sums(current.gradient**2 / diagonal)
+            hessian = stack.hessian(point)
+            residual = self.rows.vectors(-point.gradient.astype(self.rows.dtype))
+            scaled = hessian.preconditioner.times(residual)
+            squares = stack.layout.sums(residual[0] * scaled[-1])
             first = squares if first is None else first
-            if 2 * np.count_nonzero(unsolved[self.layout.problem_of]) <= self.layout.n_columns:
-                # Solved problems would be carried along through every product.
-                solutions = self._split(parameters, unsolved)
-                unsolved_positions = np.flatnonzero(unsolved).tolist()
-                stack = LogisticStack(
-                    self.X,
-                    [self.problems[position] for position in unsolved_positions],
-                    X_approximate=self.X_approximate,
+            unsolved = ~(squares <= stack.layout.counts * tol**2)
+            moved = None
+            if unsolved.any() and number < max_iter:
+                columns = unsolved[stack.layout.problem_of]
+                if np.count_nonzero(columns) <= _CARRIED * len(columns):
+                    # Solved problems would be carried along through every product.
+                    solutions |= stack.split(point, unsolved, positions)
+                    positions, first = positions[unsolved], first[unsolved]
+                    stack = LogisticStack(
+                        self.rows, [self.problems[position] for position in positions.tolist()]
+                    )
+                    point = stack.evaluate(point.parameters[:, columns])
+                    continue
+                forcing = np.minimum(_FORCING**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
+                target = np.where(
+                    unsolved, np.maximum(forcing * squares, stack.layout.counts * (0.3 * tol) ** 2), np.inf
                 )
-                rest, more = stack._minimize(
-                    tol,
-                    max_iter - number,
-                    parameters[unsolved[self.layout.problem_of]],
-                    first[unsolved_positions],
-                )
-                for position, solution in zip(unsolved_positions, rest, strict=True):
-                    solutions[position] = solution
-                return solutions, number + more
-            forcing = np.minimum(_FORCING**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
-            target = np.where(unsolved, np.maximum(forcing * squares, (0.3 * tol) ** 2), np.inf)
-            step = self.step(current, diagonal, target)
-            moved = self._search(parameters, current, step)
+                step = _conjugate_gradients(hessian, residual, scaled, squares, target)
+                moved = stack.search(point, step)
             if moved is None:
-                return self._split(parameters, unsolved), number
-            parameters, current = moved
+                solutions |= stack.split(point, unsolved, positions)
+                return [solutions[position] for position in range(len(self.problems))], number
+            point = moved
             number += 1
 
-    def _split(self, parameters: FloatMatrix, unsolved: NDArray[np.bool_]) -> list[Solution]:
-        """The solution of each problem; the intercepts of a softmax are shifted to sum to zero."""
-        solutions = []
-        for block, is_unsolved in zip(self.layout.blocks, unsolved.tolist(), strict=True):
-            weight, bias = parameters[block, :-1].T, parameters[block, -1]
-            solutions.append(
-                Solution(weight, bias if len(bias) == 1 else bias - bias.mean(), not is_unsolved)
-            )
+    def split(
+        self, point: _Point, unsolved: NDArray[np.bool_], positions: NDArray[np.intp]
+    ) -> dict[int, Solution]:
+        """The solution of each problem, by its position; the intercepts of a softmax are shifted to sum to zero."""
+        solutions = {}
+        blocks = self.layout.slices(self.layout.counts.tolist())
+        for position, block, is_unsolved in zip(positions.tolist(), blocks, unsolved.tolist(), strict=True):
+            weight, bias = point.parameters[0, block, :-1].T, point.parameters[0, block, -1]
+            shifted = bias if len(bias) == 1 else bias - bias.mean()
+            solutions[position] = Solution(weight, shifted, not is_unsolved)
         return solutions
 
-    def evaluate(self, parameters: FloatMatrix) -> _Evaluation:
+    def evaluate(self, parameters: FloatMatrix) -> _Point:
         """Losses, gradient and probabilities, in double precision."""
-        weight = np.ascontiguousarray(parameters[:, :-1])
-        losses = 0.5 * self.penalty[:, 0] * np.einsum("ij,ij->i", weight, weight)
-        gradient = np.zeros_like(parameters)
-        gradient[:, :-1] = self.penalty * weight
-        proba = np.empty(self.targets.shape, dtype=self.X_approximate.dtype)
-        for part in self.parts:
-            X = self.X[part].astype(np.float64, copy=False)
-            targets, weights = self.targets[:, part], self.weights_of(part)
-            logits = weight @ X.T
-            logits += parameters[:, -1:]
-            row_losses, row_proba = self._losses_and_proba(logits, targets)
-            losses += np.einsum("ij,ij->i", weights, row_losses)
-            proba[:, part] = row_proba
-            residual = (row_proba - targets) * weights
-            gradient[:, :-1] += residual @ X
-            gradient[:, -1] += residual.sum(axis=1)
-        return _Evaluation(np.add.reduceat(losses, self.layout.starts), gradient, proba)
+        function = parameters[0, :, :-1] * parameters[-1, :, :-1]
+        losses = self.layout.sums(0.5 * self._penalty * function)
+        logits = self.rows.logits(parameters)
+        probas, of_problems = [], []
+        for block, columns in zip(self._blocks, self._slices, strict=True):
+            of_block, logits[columns], proba = block.evaluate(logits[columns], self.rows.dtype)
+            of_problems.append(of_block)
+            probas.append(proba)
+        losses += np.concatenate(of_problems)
+        gradient = self.rows.gathered(logits)
+        gradient[:, :-1] += self._penalty * parameters[0, :, :-1]
+        return _Point(parameters, losses, gradient, probas)
 
-    def weights_of(self, part: slice) -> FloatMatrix:
-        """Weights of a part of the rows, for each column, shape (n_columns, n_part)."""
-        return self.weights[:, part][self.layout.problem_of]
+    def hessian(self, point: _Point) -> Hessian:
+        """The Hessian at a point."""
+        blocks = [block.hessian(proba) for block, proba in zip(self._blocks, point.proba, strict=True)]
+        penalty = self._penalty.astype(self.rows.dtype)
+        return Hessian(self.layout, self.rows, penalty, blocks, self.rows.preconditioner(penalty, blocks))
 
-    def _losses_and_proba(
-        self, logits: FloatMatrix, targets: NDArray[np.bool_]
-    ) -> tuple[FloatMatrix, FloatMatrix]:
-        """Losses and probabilities of all columns, both of the shape of the logits."""
-        losses, proba = np.empty_like(logits), np.empty_like(logits)
-        if self.layout.binary.size:
-            odds = logits[self.layout.binary]
-            small = np.exp(-np.abs(odds))
-            losses[self.layout.binary] = (
-                np.maximum(odds, 0.0) + np.log1p(small) - targets[self.layout.binary] * odds
-            )
-            proba[self.layout.binary] = np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
-        for block in self.layout.softmaxes:
-            shifted = logits[block] - logits[block].max(axis=0)
-            exponential = np.exp(shifted)
-            total = exponential.sum(axis=0)
-            losses[block] = targets[block] * (np.log(total) - shifted)
-            proba[block] = exponential / total
-        return losses, proba
-
-    def diagonal(self, proba: FloatMatrix) -> FloatMatrix:
-        """Diagonal of the Hessian, same shape as the parameters."""
-        diagonal = self.curvature_of_penalty.copy()
-        for part in self.parts:
-            p = proba[:, part]
-            curvature = p * (1 - p) * self.weights_of(part).astype(self.X_approximate.dtype)
-            diagonal[:, :-1] += curvature @ np.square(self.X_approximate[part])
-            diagonal[:, -1] += curvature.sum(axis=1)
-        return diagonal
-
-    def hessian(self, proba: FloatMatrix) -> Hessian:
-        """The Hessian where the columns have these probabilities, shape (n_columns, n)."""
-        curvature = proba.copy()
-        for part in self.parts:
-            curvature[self.layout.binary, part] *= 1 - proba[self.layout.binary, part]
-            curvature[:, part] *= self.weights_of(part).astype(self.X_approximate.dtype)
-        return Hessian(
-            self.layout, self.X_approximate, self.parts, self.curvature_of_penalty, proba, curvature
+    def search(self, point: _Point, step: FloatMatrix) -> _Point | None:
+        """Go along the step, for each problem as far as its loss falls; None if no loss falls."""
+        step = self.rows.vectors(step.astype(np.float64))
+        slope = self.layout.sums(point.gradient * step[-1])
+        size = np.ones(len(self.problems))
+        for _ in range(_HALVINGS):
+            moved = self.evaluate(point.parameters + size[self.layout.problem_of, None] * step)
+            allowed = point.losses + _SUFFICIENT * size * slope + _ROUNDING * np.abs(point.losses)
+            failed = ~(moved.losses <= allowed)
+            if not failed.any():
+                return moved
+            size[failed] *= 0.5
+        size[failed] = 0.0
+        return (
+            self.evaluate(point.parameters + size[self.layout.problem_of, None] * step)
+            if size.any()
+            else None
         )
 
-    def step(self, current: _Evaluation, diagonal: FloatMatrix, target: FloatMatrix) -> FloatMatrix:
-        """Newton's step by conjugate gradients, preconditioned by the Hessian's diagonal.
 
-        Args:
-            current: Where the step starts.
-            diagonal: Of the Hessian there.
-            target: For each problem the squared norm of the residual at which it stops, in scaled parameters.
-        """
-        hessian = self.hessian(current.proba)
-        steps = np.zeros_like(diagonal)
-        columns = np.arange(len(steps))  # those that are carried through the products
-        scale, residual = 1 / diagonal, -current.gradient.astype(diagonal.dtype)
-        step, direction = np.zeros_like(residual), residual * scale
-        squares = hessian.layout.sums(residual * direction)
-        for _ in range(_MAX_CONJUGATE):
-            unfinished = squares > target
-            if not unfinished.any():
-                break
-            layout = hessian.layout
-            if np.count_nonzero(unfinished[layout.problem_of]) <= _CARRIED * layout.n_columns:
-                steps[columns] = step
-                kept = unfinished[layout.problem_of]
-                columns, scale, residual, step = columns[kept], scale[kept], residual[kept], step[kept]
-                direction, squares, target = direction[kept], squares[unfinished], target[unfinished]
-                hessian = hessian.of(unfinished)
-                layout, unfinished = hessian.layout, unfinished[unfinished]
-            product = hessian.product(direction)
-            second_derivative = layout.sums(direction * product)
-            unfinished = unfinished & (second_derivative > 0)
-            if not unfinished.any():
-                break
-            step_size = np.divide(squares, second_derivative, out=np.zeros_like(squares), where=unfinished)
-            alpha = step_size[layout.problem_of, None].astype(step.dtype)
-            step += alpha * direction
-            product *= alpha
-            residual -= product
-            scaled = residual * scale
-            before, squares = squares, layout.sums(residual * scaled)
-            beta = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
-            direction *= beta[layout.problem_of, None].astype(step.dtype)
-            direction += scaled
-        steps[columns] = step
-        return steps
+def _conjugate_gradients(
+    hessian: Hessian,
+    residual: FloatMatrix,
+    scaled: FloatMatrix,
+    squares: FloatMatrix,
+    target: FloatMatrix,
+) -> FloatMatrix:
+    """The coefficients of Newton's step.
 
-    def _search(
-        self, parameters: FloatMatrix, current: _Evaluation, step: FloatMatrix
-    ) -> tuple[FloatMatrix, _Evaluation] | None:
-        """Go along the step, for each problem as far as its loss falls; None if no loss falls."""
-        slope = self.layout.sums(current.gradient * step)
-        step_size = np.ones(len(self.problems))
-        for _ in range(_HALVINGS):
-            moved = parameters + step_size[self.layout.problem_of, None] * step
-            candidate = self.evaluate(moved)
-            allowed = current.losses + _SUFFICIENT * step_size * slope + _ROUNDING * np.abs(current.losses)
-            failed = ~(candidate.losses <= allowed)
-            if not failed.any():
-                return moved, candidate
-            step_size[failed] *= 0.5
-        step_size[failed] = 0.0
-        if not step_size.any():
-            return None
-        moved = parameters + step_size[self.layout.problem_of, None] * step
-        return moved, self.evaluate(moved)
-
-
-def _in_step_precision(X: FloatMatrix) -> FloatMatrix:
-    """The rows in the precision of steps: single, unless that saves nothing or could overflow."""
-    is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
-    rows: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
-    return rows
+    Args:
+        hessian: Where the step starts.
+        residual: The negative gradient there.
+        scaled: The preconditioner's product with it.
+        squares: For each problem the squared norm of the residual, by the preconditioner.
+        target: At which squared norm it stops.
+    """
+    steps: FloatMatrix = np.zeros_like(residual[0])
+    columns = np.arange(len(steps))  # those that are carried through the products
+    step, direction = np.zeros_like(steps), scaled
+    for _ in range(_MAX_CONJUGATE):
+        unfinished = squares > target
+        if not unfinished.any():
+            break
+        layout = hessian.layout
+        kept = unfinished[layout.problem_of]
+        if np.count_nonzero(kept) <= _CARRIED * layout.n_columns:
+            steps[columns] = step
+            columns, step = columns[kept], step[kept]
+            residual, direction = residual[:, kept], direction[:, kept]
+            squares, target = squares[unfinished], target[unfinished]
+            hessian = hessian.of(unfinished)
+            layout, unfinished = hessian.layout, unfinished[unfinished]
+        product = hessian.product(direction)
+        second_derivative = layout.sums(direction[0] * product[-1])
+        unfinished = unfinished & (second_derivative > 0)
+        if not unfinished.any():
+            break
+        size = np.divide(squares, second_derivative, out=np.zeros_like(squares), where=unfinished)
+        alpha = size[layout.problem_of, None].astype(step.dtype)
+        step += alpha * direction[0]
+        product *= alpha
+        residual = np.subtract(residual, product, out=product)
+        scaled = hessian.preconditioner.times(residual)
+        before, squares = squares, layout.sums(residual[0] * scaled[-1])
+        beta = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
+        scaled += beta[layout.problem_of, None].astype(step.dtype) * direction
+        direction = scaled
+    steps[columns] = step
+    return steps
 
 
 def _joined(solutions: Sequence[Solution]) -> FloatMatrix:
     """Parameters of the solutions of all problems."""
-    return np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])
+    parameters: FloatMatrix = np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])
+    return parameters
