@@ -42,6 +42,7 @@ from pathlib import Path
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.experiment import dataset
 from ensemble_minerals.experiment.grouping import group_photos
+from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.experiment.setup import open_extractors, set_up
@@ -67,10 +68,10 @@ runtime, stopwatch = Runtime(cores(), work), Stopwatch()
 with stopwatch("scan"):
     manifest = dataset.scan_photos(Path(data), config, runtime)
 with stopwatch("alike"):
-    manifest, _ = group_photos(manifest, config, runtime)
+    manifest, found = group_photos(manifest, config, runtime)
 with stopwatch("features"):
+    manifest = split(manifest, config, found.pairs)
     photos = dataset.extract(manifest, config, open_extractors(config, runtime), runtime)
-photos = dataset.split(photos, config)
 setup = set_up(photos, config, runtime, work=work)
 seconds = dict(stopwatch.seconds)
 before = status("VmHWM"), anonymous[0]

@@ -18,7 +18,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from ensemble_minerals.config.loading import build_config, load_config
+from ensemble_minerals.config.loading import load_config, read_mapping
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.system.paths import beside, cache_folder
@@ -398,7 +398,7 @@ def as_config(config: ConfigLike) -> Config:
     """
     if isinstance(config, Config):
         return config
-    return build_config(dict(config)) if isinstance(config, Mapping) else load_config(config)
+    return read_mapping(config) if isinstance(config, Mapping) else load_config(config)
 
 
 def _cache(wanted: CacheLike) -> Path | None:

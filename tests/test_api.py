@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,6 +142,11 @@ def test_a_configuration_may_be_a_mapping_a_name_or_a_config(tiny, tmp_path):
     content = tiny.config().model_dump(mode="json")
     assert api.as_config(content) == tiny.config()
     assert api.as_config("fast") == em.load_config("fast")
+    members = [{"features": ["a"], "strategy": "flat"}]
+    (backbone,) = api.as_config(
+        {"backbones": [{"name": "a", "model": "b", "weights": "c.pt"}], "members": members}
+    ).backbones
+    assert backbone.weights == str(Path.cwd() / "c.pt")
     result = em.fit(tiny.photos, str(tmp_path / "bundle"), content, cache_dir=str(tiny.cache))
     assert repr(result).startswith(f"FitResult('{tmp_path}/bundle', accuracy 0.")
     assert_equal(

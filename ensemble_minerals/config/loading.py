@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,17 @@ def parse_config(
                 problems.append(str(error))
         _anchor_paths(data, Path.cwd())
     return build_config(data, source, problems)
+
+
+def read_mapping(data: Mapping[str, Any]) -> Config:
+    """Read what a configuration file would hold; relative paths are seen from the working directory.
+
+    Raises:
+        ConfigError: If it does not fit; lists every problem.
+    """
+    copied = copy.deepcopy(dict(data))
+    _anchor_paths(copied, Path.cwd())
+    return build_config(copied)
 
 
 def build_config(data: object, source: str = "the configuration", problems: Sequence[str] = ()) -> Config:

@@ -16,6 +16,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.experiment.dataset import FEATURES
 from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
+from ensemble_minerals.experiment.grouping import computes_all_views
 from ensemble_minerals.features.extraction import SingleThreaded, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
@@ -190,7 +191,8 @@ def measure_costs(
         )
         for name, extractor in extractors.items()
     }
-    if config.duplicates.near and config.backbones and config.backbones[0].name in times:
+    own_view = config.duplicates.near and not computes_all_views(config, runtime)
+    if own_view and config.backbones and config.backbones[0].name in times:
         # Likely pairs are proposed by one view of the first backbone.
         same_object += len(lacking) * times[config.backbones[0].name].per_view
     members = member_seconds(config, manifest, extractors, runtime.n_tasks)

@@ -51,6 +51,11 @@ def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[
     return apply_groups(manifest, report, config), report
 
 
+def computes_all_views(config: Config, runtime: Runtime) -> bool:
+    """Whether the first of several backbones gets all its views, which the features then find in the cache."""
+    return len(config.backbones) > 1 and runtime.cache_dir is not None
+
+
 def compared_photos(
     manifest: Manifest, config: Config, runtime: Runtime
 ) -> tuple[Manifest, ComparedPhotos, np.ndarray[tuple[int], np.dtype[np.intp]]]:
@@ -64,9 +69,8 @@ def compared_photos(
     if not (config.backbones and config.duplicates.near):
         return manifest, ComparedPhotos.of(manifest, rows, aside=aside[rows]), rows
     first = config.backbones[0]
-    if len(config.backbones) == 1 or runtime.cache_dir is None:
+    if not computes_all_views(config, runtime):
         first = first.model_copy(update={"views": EMBEDDING_VIEWS})
-    # The first of several gets all its views, a small part of the features; these are then found in the cache.
     described = config.model_copy(update={"backbones": (first,)})
     extractors = build_extractors(
         described, [first.name], cache_dir=runtime.cache_dir, precision=precision_for(config, len(rows))

@@ -254,9 +254,9 @@ def check_ending(file: Path) -> None:
         UserError: For an unknown ending, or a Parquet file without pyarrow.
     """
     if file.suffix.lower() not in _WRITERS:
-        raise UserError(f"--out {file}: the ending must be one of {', '.join(_WRITERS)}")
+        raise UserError(f"{file}: the ending must be one of {', '.join(_WRITERS)}")
     if file.is_dir():
-        raise UserError(f"--out {file} is a folder; name a file")
+        raise UserError(f"{file} is a folder; name a file")
     if file.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise UserError(
             "writing .parquet needs pyarrow: pip install 'ensemble-minerals[parquet]', or write .csv or .json"

@@ -18,7 +18,7 @@ from ensemble_minerals.system.stopwatch import Stopwatch
 class Inspection(DataFindings):
     """What a folder of photos holds, and how to save it."""
 
-    def write(self, folder: Path, *, n_threads: int = 1) -> Path:
+    def write(self, folder: str | Path, *, n_threads: int = 1) -> Path:
         """Save ``inspection.json``, ``manifest.csv``, ``pairs.csv`` and ``inspection.html``.
 
         Args:
@@ -31,6 +31,7 @@ class Inspection(DataFindings):
         Raises:
             UserError: If the folder holds something else, or cannot be written.
         """
+        folder = Path(folder)
         write_inspection(self, folder, n_threads=n_threads)
         return folder
 

@@ -106,7 +106,7 @@ def test_extractors_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(
         names, 36
     )
     assert all(extractor.per_view > 0 for extractor in costs.extractors.values())
-    assert costs.rest > 0  # decoding
+    assert costs.rest > 0  # decoding, and the search for photos of one object
     done = sum(count for count, _ in timed)
     again = measured(config, scanned, cache_dir=tmp_path / "cache")
     assert {extractor.missing for extractor in again.extractors.values()} == {36 - done}
