@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.contents import EnsembleDescription, LogsDescription, MetricsDescription
 from ensemble_minerals.bundle.network_files import check_networks
-from ensemble_minerals.bundle.optional_parts import check_parts, read_properties
+from ensemble_minerals.bundle.optional_parts import check_properties, read_properties
+from ensemble_minerals.bundle.rejection import read_rejection
 from ensemble_minerals.bundle.saved_folder import SavedFolder
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE
 from ensemble_minerals.config.loading import parse_config
@@ -29,6 +30,7 @@ from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba, read_members
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.members.fitted import FittedMember
@@ -53,6 +55,7 @@ class Bundle:
         taxonomy: Groups of the classes, for roll-ups.
         fitted_ensemble: The members and how their answers become one.
         extractors: For each feature extractor its metadata, under ``facts``, its ``fingerprint`` and ``precision``.
+        rejection: What tells photos that show none of the classes; None where the fit learned nothing of the kind.
     """
 
     folder: SavedFolder
@@ -60,6 +63,7 @@ class Bundle:
     taxonomy: Taxonomy
     fitted_ensemble: FittedEnsemble
     extractors: Mapping[str, Mapping[str, Any]]
+    rejection: Rejection | None = None
 
     @property
     def path(self) -> Path:
@@ -197,8 +201,9 @@ def read_bundle(path: Path) -> Bundle:
     with folder.reading("taxonomy.json") as file:
         taxonomy = read_taxonomy(index["classes"], parse_json(file.read()))
     check_networks(folder, config, fitted_ensemble.members)
-    check_parts(folder, taxonomy.classes, index["sources"].keys())
-    return Bundle(folder, config, taxonomy, fitted_ensemble, index["sources"])
+    check_properties(folder, taxonomy.classes)
+    rejection = read_rejection(folder, len(taxonomy.classes), index["sources"].keys())
+    return Bundle(folder, config, taxonomy, fitted_ensemble, index["sources"], rejection)
 
 
 def _read_logs(folder: SavedFolder) -> Mapping[str, tuple[tuple[Epoch, ...], ...]]:

@@ -90,13 +90,33 @@ def write_model_card(
         "ensemble-minerals predict THIS_FOLDER photos/ --out answers.csv",
         "```",
         "",
-        "It always answers with one of its classes, also for a photo that shows none of them; photos unlike the",
-        "training set (another collector, another background) are answered worse than the figures above.",
+        *_on_strangers(metrics, config),
+        "Photos unlike the training set (another collector, another background) are answered worse than the figures",
+        "above say.",
         "",
         f"Data digest `{data['digest']}`, seed {config.seed}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def _on_strangers(metrics: Mapping[str, Any], config: Config) -> list[str]:
+    """What becomes of photos that show none of the classes."""
+    figures = metrics.get("rejection")
+    if figures is None or config.rejection is None:
+        return ["It always answers with one of its classes, also for a photo that shows none of them."]
+    lines = [
+        "A photo that shows none of the classes has the verdict `none_of_these`, where it is recognized: "
+        f"{figures['refused']:.1%} of the photos of the fit would be refused ({config.rejection.refuse:.1%} wanted; "
+        "`--refuse` changes it)."
+    ]
+    if figures["left_out"]:
+        mean = sum(figures["left_out"].values()) / len(figures["left_out"])
+        lines[0] += (
+            " Classes that were left out of training were told from the others with a mean AUROC of "
+            f"{mean:.2f}: a class that looks much like these is often not recognized as none of them."
+        )
+    return lines
 
 
 def twins_in_words(metrics: Mapping[str, Any]) -> str:

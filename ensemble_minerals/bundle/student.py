@@ -18,13 +18,15 @@ from safetensors.numpy import save_file
 
 from ensemble_minerals.bundle.index import StudentIndex
 from ensemble_minerals.bundle.network_files import check_stated
-from ensemble_minerals.bundle.optional_parts import PROPERTIES, check_parts, read_properties
+from ensemble_minerals.bundle.optional_parts import PROPERTIES, check_properties, read_properties
+from ensemble_minerals.bundle.rejection import read_rejection, write_rejection
 from ensemble_minerals.bundle.saved_folder import SavedFolder, damage
 from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA, write_json
 from ensemble_minerals.config.messages import validated
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.oof import OutOfFold, checked_proba
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.networks.models.state_metadata import check_numbers, read_state_metadata
 from ensemble_minerals.system.arrays import checked_array, read_arrays, read_header
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
@@ -48,10 +50,12 @@ class Student:
     Attributes:
         folder: Its files.
         taxonomy: Classes, in the order of the probabilities, and their groups.
+        rejection: What tells photos that show none of the classes; None where the student has nothing of the kind.
     """
 
     folder: SavedFolder
     taxonomy: Taxonomy
+    rejection: Rejection | None = None
 
     @property
     def path(self) -> Path:
@@ -144,8 +148,8 @@ def read_student(path: Path) -> Student:
             )
         if state.n_tensors != len(read_header(file).arrays):
             raise ValueError(f"it lacks tensors of its network, which has {state.n_tensors}")
-    check_parts(folder, stated.classes, ["student"])
-    return Student(folder, taxonomy)
+    check_properties(folder, stated.classes)
+    return Student(folder, taxonomy, read_rejection(folder, len(stated.classes), ["student"]))
 
 
 def write_student(
@@ -155,6 +159,7 @@ def write_student(
     answers: OutOfFold,
     *,
     properties: Properties | None = None,
+    rejection: Rejection | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Save a student; it appears under `path` whole or not at all.
@@ -165,6 +170,7 @@ def write_student(
         metadata: What else ``student.json`` says.
         answers: What students answered for the rows of the fit that they never saw, calibrated and cross-fitted.
         properties: Of the classes, if there are any.
+        rejection: What tells photos that show none of the classes, if there is such a thing.
         overwrite: Replace a student that is there.
 
     Raises:
@@ -182,6 +188,7 @@ def write_student(
             },
             folder / _ANSWERS,
         )
+        write_rejection(folder, rejection)
         if properties is not None:
             write_json(folder / PROPERTIES, properties.model_dump(mode="json"))
         STUDENT_SCHEMA.write(folder, {**metadata, "packages": installed_versions()})

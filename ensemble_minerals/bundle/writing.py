@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from ensemble_minerals.bundle.optional_parts import PROPERTIES
+from ensemble_minerals.bundle.rejection import write_rejection
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE, write_json
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.oof import OutOfFold
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.members.serialization import predictor_to_arrays
 from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.paths import check_output
@@ -43,6 +45,7 @@ class BundleContents:
         networks: Files of trained networks to copy in, by extractor.
         logs: Epochs of trained networks, by member; JSON values.
         properties: Of the classes, if there are any.
+        rejection: What tells photos that show none of the classes, if there is such a thing.
     """
 
     config: Config
@@ -58,6 +61,7 @@ class BundleContents:
     networks: Mapping[str, Sequence[Path]] = field(default_factory=dict)
     logs: Mapping[str, Any] = field(default_factory=dict)
     properties: Properties | None = None
+    rejection: Rejection | None = None
 
 
 def write_bundle(path: Path, contents: BundleContents, *, overwrite: bool = False) -> Path:
@@ -131,6 +135,7 @@ def _write_files(folder: Path, contents: BundleContents) -> None:
         shutil.copyfile(file, folder / "networks" / file.name)
     if contents.logs:
         write_json(folder / "logs.json", contents.logs)
+    write_rejection(folder, contents.rejection)
     if contents.properties is not None:
         write_json(folder / PROPERTIES, contents.properties.model_dump(mode="json"))
     for name, file in contents.weights.items():

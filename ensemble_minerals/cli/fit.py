@@ -86,6 +86,14 @@ def command(
             "long, it is fitted all the same and says so. The report comes on top.",
         ),
     ] = None,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FOLDER",
+            help="Photos that show none of the classes: they help to choose what tells such photos.",
+        ),
+    ] = None,
     backend: Backend = "local",
     scheduler: Scheduler = None,
     cache: Cache = None,
@@ -135,6 +143,7 @@ def command(
                 backend=backend,
                 scheduler=scheduler,
                 time_limit=time_limit,
+                strangers=strangers,
                 progress=progress,
             )
             job.standing = lambda: stands

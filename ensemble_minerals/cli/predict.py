@@ -77,6 +77,15 @@ def command(
     advise: Annotated[
         bool, typer.Option("--advise", help="Say of each unsure photo which hand test would tell most.")
     ] = False,
+    refuse: Annotated[
+        float | None,
+        typer.Option(
+            "--refuse",
+            metavar="SHARE",
+            help="Call photos none of these that are stranger than all but this share of the photos of the fit, "
+            "such as 0.05; 0 for none. As the fit says by default.",
+        ),
+    ] = None,
     gallery: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +120,7 @@ def command(
                 out=out,
                 top_k=top_k,
                 sets=sets,
+                refuse=refuse,
                 evidence=evidence or (),
                 prior=prior,
                 properties=properties,

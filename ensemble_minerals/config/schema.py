@@ -109,6 +109,17 @@ class CalibrationConfig(Section):
     temperature: bool = True
 
 
+class RejectionConfig(Section):
+    """Tells photos that show none of the classes.
+
+    Attributes:
+        refuse: Share of photos like those of the fit that is refused in expectation: 0.05 is one in twenty. More
+            strangers are found where it is larger.
+    """
+
+    refuse: Share = 0.05
+
+
 class Config(Section):
     """Everything that decides a fit, besides the photos.
 
@@ -129,6 +140,7 @@ class Config(Section):
         members: Base learners.
         meta: How their probabilities are combined.
         calibration: How the combined probabilities are calibrated.
+        rejection: Which photos are called none of the classes; null learns nothing of the kind.
         refit: Predict with members trained once on all rows instead of the average of the fold models.
         properties: What a hand can test of the classes: ``minerals``, a YAML file, or null for nothing.
         allow_failures: Leave out a member that fails instead of stopping.
@@ -148,6 +160,7 @@ class Config(Section):
     members: Many[MemberConfig] = ()
     meta: MetaConfig = MetaConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    rejection: RejectionConfig | None = RejectionConfig()
     refit: bool = False
     properties: Text | None = "minerals"
     allow_failures: bool = False

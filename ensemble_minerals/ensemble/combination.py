@@ -58,6 +58,11 @@ class Combination:
             raise ValueError(f"weight of a mean must add up to 1, not {weight.sum():g}")
         return cls(kind, weight, bias)
 
+    def weight_of_members(self, n_members: int) -> FloatMatrix:
+        """How much each member counts, shape (n_members,): 0 where its answers change nothing."""
+        weights: FloatMatrix = np.abs(self.weight).reshape(n_members, -1).max(axis=1)
+        return weights
+
     def log_proba(self, members: FloatMatrix) -> FloatMatrix:
         """Combine log-probabilities, shape (n, n_members, n_classes), into (n, n_classes)."""
         if self.kind == "mean":

@@ -12,6 +12,7 @@ from ensemble_minerals.bundle.network_files import save_networks
 from ensemble_minerals.bundle.writing import BundleContents, write_bundle
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.files import is_synthetic
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.precision import check_against_float32
@@ -38,6 +39,7 @@ def save(
     overwrite: bool,
     pack: bool,
     properties: Properties | None = None,
+    rejection: Rejection | None = None,
 ) -> dict[str, Any]:
     """Save a trained ensemble as a bundle.
 
@@ -51,6 +53,7 @@ def save(
         overwrite: Replace a bundle that is there.
         pack: Copy the backbones' weights into the bundle, so that it needs nothing else.
         properties: Of the classes, if there are any.
+        rejection: What tells photos that show none of the classes, if there is such a thing.
 
     Returns:
         The metrics with ``source_costs``: milliseconds a photo and megabytes of each extractor.
@@ -94,6 +97,7 @@ def save(
             networks=networks.files,
             logs=ensemble.logs_,
             properties=properties,
+            rejection=rejection,
         )
         write_bundle(out, contents, overwrite=overwrite)
     return complete

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.names import DESCRIPTOR
@@ -58,9 +56,7 @@ def weighted_members(bundle: Bundle) -> dict[int, float]:
         UserError: If one of them uses features that no network computes.
     """
     fitted_ensemble = bundle.fitted_ensemble
-    weight = np.abs(fitted_ensemble.combination.weight)
-    if fitted_ensemble.combination.kind == "linear":  # a matrix of weights for each member
-        weight = weight.reshape(len(fitted_ensemble.members), -1).max(axis=1)
+    weight = fitted_ensemble.combination.weight_of_members(len(fitted_ensemble.members))
     weighted = {number: float(each) for number, each in enumerate(weight) if each > 0}
     without_network = {DESCRIPTOR, *(extractor.name for extractor in bundle.config.extractors)}
     refused = [

@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets, groups_needed
-from ensemble_minerals.errors import BundleError, FitError
+from ensemble_minerals.ensemble.rejection import Rejection
+from ensemble_minerals.errors import BundleError, FitError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.prediction.inputs import Inputs, PhotoInput, gather_photos
@@ -24,6 +25,20 @@ from ensemble_minerals.taxonomy import Taxonomy
 
 _CHUNK = 1024
 """Photos whose features are held in memory at once."""
+
+
+class Answer(NamedTuple):
+    """What a model answers to n photos.
+
+    Attributes:
+        members: Log-probabilities of each member, shape (n, n_members, n_classes).
+        ensemble: Calibrated ones of the ensemble, shape (n, n_classes).
+        typicality: See `ensemble.rejection`, shape (n,); NaN where the model knows nothing of the kind.
+    """
+
+    members: NDArray[np.floating[Any]]
+    ensemble: NDArray[np.floating[Any]]
+    typicality: NDArray[np.float64]
 
 
 class PhotoPredictor(ABC):
@@ -62,18 +77,20 @@ class PhotoPredictor(ABC):
         self.n_threads = n_threads
 
     @abstractmethod
-    def answer(
-        self, features: Mapping[str, NDArray[np.float32]]
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def answer(self, features: Mapping[str, NDArray[np.float32]]) -> Answer:
         """Answer to the features of n photos.
 
         Args:
             features: For each extractor (n, n_views, n_features).
 
-        Returns:
-            Log-probabilities of each member, (n, n_members, n_classes), and calibrated ones of the ensemble,
-            (n, n_classes).
+        Raises:
+            BundleError: If the typicality of a photo is no number.
         """
+
+    @property
+    @abstractmethod
+    def rejection(self) -> Rejection | None:
+        """What tells photos that show none of the classes; None where the model knows nothing of the kind."""
 
     @abstractmethod
     def conformal_sets(self) -> ConformalSets:
@@ -100,6 +117,7 @@ class PhotoPredictor(ABC):
         progress: StageProgress | None = None,
         *,
         sets: float | None = None,
+        refuse: float | None = None,
         note: Callable[[str], None] | None = None,
     ) -> Predictions:
         """Predict photos.
@@ -110,20 +128,31 @@ class PhotoPredictor(ABC):
             progress: Called with (photos done, all photos).
             sets: Also give each photo the set of classes that holds the true one with this probability,
                 between 0 and 1.
-            note: Told `notes`, what was left out of the inputs, and which classes no set can rule out.
+            refuse: Share of photos like those of the fit that is refused in expectation; 0 refuses none. As the model
+                was fitted if None.
+            note: Told `notes`, what was left out of the inputs, which classes no set can rule out, and whether no
+                photo can be refused.
 
         Raises:
-            UserError: If an input matches nothing, or `sets` is no such probability.
+            UserError: If an input matches nothing, `sets` or `refuse` is no such number, or the model cannot
+                refuse.
             BundleError: If the model's answers are no numbers.
         """
         check_sets(sets)
         if sets is not None and note is not None:
             self._tell_of_classes_in_every_set(self._conformal, sets, note)
+        share = self._refuse(refuse)
+        rejection = self.rejection
+        if rejection is not None and 0 < share < rejection.least and note is not None:
+            note(
+                f"no photo is refused at {share:g}: with {rejection.n_groups:,} objects among the photos of the fit "
+                f"the least typicality is {rejection.least:.3g}"
+            )
         photos, names = gather_photos(inputs, note)
         if note is not None:
             for text in self.notes:
                 note(text)
-        return self.predict_photos(photos, names, progress, sets=sets)
+        return self.predict_photos(photos, names, progress, sets=sets, refuse=refuse)
 
     def predict_photos(
         self,
@@ -132,6 +161,7 @@ class PhotoPredictor(ABC):
         progress: StageProgress | None = None,
         *,
         sets: float | None = None,
+        refuse: float | None = None,
     ) -> Predictions:
         """Predict photos that are at hand, as files or as the contents of files.
 
@@ -140,16 +170,19 @@ class PhotoPredictor(ABC):
             names: What they are called in the answers.
             progress: As in `predict`.
             sets: As in `predict`.
+            refuse: As in `predict`.
 
         Raises:
-            UserError: If `sets` is no probability.
+            UserError: If `sets` or `refuse` is no such number, or the model cannot refuse.
             BundleError: If the model's answers are no numbers.
         """
         check_sets(sets)
+        refuse = self._refuse(refuse)
         conformal = None if sets is None else self._conformal
         n_classes = len(self.taxonomy.classes)
         proba = np.full((len(photos), n_classes), np.nan)
         member_proba = np.full((len(photos), len(self.members), n_classes), np.nan)
+        typicality = np.full(len(photos), np.nan)
         reasons = [""] * len(photos)
         for start in range(0, len(photos), _CHUNK):
             chunk = photos[start : start + _CHUNK]
@@ -170,7 +203,7 @@ class PhotoPredictor(ABC):
             if readable.size:
                 features = {name: extracted.features[name][readable] for name in self.extractors}
                 with np.errstate(over="ignore", invalid="ignore"):
-                    member_log_proba, log_proba = self.answer(features)
+                    member_log_proba, log_proba, typicality[start + readable] = self.answer(features)
                 if not (np.isfinite(member_log_proba).all() and np.isfinite(log_proba).all()):
                     raise BundleError(
                         f"{self.path}: its members give no numbers for {names[start + int(readable[0])]} or another "
@@ -184,12 +217,35 @@ class PhotoPredictor(ABC):
             in_set = np.zeros(proba.shape, dtype=bool)
             in_set[answered] = conformal.predict(proba[answered], sets)
         return Predictions(
-            tuple(names), tuple(reasons), proba, member_proba, self.members, self.taxonomy, in_set
+            tuple(names),
+            tuple(reasons),
+            proba,
+            member_proba,
+            self.members,
+            self.taxonomy,
+            in_set,
+            typicality=typicality,
+            refuse=refuse,
         )
 
     @cached_property
     def _conformal(self) -> ConformalSets:
         return self.conformal_sets()
+
+    def _refuse(self, wanted: float | None) -> float:
+        """The share that is refused."""
+        if wanted is not None and not 0 <= wanted < 1:
+            raise UserError(
+                f"refuse={wanted}: give a share from 0, which refuses no photo, to below 1, such as 0.05"
+            )
+        if self.rejection is not None:
+            return self.rejection.refuse if wanted is None else wanted
+        if wanted:
+            raise UserError(
+                f"{self.path} cannot tell photos that show none of its classes: it was made by an earlier version, "
+                "or with rejection: null. Make it again, or leave out --refuse"
+            )
+        return 0.0
 
     def _tell_of_classes_in_every_set(
         self, conformal: ConformalSets, level: float, note: Callable[[str], None]
@@ -239,3 +295,26 @@ class PhotoPredictor(ABC):
     def predict_proba(self, inputs: Inputs | PhotoInput | Sequence[PhotoInput]) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
         return self.predict(inputs).proba
+
+
+def typicality_of(
+    predictor: PhotoPredictor, matrices: Mapping[str, NDArray[np.floating[Any]]], n: int
+) -> NDArray[np.float64]:
+    """Typicality of n photos, shape (n,); NaN where the model knows nothing of the kind.
+
+    Args:
+        predictor: The model.
+        matrices: What its rejection may look at, each (n, n_features).
+        n: Number of photos.
+
+    Raises:
+        BundleError: If one is no number.
+    """
+    if predictor.rejection is None:
+        return np.full(n, np.nan)
+    try:
+        return predictor.rejection.typicality(matrices)
+    except ValueError as error:
+        raise BundleError(
+            f"{predictor.path}: {error}: rejection.safetensors is damaged; fit it again"
+        ) from error

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extractor import JSON, FeatureExtractor
@@ -21,7 +23,7 @@ from ensemble_minerals.features.quantization import Calibration
 from ensemble_minerals.features.quantized_backbone import QuantizedBackbone
 from ensemble_minerals.features.registry import build_extractors, build_network_extractors
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
+from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor, typicality_of
 
 _KEYS_OF_THE_MACHINE = frozenset(
     {"calibration", "engine", "precision", "device", "engine_note", "versions", "libraries"}
@@ -67,14 +69,22 @@ class Predictor(PhotoPredictor):
         self.bundle = bundle
         self.notes = _notes_of_precision(bundle, extractors)
 
-    def answer(
-        self, features: Mapping[str, NDArray[np.float32]]
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def answer(self, features: Mapping[str, NDArray[np.float32]]) -> Answer:
         """See `PhotoPredictor.answer`."""
         config, ensemble = self.bundle.config, self.bundle.fitted_ensemble
         blocks = {name: pool_views(views, pooling_of(config, name)) for name, views in features.items()}
         member_log_proba = ensemble.member_log_proba(RowData(blocks))
-        return member_log_proba, ensemble.combine(member_log_proba)
+        looked_at = {**blocks, ANSWERS: centered(member_log_proba)}
+        return Answer(
+            member_log_proba,
+            ensemble.combine(member_log_proba),
+            typicality_of(self, looked_at, len(member_log_proba)),
+        )
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """See `PhotoPredictor.rejection`."""
+        return self.bundle.rejection
 
     def conformal_sets(self) -> ConformalSets:
         """See `PhotoPredictor.conformal_sets`."""
@@ -129,6 +139,13 @@ def _check_widths(bundle: Bundle, extractors: Mapping[str, FeatureExtractor]) ->
         for name, extractor in extractors.items()
         if name not in bundle.networks
     }
+    if bundle.rejection is not None:
+        for name, own in zip(bundle.rejection.features, bundle.rejection.model.widths, strict=True):
+            if widths.get(name, own) != own:
+                raise BundleError(
+                    f"{bundle.path}: strangers are told by {own} features of {name}, which gives {widths[name]}; "
+                    "fit it again"
+                )
     for member in bundle.fitted_ensemble.members:
         if widths.keys() >= set(member.features):
             width = sum(widths[name] for name in member.features)

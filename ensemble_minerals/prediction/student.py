@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from ensemble_minerals.bundle.student import Student, read_student
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.ensemble.conformal import ConformalSets
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.log_space import log_normalize
-from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
+from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor, typicality_of
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.student import StudentGraph
@@ -64,13 +65,16 @@ class StudentPredictor(PhotoPredictor):
         super().__init__(student.path, extractors, student.taxonomy, [member], student.limits, n_threads)
         self.student = student
 
-    def answer(
-        self, features: Mapping[str, NDArray[np.float32]]
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def answer(self, features: Mapping[str, NDArray[np.float32]]) -> Answer:
         """See `PhotoPredictor.answer`; the student is its only member."""
         log_odds = features[StudentExtractor.name][:, 0].astype(np.float64)
         log_proba = log_normalize(log_odds / self.student.temperature)
-        return log_proba[:, None], log_proba
+        return Answer(log_proba[:, None], log_proba, typicality_of(self, {}, len(log_proba)))
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """See `PhotoPredictor.rejection`."""
+        return self.student.rejection
 
     def conformal_sets(self) -> ConformalSets:
         """See `PhotoPredictor.conformal_sets`."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.ensemble.rejection import ANSWERED, IN_WORDS, NONE_OF_THESE, refused
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.csv_file import write_csv
@@ -66,6 +67,9 @@ class Predictions:
             are wanted, all False for a photo that could not be read.
         evidence: The same with evidence beside the photos; None where there is none.
         advice: Of each photo what to test next, empty for a sure one; None where no advice is wanted.
+        typicality: Share of the photos of the fit that are as strange, (n,), see `ensemble.rejection`. NaN for a
+            photo that could not be read; NaN or None where the model knows nothing of the kind.
+        refuse: Photos of at most this typicality show none of the classes; 0 where none is refused.
 
     Example:
         >>> taxonomy = Taxonomy.flat(("mica", "quartz"))
@@ -86,6 +90,8 @@ class Predictions:
     sets: NDArray[np.bool_] | None = None
     evidence: WithEvidence | None = None
     advice: tuple[str, ...] | None = None
+    typicality: NDArray[np.float64] | None = None
+    refuse: float = 0.0
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -99,6 +105,28 @@ class Predictions:
     def answered(self) -> NDArray[np.bool_]:
         """Which inputs have an answer, shape (n,)."""
         return ~np.isnan(self.proba[:, 0])
+
+    @property
+    def refused(self) -> NDArray[np.bool_]:
+        """Which inputs show none of the classes, shape (n,)."""
+        typicality = np.full(len(self), np.nan) if self.typicality is None else self.typicality
+        return refused(typicality, self.refuse)
+
+    def typicality_of(self, row: int) -> float | None:
+        """Typicality of a photo; None where it could not be read, or the model cannot tell."""
+        value = np.nan if self.typicality is None else float(self.typicality[row])
+        return None if np.isnan(value) else float(value)
+
+    def verdict(self, row: int) -> str | None:
+        """``answered`` or ``none_of_these``; None where a photo could not be read, or the model cannot tell."""
+        if self.typicality_of(row) is None:
+            return None
+        return NONE_OF_THESE if self.refused[row] else ANSWERED
+
+    def shown_label(self, row: int) -> str:
+        """What people read as the answer of an answered row: the class, or that it is none of these."""
+        label = self.top(row)[0][0]
+        return f"{IN_WORDS} ({label}?)" if self.refused[row] else label
 
     def top(self, row: int, k: int = 1) -> list[tuple[str, float]]:
         """The k most probable classes of an answered row with their probabilities, best first."""
@@ -149,6 +177,7 @@ class Predictions:
         guesses = {f"{what}_{rank}": kind for rank in ranks for what, kind in _GUESS.items()}
         chosen = {} if self.sets is None else {"set": str}
         columns = _FIXED | guesses | chosen | {f"p_{name}": float for name in self.classes}
+        columns |= {"typicality": float, "verdict": str}
         if self.evidence is not None:
             columns |= {"with_evidence_label": str, "with_evidence_confidence": float}
             columns |= {f"with_evidence_p_{name}": float for name in self.classes} | {"evidence_note": str}
@@ -176,6 +205,7 @@ class Predictions:
                 record["set"] = "; ".join(self.set_of(row)) if answered else None
             for position, name in enumerate(self.classes):
                 record[f"p_{name}"] = float(self.proba[row, position]) if answered else None
+            record |= {"typicality": self.typicality_of(row), "verdict": self.verdict(row)}
             if self.evidence is not None:
                 record |= self._with_evidence(self.evidence, row)
             if self.advice is not None:

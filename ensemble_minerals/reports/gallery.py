@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ensemble_minerals.ensemble.rejection import IN_WORDS
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.page import thumbnails, write_page
 
@@ -45,12 +46,14 @@ class GalleryEntry:
         folder: Path without the name.
         name: Name of the file.
         thumbnail: As a ``data:`` address; empty if the photo can no longer be read.
-        label: The answer.
+        label: The answer, or that the photo shows none of the classes.
         group: Group of the answer, empty where the group is the class itself.
         confidence: Probability of the answer.
         guesses: The most probable classes with their probabilities, the answer first.
         votes: Of each member.
         agreeing: Number of members that give the same answer.
+        refused: Whether the photo shows none of the classes.
+        typicality: Share of the photos of the fit that are as strange; None where the model cannot tell.
     """
 
     number: int
@@ -63,16 +66,18 @@ class GalleryEntry:
     guesses: tuple[tuple[str, float], ...]
     votes: tuple[GalleryVote, ...]
     agreeing: int
+    refused: bool = False
+    typicality: float | None = None
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """The number of photos that were answered with a class, and the mean confidence of the answers."""
+    """The number of photos that were answered with a class, and the mean confidence; None for none of the classes."""
 
     label: str
     group: str
     photos: int
-    confidence: float
+    confidence: float | None
 
 
 def write_gallery(
@@ -117,8 +122,9 @@ def write_gallery(
 
 
 def count_by_class(predictions: Predictions) -> list[ClassCount]:
-    """Answered photos by class, the most frequent first; classes without photos are left out."""
-    rows = np.flatnonzero(predictions.answered)
+    """Answered photos by class, the most frequent first, then those of no class; what has no photos is left out."""
+    refused = predictions.refused
+    rows = np.flatnonzero(predictions.answered & ~refused)
     best = predictions.proba[rows].argmax(axis=1)
     top = predictions.proba[rows, best]
     counts = [
@@ -130,7 +136,8 @@ def count_by_class(predictions: Predictions) -> list[ClassCount]:
         )
         for position, number in Counter(best.tolist()).items()
     ]
-    return sorted(counts, key=lambda entry: (-entry.photos, entry.label))
+    none = [ClassCount(IN_WORDS, "", int(refused.sum()), None)] if refused.any() else []
+    return sorted(counts, key=lambda entry: (-entry.photos, entry.label)) + none
 
 
 def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[GalleryEntry]:
@@ -150,12 +157,14 @@ def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Itera
             folder="" if folder == "." else folder.rstrip("/") + "/",
             name=path.name,
             thumbnail=thumbnail,
-            label=label,
+            label=IN_WORDS if predictions.refused[row] else label,
             group=_group_name(predictions, predictions.classes.index(label)),
             confidence=confidence,
             guesses=tuple(guesses),
             votes=votes,
             agreeing=sum(vote.agrees for vote in votes),
+            refused=bool(predictions.refused[row]),
+            typicality=predictions.typicality_of(row),
         )
 
 

@@ -12,14 +12,17 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.properties import load_properties, properties_of
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.dataset import scan_photos
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
+from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
 from ensemble_minerals.experiment.training import import_samplers, train
 from ensemble_minerals.members.base import MemberFailure
+from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import parse_duration
@@ -64,6 +67,7 @@ def fit(
     backend: str = "local",
     scheduler: str | None = None,
     time_limit: float | str | None = None,
+    strangers: str | Path | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
@@ -82,6 +86,7 @@ def fit(
         scheduler: Address of the cluster's scheduler.
         time_limit: Seconds, or a time such as ``1h30m``, for the whole fit. What does not fit in is left out, see
             `experiment.trimming.ORDER`. Members that have not begun by then are not fitted, except one.
+        strangers: Folder of photos that show none of the classes; they help to choose what tells strangers.
         progress: Told about progress.
 
     Raises:
@@ -98,6 +103,11 @@ def fit(
         load_properties(config.properties)  # a mistake in it is told before photos are read
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
+    others = (
+        [] if strangers is None else expand_inputs(strangers, None if progress is None else progress.note)
+    )
+    if others and config.rejection is None:
+        raise UserError("strangers are of no use with rejection: null; leave out either")
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
     runtime = Runtime(
         n_jobs,
@@ -120,7 +130,11 @@ def fit(
             import_samplers(plan.config, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime)
         trained = train(plan, dataset, runtime, work=work)
+        with stopwatch("rejection"):
+            learned = learn_rejection(trained, dataset, plan.config, runtime, others)
         metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
+        if learned is not None:
+            metrics["rejection"] = rejection_figures(learned, others)
         metrics["seconds"]["total"] = round(clock.spent, 3)
         metrics = save(
             out,
@@ -132,6 +146,7 @@ def fit(
             overwrite=overwrite,
             pack=pack,
             properties=properties,
+            rejection=None if learned is None else learned.rejection,
         )
         shutil.rmtree(work, ignore_errors=True)
     failures = tuple(trained.ensemble.failures_)

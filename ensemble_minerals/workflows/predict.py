@@ -44,6 +44,7 @@ def predict(
     out: Path | None = None,
     top_k: int = 1,
     sets: float | None = None,
+    refuse: float | None = None,
     evidence: Sequence[str] = (),
     prior: str | Path | None = None,
     properties: str | None = None,
@@ -65,6 +66,8 @@ def predict(
         top_k: How many guesses the table gives for each photo.
         sets: Also give each photo the set of classes that holds the true one with this probability,
             between 0 and 1.
+        refuse: Share of photos like those of the fit that is refused in expectation, called none of the classes; 0
+            refuses none. As the model was fitted if None.
         evidence: What the hand tells of every photo, such as ``hardness=3``; a CSV among the inputs may have such
             columns, one for each property. The answers of the photos stay, others stand beside them.
         prior: CSV with the columns class and weight: how common each class is where the photos were taken.
@@ -103,7 +106,9 @@ def predict(
         prior=None if prior is None else read_prior(Path(prior), classes, predictor.class_counts.tolist()),
         advise=advise,
     )
-    predictions = predictor.predict(inputs, progress.stage("Answering"), sets=sets, note=progress.note)
+    predictions = predictor.predict(
+        inputs, progress.stage("Answering"), sets=sets, refuse=refuse, note=progress.note
+    )
     predictions = weigh(predictions, given.of(predictions.paths))
     synthetic = predictor.is_demonstration
     if out is not None:

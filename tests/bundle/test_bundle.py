@@ -28,7 +28,7 @@ from ensemble_minerals.system.paths import check_output
 FILES = {
     "README.md", "bundle.json", "committee.json", "config.yaml", "ensemble_oof.safetensors", "manifest.csv",
     "members.safetensors", "members_oof.safetensors", "meta.safetensors", "metrics.json", "properties.json",
-    "taxonomy.json",
+    "rejection.json", "rejection.safetensors", "taxonomy.json",
 }  # fmt: skip
 
 

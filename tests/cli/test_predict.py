@@ -60,7 +60,7 @@ def test_the_table_has_a_row_for_each_input_and_a_column_for_each_class(home, bu
     rows = json.loads((tmp_path / "deep" / "a.json").read_text(encoding="utf-8"))
     assert list(rows[0]) == [
         "path", "status", "reason", "label", "group", "confidence", "label_2", "confidence_2",
-        "p_azurite", "p_malachite", "p_pyrite",
+        "p_azurite", "p_malachite", "p_pyrite", "typicality", "verdict",
     ]  # fmt: skip
     for row in rows:
         shares = {name: row[f"p_{name}"] for name in COLORS}

@@ -54,10 +54,12 @@ def test_rows_and_their_answers():
     assert records[0] == {
         "path": "a b.jpg", "status": "ok", "reason": "", "label": "bornite", "group": "metallic", "confidence": 0.7,
         "p_bornite": 0.7, "p_malachite": pytest.approx(0.15), "p_pyrite": pytest.approx(0.15),
+        "typicality": None, "verdict": None,
     }  # fmt: skip
     assert records[1] == {
         "path": "x,\n.jpg", "status": "unreadable", "reason": "truncated: cut, off", "label": None, "group": None,
         "confidence": None, "p_bornite": None, "p_malachite": None, "p_pyrite": None,
+        "typicality": None, "verdict": None,
     }  # fmt: skip
     assert records[2]["group"] == "malachite"
     copper = answers(tree={"copper": ["malachite", "pyrite"]})
@@ -68,7 +70,7 @@ def test_rows_and_their_answers():
 def test_columns(top_k, ranks):
     found = answers()
     guesses = [f"{what}_{rank}" for rank in range(2, ranks + 1) for what in ("label", "confidence")]
-    expected = [*COLUMNS, *guesses, "p_bornite", "p_malachite", "p_pyrite"]
+    expected = [*COLUMNS, *guesses, "p_bornite", "p_malachite", "p_pyrite", "typicality", "verdict"]
     assert list(found.columns(top_k)) == expected
     records = list(found.records(top_k))
     assert [list(record) for record in records] == [expected] * 3

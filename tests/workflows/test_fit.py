@@ -68,7 +68,11 @@ def untimed(bundle: Path) -> dict[str, bytes]:
 
 def test_metrics_have_the_promised_shape(tiny):
     metrics = read_bundle(tiny.bundle).metrics
-    assert PROMISED <= set(metrics) <= PROMISED | {"member_seconds", "source_costs", "learning_curve"}
+    assert (
+        PROMISED
+        <= set(metrics)
+        <= PROMISED | {"member_seconds", "source_costs", "learning_curve", "rejection"}
+    )
     assert list(metrics["members"]) == NAMES
     for scores in (metrics["oof"], *metrics["members"].values()):
         assert set(scores) >= SCORES

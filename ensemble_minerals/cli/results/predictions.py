@@ -8,6 +8,7 @@ from rich.console import Console
 from ensemble_minerals.cli.console import say
 from ensemble_minerals.cli.results.remarks import show_unreadable
 from ensemble_minerals.cli.tables import FEW, Column, decimal, table
+from ensemble_minerals.ensemble.rejection import IN_WORDS
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.system.plural import counted
 
@@ -39,7 +40,12 @@ def show_predictions(
                 Column("mean confidence", number=True),
             ],
             [
-                (entry.label, entry.group, entry.photos, decimal(entry.confidence))
+                (
+                    entry.label,
+                    entry.group,
+                    entry.photos,
+                    "" if entry.confidence is None else decimal(entry.confidence),
+                )
                 for entry in count_by_class(predictions)
             ],
         )
@@ -50,7 +56,11 @@ def show_predictions(
         show_unreadable(where, unreadable)
     say(where)
     without = f", {len(unreadable)} could not be read" if unreadable else ""
-    say(where, f"{counted(len(answered), 'photo')} answered{without}.")
+    refused = int(predictions.refused.sum())
+    unlike = (
+        f", {refused:,} of them as none of these: they are unlike the photos of the fit" if refused else ""
+    )
+    say(where, f"{counted(len(answered), 'photo')} answered{unlike}{without}.")
 
 
 def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k: int) -> None:
@@ -58,6 +68,9 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
         return
     guesses = min(top_k, len(predictions.classes))
     columns = [Column("photo"), Column("label"), Column("confidence", number=True), Column("members")]
+    rejects = any(predictions.typicality_of(row) is not None for row in rows)
+    if rejects:
+        columns.append(Column("typicality", number=True))
     for _ in range(1, guesses):
         columns += [Column("or"), Column("", number=True)]
     if predictions.sets is not None:
@@ -71,14 +84,17 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
         agreeing = sum(label == first[0] for _, label, _ in votes)
         line: list[object] = [
             predictions.paths[row],
-            first[0],
+            predictions.shown_label(row),
             decimal(first[1]),
             f"{agreeing} of {len(votes)} agree",
         ]
+        if rejects:
+            line.append(decimal(predictions.typicality_of(row)))
         for label, share in others:
             line += [label, decimal(share)]
         if predictions.sets is not None:
-            line.append(", ".join(predictions.set_of(row)))
+            rest = ", ".join(predictions.set_of(row))
+            line.append(f"{IN_WORDS}, else: {rest}" if predictions.refused[row] else rest)
         if predictions.evidence is not None:
             best = predictions.top_with_evidence(row)
             line += ["none fits", ""] if best is None else [best[0], decimal(best[1])]
