@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, A
 
 _ATTEMPTS = 5
 """So many times in a row, without any result in between, tasks are sent again after workers have died."""
+
+
+_ALONE = 60
+"""Seconds without any worker after which nobody waits any more."""
 
 
 class Workers(Protocol):
@@ -160,7 +165,10 @@ class _DaskWorkers:
         # Every worker gets the arrays before any call; else all workers would fetch them from the first one.
         # hash=False gives each array a new key. Under its old key, it could be deleted together with an earlier copy
         # that is just being released.
-        sent = self.client.scatter(list(shared), broadcast=True, hash=False) if shared else []
+        try:
+            sent = self.client.scatter(list(shared), broadcast=True, hash=False) if shared else []
+        except TimeoutError as error:
+            raise _no_workers() from error
         futures = {
             self.client.submit(
                 _run_on_dask, function, named, *_sent(arguments, shared, sent), pure=False
@@ -168,12 +176,27 @@ class _DaskWorkers:
             for number, (function, arguments, named) in calls.items()
         }
         try:
-            for future in in_order(futures, loop=self.client.loop):
+            for future in self._finished(in_order(futures, loop=self.client.loop)):
                 yield futures[future], future.result()
         except KilledWorker as error:
             raise _keeps_dying(error) from error
         finally:
             self.client.cancel(list(futures))
+
+    def _finished(self, running: Any) -> Generator[Any]:
+        """Futures as they finish, while there are workers."""
+        asked = seen = time.monotonic()
+        while not running.is_empty():
+            if batch := running.next_batch(block=False):
+                yield from batch
+                seen = time.monotonic()
+                continue
+            time.sleep(0.02)
+            if time.monotonic() - asked > 1:
+                asked = time.monotonic()
+                seen = asked if self.client.ncores() else seen
+                if asked - seen > _ALONE:
+                    raise _no_workers()
 
 
 def _run_on_dask(function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
@@ -195,6 +218,13 @@ def _sent(arguments: Sequence[Any], shared: Sequence[Any], sent: Sequence[Any]) 
     """Arguments, with what stands for them on the cluster in place of shared ones."""
     there = {id(one): reference for one, reference in zip(shared, sent, strict=True)}
     return [there.get(id(argument), argument) for argument in arguments]
+
+
+def _no_workers() -> FitError:
+    return FitError(
+        "the cluster has no workers any more.\n"
+        "What was finished is kept: go on with --resume when it has some again."
+    )
 
 
 def _keeps_dying(error: Exception) -> FitError:

@@ -68,9 +68,10 @@ def dying_workers(place: Workplace, rng: np.random.Generator, count: int) -> Ite
     """A fit on a Dask cluster whose workers are killed every few seconds has the figures of one on this machine."""
     command = fit(place, "heads")
     expected = measured(place, command).scores
+    seconds = measured(place, command).seconds
     for number in range(count):
         folder = place.fresh("cluster")
-        with mortal_cluster(rng) as address:
+        with mortal_cluster(rng, seconds) as address:
             ran = place.run(
                 *command.call(folder),
                 "--no-report",
@@ -91,8 +92,14 @@ def _of_fit(ran: Ran) -> tuple[str, ...]:
 
 
 @contextmanager
-def mortal_cluster(rng: np.random.Generator) -> Iterator[str]:
-    """Address of a Dask scheduler whose two workers are killed in turn, every few seconds."""
+def mortal_cluster(rng: np.random.Generator, seconds: float) -> Iterator[str]:
+    """Address of a Dask scheduler one of whose two workers is killed every few seconds.
+
+    Args:
+        rng: Chooses when, and which.
+        seconds: Of a fit here. A machine that is slow at that is slow at starting workers, and Dask gives up a task
+            that was with four workers that died.
+    """
     code = (
         "import distributed, sys\n"
         "if __name__ == '__main__':\n"
@@ -112,7 +119,7 @@ def mortal_cluster(rng: np.random.Generator) -> Iterator[str]:
 
     def kill() -> None:
         for _ in range(KILLS):
-            if over.wait(float(rng.uniform(3, 7))):
+            if over.wait(float(rng.uniform(0.4, 0.9)) * max(8, seconds)):
                 return
             cluster.stdin.write("who\n")
             workers = cluster.stdout.readline().split()

@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -163,7 +165,7 @@ class Losing:
 
     def __init__(self, client, kept=1):
         self.client, self.kept, self.left = client, kept, 0
-        self.cancel, self.loop = client.cancel, client.loop
+        self.cancel, self.loop, self.ncores = client.cancel, client.loop, client.ncores
 
     def scatter(self, arrays, **options):
         self.left = self.kept
@@ -193,6 +195,20 @@ def test_workers_that_keep_dying_end_it(dask):
     told = r"workers of the cluster died 5 times before(.|\n)*--resume"
     with open_cluster("dask", dask) as there, pytest.raises(FitError, match=told):
         run_losing(there, [delayed(double)(1)], kept=0)
+
+
+def test_a_cluster_without_workers_is_not_waited_for(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "_ALONE", 0)
+    settings = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
+    with (
+        distributed.LocalCluster(**settings) as fading,
+        open_cluster("dask", fading.scheduler_address) as there,
+        closing(run_unordered([delayed(time.sleep)(60)], n_jobs=1, cluster=there)) as found,
+    ):
+        threading.Timer(1, fading.scale, [0]).start()
+        with pytest.raises(FitError, match=r"no workers any more(.|\n)*--resume"):
+            next(found)
 
 
 def test_a_task_that_kills_its_workers_ends_it(mortal):
