@@ -27,7 +27,7 @@ LEVELS = (
     {"bundle", "evaluation", "experiment"},
     {"prediction"},
     {"reports", "distillation", "exporting"},
-    {"ablation", "explanation"},
+    {"ablation", "explanation", "serving"},
     {"workflows"},
     {"cli"},
     {"api"},
@@ -60,6 +60,9 @@ ALLOWED = {
         "data.same_object.overlay",
     },
     "pandas": {"prediction.table"},
+    "fastapi": {"serving"},
+    "starlette": {"serving"},
+    "uvicorn": {"serving"},
     "pickle": {"networks.models.timm_models"},  # for the name of its error alone
 }
 """Where a library may be imported: packages, or single modules of a package."""

@@ -30,6 +30,7 @@ from ensemble_minerals.cli import (
     predict,
     recipes,
     report,
+    serve,
 )
 from ensemble_minerals.cli.running import SOME_UNREADABLE
 
@@ -56,6 +57,7 @@ COMMANDS = (
     explain,
     distill,
     export,
+    serve,
     config,
     recipes,
     cache,

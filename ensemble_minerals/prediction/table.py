@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,22 @@ class Predictions:
         """What people read as the answer of an answered row: the class, or that it is none of these."""
         label = self.top(row)[0][0]
         return f"{IN_WORDS} ({label}?)" if self.refused[row] else label
+
+    def take(self, rows: slice) -> Predictions:
+        """Some of the rows."""
+        evidence = self.evidence
+        return replace(
+            self,
+            paths=self.paths[rows],
+            reasons=self.reasons[rows],
+            proba=self.proba[rows],
+            member_proba=self.member_proba[rows],
+            sets=None if self.sets is None else self.sets[rows],
+            evidence=evidence
+            and WithEvidence(evidence.proba[rows], evidence.fits[rows], evidence.notes[rows]),
+            advice=None if self.advice is None else self.advice[rows],
+            typicality=None if self.typicality is None else self.typicality[rows],
+        )
 
     def top(self, row: int, k: int = 1) -> list[tuple[str, float]]:
         """The k most probable classes of an answered row with their probabilities, best first."""

@@ -1,0 +1,73 @@
+"""`serve` offers a model as a page and to programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache
+from ensemble_minerals.cli.running import handle_errors, jobs
+
+app = typer.Typer()
+
+
+@app.command(
+    "serve",
+    epilog="""
+  ensemble-minerals serve artifacts/mine
+
+  ensemble-minerals serve artifacts/mine --host 0.0.0.0 --allow-host lab.example.org --token-file token.txt
+
+The page is at http://127.0.0.1:8000/, the interface for programs is described at /docs.
+""",
+)
+def command(
+    model: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
+    ],
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any that is free.")
+    ] = 8000,
+    allow_hosts: Annotated[
+        list[str] | None,
+        typer.Option("--allow-host", metavar="NAME", help="Name by which it may be addressed. Repeatable."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="Holds the token that requests must show; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN.",
+        ),
+    ] = None,
+    token: Annotated[str | None, typer.Option(envvar="ENSEMBLE_MINERALS_TOKEN", hidden=True)] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Keep photos and answers there; else nothing is written."),
+    ] = None,
+    n_jobs: Jobs = -1,
+    cache: Cache = None,
+    no_cache: NoCache = False,
+    debug: Debug = False,
+) -> None:
+    """Serve a bundle: a page to drop photos on, and an HTTP interface."""
+    with handle_errors(debug):
+        from ensemble_minerals.cli.progress import show_progress
+        from ensemble_minerals.system import paths
+        from ensemble_minerals.workflows.serve import serve
+
+        with show_progress() as progress:
+            serve(
+                model,
+                host=host,
+                port=port,
+                allow_hosts=allow_hosts or (),
+                token=token if token_file is None else token_file.read_text(encoding="utf-8").strip(),
+                keep=keep,
+                n_jobs=jobs(n_jobs),
+                cache_dir=paths.cache_folder(cache, none=no_cache),
+                progress=progress,
+            )

@@ -1,0 +1,72 @@
+"""Errors as answers: problem+json (RFC 9457), in the words of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """A request that is not answered as it was meant.
+
+    Attributes:
+        status: HTTP status.
+        detail: What is wrong, and the way out.
+        headers: Of the answer.
+        more: Further members of the problem.
+    """
+
+    def __init__(
+        self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.more = status, detail, dict(headers or {}), more
+
+    def response(self) -> Response:
+        """The answer."""
+        content = {
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+            **self.more,
+        }
+        return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def too_busy(seconds: float) -> ProblemError:
+    """The problem of a full queue; says when to try again."""
+    wait = str(max(1, round(seconds)))
+    return ProblemError(
+        429,
+        f"as many photos as can be answered are waiting; try again in {wait} s",
+        headers={"Retry-After": wait},
+    )
+
+
+async def of_problem(_request: Request, error: Exception) -> Response:
+    """Answer a `ProblemError`."""
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def of_http(_request: Request, error: Exception) -> Response:
+    """Answer an error of the framework: no such address, no such method."""
+    status = int(getattr(error, "status_code", 500))
+    return ProblemError(
+        status, str(getattr(error, "detail", "")), headers=getattr(error, "headers", None)
+    ).response()
+
+
+async def of_validation(_request: Request, error: Exception) -> Response:
+    """Answer a request whose JSON does not fit; its values are not repeated."""
+    problems = [
+        f"{'.'.join(str(step) for step in item['loc'][1:]) or 'the body'}: {item['msg']}"
+        for item in getattr(error, "errors", list)()
+    ]
+    return ProblemError(422, "; ".join(problems[:5])).response()

@@ -1,0 +1,121 @@
+"""The queue of photos: requests in flight are gathered into batches, which one thread answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
+from ensemble_minerals.prediction.table import Predictions
+from ensemble_minerals.serving.limits import ServingLimits
+from ensemble_minerals.serving.problems import too_busy
+from ensemble_minerals.system.stopwatch import Stopwatch
+
+_FIRST_GUESS = 0.1
+"""Seconds a photo, until some were answered."""
+
+_MEMORY = 0.9
+"""Weight of the photos before in the mean time of a photo."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The photos of one request."""
+
+    photos: Sequence[bytes]
+    names: Sequence[Path]
+    sets: float | None
+    answer: Future[Predictions] = field(default_factory=Future)
+
+
+class PhotoQueue:
+    """Photos that wait for their answers.
+
+    Args:
+        predictor: Answers; one thread alone calls it.
+        limits: Most photos that wait, and that are answered together.
+    """
+
+    def __init__(self, predictor: PhotoPredictor, limits: ServingLimits) -> None:
+        self._predictor = predictor
+        self._limits = limits
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._seconds = _FIRST_GUESS
+        self._thread = threading.Thread(target=self._work, name="answer", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Photos that are not answered yet."""
+        return self._waiting
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether photos are answered."""
+        return self._thread.is_alive()
+
+    def submit(
+        self, photos: Sequence[bytes], names: Sequence[str], sets: float | None
+    ) -> Future[Predictions]:
+        """Let photos be answered.
+
+        Raises:
+            ProblemError: If too many are waiting.
+        """
+        with self._lock:
+            if self._waiting and self._waiting + len(photos) > self._limits.waiting_photos:
+                raise too_busy(self._waiting * self._seconds)
+            self._waiting += len(photos)
+        job = _Job(photos, [Path(name) for name in names], sets)
+        self._jobs.put(job)
+        return job.answer
+
+    def close(self) -> None:
+        """Answer what waits, and end."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, n_photos, last = [job], len(job.photos), False
+            while n_photos < self._limits.batch_photos and not self._jobs.empty():
+                following = self._jobs.get()
+                if following is None:
+                    last = True
+                    break
+                batch.append(following)
+                n_photos += len(following.photos)
+            self._answer(batch)
+            with self._lock:
+                self._waiting -= n_photos
+            if last:
+                return
+
+    def _answer(self, batch: Sequence[_Job]) -> None:
+        wanted = [job for job in batch if job.answer.set_running_or_notify_cancel()]
+        for sets in dict.fromkeys(job.sets for job in wanted):
+            jobs = [job for job in wanted if job.sets == sets]
+            photos = [photo for job in jobs for photo in job.photos]
+            stopwatch = Stopwatch()
+            try:
+                with stopwatch("answer"):
+                    found = self._predictor.predict_photos(
+                        photos, [name for job in jobs for name in job.names], sets=sets
+                    )
+            except Exception as error:  # whatever it is, those who wait are told
+                for job in jobs:
+                    job.answer.set_exception(error)
+                continue
+            self._seconds = _MEMORY * self._seconds + (1 - _MEMORY) * stopwatch.seconds["answer"] / len(
+                photos
+            )
+            start = 0
+            for job in jobs:
+                job.answer.set_result(found.take(slice(start, start + len(job.photos))))
+                start += len(job.photos)
