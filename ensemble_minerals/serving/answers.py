@@ -115,6 +115,9 @@ class ModelAnswer(_Answer):
         properties: What a hand can test.
         demonstration: Whether it was fitted on photos drawn by code.
         heat_maps: Whether it can show what speaks for an answer.
+        report: Whether its report can be read here.
+        card: Whether its model card can be read here.
+        keeps: Whether photos and answers are kept.
         limits: Most photos and bytes of a request.
     """
 
@@ -130,6 +133,7 @@ class ModelAnswer(_Answer):
     heat_maps: bool
     report: bool
     card: bool
+    keeps: bool
     limits: dict[str, int]
 
 

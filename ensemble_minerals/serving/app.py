@@ -40,7 +40,7 @@ from ensemble_minerals.serving.guard import REPORT_POLICY, Flight, Guard
 from ensemble_minerals.serving.keeping import Keeper
 from ensemble_minerals.serving.limits import ServingLimits
 from ensemble_minerals.serving.metrics import MEDIA_TYPE, ServerMetrics
-from ensemble_minerals.serving.problems import ProblemError, of_http, of_problem, of_validation
+from ensemble_minerals.serving.problems import ProblemError, of_defect, of_http, of_problem, of_validation
 from ensemble_minerals.serving.queue import PhotoQueue
 from ensemble_minerals.serving.uploads import read_upload
 
@@ -160,6 +160,7 @@ class Server:
         app.add_api_route(
             "/metrics", self.show_metrics, response_class=Response, summary="Counters for Prometheus"
         )
+        app.add_exception_handler(Exception, of_defect)
         app.add_exception_handler(ProblemError, of_problem)
         app.add_exception_handler(HTTPException, of_http)
         app.add_exception_handler(RequestValidationError, of_validation)
@@ -262,6 +263,7 @@ class Server:
             heat_maps=served.heat_map is not None,
             report=bool(served.report),
             card=bool(served.card),
+            keeps=self.keeper is not None,
             limits={"photos": served.limits.photos, "bytes": served.limits.body_bytes},
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Collection
@@ -14,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ensemble_minerals.serving.limits import ServingLimits
 from ensemble_minerals.serving.metrics import ServerMetrics
 from ensemble_minerals.serving.problems import ProblemError, too_busy
+
+_log = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/", "/page.js", "/page.css", "/docs", "/docs.js", "/openapi.json", "/healthz", "/readyz"})
 """Addresses that need no token: they hold nothing of the model or of photos."""
@@ -101,6 +104,8 @@ class Guard:
             await self._app(scope, _bounded(receive, self._limits.body_bytes), answering)
         except ProblemError as problem:
             await problem.response()(scope, receive, answering)
+        except Exception:  # the framework has answered 500; the connection stays for the next request
+            _log.exception("%s %s failed", scope["method"], scope["path"])
         finally:
             self._flight.n_bytes -= held
             path = scope["path"] if scope["path"] in self._paths else "other"

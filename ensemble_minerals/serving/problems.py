@@ -70,3 +70,10 @@ async def of_validation(_request: Request, error: Exception) -> Response:
         for item in getattr(error, "errors", list)()
     ]
     return ProblemError(422, "; ".join(problems[:5])).response()
+
+
+async def of_defect(_request: Request, _error: Exception) -> Response:
+    """Answer a request at which the server or the model failed; the traceback is in the log, and nowhere else."""
+    return ProblemError(
+        500, "the server failed at this request; its owner finds the reason in the log"
+    ).response()

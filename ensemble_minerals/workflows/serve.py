@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _NEEDED = ("fastapi", "python_multipart", "uvicorn")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_MOST_CONNECTIONS = 1024
 _SIDE = 448
 """Pixels of a heat-map's longer side."""
 
@@ -65,12 +63,10 @@ def serve(
     if missing:
         raise UserError("serving needs FastAPI, uvicorn and more: pip install 'ensemble-minerals[serve]'")
     check_token(host, token, keep)
-    import uvicorn
-
-    from ensemble_minerals.serving.app import Server
+    from ensemble_minerals.serving.running import listen, run
 
     progress = Silent() if progress is None else progress
-    listening = _listen(host, port)
+    listening = listen(host, port)
     with listening:
         served = describe(model, n_threads=count_jobs(n_jobs), cache_dir=cache_dir)
         hosts = (*served.hosts, _bracketed(host), *allow_hosts)
@@ -78,15 +74,7 @@ def serve(
         progress.note(
             f"listening at http://{_bracketed(host)}:{listening.getsockname()[1]}/ (Ctrl-C ends it)"
         )
-        config = uvicorn.Config(
-            Server(served).app(),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
-            timeout_graceful_shutdown=served.limits.drain_seconds,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        run(served, listening)
 
 
 def check_token(host: str, token: str | None, keep: str | Path | None) -> None:
@@ -157,26 +145,6 @@ def _heat_map(
         return drawn
 
     return draw
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket at an address.
-
-    Raises:
-        UserError: If it is none, or taken.
-    """
-    try:
-        found: list[Any] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(
-            f"--host {host} --port {port}: cannot listen there: {reason}; take another port"
-        ) from error
-    return listening
 
 
 def _bracketed(host: str) -> str:

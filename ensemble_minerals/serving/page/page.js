@@ -36,6 +36,7 @@
     $("login").hidden = true;
     $("model").textContent = `${model.name}: ${model.classes.length} classes (${model.classes.slice(0, 12).join(", ")}${model.classes.length > 12 ? ", …" : ""}), ${model.members.length} members.`;
     $("synthetic").hidden = !model.demonstration;
+    $("kept").hidden = !model.keeps;
     $("card-link").hidden = !model.card || token !== "";
     $("report-link").hidden = !model.report || token !== "";
   }
