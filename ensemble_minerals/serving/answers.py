@@ -42,6 +42,8 @@ class PhotoAnswer(_Answer):
         name: As it was sent.
         status: Whether it could be read.
         reason: Why not, as in the table of `predict`.
+        typicality: Share of the photos of the fit that are as strange; None where the model cannot tell.
+        verdict: ``answered`` or ``none_of_these``; None where the model cannot tell.
         set: Classes that cannot be ruled out, where sets were asked for.
         advice: What to test next, where advice was asked for.
     """
@@ -53,6 +55,8 @@ class PhotoAnswer(_Answer):
     group: str | None = None
     confidence: float | None = None
     probabilities: dict[str, float] = Field(default_factory=dict)
+    typicality: float | None = None
+    verdict: str | None = None
     set: list[str] | None = None
     votes: list[Vote] = Field(default_factory=list)
     with_evidence: EvidenceAnswer | None = None
@@ -153,6 +157,8 @@ def _photo(found: Predictions, row: int, record: Mapping[str, object]) -> PhotoA
         group=str(record["group"]),
         confidence=found.top(row)[0][1],
         probabilities=dict(zip(found.classes, found.proba[row].tolist(), strict=True)),
+        typicality=found.typicality_of(row),
+        verdict=found.verdict(row),
         set=None if found.sets is None else list(found.set_of(row)),
         votes=[
             Vote(member=member, label=label, probability=share) for member, label, share in found.votes(row)

@@ -45,6 +45,10 @@ def test_answers_are_those_of_predict(client, tiny, files):
         )
         assert (answer["name"], answer["label"]) == (files[row].name, found.top(row)[0][0])
         assert answer["set"] == list(found.set_of(row))
+        assert (answer["typicality"], answer["verdict"]) == (
+            pytest.approx(found.typicality_of(row)),
+            found.verdict(row),
+        )
         assert [vote["label"] for vote in answer["votes"]] == [label for _, label, _ in found.votes(row)]
         assert answer["with_evidence"] is answer["advice"] is None
     assert answered.json()["model"] == client.get("/v1/model").json()["digest"]

@@ -213,11 +213,11 @@
   }
 
   function download() {
-    const header = ["path", "status", "reason", "label", "confidence", "set", ...model.classes.map(name => `p_${name}`), "with_evidence_label", "with_evidence_confidence", "evidence_note", "advice"];
+    const header = ["path", "status", "reason", "label", "confidence", "set", ...model.classes.map(name => `p_${name}`), "typicality", "verdict", "with_evidence_label", "with_evidence_confidence", "evidence_note", "advice"];
     const lines = cards.filter(card => card.answer).map(card => {
       const { answer, weighed } = card;
       return [card.file.name, answer.status, answer.reason, answer.label, answer.confidence, (answer.set ?? []).join("; "),
-        ...model.classes.map(name => answer.probabilities[name]), weighed?.label, weighed?.confidence, weighed?.note, card.node.querySelector(".advice").textContent];
+        ...model.classes.map(name => answer.probabilities[name]), answer.typicality, answer.verdict, weighed?.label, weighed?.confidence, weighed?.note, card.node.querySelector(".advice").textContent];
     });
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([[header, ...lines].map(line => line.map(cell).join(",")).join("\r\n") + "\r\n"], { type: "text/csv" }));
