@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,8 @@ FEW = 32
 _WARM_UP, _TIMED = 2, 12
 """Photos on which networks are loaded, and then timed."""
 
-_COMBINING = 1e-7
-"""Seconds of the meta-learner for each photo, member, pair of classes and pair of folds."""
+_COMBINING = 4e-7
+"""Seconds of the meta-learner on one core for each photo, member, class, and fold or pair of folds."""
 
 _CURVE_FITS = 1.5
 """Fits of a fold's training rows that the learning curve takes for each fold: a quarter, half, three quarters."""
@@ -200,7 +201,8 @@ def measure_costs(
     # The learning curve is computed on this machine, also where a cluster fits the members.
     curve = _CURVE_FITS * float(np.mean(on_features)) * runtime.n_tasks / cpu.cores() if on_features else 0.0
     n_classes = len(set(manifest.label[rows].tolist()))
-    combining = _COMBINING * len(rows) * len(members) * (n_classes * config.folds.n_splits) ** 2
+    left_out = 1 + math.comb(config.folds.n_splits + 1, 2)
+    combining = _COMBINING * len(rows) * len(members) * n_classes * left_out / cpu.cores()
     decoding = len(lacking) * seconds.get(_DECODING, 0.0)
     return Costs(len(ids), times, members, curve, decoding + same_object + combining)
 

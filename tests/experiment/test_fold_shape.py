@@ -15,4 +15,4 @@ def test_copies_of_a_row_cost_nothing_and_made_rows_do():
         return shape.head(config.members[0], 50)
 
     assert seconds("random") == seconds("none")
-    assert seconds("smote") > 2 * seconds("random")
+    assert seconds("smote") > seconds("random")
