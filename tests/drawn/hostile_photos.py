@@ -110,6 +110,49 @@ def screenshot(number: int) -> Pixels:
     return np.asarray(window)
 
 
+def small_print(number: int) -> Pixels:
+    """A large window around a small text that is another each time."""
+    window = Image.new("RGB", (1200, 900), (235, 235, 240))
+    pen = ImageDraw.Draw(window)
+    pen.rectangle((0, 0, 1200, 40), fill=(40, 70, 140))
+    pen.text((10, 12), "File   Edit   View   Tools   Help", fill="white", font=ImageFont.load_default(18))
+    for row, word in enumerate(
+        ("Open", "Save", "Print", "Search", "Undo", "Quit", "Copy", "Paste", "Find", "Zoom")
+    ):
+        pen.rounded_rectangle((8, 60 + 68 * row, 188, 110 + 68 * row), 6, outline="black")
+        pen.text((16, 75 + 68 * row), word, "black", ImageFont.load_default(22))
+    rng = np.random.default_rng(number)
+    for line in range(50):
+        words = " ".join(_text(rng) for _ in range(4))
+        pen.text((205, 60 + 16 * line), words[:150], fill="black", font=ImageFont.load_default(12))
+    return np.asarray(window)
+
+
+def form(number: int) -> Pixels:
+    """A printed card, filled in otherwise each time."""
+    card = Image.new("RGB", (600, 800), "white")
+    pen = ImageDraw.Draw(card)
+    pen.text((150, 20), "MINERAL IDENTIFICATION CARD", fill="black", font=ImageFont.load_default(20))
+    rng = np.random.default_rng(number)
+    keys = (
+        "Name",
+        "Formula",
+        "Locality",
+        "Collector",
+        "Date",
+        "Number",
+        "Hardness",
+        "Streak",
+        "Lustre",
+        "Weight",
+    )
+    for row, key in enumerate(keys):
+        pen.rectangle((30, 80 + 56 * row, 570, 126 + 56 * row), outline="black")
+        pen.text((40, 90 + 56 * row), f"{key}:", fill="black", font=ImageFont.load_default(16))
+        pen.text((200, 90 + 56 * row), _text(rng)[:30], fill=(20, 20, 120), font=ImageFont.load_default(18))
+    return np.asarray(card)
+
+
 HOSTILE: dict[str, Callable[[int], Pixels]] = {
     kind.__name__: kind
     for kind in (
@@ -121,6 +164,8 @@ HOSTILE: dict[str, Callable[[int], Pixels]] = {
         circles,
         on_a_chessboard,
         screenshot,
+        small_print,
+        form,
     )
 }
 """Kinds of photos; those of one kind are of different objects."""

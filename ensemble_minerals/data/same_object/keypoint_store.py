@@ -35,8 +35,8 @@ from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 KEYPOINTS = "keypoints.sqlite"
 """File in the cache folder: keypoints of photos, and what comparisons found."""
 
-_AT_HAND = {COARSE: 768, FINE: 256}
-"""Photos whose keypoints are held in memory, about 0.1 and 0.4 MB each."""
+_AT_HAND = {COARSE: 768, FINE: 192}
+"""Photos whose keypoints are held in memory, about 0.1 and 0.7 MB each."""
 
 _CHUNK = 64  # photos of one write
 _WORD = np.dtype("<u2")

@@ -30,7 +30,7 @@ class Detail:
         layers: Scales in which keypoints are looked for, until a scale is twice another.
         described: Strongest keypoints that are described, so that each part of a photo can have its share.
         count: Most keypoints of a photo: the strongest of each part.
-        grey_side: Longer side of the copy that pixels are compared in.
+        grey_side: Longer side of the copy in shades of grey, where the photo has so many pixels.
     """
 
     name: str
@@ -42,16 +42,22 @@ class Detail:
 
     @property
     def needed_side(self) -> int:
-        """The shorter side of most photos whose longer side is as long as it is needed."""
-        return self.side * 3 // 4
+        """Pixels the shorter side of a photo should have."""
+        return _shorter(max(self.side, self.grey_side))
+
+
+def _shorter(longer_side: int) -> int:
+    """The shorter side of most photos of so long a longer side."""
+    return longer_side * 3 // 4
 
 
 COARSE = Detail("coarse", side=192, layers=2, described=350, count=250, grey_side=32)
 """Enough to tell most photos apart."""
 
-FINE = Detail("fine", side=320, layers=3, described=700, count=500, grey_side=128)
+FINE = Detail("fine", side=320, layers=3, described=700, count=500, grey_side=640)
 """What decides."""
 
+_SMALL_SIDE = 128
 _CONTRAST = 0.02  # half of OpenCV's own: smooth stones have weak texture
 _GRID = 4  # parts of a photo in a row and a column that get as many keypoints, where they have them
 _BINS, _CELLS = 8, 4  # of a descriptor: directions, and cells in a row and a column
@@ -74,7 +80,7 @@ class Keypoints:
         height: Its height.
         frames: For each keypoint x, y, size in pixels and direction in radians, shape (n, 4), float32.
         descriptors: What is around each, shape (n, 128), uint8.
-        grey: A smaller copy in shades of grey, shape (h, w), uint8.
+        grey: A copy in shades of grey, shape (h, w), uint8.
     """
 
     width: int
@@ -85,6 +91,11 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @cached_property
+    def small(self) -> NDArray[np.uint8]:
+        """A small copy in shades of grey, shape (h, w), in which details do not matter."""
+        return np.asarray(_fitted(Image.fromarray(self.grey), _SMALL_SIDE))
 
     @cached_property
     def tiny(self) -> NDArray[np.float32]:
@@ -120,7 +131,10 @@ def find_keypoints(pixels: NDArray[np.uint8], detail: Detail = FINE) -> Keypoint
     import cv2
 
     image = Image.fromarray(pixels).convert("L")
-    small = np.asarray(_fitted(image, detail.side))
+    factor = min(image.size) // _shorter(
+        detail.side
+    )  # as JPEGs are decoded: all photos are made smaller in one way
+    small = np.asarray(_fitted(image.reduce(factor) if factor > 1 else image, detail.side))
     sift = cv2.SIFT.create(
         nfeatures=detail.described, nOctaveLayers=detail.layers, contrastThreshold=_CONTRAST
     )
@@ -132,7 +146,7 @@ def find_keypoints(pixels: NDArray[np.uint8], detail: Detail = FINE) -> Keypoint
         small.shape[0],
         np.array(frames, dtype=np.float32).reshape(-1, 4),
         np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[kept].astype(np.uint8),
-        np.asarray(_fitted(image, detail.grey_side)),
+        np.asarray(_fitted(image, min(detail.grey_side, max(image.size)))),
     )
 
 

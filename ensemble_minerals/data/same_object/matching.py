@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.data.same_object.geometry import Alignment, agreement, align
 from ensemble_minerals.data.same_object.keypoints import MIRROR, Keypoints, root_sift
-from ensemble_minerals.data.same_object.overlay import Overlay, lay_over
+from ensemble_minerals.data.same_object.overlay import (
+    MOST_CONTRADICTIONS,
+    Overlay,
+    contradictions,
+    lay_over,
+)
 from ensemble_minerals.data.same_object.pairs import Evidence, Grade
 
-MATCHING_VERSION = 1
+MATCHING_VERSION = 2
 """Increase when pairs of photos get other verdicts than before."""
 
 MIN_INLIERS = 15
@@ -116,8 +121,10 @@ def _by_keypoints(first: Comparable, second: Comparable, *, mirrored: bool) -> t
     spread = np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).astype(np.intp)
     evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points[spread])
     everywhere = _agreement(similarity, first, second, aligned, None)
-    if overlay.is_same_picture and (
-        everywhere >= _MIN_EVERYWHERE or min(len(one), len(other)) < _ENOUGH_KEYPOINTS
+    if (
+        overlay.is_same_picture
+        and (everywhere >= _MIN_EVERYWHERE or min(len(one), len(other)) < _ENOUGH_KEYPOINTS)
+        and contradictions(one, other, aligned.matrix) <= MOST_CONTRADICTIONS
     ):
         return "same_picture", evidence
     if _off_margins(points) < _FEWEST_OFF_MARGINS or not _is_same_object(evidence, overlay):
@@ -152,6 +159,8 @@ def _whole(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Gr
     corners = np.array([[0, 0], [other.width, 0], [other.width, other.height], [0, other.height]], np.float32)
     overlay: Overlay | None = lay_over(one, other, matrix, corners)
     if overlay is None or not overlay.is_same_picture:
+        return None
+    if contradictions(one, other, matrix) > MOST_CONTRADICTIONS:
         return None
     return "same_picture", Evidence(0, 1.0, 1.0, 0.0, overlay.correlation, mirrored, _NO_POINTS)
 

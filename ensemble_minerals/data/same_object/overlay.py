@@ -1,8 +1,9 @@
-"""One photo laid over another, pixel by pixel, in small copies in shades of grey."""
+"""One photo laid over another, pixel by pixel, in copies in shades of grey."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,12 @@ _OVERLAPS = (
     0.2,
 )  # shares of both photos that the same picture covers, at least: the larger, the smaller
 _FEWEST_BLOCKS = 6
+
+MOST_CONTRADICTIONS = 0.1
+"""Share of the blocks of a larger copy in which the same picture may show something else: a layout is no picture."""
+
+_LARGE_BLOCK, _LARGE_SHIFT = 24, 2  # pixels of a side, and by how many a block is moved to fit best
+_LARGE_CORRELATION, _LARGE_PLAIN = 0.6, 12.0
 
 
 @dataclass(frozen=True)
@@ -61,15 +68,13 @@ def lay_over(
     """
     import cv2
 
-    scales = [photo.grey.shape[1] / photo.width for photo in (first, second)]
-    matrix = matrix.copy()
-    matrix[:, :2] *= scales[1] / scales[0]
-    matrix[:, 2] *= scales[1]
+    scales = [photo.small.shape[1] / photo.width for photo in (first, second)]
+    matrix = _scaled(matrix, *scales)
     corners = corners * np.float32(scales[1])
     zoom = abs(np.linalg.det(matrix[:, :2]))
     if not 1e-3 < zoom < 1e3:
         return None
-    fixed, moved = second.grey, first.grey
+    fixed, moved = second.small, first.small
     if zoom > 1:  # the second photo has more pixels there: lay it over the first one
         matrix = cv2.invertAffineTransform(matrix).astype(np.float64)
         corners = (corners @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
@@ -90,6 +95,67 @@ def lay_over(
         min(second_share, 1.0),
         _agreeing_blocks(laid, plain, covered),
     )
+
+
+def contradictions(first: Keypoints, second: Keypoints, matrix: NDArray[np.float64]) -> float:
+    """Share of the blocks of the overlap in which both photos have details, and not the same ones.
+
+    Pages, forms and windows of one layout agree over most of a small copy; the letters in them do not.
+
+    Args:
+        first: The first photo.
+        second: The second photo.
+        matrix: From places in the first to places in the second, as keypoints count them, shape (2, 3).
+    """
+    import cv2
+
+    matrix = _scaled(matrix, *(photo.grey.shape[1] / photo.width for photo in (first, second)))
+    fixed, moved = second.grey, first.grey
+    if abs(np.linalg.det(matrix[:, :2])) > 1:
+        matrix = cv2.invertAffineTransform(matrix).astype(np.float64)
+        fixed, moved = moved, fixed
+    moved = np.ascontiguousarray(moved)
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 0.8:  # finer details than the other photo can have
+        moved = cv2.GaussianBlur(moved, (0, 0), 0.5 / scale).astype(np.uint8)
+    size, shift = (fixed.shape[1], fixed.shape[0]), _LARGE_SHIFT
+    laid = cv2.warpAffine(moved, matrix, size).astype(np.float32)
+    covered = cv2.warpAffine(np.full(moved.shape, 255, np.uint8), matrix, size) > 250
+    covered = cv2.erode(covered.astype(np.uint8), np.ones((2 * shift + 1,) * 2, np.uint8)).astype(bool)
+    tops, lefts = (np.arange(shift, side - _LARGE_BLOCK - shift + 1, _LARGE_BLOCK) for side in fixed.shape)
+    places = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
+    places = places[_at(covered, places).all(axis=1)]
+    x, x_spread = _standardized(_at(fixed.astype(np.float32), places))
+    _, y_spread = _standardized(_at(laid, places))
+    seen = np.maximum(x_spread, y_spread) > _LARGE_PLAIN
+    if seen.sum() < _FEWEST_BLOCKS:
+        return 0.0
+    left = np.flatnonzero(np.minimum(x_spread, y_spread) > _LARGE_PLAIN)
+    moves = sorted(
+        np.ndindex(2 * shift + 1, 2 * shift + 1), key=lambda move: np.hypot(*np.subtract(move, shift))
+    )
+    for move in moves:
+        y, _ = _standardized(_at(laid, places[left] + np.subtract(move, shift)))
+        left = left[(x[left] * y).mean(axis=1) < _LARGE_CORRELATION]
+    return len(left) / int(seen.sum())
+
+
+def _scaled(matrix: NDArray[np.float64], before: float, after: float) -> NDArray[np.float64]:
+    """A transform between photos, for larger or smaller copies of them."""
+    return np.column_stack([matrix[:, :2] * (after / before), matrix[:, 2] * after])
+
+
+def _at(pixels: NDArray[Any], places: NDArray[np.intp]) -> NDArray[Any]:
+    """The pixels of blocks by their upper left corners, shape (n_blocks, pixels of a block)."""
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (_LARGE_BLOCK, _LARGE_BLOCK))
+    return windows[places[:, 0], places[:, 1]].reshape(len(places), _LARGE_BLOCK**2)
+
+
+def _standardized(blocks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Blocks of mean 0 and standard deviation 1, and what that was."""
+    centered = blocks - blocks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centered * centered).mean(axis=1))
+    return centered / np.maximum(spread, 1e-6)[:, None], spread
 
 
 def _correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
