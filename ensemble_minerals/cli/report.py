@@ -42,6 +42,14 @@ def command(
             show_default="the fit's own photos, each answered by models that never saw it",
         ),
     ] = None,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(
+            "--strangers",
+            metavar="FOLDER",
+            help="Photos that show none of the classes: the report says how many of them are told.",
+        ),
+    ] = None,
     photos: PhotosMoved = None,
     out: Annotated[
         Path | None,
@@ -89,6 +97,7 @@ def command(
                 data=data,
                 out=out,
                 photos=photos,
+                strangers=strangers,
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 n_jobs=threads,
                 heatmaps=not no_heatmaps,

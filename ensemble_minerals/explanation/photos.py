@@ -75,6 +75,7 @@ class ExplainedPhoto:
         folder: Its path without the name.
         answer: The class that the ensemble finds most probable.
         confidence: Probability of the answer.
+        refused: Whether the photo shows none of the classes.
         explained: The class that is explained.
         p_explained: Its probability.
         images: The photo and its heat-maps.
@@ -87,6 +88,7 @@ class ExplainedPhoto:
     folder: str
     answer: str
     confidence: float
+    refused: bool
     explained: str
     p_explained: float
     images: Sequence[InlineImage]
@@ -167,7 +169,7 @@ class Illustrator:
         p_explained = float(predictions.proba[row, explanation.target])
         heats = _heats(explanation, explained)
         name = f"{row + 1:04d}-{_plain(path.stem)}.png"
-        title = f"{path.name}: {answer}, {percent(confidence)}"
+        title = f"{path.name}: {predictions.shown_label(row)}, {percent(confidence)}"
         if explained != answer:
             title += f" (explained: {explained}, {percent(p_explained)})"
         draw_panel(
@@ -200,6 +202,7 @@ class Illustrator:
             folder="" if path.parent.as_posix() == "." else path.parent.as_posix().rstrip("/") + "/",
             answer=answer,
             confidence=confidence,
+            refused=bool(predictions.refused[row]),
             explained=explained,
             p_explained=p_explained,
             images=_inline_images(thumbnail(pixels, self._side), heats),
@@ -258,6 +261,8 @@ def _record(predictions: Predictions, row: int, explanation: Explanation) -> dic
         "reason": "",
         "answer": answer,
         "confidence": confidence,
+        "typicality": predictions.typicality_of(row),
+        "verdict": predictions.verdict(row),
         "explained": predictions.classes[explanation.target],
         "log_odds": explanation.log_odds,
         "proba": dict(zip(predictions.classes, predictions.proba[row].tolist(), strict=True)),

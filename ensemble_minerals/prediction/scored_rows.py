@@ -39,6 +39,8 @@ class ScoredRows:
         notes: What the user should know.
         located: Photos at hand by row of the manifest, checked by their digests; None where the manifest was just
             scanned.
+        typicality: Of the answered rows, by models that had not seen them, shape (n,); None where the bundle cannot
+            tell.
     """
 
     kind: Literal["out_of_fold", "labeled_folder"]
@@ -48,6 +50,7 @@ class ScoredRows:
     manifest: Manifest
     notes: tuple[str, ...] = ()
     located: Mapping[int, Path] | None = None
+    typicality: NDArray[np.float64] | None = None
 
     def locate(self, n_threads: int) -> ScoredRows:
         """The same, with the photos that are at hand found by their digests, and notes on all others.
@@ -91,7 +94,10 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
         f"the {len(rows):,} {photos}: each photo was answered by {models} that saw neither it nor any photo of its "
         "row group"
     )
-    return ScoredRows("out_of_fold", source, answers, rows, manifest)
+    typicality = None if bundle.rejection is None else bundle.rejection.of_rows
+    if typicality is not None and len(typicality) != len(rows):
+        raise BundleError(f"{bundle.path}: rejection.safetensors is not of the rows of the fit; fit it again")
+    return ScoredRows("out_of_fold", source, answers, rows, manifest, typicality=typicality)
 
 
 def _before_temperature(
@@ -175,4 +181,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         f"the {len(rows):,} labeled photos of {manifest.root.resolve().name} that took no part in the fit, answered "
         "by the finished ensemble"
     )
-    return ScoredRows("labeled_folder", source, answers, rows, manifest, unseen.notes)
+    typicality = None
+    if bundle.rejection is not None and predictions.typicality is not None:
+        typicality = predictions.typicality[predictions.answered]
+    return ScoredRows("labeled_folder", source, answers, rows, manifest, unseen.notes, typicality=typicality)

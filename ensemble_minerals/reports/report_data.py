@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.combination import Combination
@@ -19,6 +22,7 @@ from ensemble_minerals.evaluation.learning_curve import LearningCurve
 from ensemble_minerals.evaluation.photo_measures import PhotoMeasures
 from ensemble_minerals.evaluation.score_table import Score, score_table
 from ensemble_minerals.evaluation.splits import SplitFigures, split_figures
+from ensemble_minerals.evaluation.strangers import StrangerFigures, stranger_figures
 from ensemble_minerals.evaluation.suspects import LabelSuspects, suspect_labels
 from ensemble_minerals.evaluation.training_curves import Logs
 from ensemble_minerals.prediction.random_split import RandomSplit
@@ -91,6 +95,7 @@ class ReportData:
         learning_curve: None where the fit made none.
         logs: Epochs of trained networks; empty where none was trained.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
+        strangers: How well strangers are told; None where the bundle cannot tell.
         seed: Of the bootstrap.
     """
 
@@ -106,6 +111,7 @@ class ReportData:
     learning_curve: LearningCurve | None = None
     logs: Logs = field(default_factory=dict)
     calibration: Answers | None = None
+    strangers: StrangerFigures | None = None
     seed: int = 0
 
     @cached_property
@@ -144,7 +150,12 @@ _COMBINED = {
 
 
 def collect_report_data(
-    bundle: Bundle, scored: ScoredRows, measures: PhotoMeasures, own: ScoredRows, random_split: RandomSplit
+    bundle: Bundle,
+    scored: ScoredRows,
+    measures: PhotoMeasures,
+    own: ScoredRows,
+    random_split: RandomSplit,
+    strangers: tuple[str, NDArray[np.float64]] | None = None,
 ) -> ReportData:
     """Collect what a report needs from a bundle and its answers.
 
@@ -154,6 +165,7 @@ def collect_report_data(
         measures: Of the answered photos.
         own: Answers to the fit's own rows; prediction sets for others are calibrated on them.
         random_split: Answers to the fit's own rows in a random split.
+        strangers: Name of a folder of photos that show none of the classes, and their typicality.
     """
     metrics = bundle.metrics
     curve = metrics.get("learning_curve")
@@ -180,7 +192,22 @@ def collect_report_data(
             None if scored.kind == own.kind else scored.answers,
             seed=bundle.config.seed,
         ),
+        strangers=_strangers(bundle, scored, strangers),
         seed=bundle.config.seed,
+    )
+
+
+def _strangers(
+    bundle: Bundle, scored: ScoredRows, strangers: tuple[str, NDArray[np.float64]] | None
+) -> StrangerFigures | None:
+    if bundle.rejection is None or scored.typicality is None:
+        return None
+    return stranger_figures(
+        scored.typicality,
+        bundle.rejection.refuse,
+        bundle.metrics.get("rejection", {}).get("left_out", {}),
+        strangers,
+        GroupBootstrap(scored.answers.groups, seed=bundle.config.seed),
     )
 
 

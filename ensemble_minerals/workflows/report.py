@@ -20,6 +20,7 @@ from ensemble_minerals.explanation.explainer import Explainer, heat_maps
 from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.random_split import answer_random_split
 from ensemble_minerals.prediction.scored_rows import out_of_fold, score_folder
+from ensemble_minerals.prediction.strangers import check_can_tell, typicality_of_strangers
 from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.reports.report import REPORT, Report, save_report
 from ensemble_minerals.reports.report_data import ReportData, collect_report_data
@@ -69,6 +70,7 @@ def write_report(
     data: str | Path | None = None,
     out: str | Path | None = None,
     photos: str | Path | None = None,
+    strangers: str | Path | None = None,
     heatmaps: bool = True,
     random_split: bool | None = None,
     figure_format: FigureFormat | None = None,
@@ -84,6 +86,7 @@ def write_report(
             out-of-fold answers of the fit are analyzed.
         out: Folder of the report, replaced if it is one; ``BUNDLE-report`` beside the bundle by default.
         photos: Where the photos of the fit are now, if not where they were.
+        strangers: Folder of photos that show none of the classes: how many are told?
         heatmaps: Whether the worst photos are shown with what spoke for the wrong answer; where the weights are
             no longer at hand, the page says so instead.
         random_split: Whether the members are trained once more in a random split, for comparison; if None, where
@@ -103,7 +106,8 @@ def write_report(
     path = Path(bundle).resolve()
     folder = report_folder(path) if out is None else Path(out)
     others = None if data is None else Path(data)
-    outside = [] if others is None else [others]
+    none_of_these = None if strangers is None else Path(strangers)
+    outside = [folder for folder in (others, none_of_these) if folder is not None]
     with claimed_output(folder, "a report", kind=REPORT, outside=outside):
         html, json = _write(
             path,
@@ -111,6 +115,7 @@ def write_report(
             runtime,
             data=others,
             photos=photos,
+            strangers=none_of_these,
             heatmaps=heatmaps,
             random_split=random_split,
             figure_format=figure_format,
@@ -125,11 +130,14 @@ def _write(
     *,
     data: Path | None,
     photos: str | Path | None,
+    strangers: Path | None,
     heatmaps: bool,
     random_split: bool | None,
     figure_format: FigureFormat | None,
 ) -> tuple[Path, Path]:
     loaded = read_bundle(path)
+    if strangers is not None:
+        check_can_tell(loaded)
     own = out_of_fold(loaded, Path(photos or loaded.photo_root)).locate(runtime.n_jobs)
     scored = own if data is None else score_folder(loaded, own, data, runtime)
     scored_own = scored is own
@@ -145,7 +153,11 @@ def _write(
         scored.manifest, scored.rows, loaded.config.data.limits, runtime, scored.located
     )
     at_random = answer_random_split(loaded, own.manifest, own.located or {}, runtime, wanted=random_split)
-    report_data = collect_report_data(loaded, scored, measures, own, at_random)
+    typicality = None
+    if strangers is not None:
+        name = strangers.resolve().name
+        typicality = name, typicality_of_strangers(loaded, own.manifest, strangers, runtime)
+    report_data = collect_report_data(loaded, scored, measures, own, at_random, typicality)
     report = Report.compute(report_data)
     files = scored.files() if measures.unmeasured is None else {}
     heats, heat_note = _heat_maps(loaded, report_data, files, runtime) if heatmaps else ({}, "")

@@ -16,6 +16,7 @@ from ensemble_minerals.reports.sections import (
     sheets,
     slices,
     splits,
+    strangers,
     training,
 )
 from ensemble_minerals.reports.sections.base import Section
@@ -30,6 +31,7 @@ SECTIONS: list[type[Section]] = [
     sheets.Sheets,
     reliability.ReliabilitySection,
     abstention.AbstentionSection,
+    strangers.Strangers,
     data.DoubtfulData,
     slices.Slices,
     members.Members,
