@@ -46,6 +46,7 @@ CacheLike: TypeAlias = str | Path | bool | None
 ProgressLike: TypeAlias = Progress | bool | None
 
 _SPOKEN = (
+    (re.compile(r"\bensemble-minerals ([a-z]+)"), r"em.\1"),
     (re.compile(r"--set '?(\w[\w.]*)=(\S+?)'?(?=[\s,;)]|$)"), r"\1=\2 in the configuration"),
     (re.compile(r"(?:--n-jobs|-j) (\d+)"), r"n_jobs=\1"),
     (re.compile(r"--(overwrite|resume|pack|yes)\b"), r"\1=True"),

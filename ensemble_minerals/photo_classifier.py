@@ -111,7 +111,8 @@ class PhotoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 
     def predict(self, X: Sequence[PhotoInput]) -> NDArray[Any]:
         """The most probable class of each photo, (n,)."""
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        chosen: NDArray[Any] = self.classes_[best]
         return chosen
 
     def __sklearn_tags__(self) -> Tags:

@@ -77,12 +77,22 @@ def test_an_image_is_turned_as_its_file_would_be(tiny, predictor):
         (np.zeros((20, 20, 4), np.uint8), "shape \\(20, 20, 4\\)"),
         ([3], "int is no photo; give a path"),
         ([io.StringIO("text")], "opened with 'rb'"),
+        (None, "NoneType is no photo"),
+        (3, "int is no photo"),
+        (np.array(3), r"shape \(\) and type int64 is no photo"),
     ],
 )
 def test_what_is_no_photo_is_refused(predictor, photo, told):
-    photo = [photo] if isinstance(photo, np.ndarray) else photo
+    photo = [photo] if isinstance(photo, np.ndarray) and photo.ndim else photo
     with pytest.raises(em.UserError, match=told):
         predictor.predict(photo)
+
+
+def test_a_file_that_is_closed_is_refused(tiny, predictor):
+    file = sorted(tiny.new.iterdir())[0].open("rb")
+    file.close()
+    with pytest.raises(em.UserError, match="cannot be read: read of closed file"):
+        predictor.predict(file)
 
 
 def test_bytes_that_are_no_photo_keep_their_row(predictor):
@@ -188,6 +198,8 @@ def test_progress_is_shown_where_somebody_looks(monkeypatch, capsys):
         ("--time-limit soon: give seconds", "time_limit soon: give seconds"),
         ("--backend dask needs --scheduler ADDRESS", "backend dask needs scheduler ADDRESS"),
         ("a - b -- c", "a - b -- c"),
+        ("`ensemble-minerals fit` makes one", "`em.fit` makes one"),
+        ("pip install 'ensemble-minerals[explain]'", "pip install 'ensemble-minerals[explain]'"),
     ],
 )
 def test_messages_speak_of_arguments(told, said):

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -95,5 +96,7 @@ def test_mistakes_are_told(photos, fitted):
         clone(fitted).fit(paths, labels[1:])
     with pytest.raises(DataError, match="photo 0 cannot be read: empty"):
         fitted.predict([b""])
+    with pytest.raises(NotFittedError):
+        clone(fitted).predict(paths)
     with pytest.raises(UserError, match="is no photo"):
         fitted.predict([3])

@@ -62,7 +62,10 @@ def as_photo(photo: PhotoInput) -> Path | bytes:
         kept = photo if photo.mode in _KEPT_MODES else photo.convert("RGB")
         kept.save(stream, "PNG", compress_level=1, exif=photo.getexif())
         return stream.getvalue()
-    content = photo.read() if hasattr(photo, "read") else None
+    try:
+        content = photo.read() if hasattr(photo, "read") else None
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        raise UserError(f"{photo!r} cannot be read: {error}") from error
     if not isinstance(content, bytes):
         raise UserError(
             f"{type(photo).__name__} is no photo; give a path, bytes, a file opened with 'rb', a Pillow image or an "
@@ -104,9 +107,11 @@ def gather_photos(
 
 def _is_one(inputs: object) -> bool:
     if isinstance(inputs, np.ndarray):
-        return inputs.ndim == 3
-    return isinstance(inputs, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(
-        inputs, "read"
+        return inputs.ndim in (0, 3)
+    return (
+        not isinstance(inputs, Iterable)
+        or isinstance(inputs, str | os.PathLike | bytes | bytearray | memoryview | Image.Image)
+        or hasattr(inputs, "read")
     )
 
 
