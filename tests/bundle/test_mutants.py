@@ -75,3 +75,20 @@ def test_a_mutant_of_the_properties_is_refused_or_weighs_with_probabilities(tiny
             ]
             np.testing.assert_allclose(np.sum(likelihood, axis=0), 1, err_msg=said)
     assert refused > 5
+
+
+@pytest.mark.parametrize("name", ["rejection.json", "rejection.safetensors"])
+def test_a_mutant_of_the_rejection_is_refused_or_gives_typicalities(tiny, tmp_path, name):
+    names = sorted(file.name for file in tiny.bundle.rglob("*") if file.is_file())
+    place, refused = names.index(name), 0
+    for number in range(12):
+        folder = tmp_path / str(number)
+        said = mutate(tiny.bundle, folder, "bundle.json", place + number * len(names))
+        assert said.startswith(name), said
+        try:
+            found = Predictor(read_bundle(folder), None, 1).predict([PHOTO]).typicality
+        except BundleError as error:
+            refused += str(error).startswith(str(folder))
+        else:
+            assert 0 < found[0] <= 1, said
+    assert refused > 3

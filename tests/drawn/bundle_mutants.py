@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ HOSTILE = (
     "../../etc/passwd", "/dev/zero", "a\0b", "C:\\x", [], {}, [[]], {"a": 1}, [None], "random", "y" * 100_000,
 )  # fmt: skip
 DTYPES = ("F32", "F64", "F16", "BF16", "I64", "I32", "U8", "BOOL")
-NUMBERS = (b"\x00\x00\xc0\x7f", b"\x00\x00\x80\x7f", b"\xff\xff\x7f\x7f", b"\x00\x00\x80\xbf")
+FLOATS = (float("nan"), float("inf"), float.fromhex("0x1.fffffep127"), -1.0)
+INTEGERS = (-1, 1 << 62, -(1 << 63), 10**6)
+NUMBERS = {
+    "F32": [struct.pack("<f", number) for number in FLOATS],
+    "F64": [struct.pack("<d", number) for number in FLOATS],
+    "I64": [struct.pack("<q", number) for number in INTEGERS],
+}
 
 
 def mutate(source: Path, folder: Path, marker: str, seed: int) -> str:
@@ -94,10 +101,9 @@ def _change_arrays(file: Path, rng: random.Random) -> str:
     kind = rng.choice(("number", "number", "dtype", "shape", "rename", "drop", "stated"))
     if kind == "number":
         start, stop = header[name]["data_offsets"]
-        size = 4 if header[name]["dtype"] == "F32" else 8
-        number = rng.choice(NUMBERS)
-        at = start + size * rng.randrange(max(1, (stop - start) // size))
-        body[at : at + size] = number if size == 4 else b"\x00" * 4 + number
+        number = rng.choice(NUMBERS[header[name]["dtype"]])
+        at = start + len(number) * rng.randrange(max(1, (stop - start) // len(number)))
+        body[at : at + len(number)] = number
         kind = f"number {number.hex()}"
     elif kind == "dtype":
         header[name]["dtype"] = rng.choice(DTYPES)
