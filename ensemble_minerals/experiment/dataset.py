@@ -20,6 +20,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.same_object.given_pairs import check_given_pairs
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
 from ensemble_minerals.errors import ImageError
@@ -112,8 +113,11 @@ def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int 
         n_classes: So many classes must have photos that can be read.
 
     Raises:
-        DataError: If there are no photos, or fewer than two classes, or photos of too few classes can be read.
+        DataError: If there are no photos, or fewer than two classes, or photos of too few classes can be read, or
+            there is no file of the user's pairs.
     """
+    if config.duplicates.pairs is not None:
+        check_given_pairs(Path(config.duplicates.pairs))
     manifest = scan_with_cache(data, runtime, classes=config.classes, limits=config.data.limits)
     for warning in manifest.warnings:
         runtime.progress.note(warning)

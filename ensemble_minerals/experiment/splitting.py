@@ -22,6 +22,7 @@ from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.data.too_few_groups import check_groups
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.system.plural import counted
 
 
 def split(manifest: Manifest, config: Config, pairs: Sequence[SameObjectPair] = ()) -> Manifest:
@@ -42,6 +43,7 @@ def split(manifest: Manifest, config: Config, pairs: Sequence[SameObjectPair] = 
         raise DataError(f"{manifest.root}: no photo could be read; they changed since they were listed")
     rows = manifest.usable
     labels, groups = manifest.label[rows], manifest.row_group[rows]
+    _require_undisputed_photos(manifest, set(labels.tolist()))
     if len(set(labels.tolist())) < 2:
         raise DataError(
             f"{'only one class has' if rows.size else 'no class has'} usable photos"
@@ -74,6 +76,20 @@ def _set_aside(manifest: Manifest, config: Config, pairs: Sequence[SameObjectPai
         check_groups(manifest, rows, pairs, 2, "both sides of a hold-out")
         return hold_out(labels, groups, fraction=config.folds.holdout, seed=config.seed)
     return np.zeros(len(rows), dtype=bool)
+
+
+def _require_undisputed_photos(manifest: Manifest, usable: set[str]) -> None:
+    """Raise a DataError that names the classes all of whose photos are there under another class, too."""
+    disputed = manifest.status == Status.CONFLICT.value
+    lacking = sorted(set(manifest.label[disputed].tolist()) - usable)
+    if lacking:
+        number = int(np.sum(disputed & np.isin(manifest.label, lacking)))
+        raise DataError(
+            f"nothing of {', '.join(map(repr, lacking))} is left: {counted(number, 'photo')} show the same picture "
+            "as photos of another class; keep each under its right class, or leave the class out (classes). "
+            "`inspect --out DIR` shows the pairs; those that do not belong together can be named in a file "
+            "(duplicates.pairs)"
+        )
 
 
 def _require_training_photos(manifest: Manifest, trained: set[str]) -> None:

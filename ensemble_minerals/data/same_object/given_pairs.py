@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,21 @@ NO_PAIRS = GivenPairs()
 """Where the user gave none."""
 
 
+def check_given_pairs(path: Path) -> None:
+    """Make sure that a file is there and has the columns, before the photos are read.
+
+    Raises:
+        DataError: If not.
+    """
+    header = _header(table_rows(path))
+    missing = [name for name in _COLUMNS if name not in header]
+    if missing:
+        raise DataError(
+            f"the first line of {path} lacks {' and '.join(missing)}; it must name the columns first, second (paths "
+            "or digests of photos) and same (yes or no)"
+        )
+
+
 def read_given_pairs(path: Path, manifest: Manifest) -> GivenPairs:
     """Read a CSV with the columns first, second and same (yes or no); other columns do not matter.
 
@@ -59,14 +74,9 @@ def read_given_pairs(path: Path, manifest: Manifest) -> GivenPairs:
     Raises:
         DataError: If it cannot be read, or a row cannot be used.
     """
+    check_given_pairs(path)
     rows = table_rows(path)
-    header = [cell.strip().lower() for cell in next(rows, (0, []))[1]]
-    missing = [name for name in _COLUMNS if name not in header]
-    if missing:
-        raise DataError(
-            f"the first line of {path} lacks {' and '.join(missing)}; it must name the columns first, second (paths "
-            "or digests of photos) and same (yes or no)"
-        )
+    header = _header(rows)
     known = {name: row for row, name in enumerate(manifest.image_id.tolist()) if name}
     known |= {name: row for row, name in enumerate(manifest.path.tolist())}
     answers: dict[tuple[int, int], bool] = {}
@@ -94,3 +104,7 @@ def read_given_pairs(path: Path, manifest: Manifest) -> GivenPairs:
         frozenset(pair for pair, same in answers.items() if same),
         frozenset(pair for pair, same in answers.items() if not same),
     )
+
+
+def _header(rows: Iterator[tuple[int, list[str]]]) -> list[str]:
+    return [cell.strip().lower() for cell in next(rows, (0, []))[1]]
