@@ -5,6 +5,7 @@ A file says which tests there are, how well each is read, and what every class s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from typing import Annotated, Self, TypeAlias
 
@@ -28,6 +29,9 @@ from ensemble_minerals.config.messages import schema_problems
 from ensemble_minerals.config.names import nearest, not_known, shown
 from ensemble_minerals.config.yaml import parse_yaml
 from ensemble_minerals.errors import ConfigError
+
+_NARROWEST = 1e-9
+"""Share of a scale that a range with its measuring error covers, at least."""
 
 Misread: TypeAlias = Annotated[float, Field(gt=0, lt=1)]
 Range: TypeAlias = Annotated[tuple[float, float], BeforeValidator(as_tuple)]
@@ -59,7 +63,7 @@ class NumberProperty(Section):
     @model_validator(mode="after")
     def _check_scale(self) -> Self:
         low, high = self.scale
-        if not low < high:
+        if not low < high or math.isinf(high - low):
             raise wrong(f"scale: must be [least, greatest], got {shown(self.scale)}")
         for tool, value in self.tools.items():
             if not low < value < high:
@@ -153,7 +157,7 @@ class Properties(Section):
             least, greatest = value.range
             if not low <= least <= greatest <= high:
                 yield f"{path}.range: {shown(value.range)} is no range from least to greatest in {low:g} to {high:g}"
-            elif least == greatest and not self.numbers[name].widens(least):
+            elif greatest - least + self.numbers[name].widens(least) < _NARROWEST * (high - low):
                 yield f"{path}.range: has no width; state what measuring errs by, numbers.{name}.error"
         elif name in self.words:
             words = self.words[name].values

@@ -184,7 +184,7 @@ def read_prior(file: Path, classes: Sequence[str], counts: Sequence[int]) -> Flo
         )
     if not any(weights.values()):
         raise UserError(f"--prior {file}: all weights are 0; at least one class must occur")
-    prior = np.array([weights[name] for name in classes]) / np.array(counts, dtype=np.float64)
+    prior = np.array([weights[name] for name in classes]) / np.maximum(counts, 1)
     return np.asarray(prior / prior.max())
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
+import sys
 from typing import Any
 
 import uvicorn
@@ -11,6 +13,7 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.serving.app import Served, Server
 
 _MOST_CONNECTIONS = 1024
+_M_ARENA_MAX, _HEAPS = -8, 2  # of malloc.h
 
 
 def run(served: Served, listening: socket.socket) -> None:
@@ -20,6 +23,7 @@ def run(served: Served, listening: socket.socket) -> None:
         served: The model.
         listening: The socket of the address.
     """
+    _share_memory()
     config = uvicorn.Config(
         Server(served).app(),
         log_level="warning",
@@ -29,6 +33,15 @@ def run(served: Served, listening: socket.socket) -> None:
         timeout_graceful_shutdown=served.limits.drain_seconds,
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _share_memory() -> None:
+    """Let all threads free their memory into few heaps.
+
+    Every request decodes in threads of its own. glibc keeps what each has freed, in up to 8 heaps for every core.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
+        mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -138,6 +138,9 @@ def test_evidence_is_shown_beside_and_what_is_amiss_below(home, bundle, tmp_path
     assert "with evidence" in outcome.stdout
     assert "none fits" in outcome.stdout
     assert "hardness=8 fits none of the classes" in " ".join(outcome.stdout.split())
+    many = run("predict", bundle, home / "photos", home / "new", "-e", "hardness=8", "--advise")
+    assert "Evidence: of 24 photos it does not fit (24 without an answer)" in " ".join(many.stdout.split())
+    assert "see the column advice" in " ".join(many.stdout.split())
     outcome = run("predict", bundle, photo, "--evidence", "streek=blue")
     assert outcome.exit_code == 2
     assert "did you mean 'streak'" in " ".join(outcome.output.split())

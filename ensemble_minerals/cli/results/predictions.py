@@ -49,6 +49,7 @@ def show_predictions(
                 for entry in count_by_class(predictions)
             ],
         )
+        _show_remarks(where, predictions, answered)
     unreadable = [
         (predictions.paths[row], predictions.reasons[row]) for row in np.flatnonzero(~predictions.answered)
     ]
@@ -61,6 +62,21 @@ def show_predictions(
         f", {refused:,} of them as none of these: they are unlike the photos of the fit" if refused else ""
     )
     say(where, f"{counted(len(answered), 'photo')} answered{unlike}{without}.")
+
+
+def _show_remarks(where: Console, predictions: Predictions, rows: list[int]) -> None:
+    """Say of many photos how many have remarks, and where those are."""
+    if predictions.evidence is not None:
+        noted = sum(bool(predictions.evidence.notes[row]) for row in rows)
+        without = sum(not predictions.evidence.fits[row] for row in rows)
+        say(
+            where,
+            f"Evidence: of {counted(noted, 'photo')} it does not fit ({without} without an answer); see the columns "
+            "with_evidence_* and evidence_note of --out.",
+        )
+    if predictions.advice is not None:
+        advised = sum(bool(predictions.advice[row]) for row in rows)
+        say(where, f"Advice for {counted(advised, 'photo')}: see the column advice of --out, or --gallery.")
 
 
 def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k: int) -> None:
