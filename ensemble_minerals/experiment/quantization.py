@@ -22,6 +22,7 @@ from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.seeds import derived_seed
 
 CALIBRATED_ON = 32
 """Photos on which ranges are measured."""
@@ -32,7 +33,7 @@ CHECKED = 256
 MOST_LOSS = 1.01
 """Out-of-fold log-loss on features in int8 over that in float32, at most."""
 
-_FOLDS = 3
+_FOLDS, _REPEATS = 3, 3
 
 
 def in_int8(
@@ -59,6 +60,9 @@ def in_int8(
     quantized = {name: QuantizedBackbone(each, calibration) for name, each in exact.items()}
     reduced = {name: each for name, each in quantized.items() if each.metadata["precision"] == "int8"}
     rows = _some_rows(manifest, learned_from)
+    if len(np.unique(manifest.label[rows])) < 2:
+        runtime.progress.note("too few photos to compare int8 with float32: backbones stay in float32")
+        return dict(extractors)
     losses = _compared({name: exact[name] for name in reduced}, reduced, manifest, rows, config, runtime)
     taken = dict(extractors)
     for name, each in quantized.items():
@@ -66,10 +70,12 @@ def in_int8(
             runtime.progress.note(f"{name} stays in float32: {each.metadata['engine_note']}")
             continue
         before, after = losses[name]
-        kept = after <= MOST_LOSS * before
+        error = (after - before).std() / np.sqrt(len(before)) / before.mean()
+        kept = after.mean() <= MOST_LOSS * before.mean()
         runtime.progress.note(
             f"{name} {'is computed in int8' if kept else 'stays in float32'}: out-of-fold log-loss of one regression "
-            f"on {len(rows)} photos is {after:.4f} in int8, {before:.4f} in float32"
+            f"on {len(before)} photos is {after.mean():.4f} in int8, {before.mean():.4f} in float32 "
+            f"({after.mean() / before.mean() - 1:+.1%}, standard error {error:.1%})"
         )
         if kept:
             taken[name] = each
@@ -83,24 +89,30 @@ def _compared(
     rows: NDArray[np.intp],
     config: Config,
     runtime: Runtime,
-) -> dict[str, tuple[float, float]]:
-    """Out-of-fold log-loss of a flat logistic regression on each backbone, in float32 and in int8."""
+) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Out-of-fold losses of photos by a flat logistic regression on each backbone, in float32 and in int8.
+
+    They are means over several ways to deal the photos to folds.
+    """
+    if not reduced:
+        return {}
     gathered = [
         gather_rows(manifest, rows, config, some, runtime, f"Comparing {name}")
         for name, some in (("float32", exact), ("int8", reduced))
     ]
     readable = np.setdiff1d(np.arange(len(rows)), [*gathered[0].errors, *gathered[1].errors])
     labels, groups = manifest.label[rows[readable]], manifest.row_group[rows[readable]]
-    folds = assign_folds(labels, groups, n_splits=_FOLDS, seed=config.seed)
     classes, y = np.unique(labels, return_inverse=True)
-    inputs = FoldInputs(y.astype(np.intp), groups.astype(np.intp), folds, classes)
-    losses = []
-    for each in gathered:
-        data = RowData({name: values[readable] for name, values in each.features.items()})
-        members = [FeatureMember(name, (name,), FlatClassifier()) for name in exact]
-        answers = cross_fit(members, data, inputs, Runtime(runtime.n_jobs)).out_of_fold.member_proba
-        losses.append(-clipped_log(answers[:, np.arange(len(y)), y]).mean(axis=1))
-    return {name: (float(losses[0][i]), float(losses[1][i])) for i, name in enumerate(exact)}
+    members = [FeatureMember(name, (name,), FlatClassifier()) for name in exact]
+    losses = np.zeros((2, len(members), len(y)))
+    for repeat in range(_REPEATS):
+        folds = assign_folds(labels, groups, n_splits=_FOLDS, seed=derived_seed(config.seed, repeat))
+        inputs = FoldInputs(y.astype(np.intp), groups.astype(np.intp), folds, classes)
+        for number, each in enumerate(gathered):
+            data = RowData({name: values[readable] for name, values in each.features.items()})
+            answers = cross_fit(members, data, inputs, Runtime(runtime.n_jobs)).out_of_fold.member_proba
+            losses[number] -= clipped_log(answers[:, np.arange(len(y)), y]) / _REPEATS
+    return {name: (losses[0, i], losses[1, i]) for i, name in enumerate(exact)}
 
 
 def _some_rows(manifest: Manifest, rows: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -82,6 +82,12 @@ def test_what_costs_answers_stays_in_float32(tiny, config, tmp_path, monkeypatch
     assert any(note.startswith("net stays in float32: out-of-fold log-loss") for note in told)
 
 
+def test_too_few_photos_to_compare_stay_in_float32(tiny, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantization, "CHECKED", 3)
+    tiny.fit(tiny.photos, tmp_path / "bundle", config)
+    assert read_bundle(tmp_path / "bundle").precision == {"net": "float32"}
+
+
 def test_nothing_is_calibrated_on_the_hold_out(tiny, config, tmp_path, monkeypatch):
     seen: list[str] = []
     real = Calibration.of
