@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 import ensemble_minerals as em
 from ensemble_minerals import api
 from ensemble_minerals.data.decoding import decode
+from ensemble_minerals.prediction.table import IN_WORDS
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.workflows.fit import fit as workflow
 
@@ -130,6 +132,8 @@ def test_answers_are_plain_values_a_frame_or_a_page(tiny, predictor):
         page = found._repr_html_()
     finally:
         (tiny.new / "<b>.jpg").unlink()
+    strange = replace(found, typicality=np.zeros(len(found)), refuse=0.1)
+    assert strange._repr_html_().count(IN_WORDS) == len(found) - 1
     rows = found.to_dicts(top_k=2)
     assert {type(value) for row in rows for value in row.values()} <= {str, float, type(None)}
     frame = found.to_pandas(top_k=2)

@@ -277,8 +277,8 @@ class Predictions:
     def _cells(self, row: int) -> list[str]:
         if not self.answered[row]:
             return [self.reasons[row]]
-        ((label, confidence),) = self.top(row)
-        return [label, f"{confidence:.1%}", *([] if self.sets is None else [", ".join(self.set_of(row))])]
+        shown = [self.shown_label(row), f"{self.top(row)[0][1]:.1%}"]
+        return [*shown, *([] if self.sets is None else [", ".join(self.set_of(row))])]
 
     def write(self, file: str | Path, top_k: int = 1) -> Path:
         """Write as ``.csv``, ``.json`` or ``.parquet``, chosen by the ending.
