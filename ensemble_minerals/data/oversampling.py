@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -304,11 +304,12 @@ def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> ND
     counts = np.bincount(codes)
     if all(goal == counts[code] for code, goal in wanted.items()):
         return np.empty(0, dtype=np.intp)
-    from imblearn.over_sampling import RandomOverSampler
-
-    sampler = RandomOverSampler(sampling_strategy=dict(wanted), random_state=seed)
-    _resampled(sampler, np.arange(len(codes))[:, None], codes)
-    return cast("NDArray[np.intp]", sampler.sample_indices_[len(codes) :])
+    # As imbalanced-learn's RandomOverSampler draws, whose checks take longer than a regression.
+    random = np.random.RandomState(seed)
+    drawn = [
+        random.choice(np.flatnonzero(codes == code), goal - counts[code]) for code, goal in wanted.items()
+    ]
+    return np.concatenate(drawn)
 
 
 def class_prior(y: ArrayLike, n_classes: int) -> NDArray[np.float64]:

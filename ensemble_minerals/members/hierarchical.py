@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,8 +114,10 @@ def learn_taxonomy(
     if n_classes < 3 or fewest < 2 or not 1 < wanted < n_classes:
         return Taxonomy.flat(names)
     confusion = np.zeros((n_classes, n_classes))
-    folds = StratifiedGroupKFold(min(n_splits, fewest), shuffle=True, random_state=seed)
-    for inner, held_out in folds.split(y, y, groups):
+    codes = np.unique(groups, return_inverse=True)[1]
+    folds = _inner_folds(*(one.astype(np.int32).tobytes() for one in (y, codes)), min(n_splits, fewest), seed)
+    for number in range(folds.max() + 1):
+        inner, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
         if len(np.unique(y[inner])) < n_classes:
             continue
         trained, asked = rows.split(inner, held_out)
@@ -129,3 +132,14 @@ def learn_taxonomy(
     np.fill_diagonal(distance, 0.0)
     cluster = fcluster(linkage(squareform(distance, checks=False), "average"), wanted, criterion="maxclust")
     return Taxonomy.from_merges(names, [np.flatnonzero(cluster == c).tolist() for c in np.unique(cluster)])
+
+
+@lru_cache(maxsize=8)
+def _inner_folds(y: bytes, groups: bytes, n_splits: int, seed: int) -> NDArray[np.int8]:
+    """Inner fold of each row, shape (n,): the same for members on all features, and slow to find."""
+    labels, together = (np.frombuffer(one, dtype=np.int32) for one in (y, groups))
+    folds = np.empty(len(labels), dtype=np.int8)
+    splits = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed).split(labels, labels, together)
+    for number, (_, held_out) in enumerate(splits):
+        folds[held_out] = number
+    return folds

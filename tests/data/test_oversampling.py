@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from imblearn.over_sampling import SMOTE
+from imblearn.over_sampling import SMOTE, RandomOverSampler
 from scipy.special import softmax
 from sklearn.base import clone
 
@@ -60,6 +60,14 @@ def test_combinations_of_the_rows_are_the_rows(kind, counts):
     np.testing.assert_allclose(combined.X @ X.astype(float), rows.X, atol=1e-12)
     np.testing.assert_array_equal(combined.y, rows.y)
     assert (combined.n_original, combined.note) == (rows.n_original, rows.note)
+
+
+def test_copies_are_imbalanced_learns_own():
+    X, y = overlapping_classes()
+    expected = RandomOverSampler(random_state=5).fit_resample(X, y)
+    found = OverSampler("random", random_state=5).resample(X, y)
+    np.testing.assert_array_equal(found.X, expected[0])
+    np.testing.assert_array_equal(found.y, expected[1])
 
 
 def test_smote_is_imbalanced_learns_own():

@@ -223,6 +223,21 @@ def test_inner_folds_of_auto_groups_do_not_split_row_groups():
     assert sorted(predicted) == list(range(len(X)))
 
 
+def test_inner_folds_of_auto_groups_are_found_once_for_all_features(monkeypatch):
+    X, y, groups = twins()
+    asked = []
+
+    def spy(n_splits, **settings):
+        asked.append(settings["random_state"])
+        return StratifiedGroupKFold(n_splits, **settings)
+
+    monkeypatch.setattr("ensemble_minerals.members.hierarchical.StratifiedGroupKFold", spy)
+    for rows in (TrainingRows.of(X), TrainingRows.of(X[:, ::-1].copy())):
+        for seed in (71, 72):
+            learn_taxonomy(rows, y, groups, ("a", "b", "c", "d"), seed=seed)
+    assert asked == [71, 72]
+
+
 @pytest.mark.parametrize(
     ("change", "n_groups"),
     [
