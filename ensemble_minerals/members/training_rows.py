@@ -17,6 +17,9 @@ FloatMatrix = NDArray[np.floating[Any]]
 _MOST_BY_PRODUCTS = 4096
 """More rows than this are not described by their inner products: the matrix would take more memory than they do."""
 
+_APART = 1e-9
+"""Squared distance by which rows of unit length that are alike are told apart."""
+
 
 class TrainingRows:
     """Training rows in a row space.
@@ -55,10 +58,13 @@ class TrainingRows:
         """Coordinates of the rows in the row space, shape (n, rank)."""
         return self.space.rotate(self._standard)
 
-    @property
+    @cached_property
     def isometric(self) -> FloatMatrix:
-        """Some coordinates of the rows with the same distances between them, shape (n, any)."""
-        return self.coordinates if self.gram is None else self._standard
+        """Few coordinates of the rows with the same distances between them, shape (n, at most n)."""
+        if self.gram is None:
+            return self.coordinates
+        # What is added makes all rows a little farther from each other, each as much.
+        return np.linalg.cholesky(self.gram + _APART * np.eye(len(self.gram)))
 
     @cached_property
     def shared(self) -> SharedRows:
