@@ -10,6 +10,9 @@ from sklearn.base import clone
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.members.base import NETWORKS, Member
+from ensemble_minerals.members.feature_member import FeatureMember
+from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
 
 FULL = "full"
 """Name of the arm that all others are compared with: what `fit` would save."""
@@ -22,6 +25,12 @@ LEAKY = "without_duplicate_grouping"
 
 BUDGET = "budget_matched"
 """Name of the arm that trains the best single member as often as the ensemble trains members."""
+
+ONE_MODEL = "one_model"
+"""Name of the arm that has one regression on the features of all members, side by side, its penalty chosen inside."""
+
+PENALTIES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
+"""Inverse penalties (C) that the one model chooses from."""
 
 RETRAINED = ("without_oversampling", "without_prior_correction")
 """Arms for which oversampled members are trained anew."""
@@ -123,6 +132,15 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
     yield Arm(FULL, "Full ensemble", "the ensemble as fit makes it", "full", names)
     for name in names:
         yield Arm(f"single:{name}", f"{name} alone", f"one member{calibrated}", "single", (name,))
+    if models := one_models(members):
+        yield Arm(
+            ONE_MODEL,
+            "One model on everything",
+            "one regression on the features of all members side by side, its penalty chosen over inner "
+            f"folds{calibrated}",
+            "control",
+            tuple(model.name for model in models),
+        )
     if len(names) > 1:
         yield from _of_several(names, calibrated)
     for strategy in dict.fromkeys(member.strategy.kind for member in members):
@@ -218,6 +236,20 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
     }
     for name, (title, description) in combinations.items():
         yield Arm(name, title, description + calibrated, "combination", names)
+
+
+def one_models(members: Sequence[Member]) -> tuple[FeatureMember, ...]:
+    """One regression on the features of all members, for each of `PENALTIES`; none where members see one source."""
+    features = tuple(
+        dict.fromkeys(
+            name for member in members if isinstance(member, FeatureMember) for name in member.features
+        )
+    )
+    if len(features) < 2:
+        return ()
+    return tuple(
+        FeatureMember(f"{ONE_MODEL}:C={C:g}", features, FlatClassifier(LogisticHead(C))) for C in PENALTIES
+    )
 
 
 def retrained(member: Member, arm: str) -> Member:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ensemble_minerals.ablation.arms import one_models
 from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.features.costs import ExtractorCost
@@ -23,7 +24,7 @@ def arm_costs(
         members: Of the ensemble.
         extractors: What a photo costs in each feature extractor; one that several members need counts once.
     """
-    features = {member.name: member.features for member in members}
+    features = {member.name: member.features for member in (*members, *one_models(members))}
     costs = {}
     for name, own in run.costs.items():
         milliseconds, megabytes = [], []

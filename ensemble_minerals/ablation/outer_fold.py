@@ -16,9 +16,11 @@ from ensemble_minerals.ablation.arms import (
     FULL,
     HINDSIGHT,
     LEAKY,
+    ONE_MODEL,
     RETRAINED,
     AblationPlan,
     Arm,
+    one_models,
     retrained,
 )
 from ensemble_minerals.data.fold_inputs import FoldInputs
@@ -93,12 +95,16 @@ class OuterFold:
                 fitted = self._retrain(base, arm.name, inner)
             elif arm.name == BUDGET:
                 fitted, members = self._repeat(base, best), (best.name,)
+            elif arm.name == ONE_MODEL:
+                fitted = self._fit(one_models(self.plan.members), inner)
+                members = (fitted.names[fitted.best(inner.y)],)
             started = time.perf_counter()
             columns = [fitted.names.index(name) for name in members]
             meta = self._meta(arm)
             meta.fit(meta.candidate_fits(fitted.out_of_fold[:, columns], inner.y, inner.folds), inner.groups)
             result.proba[arm.name] = np.exp(meta.log_proba(fitted.test[:, columns]))
-            seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in members)
+            tried = arm.members if arm.name == ONE_MODEL else members
+            seconds = time.perf_counter() - started + sum(fitted.seconds[name] for name in tried)
             used = (best.name,) if arm.name == "best_single" else members
             result.used[arm.name] = used
             result.costs[arm.name] = {"fit_seconds": seconds, **fitted.answering(used)}
@@ -120,7 +126,7 @@ class OuterFold:
         candidates = meta.candidates
         if arm.name in COMBINATIONS:
             candidates = (COMBINATIONS[arm.name],)
-        elif arm.kind == "single" or arm.name == BUDGET:
+        elif arm.kind == "single" or arm.name in (BUDGET, ONE_MODEL):
             candidates = ("uniform",)
         calibrate = meta.calibrate and arm.name != "without_calibration"
         return MetaLearner(candidates, meta.one_standard_error, meta.greedy_iterations, calibrate)
@@ -258,4 +264,5 @@ def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
         steps += oversampled * sum(plan.has(arm) for arm in RETRAINED)
         # Which member is the best, and so repeated, shows later: it counts as an average one.
         steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)
+        steps += len(one_models(plan.members)) * plan.has(ONE_MODEL)
     return steps * plan.n_inner

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY
+from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, ONE_MODEL
 from ensemble_minerals.ablation.comparison import ArmResult, Comparison, FoldChoice
 from ensemble_minerals.ablation.ingredients import Ingredients, describe_ingredients, format_points
 from ensemble_minerals.evaluation.costs import Cost
@@ -148,6 +148,16 @@ def _gain(arms: Arms, family: int) -> list[str]:
                 if budget.against.outcome("accuracy") == "better"
                 else "could come from more training alone."
             )
+        )
+    if ONE_MODEL in arms:
+        one = arms[ONE_MODEL]
+        sentences.append(
+            "One regression on the features of all members side by side, its penalty chosen without the test photos, "
+            f"answers {show(one.scores['accuracy'], 'percent')} right with log-loss "
+            f"{show(one.scores['log_loss'], 'decimal')}; the ensemble is at {_signed_points(one)} "
+            f"({_chance(one, 'accuracy', family)}), {_significance(one, 'accuracy')}, and at "
+            f"{show(one.against.difference['log_loss'].estimate, 'signed')} of log-loss, "
+            f"{_significance(one, 'log_loss')}."
         )
     singles = [result.against for result in arms.values() if result.arm.kind == "single"]
     if singles:

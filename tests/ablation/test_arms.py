@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from ensemble_minerals.ablation.arms import BUDGET, FULL, HINDSIGHT, KINDS, LEAKY, list_arms, retrained
+from ensemble_minerals.ablation.arms import (
+    BUDGET,
+    FULL,
+    HINDSIGHT,
+    KINDS,
+    LEAKY,
+    ONE_MODEL,
+    PENALTIES,
+    list_arms,
+    one_models,
+    retrained,
+)
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.feature_member import FeatureMember
@@ -29,8 +40,8 @@ def names(members, **options):
 
 def test_arms_of_several_members():
     assert names(MEMBERS) == [
-        FULL, "single:a-flat", "single:b-ovr", "single:ab-tree", "best_single", HINDSIGHT, BUDGET, "uniform",
-        "greedy", "log_pool", "stacked", "without_flat", "without_one_vs_rest", "without_hierarchical",
+        FULL, "single:a-flat", "single:b-ovr", "single:ab-tree", ONE_MODEL, "best_single", HINDSIGHT, BUDGET,
+        "uniform", "greedy", "log_pool", "stacked", "without_flat", "without_one_vs_rest", "without_hierarchical",
         "without_oversampling", "without_prior_correction", "without_calibration", "without:a", "without:b", LEAKY,
     ]  # fmt: skip
     left = {arm.name: arm.members for arm in list_arms(MEMBERS)}
@@ -78,6 +89,13 @@ def test_hindsight_brings_the_members_it_chooses_from():
 def test_an_unknown_arm_is_named_with_those_that_exist():
     with pytest.raises(ValueError, match=r"no arm is called 'unifrom'.*uniform.*combination"):
         list_arms(MEMBERS, ["unifrom"])
+
+
+def test_one_model_sees_the_features_of_all_members_once():
+    models = one_models((*MEMBERS, TUNED))
+    assert {model.features for model in models} == {("a", "b")}
+    assert [model.strategy.head.C for model in models] == list(PENALTIES)
+    assert ONE_MODEL not in names((MEMBERS[0], TUNED))  # one source is what that member sees
 
 
 def test_retraining_changes_one_thing():

@@ -16,8 +16,10 @@ from ensemble_minerals.ablation.arms import (
     FULL,
     HINDSIGHT,
     LEAKY,
+    ONE_MODEL,
     AblationPlan,
     list_arms,
+    one_models,
 )
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.outer_fold import OuterFold, count_fits
@@ -191,6 +193,20 @@ def test_the_budget_matched_control_is_the_mean_over_partitions(problem):
     out_of_fold, test = (np.mean(values, axis=0) for values in zip(*fits, strict=True))
     temperature = TemperatureScaling().fit(log_normalize(out_of_fold), fold.inner(0).y).temperature_
     np.testing.assert_allclose(found.proba[BUDGET], np.exp(log_normalize(test / temperature)), atol=1e-6)
+
+
+def test_one_model_is_the_regression_on_everything_whose_penalty_is_best_inside(problem):
+    fold = outer(problem, wanted=[ONE_MODEL])
+    found = fold.answer()
+    models = one_models(MEMBERS)
+    ensemble = fitted_inside(fold, 0, list(models))
+    inside = ensemble.out_of_fold_.log_proba()
+    y = fold.inner(0).y
+    best = int(inside[np.arange(len(y)), :, y].mean(axis=0).argmax())
+    assert found.used[ONE_MODEL] == (models[best].name,)
+    temperature = TemperatureScaling().fit(inside[:, best], y).temperature_
+    test = ensemble.fitted_ensemble_.member_log_proba(held_out(fold))[:, best]
+    np.testing.assert_allclose(found.proba[ONE_MODEL], np.exp(log_normalize(test / temperature)), atol=1e-4)
 
 
 def test_an_ingredient_is_left_out_and_nothing_else(problem):
