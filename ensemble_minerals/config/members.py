@@ -67,7 +67,18 @@ class MlpHeadConfig(HeadSection):
     noise: NotNegative = 0.0
 
 
-HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig)
+class DiscriminantHeadConfig(HeadSection):
+    """Linear discriminant analysis with a shrunk covariance, in closed form.
+
+    Attributes:
+        shrinkage: Part of the covariance that is a multiple of the identity.
+    """
+
+    kind: Literal["discriminant"] = "discriminant"
+    shrinkage: Ratio = 0.3
+
+
+HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig, DiscriminantHeadConfig)
 """Kinds of a member's ``head``. To add one, write its section and list it here."""
 
 HeadConfig: TypeAlias = Annotated[SerializeAsAny[HeadSection], HEADS]

@@ -7,6 +7,7 @@ from typing import Any
 from ensemble_minerals.config.members import HeadConfig, MemberConfig, SamplerConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.discriminant import DiscriminantHead
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
@@ -22,6 +23,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
 HEADS: dict[str, type[Any]] = {
     "logistic": LogisticHead,
     "mlp": MLPHead,
+    "discriminant": DiscriminantHead,
 }
 """Heads by kind: scikit-learn classifiers whose parameters are the keys of the section in the configuration."""
 

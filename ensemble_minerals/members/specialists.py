@@ -186,7 +186,11 @@ class SpecialistTraining:
         if has_fit_parameter(head, "resample"):
             trained, note = self._fit_splitting(head, subproblem, sampler)
         else:
-            resampled = sampler.resample(self.rows.coordinates[subproblem.rows], subproblem.targets)
+            Z = self.rows.coordinates
+            every = len(subproblem.rows) == len(
+                Z
+            )  # then nothing is copied, though it may be in a mapped file
+            resampled = sampler.resample(Z if every else Z[subproblem.rows], subproblem.targets)
             trained, note = resampled.y, resampled.note
             splits = has_fit_parameter(head, "groups")
             if splits and len(resampled.y) > resampled.n_original:

@@ -89,7 +89,8 @@ def test_mistakes_in_an_added_kind_are_told_like_all_others(added):
         "members.0.head.alpha: must be a number, got '1'"
     )
     assert problem_of({"members": [{**FLAT, "head": "rigde"}]}) == (
-        "members.0.head.kind: 'rigde' is not known (did you mean 'ridge'?); choose from logistic, mlp, ridge"
+        "members.0.head.kind: 'rigde' is not known (did you mean 'ridge'?); choose from logistic, mlp, discriminant, "
+        "ridge"
     )
 
 
