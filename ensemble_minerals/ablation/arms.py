@@ -240,11 +240,8 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
 
 def one_models(members: Sequence[Member]) -> tuple[FeatureMember, ...]:
     """One regression on the features of all members, for each of `PENALTIES`; none where members see one source."""
-    features = tuple(
-        dict.fromkeys(
-            name for member in members if isinstance(member, FeatureMember) for name in member.features
-        )
-    )
+    seen = dict.fromkeys(name for member in members for name in member.learns_from)
+    features = tuple(name for name in seen if name != NETWORKS)
     if len(features) < 2:
         return ()
     return tuple(
