@@ -45,7 +45,9 @@ def test_values_the_default_file_describes_in_comments_are_the_defaults() -> Non
     text = (REPOSITORY / "configs" / "default.yaml").read_text(encoding="utf-8")
     comments = text.split("# The rest, as it is when left out:\n")[1]
     rest = yaml.safe_load("\n".join(line.removeprefix("# ") for line in comments.splitlines()))
-    assert set(rest) | {"backbones", "members", "taxonomy", "folds", "seed"} == set(Config.model_fields)
+    assert set(rest) | {"backbones", "members", "taxonomy", "meta", "folds", "seed"} == set(
+        Config.model_fields
+    )
     written = build_config({**rest, "members": [{"features": "all", "strategy": "flat"}]})
     assert written == build_config({"members": [{"features": "all", "strategy": "flat"}]})
 

@@ -32,7 +32,8 @@ def test_expanded_members() -> None:
         *("lite0-flat", "lite1-flat", "lite2-flat"),
         *("lite0-one_vs_rest", "lite1-one_vs_rest", "lite2-one_vs_rest"),
         *("lite0-hierarchical", "lite1-hierarchical", "lite2-hierarchical"),
-        *("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical", "all-flat", "all-flat-mlp"),
+        *("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical"),
+        *("all-flat-discriminant", "all-flat", "all-flat-mlp"),
     ]
     assert by_name["lite1-one_vs_rest"].features == ("lite1",)
     assert by_name["lite1-one_vs_rest"].sampler == RandomSamplerConfig()
