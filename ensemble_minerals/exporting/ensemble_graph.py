@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ensemble_minerals.bundle.bundle import Bundle
@@ -16,6 +17,7 @@ from ensemble_minerals.system.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph, ExtractorGraph, LogitsGraph
+    from ensemble_minerals.networks.graphs.rejection import RejectionGraph
 
 
 def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> EnsembleGraph:
@@ -45,8 +47,25 @@ def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> Ensemble
         extractors[name] = _backbone(bundle, backbones[name]) if name in backbones else _trained(bundle, name)
         stage(len(extractors), len(needed))
     return EnsembleGraph(
-        extractors, FittedEnsembleGraph(ensemble_spec(bundle.fitted_ensemble, bundle.classes, kept))
+        extractors,
+        FittedEnsembleGraph(ensemble_spec(bundle.fitted_ensemble, bundle.classes, kept)),
+        _rejection(bundle, needed, progress),
     )
+
+
+def _rejection(bundle: Bundle, computed: Collection[str], progress: Progress) -> RejectionGraph | None:
+    """How the bundle tells strangers, where all that it looks at is in the graph."""
+    from ensemble_minerals.networks.graphs.rejection import RejectionGraph
+
+    rejection = bundle.rejection
+    if rejection is None:
+        return None
+    if not set(rejection.features) <= set(computed):
+        progress.note(
+            "the graph does not tell photos of none of the classes: it lacks the features that tell them"
+        )
+        return None
+    return RejectionGraph(rejection.features, rejection.arrays())
 
 
 def weighted_members(bundle: Bundle) -> dict[int, float]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.bundle.student import Student
+from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.exporting.ensemble_graph import weighted_members
 from ensemble_minerals.system.versions import installed_versions
 
@@ -24,6 +25,7 @@ def bundle_metadata(bundle: Bundle) -> dict[str, str]:
         bundle.fitted_ensemble.temperature,
         bundle.folder.digest,
         {
+            **_on_typicality(bundle.rejection),
             "combination": bundle.fitted_ensemble.combination.kind,
             "groups": json.dumps(bundle.taxonomy.to_tree(), ensure_ascii=False),
             "members": json.dumps([member.name for member in members], ensure_ascii=False),
@@ -49,11 +51,22 @@ def student_metadata(student: Student) -> dict[str, str]:
         student.temperature,
         student.folder.digest,
         {
+            **_on_typicality(student.rejection),
             "groups": json.dumps(info["taxonomy"], ensure_ascii=False),
             "network": json.dumps(info["network"], ensure_ascii=False, sort_keys=True),
             "teacher": json.dumps(info["teacher"], ensure_ascii=False, sort_keys=True),
         },
     )
+
+
+def _on_typicality(rejection: Rejection | None) -> dict[str, str]:
+    if rejection is None:
+        return {}
+    return {
+        "refuse": repr(rejection.refuse),
+        "output_typicality": "typicality, where it is an output: float32, shape (n,), from 0 to 1; a photo whose "
+        "typicality is at most `refuse` shows none of the classes",
+    }
 
 
 def _metadata(

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ensemble_minerals.bundle.student import Student, read_student
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.views import needed_side
+from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.conformal import ConformalSets
-from ensemble_minerals.ensemble.rejection import Rejection
+from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor, typicality_of
@@ -69,7 +70,11 @@ class StudentPredictor(PhotoPredictor):
         """See `PhotoPredictor.answer`; the student is its only member."""
         log_odds = features[StudentExtractor.name][:, 0].astype(np.float64)
         log_proba = log_normalize(log_odds / self.student.temperature)
-        return Answer(log_proba[:, None], log_proba, typicality_of(self, {}, len(log_proba)))
+        return Answer(
+            log_proba[:, None],
+            log_proba,
+            typicality_of(self, {ANSWERS: centered(log_odds[:, None])}, len(log_proba)),
+        )
 
     @property
     def rejection(self) -> Rejection | None:

@@ -15,7 +15,10 @@ from ensemble_minerals.bundle.student import write_student
 from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.distillation.data import read_distillation_data
 from ensemble_minerals.distillation.students import StudentTraining, calibrate
+from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.oof import OutOfFold
+from ensemble_minerals.ensemble.rejection import ANSWERS
+from ensemble_minerals.ensemble.rejection_fit import fit_rejection
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
@@ -131,8 +134,23 @@ def distill(
             **_of_teacher(teacher),
         }
         answers = OutOfFold(known, row=data.teacher.row, proba=proba)
+        rejection = None
+        if teacher.config.rejection is not None:
+            rejection = fit_rejection(
+                {ANSWERS: centered(students.log_odds[:, None])},
+                known,
+                refuse=teacher.config.rejection.refuse,
+                leave_out=False,
+                n_jobs=runtime.n_jobs,
+            ).rejection
         write_student(
-            out, students.state, metadata, answers, properties=teacher.properties, overwrite=overwrite
+            out,
+            students.state,
+            metadata,
+            answers,
+            properties=teacher.properties,
+            rejection=rejection,
+            overwrite=overwrite,
         )
         shutil.rmtree(work, ignore_errors=True)
     return DistillResult(out, metrics, students.notes)

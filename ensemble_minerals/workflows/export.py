@@ -50,9 +50,10 @@ def export(
     """Write a bundle or a student as ONNX.
 
     The graph takes ``photos``, uint8 RGB of shape (n, height, width, 3) with any height and width, upright, and
-    gives ``probabilities`` of shape (n, n_classes). It contains views, normalization, networks, members, their
-    combination and the temperature; class names are in the file's metadata. The file is compared with PyTorch in
-    onnxruntime before it appears at `out`. It resizes photos in floating point, where Pillow rounds to whole gray
+    gives ``probabilities`` of shape (n, n_classes), and ``typicality`` of shape (n,) where the model can tell photos
+    that show none of the classes. It contains views, normalization, networks, members, their combination and the
+    temperature; class names are in the file's metadata. The file is compared with PyTorch in onnxruntime before it
+    appears at `out`. It resizes photos in floating point, where Pillow rounds to whole gray
     levels; this changes probabilities by about 0.01 at most.
 
     Args:
@@ -74,12 +75,15 @@ def export(
 
 def _export(model: Path, out: Path, progress: Progress) -> ExportResult:
     from ensemble_minerals.networks.graphs.onnx_file import export_onnx, require_packages
+    from ensemble_minerals.networks.graphs.rejection import RejectionGraph
 
     require_packages()
     network: EnsembleGraph | StudentGraph
     if is_student(model):
         student = read_student(model)
         network, metadata = student.graph(), student_metadata(student)
+        if student.rejection is not None:
+            network.rejection = RejectionGraph(student.rejection.features, student.rejection.arrays())
         n_classes, min_side = len(student.classes), student.limits.min_side
     else:
         bundle = read_bundle(model)

@@ -40,7 +40,7 @@ def test_members_without_weight_are_left_out_and_their_networks_with_them(networ
     fitted_ensemble = dataclasses.replace(
         bundle.fitted_ensemble, combination=Combination(kind, weight, np.ones(3))
     )
-    bundle = dataclasses.replace(bundle, fitted_ensemble=fitted_ensemble)
+    bundle = dataclasses.replace(bundle, fitted_ensemble=fitted_ensemble, rejection=None)
 
     class Noting(Silent):
         note = staticmethod(notes.append)

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from ensemble_minerals.bundle.bundle import read_bundle
@@ -18,6 +19,7 @@ from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
 from ensemble_minerals.workflows.distill import distill
+from ensemble_minerals.workflows.export import export
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -103,6 +105,22 @@ def test_the_saved_student_answers_and_nothing_else_is_left(spied, tiny):
     assert [path.name for path in result.student.parent.iterdir()] == ["student"]
     predictions = load_student(result.student, 1).predict([tiny.new], sets=0.9)
     np.testing.assert_allclose(predictions.proba.sum(axis=1), 1)
+
+
+def test_a_student_tells_strangers_by_its_own_answers(spied, tiny, tmp_path):
+    result, _, _ = spied
+    rejection = read_student(result.student).rejection
+    assert rejection.features == ("members:log_proba",)
+    assert rejection.refuse == read_bundle(tiny.bundle).rejection.refuse
+    assert len(rejection.calibration) == 36
+    found = load_student(result.student, 1).predict([tiny.new])
+    assert set(map(found.verdict, range(6))) <= {"answered", "none_of_these"}
+    assert "typicality" in {
+        node.name
+        for node in onnxruntime.InferenceSession(
+            export(result.student, tmp_path / "student.onnx").file
+        ).get_outputs()
+    }
 
 
 def test_a_student_learns_what_its_teacher_says_and_not_the_labels(tiny, tmp_path):

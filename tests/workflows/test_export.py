@@ -23,9 +23,9 @@ def pixels_of(path):
     return np.array(Image.open(path).convert("RGB"))[None]
 
 
-def answers_of(file, photos):
+def answers_of(file, photos, output="probabilities"):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run(["probabilities"], {"photos": pixels_of(path)})[0] for path in photos])
+    return np.concatenate([session.run([output], {"photos": pixels_of(path)})[0] for path in photos])
 
 
 def test_a_bundle_of_networks_is_one_graph(network_bundle, tiny, tmp_path):
@@ -34,6 +34,9 @@ def test_a_bundle_of_networks_is_one_graph(network_bundle, tiny, tmp_path):
     answers = answers_of(result.file, predictions.paths)
     # Pillow rounds to gray levels where the graph does not.
     np.testing.assert_allclose(answers, predictions.proba, atol=0.02)
+    typicality = answers_of(result.file, predictions.paths, "typicality")
+    np.testing.assert_allclose(typicality, predictions.typicality, atol=0.1)  # a step is one photo of 36
+    assert float(metadata_of(result.file)["refuse"]) == 0.05
     assert result.difference < 1e-4
     metadata = metadata_of(result.file)
     assert metadata == result.metadata

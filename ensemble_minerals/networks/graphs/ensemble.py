@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
+from ensemble_minerals.networks.graphs.rejection import RejectionGraph
 from ensemble_minerals.networks.inference import NetworkPredictor
 from ensemble_minerals.networks.models.taps import TappedNetwork
 
@@ -72,19 +73,29 @@ class EnsembleGraph(nn.Module):
     Args:
         extractors: From photos to features, by name: all whose features members take.
         fitted_ensemble: From features to probabilities.
+        rejection: From the same features to typicality, if there is such a thing.
     """
 
-    def __init__(self, extractors: Mapping[str, nn.Module], fitted_ensemble: FittedEnsembleGraph) -> None:
+    def __init__(
+        self,
+        extractors: Mapping[str, nn.Module],
+        fitted_ensemble: FittedEnsembleGraph,
+        rejection: RejectionGraph | None = None,
+    ) -> None:
         super().__init__()
         self._names = tuple(extractors)
         self._extractors = nn.ModuleList(extractors.values())
         self._fitted_ensemble = fitted_ensemble
+        self.rejection = rejection
         self.eval().requires_grad_(False)
 
-    def forward(self, photos: Tensor) -> Tensor:
-        """Probabilities (n, n_classes), float32, of photos (n, height, width, 3), RGB, uint8."""
+    def forward(self, photos: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Probabilities (n, n_classes), float32, of photos (n, height, width, 3), RGB, uint8.
+
+        With a rejection their typicality, shape (n,), as well.
+        """
         blocks = {
             name: extractor(photos) for name, extractor in zip(self._names, self._extractors, strict=True)
         }
         proba: Tensor = self._fitted_ensemble(blocks)
-        return proba
+        return proba if self.rejection is None else (proba, self.rejection(blocks))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
+from ensemble_minerals.networks.graphs.rejection import RejectionGraph
 from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
 from ensemble_minerals.networks.models.state import COUNTER, NetworkState
 from ensemble_minerals.networks.models.tensor_file import to_plain
@@ -28,6 +29,7 @@ class StudentGraph(nn.Module):
         resize: Whether ``squash`` views are squeezed to the input, or padded to its shape.
         shift: Added to the logits.
         temperature: Divides the logits.
+        rejection: Tells photos that show none of the classes, from the centered log-odds, if there is such a thing.
 
     Attributes:
         names: Names of the views, see `view_names`.
@@ -42,6 +44,7 @@ class StudentGraph(nn.Module):
         resize: str,
         shift: Sequence[float],
         temperature: float,
+        rejection: RejectionGraph | None = None,
     ) -> None:
         super().__init__()
         self.names = view_names(views, resize)
@@ -49,12 +52,20 @@ class StudentGraph(nn.Module):
         self._views = PhotoViews(self.names, *network.size)
         self._network = network
         self._temperature = temperature
+        self.rejection = rejection
         self.register_buffer("_shift", torch.tensor(list(shift), dtype=torch.float32), persistent=False)
         self.eval().requires_grad_(False)
 
-    def forward(self, photos: Tensor) -> Tensor:
-        """Probabilities, shape (n, n_classes), of photos, uint8 RGB of shape (n, height, width, 3)."""
-        return torch.softmax(self.log_odds(photos) / self._temperature, 1)
+    def forward(self, photos: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Probabilities, shape (n, n_classes), of photos, uint8 RGB of shape (n, height, width, 3).
+
+        With a rejection their typicality, shape (n,), as well.
+        """
+        log_odds = self.log_odds(photos)
+        proba = torch.softmax(log_odds / self._temperature, 1)
+        if self.rejection is None:
+            return proba
+        return proba, self.rejection.of_answers(log_odds[:, None])
 
     def log_odds(self, photos: Tensor) -> Tensor:
         """Logits before the temperature divides them, shape (n, n_classes); two classes have (0, log-odds)."""
