@@ -21,6 +21,9 @@ from ensemble_minerals.system.arrays import checked_array
 FloatMatrix = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
 
+TIE = 1e-6
+"""Scores that differ by no more are equal: a photo of the fit has its own score again, but for rounding."""
+
 ANSWERED, NONE_OF_THESE = "answered", "none_of_these"
 """The verdicts on a photo."""
 
@@ -151,7 +154,7 @@ def p_values(score: Floats, calibration: Floats, row_group: NDArray[np.integer[A
     order = np.argsort(calibration, kind="stable")
     weight = 1.0 / size[group[order]]
     stranger = np.append(np.cumsum(weight[::-1])[::-1], 0.0)
-    at_least = stranger[np.searchsorted(calibration[order], score, side="left")]
+    at_least = stranger[np.searchsorted(calibration[order], score - TIE, side="left")]
     # Sums of fractions, whose last digits depend on the order of adding.
     values: Floats = np.round((1.0 + at_least) / (len(size) + 1.0), 12)
     return values

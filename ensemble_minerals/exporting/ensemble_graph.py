@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.names import DESCRIPTOR
+from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.features.extractor import JSON
@@ -65,7 +66,7 @@ def _rejection(bundle: Bundle, computed: Collection[str], progress: Progress) ->
             "the graph does not tell photos of none of the classes: it lacks the features that tell them"
         )
         return None
-    return RejectionGraph(rejection.features, rejection.arrays())
+    return RejectionGraph(rejection.features, rejection.arrays(), tie=TIE)
 
 
 def weighted_members(bundle: Bundle) -> dict[int, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import is_student, read_student
+from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
 from ensemble_minerals.system.paths import claimed_output
@@ -83,7 +84,9 @@ def _export(model: Path, out: Path, progress: Progress) -> ExportResult:
         student = read_student(model)
         network, metadata = student.graph(), student_metadata(student)
         if student.rejection is not None:
-            network.rejection = RejectionGraph(student.rejection.features, student.rejection.arrays())
+            network.rejection = RejectionGraph(
+                student.rejection.features, student.rejection.arrays(), tie=TIE
+            )
         n_classes, min_side = len(student.classes), student.limits.min_side
     else:
         bundle = read_bundle(model)

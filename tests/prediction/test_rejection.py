@@ -40,9 +40,9 @@ def test_pictures_of_nothing_are_none_of_these(tiny, strangers):
 
 
 def test_typicality_is_that_of_a_photo_alone_whatever_the_threads(tiny, strangers):
-    together = load(tiny.bundle, n_threads=2).predict([tiny.new, strangers]).typicality
+    together = load(tiny.bundle, n_threads=2).predict([tiny.new, strangers, tiny.photos]).typicality
     one = load(tiny.bundle, n_threads=1)
-    photos = [*sorted(tiny.new.iterdir()), *sorted(strangers.iterdir())]
+    photos = [*sorted(tiny.new.iterdir()), *sorted(strangers.iterdir()), *sorted(tiny.photos.rglob("*.png"))]
     np.testing.assert_array_equal(together, [one.predict(photo).typicality[0] for photo in photos])
 
 

@@ -19,9 +19,10 @@ class RejectionGraph(nn.Module):
     Args:
         features: Names of what it looks at.
         arrays: Its arrays, as `Rejection.arrays` names them.
+        tie: Scores that differ by no more are equal.
     """
 
-    def __init__(self, features: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, features: Sequence[str], arrays: Mapping[str, NDArray[Any]], *, tie: float) -> None:
         super().__init__()
         self._features = tuple(features)
         for name, values in arrays.items():
@@ -29,6 +30,7 @@ class RejectionGraph(nn.Module):
             self.register_buffer(name.replace(".", "_"), torch.tensor(values), persistent=False)
         _, group, size = np.unique(arrays["row_group"], return_inverse=True, return_counts=True)
         self.register_buffer("share", torch.tensor(1.0 / size[group] / (len(size) + 1)), persistent=False)
+        self._tie = tie
         self._least = 1.0 / (len(size) + 1)
         self.eval().requires_grad_(False)
 
@@ -37,7 +39,7 @@ class RejectionGraph(nn.Module):
         score = (
             (self._scores(matrices) - self._array("score_mean")) / self._array("score_spread")
         ) @ self._array("weight")
-        stranger = (self._array("calibration")[None] >= score[:, None]).double()
+        stranger = (self._array("calibration")[None] >= score[:, None] - self._tie).double()
         return (self._least + stranger @ self._array("share")).float()
 
     def of_answers(self, log_proba: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import centered as centered_in_numpy
+from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.ensemble.rejection_fit import fit_rejection
 from ensemble_minerals.networks.graphs.rejection import RejectionGraph, centered
 
@@ -21,7 +22,7 @@ def fitted():
 def test_torch_finds_the_typicality_of_numpy(fitted):
     matrices, rejection = fitted
     new = {name: matrix * np.float32(1.3) + np.float32(0.2) for name, matrix in matrices.items()}
-    graph = RejectionGraph(rejection.features, rejection.arrays())
+    graph = RejectionGraph(rejection.features, rejection.arrays(), tie=TIE)
     for rows in (matrices, new):
         found = graph({name: torch.tensor(matrix) for name, matrix in rows.items()}).numpy()
         np.testing.assert_allclose(found, rejection.typicality(rows), atol=1e-6)
