@@ -45,6 +45,13 @@ def detail(answer, status):
     return answer.json()["detail"]
 
 
+def until(reached):
+    ends = time.monotonic() + 20
+    while not reached():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
 def limited(served, **limits):
     from drawn.live_server import listening
 
@@ -60,7 +67,7 @@ def test_bodies_and_photos_beyond_the_bounds_are_refused(served, photo):
         stream = (part if n == 0 else bytes(5000) for n in range(20))  # no length is stated
         headers = {"content-type": "multipart/form-data; boundary=x"}
         assert client.post("/v1/predict", content=stream, headers=headers).status_code == 413
-        assert server.flight.n_bytes == 0
+        until(lambda: server.flight.n_bytes == 0)  # it ends just after its answer
 
 
 def test_a_full_queue_says_when_to_try_again_and_requests_in_flight_are_batched(served, photo):
@@ -71,12 +78,10 @@ def test_a_full_queue_says_when_to_try_again_and_requests_in_flight_are_batched(
             threading.Thread(target=lambda: answers.append(ask(client, photo).status_code)) for _ in range(4)
         ]
         threads[0].start()
-        while not slow.batches:
-            time.sleep(0.01)
+        until(lambda: slow.batches)
         for thread in threads[1:]:
             thread.start()
-        while "waiting_photos 4" not in client.get("/metrics").text:
-            time.sleep(0.01)
+        until(lambda: "waiting_photos 4" in client.get("/metrics").text)
         refused = ask(client, photo)
         assert "try again" in detail(refused, 429)
         assert int(refused.headers["retry-after"]) >= 1
@@ -93,8 +98,7 @@ def test_bytes_in_flight_are_bounded(served, photo):
     with limited(replace(served, predictor=slow), bytes_in_flight=len(photo) + 1000) as (_, client):
         thread = threading.Thread(target=ask, args=(client, photo))
         thread.start()
-        while not slow.batches:
-            time.sleep(0.01)
+        until(lambda: slow.batches)
         detail(ask(client, photo), 429)
         slow.gate.set()
         thread.join()
