@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.names import nearest, not_known
-from ensemble_minerals.config.properties import NumberProperty, Properties, WordProperty
+from ensemble_minerals.config.properties import NumberProperty, Properties
 from ensemble_minerals.errors import UserError
 
 _NUMBER = r"([-+]?\d+(?:[.,]\d+)?)"
@@ -82,6 +82,12 @@ class HandTests:
         self.properties = properties
         self.classes = tuple(classes)
         self.names = properties.known()
+        self._shows = {
+            name: [properties.classes.get(label, {}).get(name) for label in classes] for name in self.names
+        }
+        self._known = {
+            name: np.array([shown is not None for shown in self._shows[name]]) for name in self.names
+        }
 
     def read(self, name: str, text: str) -> Reading:
         """Understand what was written down.
@@ -112,27 +118,47 @@ class HandTests:
 
         The density is given as a multiple of that of any number of the scale.
         """
-        known = [label in self.properties.classes and reading.name in self.properties.classes[label]
-                 for label in self.classes]  # fmt: skip
-        values = np.full(len(self.classes), np.nan)
-        for k in np.flatnonzero(known):
-            values[k] = self._likelihood_of(self.classes[k], reading)
-        values[~np.array(known)] = np.nanmean(values)
-        return values
+        if isinstance(reading.value, str):
+            words = self.properties.words[reading.name].values
+            row: Floats = self._of_words(reading.name)[words.index(reading.value)]
+            return row
+        first, last = (np.array([end]) for end in reading.value)
+        (only,) = self._of_numbers(reading.name, first, last)
+        return np.asarray(only)
 
     def fits(self, reading: Reading) -> NDArray[np.bool_]:
         """Whether a class gives a reading without a misreading, (n_classes,); True where nothing is known of it."""
-        fits = np.ones(len(self.classes), dtype=bool)
-        for k, label in enumerate(self.classes):
-            shows = self.properties.classes.get(label, {}).get(reading.name)
-            if shows is None:
-                continue
-            if isinstance(reading.value, str):
-                fits[k] = reading.value in shows.values
-            else:
-                low, high = self._widened(label, reading.name)
-                fits[k] = reading.value[0] <= high and low <= reading.value[1]
-        return fits
+        if isinstance(reading.value, str):
+            return np.array(
+                [shown is None or reading.value in shown.values for shown in self._shows[reading.name]]
+            )
+        low, high = self._widened(reading.name)
+        return ~self._known[reading.name] | ((reading.value[0] <= high) & (low <= reading.value[1]))
+
+    def simulate(self, name: str, y: NDArray[np.intp], rng: np.random.Generator) -> Floats:
+        """Draw a reading of each of n specimens as their classes would give it.
+
+        Args:
+            name: Of the property.
+            y: Class of each specimen, (n,).
+            rng: What draws.
+
+        Returns:
+            How likely each class would give each reading, (n, n_classes); ones where nothing is known of the class.
+        """
+        known = self._known[name][y]
+        likelihood = np.ones((len(y), len(self.classes)))
+        if name in self.properties.words:
+            table = self._of_words(name)
+            chosen = (rng.random(len(y)) > table.cumsum(axis=0)[:, y]).sum(axis=0).clip(max=len(table) - 1)
+            likelihood[known] = table[chosen[known]]
+            return likelihood
+        number, (low, high) = self.properties.numbers[name], self._widened(name)
+        misread = rng.random(len(y)) < number.misread
+        ends = [np.where(misread, end, own[y]) for end, own in zip(number.scale, (low, high), strict=True)]
+        values = rng.uniform(np.where(known, ends[0], 0), np.where(known, ends[1], 0))
+        likelihood[known] = self._of_numbers(name, values[known], values[known])
+        return likelihood
 
     def tests(self) -> Iterator[HandTest]:
         """Everything that can be done."""
@@ -151,54 +177,44 @@ class HandTests:
                 bins = tuple(Reading(name, pair) for pair in pairwise(ends))
                 yield HandTest(name, number.how, "", bins)
 
-    def draw(self, name: str, label: str, rng: np.random.Generator) -> Reading | None:
-        """A reading as a specimen of a class would give it; None where nothing is known of the class."""
-        shows = self.properties.classes.get(label, {}).get(name)
-        if shows is None:
-            return None
-        if name in self.properties.words:
-            word = self.properties.words[name]
-            others = [value for value in word.values if value not in shows.values]
-            misread = bool(others) and rng.random() < word.misread
-            return Reading(name, str(rng.choice(others if misread else list(shows.values))))
+    def _of_words(self, name: str) -> Floats:
+        """Probability of each word in each class, (n_words, n_classes)."""
+        test = self.properties.words[name]
+        table = np.full((len(test.values), len(self.classes)), np.nan)
+        for k, shown in enumerate(self._shows[name]):
+            if shown is not None:
+                is_own = np.isin(test.values, shown.values)
+                misread = 0.0 if is_own.all() else test.misread
+                table[is_own, k] = (1 - misread) / is_own.sum()
+                table[~is_own, k] = misread / max(1, (~is_own).sum())
+        return _completed(table)
+
+    def _of_numbers(self, name: str, first: Floats, last: Floats) -> Floats:
+        """Probability that a number is from `first` to `last`, (n, n_classes); where they are equal, its density."""
+        number, (low, high) = self.properties.numbers[name], self._widened(name)
+        scale = number.scale[1] - number.scale[0]
+        first, last = first[:, None], last[:, None]
+        overlap = np.minimum(last, high) - np.maximum(first, low)
+        exact = first == last
+        inside = np.where(exact, (overlap >= 0) * scale, overlap.clip(min=0)) / (high - low)
+        anywhere = np.where(exact, 1.0, (last - first) / scale)
+        return _completed((1 - number.misread) * inside + number.misread * anywhere)
+
+    def _widened(self, name: str) -> tuple[Floats, Floats]:
+        """Ranges of the classes with the measuring error, within the scale; NaN where nothing is known of a class."""
         number = self.properties.numbers[name]
-        low, high = number.scale if rng.random() < number.misread else self._widened(label, name)
-        value = float(rng.uniform(low, high))
-        return Reading(name, (value, value))
-
-    def _likelihood_of(self, label: str, reading: Reading) -> float:
-        if isinstance(reading.value, str):
-            return _share_of_word(
-                reading.value, self._shows(label, reading.name), self.properties.words[reading.name]
-            )
-        number = self.properties.numbers[reading.name]
-        least, greatest = number.scale
-        low, high = self._widened(label, reading.name)
-        first, last = reading.value
-        if first == last:
-            inside = (low <= first <= high) * (greatest - least) / (high - low)
-            return (1 - number.misread) * inside + number.misread
-        inside = max(0.0, min(last, high) - max(first, low)) / (high - low)
-        return (1 - number.misread) * inside + number.misread * (last - first) / (greatest - least)
-
-    def _shows(self, label: str, name: str) -> Sequence[str]:
-        return self.properties.classes[label][name].values
-
-    def _widened(self, label: str, name: str) -> tuple[float, float]:
-        """The range of a class with the measuring error, within the scale."""
-        number, shown = self.properties.numbers[name], self.properties.classes[label][name].range
-        assert shown is not None  # checked when the file was read
-        low, high = shown
-        return max(low - number.widens(low), number.scale[0]), min(
-            high + number.widens(high), number.scale[1]
-        )
+        low, high = np.full((2, len(self.classes)), np.nan)
+        for k, shown in enumerate(self._shows[name]):
+            if shown is not None and shown.range is not None:
+                low[k] = max(shown.range[0] - number.widens(shown.range[0]), number.scale[0])
+                high[k] = min(shown.range[1] + number.widens(shown.range[1]), number.scale[1])
+        return low, high
 
 
-def _share_of_word(word: str, shown: Sequence[str], test: WordProperty) -> float:
-    n_others = len(test.values) - len(shown)
-    if not n_others:
-        return 1 / len(shown)
-    return (1 - test.misread) / len(shown) if word in shown else test.misread / n_others
+def _completed(likelihood: Floats) -> Floats:
+    """With the mean of the classes of which something is known where nothing is, (n, n_classes)."""
+    mean = np.nanmean(likelihood, axis=1, keepdims=True)
+    return np.where(np.isnan(likelihood), mean, likelihood)
 
 
 def _range_of(written: str, text: str, number: NumberProperty) -> tuple[float, float]:

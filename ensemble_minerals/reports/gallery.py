@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ class GalleryEntry:
         agreeing: Number of members that give the same answer.
         refused: Whether the photo shows none of the classes.
         typicality: Share of the photos of the fit that are as strange; None where the model cannot tell.
+        with_evidence: Answer and probability with the evidence; None where no class fits it.
+        remarks: What is amiss with the evidence, and what to test next.
     """
 
     number: int
@@ -68,6 +70,8 @@ class GalleryEntry:
     agreeing: int
     refused: bool = False
     typicality: float | None = None
+    with_evidence: tuple[str, float] | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ def write_gallery(
         classes=count_by_class(predictions),
         n_answered=len(answered),
         n_members=len(predictions.members),
+        has_evidence=predictions.evidence is not None,
         unreadable=unreadable,
         entries=_entries(predictions, answered.tolist(), n_threads),
     )
@@ -165,6 +170,8 @@ def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Itera
             agreeing=sum(vote.agrees for vote in votes),
             refused=bool(predictions.refused[row]),
             typicality=predictions.typicality_of(row),
+            with_evidence=None if predictions.evidence is None else predictions.top_with_evidence(row),
+            remarks=predictions.remarks(row),
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble.combination import Combination
 from ensemble_minerals.evaluation.answers import Answers
@@ -96,6 +97,7 @@ class ReportData:
         logs: Epochs of trained networks; empty where none was trained.
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
         strangers: How well strangers are told; None where the bundle cannot tell.
+        properties: Of the classes, which a hand can test; None where there are none.
         seed: Of the bootstrap.
     """
 
@@ -112,6 +114,7 @@ class ReportData:
     logs: Logs = field(default_factory=dict)
     calibration: Answers | None = None
     strangers: StrangerFigures | None = None
+    properties: Properties | None = None
     seed: int = 0
 
     @cached_property
@@ -193,6 +196,7 @@ def collect_report_data(
             seed=bundle.config.seed,
         ),
         strangers=_strangers(bundle, scored, strangers),
+        properties=bundle.properties,
         seed=bundle.config.seed,
     )
 

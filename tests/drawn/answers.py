@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.hand_tests import PROPERTIES
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.manifest import Manifest
@@ -116,6 +117,12 @@ def manifest_of(answers, root=Path("photos"), **columns):
     return Manifest(root=root, **{**filled, **columns})
 
 
+def properties_of_some(classes):
+    """Properties of the first two classes."""
+    known = dict(zip(classes, (PROPERTIES.classes["mica"], PROPERTIES.classes["quartz"]), strict=False))
+    return PROPERTIES.model_copy(update={"classes": known})
+
+
 def report_data_of(answers, **changes):
     n, count = len(answers), len(answers.members)
     rng = np.random.default_rng(1)
@@ -131,6 +138,7 @@ def report_data_of(answers, **changes):
             }
         ),
         "answers": answers,
+        "properties": properties_of_some(answers.classes),
         "manifest": manifest_of(answers),
         "measures": PhotoMeasures(
             {

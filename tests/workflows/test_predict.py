@@ -55,6 +55,9 @@ def test_evidence_prior_and_advice_stand_beside_the_answers_of_the_photos(tiny, 
     np.testing.assert_array_equal(found.proba, plain.proba)
     assert (found.evidence.proba[:, 0] == 0).all()  # no azurite at that place
     assert found.top_with_evidence(0)[0] == "malachite"
+    page = (tmp_path / "answers.html").read_text(encoding="utf-8")
+    assert page.count("with evidence</small>") == 6
+    assert all(remark in page for row in range(6) for remark in found.remarks(row) if ">" not in remark)
     with (tmp_path / "answers.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0])[-7:] == [

@@ -15,6 +15,7 @@ from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import summary, weighted_metric
 from ensemble_minerals.reports.report import Report
+from ensemble_minerals.reports.sections.evidence import Evidence
 from ensemble_minerals.taxonomy import Taxonomy
 
 SHARES = {"precision", "recall", "f1", "average_precision", "mean_true_probability", "accuracy", "observed",
@@ -138,7 +139,7 @@ def test_scores_are_those_of_the_metrics(case, analysis):
 
 
 def test_every_finding_is_a_sentence(analysis):
-    assert len(analysis["findings"]) == 13
+    assert len(analysis["findings"]) == 14
     for text in analysis["findings"].values():
         assert text[0].isupper() or text[0].isdigit()
         assert "nan" not in text.lower()
@@ -274,3 +275,15 @@ def test_the_finding_says_whether_the_gain_is_clear(drawn):
     same = drawn.changed(answers, proba=answers.member_proba[answers.best_single])
     told = analyze(drawn.report_data(same))["findings"]["members"]
     assert told.startswith("The ensemble is not clearly more accurate than its best member")
+
+
+def test_simulated_evidence_is_shown_where_properties_are_known_and_marked_so(case, analysis):
+    assert "simulated_evidence" not in analyze(replace(case[2], properties=None))
+    rows = analysis["simulated_evidence"]
+    assert rows[0]["tests"] == []
+    assert rows[0]["accuracy"]["estimate"] == pytest.approx(analysis["scores"][0]["estimate"])
+    assert analysis["findings"]["evidence"].startswith("Simulated: ")
+    section = Evidence.compute(case[2])
+    assert [row["tests"] for row in section.tables()["simulated_evidence"]][:2] == ["photo alone", "hardness"]
+    np.testing.assert_array_equal(section.pairs, section.pairs.T)
+    assert section.pairs[0, 0] == rows[1]["accuracy"]["estimate"]
