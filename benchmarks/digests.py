@@ -55,11 +55,15 @@ def main() -> None:
         arguments = (options.data, options.config, work / "cache", work / "bundle")
         timing.fresh(FIT, *arguments, OMP_NUM_THREADS="1")
         runs = [timing.fresh(FIT, *arguments, OMP_NUM_THREADS="1") for _ in range(options.runs)]
-    shares = [100 * sum(run["spent"].values()) / run["cpu"] for run in runs]
+    # The digest of a photo's file is its identity, found at every scan, whether there is a cache or not.
+    shares = [
+        100 * sum(spent for name, spent in run["spent"].items() if name != "stream_digest") / run["cpu"]
+        for run in runs
+    ]
     rows = [("warm fit, CPU", timing.spread([run["cpu"] for run in runs]))]
     for name in sorted({name for run in runs for name in run["spent"]}):
         rows.append((name, timing.spread([1e3 * run["spent"].get(name, 0.0) for run in runs], 1, " ms")))
-    rows.append(("**digests over the warm fit**", timing.spread(shares, 2, " %")))
+    rows.append(("**checks of the cache over the warm fit**", timing.spread(shares, 2, " %")))
     timing.table(f"checking what is read, {options.config}", rows)
 
 
