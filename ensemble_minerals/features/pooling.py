@@ -139,15 +139,13 @@ def _rows_like(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
 def _embeddings(
     features: Mapping[str, NDArray[np.float32]], extractors: Sequence[FeatureExtractor]
 ) -> NDArray[np.float32] | None:
-    """What proposes the pairs of photos to compare: the first embedding of the whole photo and its mirror image.
+    """What proposes the pairs of photos to compare: the first embedding of the whole photo.
 
-    The two are averaged. Where an extractor has no view of the whole photo, its first view is taken.
+    One view alone, so that the pairs do not depend on which other views are computed. Where an extractor has no view
+    of the whole photo, its first view is taken.
     """
     for extractor in extractors:
         if isinstance(extractor, EmbeddingExtractor):
-            whole = [v for v, view in enumerate(extractor.views) if view.removesuffix("_flip") == "squash"]
-            mean: NDArray[np.float32] = features[extractor.name][:, whole or [0], extractor.embedding].mean(
-                axis=1
-            )
-            return mean
+            view = extractor.views.index("squash") if "squash" in extractor.views else 0
+            return features[extractor.name][:, view, extractor.embedding]
     return None
