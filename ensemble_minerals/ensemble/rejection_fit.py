@@ -133,6 +133,11 @@ def fit_rejection(
     )
 
 
+def can_be_fitted(known: FoldInputs) -> bool:
+    """Whether rows outside each fold are known: not where the answers to a plain hold-out are all there is."""
+    return all(known.training(fold).size for fold in known.numbers)
+
+
 def _aurocs_of_classes(trials: Sequence[_Trial], known: FoldInputs) -> dict[str, float]:
     """AUROC of each class that was left out, by weights chosen in other folds, in the order of the classes."""
     found: dict[int, float] = {}

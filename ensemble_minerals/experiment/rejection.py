@@ -14,7 +14,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.rejection import ANSWERS, refused
-from ensemble_minerals.ensemble.rejection_fit import FittedRejection, fit_rejection
+from ensemble_minerals.ensemble.rejection_fit import FittedRejection, can_be_fitted, fit_rejection
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import DataError, ImageError
 from ensemble_minerals.experiment.dataset import Dataset
@@ -23,6 +23,12 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import gather, pooling_of
 from ensemble_minerals.system.runtime import Runtime
+
+NOT_LEARNED = (
+    "photos that show none of the classes will not be told: "
+    "without frozen features that takes answers to several folds"
+)
+"""Said where networks alone were trained once, and scored on a plain hold-out."""
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -35,7 +41,7 @@ def learn_rejection(
     Args:
         trained: The ensemble.
         dataset: The photos.
-        config: How much is refused; nothing is learned where it says null.
+        config: How much is refused; nothing is learned where it says null, or where it cannot be learned.
         runtime: Threads, and where features are kept.
         strangers: Photos that show none of the classes.
 
@@ -53,6 +59,9 @@ def learn_rejection(
         answered = trained.ensemble.out_of_fold_.take(trained.ensemble.answered_)
         matrices, others = {ANSWERS: centered(answered.log_proba())}, None
     known = dataset.inputs if names else answered.known
+    if not can_be_fitted(known):
+        runtime.progress.note(NOT_LEARNED)
+        return None
     return fit_rejection(
         matrices,
         known,

@@ -18,10 +18,11 @@ from ensemble_minerals.distillation.students import StudentTraining, calibrate
 from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.ensemble.rejection import ANSWERS
-from ensemble_minerals.ensemble.rejection_fit import fit_rejection
+from ensemble_minerals.ensemble.rejection_fit import can_be_fitted, fit_rejection
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
+from ensemble_minerals.experiment.rejection import NOT_LEARNED
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.paths import check_output, claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
@@ -135,7 +136,9 @@ def distill(
         }
         answers = OutOfFold(known, row=data.teacher.row, proba=proba)
         rejection = None
-        if teacher.config.rejection is not None:
+        if teacher.config.rejection is not None and not can_be_fitted(known):
+            runtime.progress.note(NOT_LEARNED)
+        elif teacher.config.rejection is not None:
             rejection = fit_rejection(
                 {ANSWERS: centered(students.log_odds[:, None])},
                 known,

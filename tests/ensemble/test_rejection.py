@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
+from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.ensemble.rejection import Rejection, auroc, p_values, refused
-from ensemble_minerals.ensemble.rejection_fit import DEFAULT_WEIGHT, fit_rejection
+from ensemble_minerals.ensemble.rejection_fit import DEFAULT_WEIGHT, can_be_fitted, fit_rejection
 
 
 def draw(n, n_classes=4, seed=0, center=5.0):
@@ -154,3 +155,10 @@ def test_scores_that_are_no_numbers_are_an_error():
     matrices, rejection = kept()
     with pytest.raises(ValueError, match="no numbers"):
         rejection.typicality({name: np.full_like(matrix, np.inf) for name, matrix in matrices.items()})
+
+
+def test_answers_to_a_hold_out_alone_leave_no_rows_to_learn_from():
+    y, groups, classes = np.array([0, 1, 0, 1]), np.arange(4), np.array(["a", "b"])
+    assert can_be_fitted(FoldInputs(y, groups, np.array([0, 1, 0, 1]), classes))
+    assert can_be_fitted(FoldInputs(y, groups, np.array([0, 0, TRAINING_FOLD, TRAINING_FOLD]), classes))
+    assert not can_be_fitted(FoldInputs(y, groups, np.zeros(4, dtype=int), classes))

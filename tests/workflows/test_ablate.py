@@ -85,7 +85,7 @@ def test_the_same_again(run, tmp_path):
 
 def test_costs_are_those_of_the_sources_and_heads(run):
     arms = {arm["name"]: arm["cost"] for arm in run().ablation["arms"]}
-    assert 12.5 < arms["best_single"]["predict_ms"] < arms["full"]["predict_ms"] < 14
+    assert 12.5 < arms["best_single"]["predict_ms"] < arms["full"]["predict_ms"]
     assert 0 < arms["without_flat"]["megabytes"] < arms["full"]["megabytes"] < 1
 
 

@@ -340,7 +340,7 @@ def _without_figures(monkeypatch):
 
 
 def heated(result):
-    return result.html.read_text(encoding="utf-8").count('<figure class="heated">')
+    return result.html.read_text(encoding="utf-8").count(' class="heated">')
 
 
 @pytest.mark.usefixtures("_without_figures")
