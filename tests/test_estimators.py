@@ -16,6 +16,7 @@ from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.networks.training.skorch_net import FineTuningNet
+from ensemble_minerals.photo_classifier import PhotoClassifier
 
 SETTINGS = {
     LogisticHead: {"tol": 1e-9},  # weights and copies must agree to 1e-7, the default stops at less
@@ -48,7 +49,8 @@ FOREIGN = {FineTuningNet: "skorch's own net, whose base class keeps what it is g
 """Classes whose contract is another library's."""
 
 NOT_OVER_FEATURES = {
-    FineTunedNetwork: "X holds rows of an image cache; tests/networks/training/test_estimator.py has its contract"
+    FineTunedNetwork: "X holds rows of an image cache; tests/networks/training/test_estimator.py has its contract",
+    PhotoClassifier: "X holds photos; tests/test_photo_classifier.py has the checks that apply",
 }
 """Estimators that scikit-learn's checks cannot feed: every one of them draws a matrix of numbers."""
 

@@ -87,7 +87,7 @@ def test_metrics_have_the_promised_shape(tiny):
     assert set(metrics["meta"]["candidates"]) == {"best_single", "uniform", "greedy", "log_pool", "logistic"}
     for scores in metrics["meta"]["candidates"].values():
         assert set(scores) == {"log_loss", "accuracy"}
-    assert set(metrics["seconds"]) == {"scan", "features", "members", "meta", "total"}
+    assert set(metrics["seconds"]) == {"scan", "features", "members", "rejection", "meta", "total"}
     assert list(metrics["member_seconds"]) == NAMES
     assert metrics["counts"]["files"] == 36
     assert metrics["counts"]["status"] == {"ok": 36}

@@ -28,7 +28,7 @@ def job(photos, network_config):
 
 
 def options(work=None, **changes):
-    return replace(RunOptions("tiny", torch.device("cpu"), 1, work, None), **changes)
+    return replace(RunOptions("tiny", torch.device("cpu"), 1, work), **changes)
 
 
 def test_no_row_group_is_on_both_sides_and_every_row_on_one(job):
