@@ -165,7 +165,8 @@ from ensemble_minerals.workflows.fit import fit
 photos, out, config, n_begun = sys.argv[1:]
 
 def kill():
-    while len(list(Path(out).parent.rglob(PROGRESS_FILE))) < int(n_begun):
+    # os.walk, unlike rglob, goes on where a folder vanishes while it looks.
+    while sum(PROGRESS_FILE in files for _, _, files in os.walk(Path(out).parent)) < int(n_begun):
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGKILL)
 
