@@ -19,7 +19,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from ensemble_minerals.log_space import log_normalize, log_proba_of_logits
+from ensemble_minerals.log_space import log_normalize
+from ensemble_minerals.members.heads.log_odds import AnswersByLogOdds
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -31,7 +32,7 @@ _MAX_ROWS = 4096
 """Of more rows some are taken, evenly of each class: the covariance is shrunk so much that more do not change it."""
 
 
-class DiscriminantHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class DiscriminantHead(AnswersByLogOdds, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Linear discriminant analysis with a shrunk covariance, calibrated inside.
 
     Args:
@@ -129,17 +130,6 @@ class DiscriminantHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         ((weight, bias),) = self.layers_
         logits: FloatMatrix = validate_data(self, X, dtype=np.float64, reset=False) @ weight + bias
         return logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: ArrayLike) -> FloatMatrix:
-        """Probabilities, shape (n, n_classes)."""
-        logits = self.decision_function(X)
-        return np.exp(log_proba_of_logits(logits[:, None] if logits.ndim == 1 else logits))
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable label of each row, shape (n,)."""
-        check_is_fitted(self)
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return labels
 
 
 def _some_of_each_class(y: NDArray[np.intp], most: int) -> NDArray[np.intp]:

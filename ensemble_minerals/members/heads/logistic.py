@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from ensemble_minerals.log_space import log_proba_of_logits
+from ensemble_minerals.members.heads.log_odds import AnswersByLogOdds
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
 from ensemble_minerals.members.heads.logistic_rows import ColumnRows
 from ensemble_minerals.members.heads.logistic_solver import LogisticStack
@@ -20,7 +20,7 @@ from ensemble_minerals.members.heads.logistic_solver import LogisticStack
 FloatMatrix = NDArray[np.floating[Any]]
 
 
-class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class LogisticHead(AnswersByLogOdds, ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Multinomial logistic regression with an L2 penalty.
 
     Args:
@@ -77,14 +77,3 @@ class LogisticHead(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sci
         matrix = validate_data(self, X, dtype=np.float64, reset=False)
         logits: FloatMatrix = matrix @ self.coef_.T + self.intercept_
         return logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: ArrayLike) -> FloatMatrix:
-        """Probabilities, shape (n, n_classes)."""
-        logits = self.decision_function(X)
-        return np.exp(log_proba_of_logits(logits[:, None] if logits.ndim == 1 else logits))
-
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable label of each row, shape (n,)."""
-        check_is_fitted(self)
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return labels
