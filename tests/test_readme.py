@@ -1,4 +1,4 @@
-"""README runs as printed: its Python, and its configurations."""
+"""README and the pages of docs/ run as printed: their Python, their configurations, their commands."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from ensemble_minerals.cli.app import app
 from ensemble_minerals.config.loading import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(language: str) -> list[str]:
     """Fenced blocks of a language; an unnamed one shows commands or their output."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    return [
+        block for page in pages for block in re.findall(rf"^```{language}\n(.*?)^```$", page, re.M | re.S)
+    ]
 
 
 @pytest.fixture
