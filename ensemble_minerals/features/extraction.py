@@ -1,15 +1,15 @@
 """Photos to features: each photo is decoded once for all extractors, and only what the store lacks is computed.
 
 Threads decode ahead of the caller's thread, in which the extractors run. An extractor that uses one core, such as
-the descriptor, runs in the decoding threads, and networks are opened beside them. The number of decoded photos that
-wait is bounded, and so is memory.
+the descriptor, runs in threads beside it, where networks are opened, too. The number of decoded photos that wait is
+bounded, and so is memory.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -119,11 +119,12 @@ def extract_features(
     decode_photo = partial(decoded, limits=limits)
     done = 0
     with ExitStack() as stack:
-        opening = stack.enter_context(ThreadPoolExecutor(n_threads, thread_name_prefix="open"))
+        beside = ThreadPoolExecutor(n_threads, thread_name_prefix="beside")
+        stack.callback(beside.shutdown, cancel_futures=True)
         for extractor in extractors:
             if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
-                opening.submit(extractor.open)  # what goes wrong there is raised by `extract`
-        prepare = partial(_prepare, decode_photo, check_contents)
+                beside.submit(extractor.open)  # what goes wrong there is raised by `extract`
+        prepare = partial(_prepare, decode_photo, check_contents, beside)
         stream = stack.enter_context(
             closing(
                 prefetch(
@@ -164,14 +165,13 @@ class ExtractionTask(Generic[SourceT]):
 
 @dataclass
 class _Prepared:
-    """A decoded image, with the features of the extractors that run in the decoding threads."""
+    """A decoded image, with what the extractors that use one core are computing of it, and their seconds."""
 
     task: ExtractionTask[Path | bytes]
     images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    computing: dict[str, Future[tuple[NDArray[np.float32], float]]] = field(default_factory=dict)
     error: ImageError | None = None
     decode_seconds: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def n_bytes(self) -> int:
         """Bytes of the decoded images."""
@@ -187,7 +187,8 @@ class _Collector:
         features: Mapping[str, NDArray[np.float32]],
         store: FeatureStore | None,
     ) -> None:
-        self.extractors = extractors
+        # Others compute while those that use one core do: these are waited for last.
+        self.extractors = sorted(extractors, key=lambda each: isinstance(each, SingleThreaded))
         self.features = features
         self.store = store
         self.errors: dict[int, ImageError] = {}
@@ -209,12 +210,11 @@ class _Collector:
 
     def _values(self, extractor: FeatureExtractor, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
         if isinstance(extractor, SingleThreaded):
-            self.seconds[extractor.name] += sum(photo.seconds[extractor.name] for photo in photos)
-            return np.concatenate([photo.features[extractor.name] for photo in photos])
-        side = decode_side(extractor.side)
-        started = time.perf_counter()
-        values = extractor.extract([photo.images[side] for photo in photos])
-        self.seconds[extractor.name] += time.perf_counter() - started
+            computed = [photo.computing[extractor.name].result() for photo in photos]
+            self.seconds[extractor.name] += sum(seconds for _, seconds in computed)
+            return np.concatenate([values for values, _ in computed])
+        values, seconds = _timed(extractor, [photo.images[decode_side(extractor.side)] for photo in photos])
+        self.seconds[extractor.name] += seconds
         return values
 
     def _keep(
@@ -287,9 +287,10 @@ def find_tasks(
 def _prepare(
     decode_photo: Callable[..., AbstractContextManager[Photo]],
     check_contents: bool,
+    beside: Executor,
     task: ExtractionTask[Path | bytes],
 ) -> _Prepared:
-    """Decode a photo at the sizes its extractors need, and run those that use one thread."""
+    """Decode a photo at the sizes its extractors need, and let those that use one core begin."""
     prepared = _Prepared(task)
     started = time.perf_counter()
     try:
@@ -303,12 +304,17 @@ def _prepare(
         prepared.decode_seconds = time.perf_counter() - started
     for extractor in task.lacking:
         if isinstance(extractor, SingleThreaded):
-            started = time.perf_counter()
-            prepared.features[extractor.name] = extractor.extract(
-                [prepared.images[decode_side(extractor.side)]]
-            )
-            prepared.seconds[extractor.name] = time.perf_counter() - started
+            image = prepared.images[decode_side(extractor.side)]
+            prepared.computing[extractor.name] = beside.submit(_timed, extractor, [image])
     return prepared
+
+
+def _timed(
+    extractor: FeatureExtractor, images: Sequence[NDArray[np.uint8]]
+) -> tuple[NDArray[np.float32], float]:
+    """The features of images, and the seconds that they took."""
+    started = time.perf_counter()
+    return extractor.extract(images), time.perf_counter() - started
 
 
 def _images(

@@ -120,6 +120,22 @@ def test_every_source_sees_each_photo_once_and_each_is_decoded_once(photos, deco
     assert all(seconds > 0 for seconds in result.seconds.values())
 
 
+def test_of_one_photo_several_sources_are_computed_at_once(photos):
+    both = threading.Barrier(2, timeout=10)
+
+    class Meeting(Spy):
+        def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+            both.wait()
+            return super().extract(photos)
+
+    class MeetingBeside(Meeting):
+        single_threaded: Literal[True] = True
+
+    result = _extract(photos[:1], MeetingBeside("beside"), Meeting())
+    _assert_of(result, [0])
+    _assert_of(result, [0], "beside")
+
+
 def test_a_second_time_nothing_is_opened(photos, store, decoded):
     cold = _extract(photos, Spy(), BesideSpy("beside"), store=store)
     decoded.clear()
@@ -400,7 +416,7 @@ def test_sources_are_opened_beside_the_decoders_where_they_are_needed(photos, st
     extract_features(photos, ids, [known], store=store)
     del known.opened_by
     found = extract_features(photos, ids, [known, needed, Spy("other")], store=store, n_threads=2)
-    assert needed.opened_by.startswith("open")
+    assert needed.opened_by.startswith("beside")
     assert not hasattr(known, "opened_by")
     assert found.n_computed == {"known": 0, "needed": 40, "other": 40}
 
