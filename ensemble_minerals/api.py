@@ -97,6 +97,7 @@ def fit(
     backend: str = "local",
     scheduler: str | None = None,
     time_limit: float | str | None = None,
+    corrections: Sequence[str | Path] | str | Path = (),
     progress: ProgressLike = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
@@ -113,6 +114,7 @@ def fit(
         backend: Where features are computed and members fitted: ``local``, ``dask`` or ``ray``.
         scheduler: Address of the cluster's scheduler.
         time_limit: Seconds, or a time such as ``1h30m``, for the whole fit; what does not fit in is left out.
+        corrections: Files of corrections that ``ensemble-minerals review`` wrote; the photos are not touched.
         progress: See `api`.
     """
     from ensemble_minerals.workflows.fit import fit as run
@@ -121,7 +123,7 @@ def fit(
         return run(
             data, out, as_config(config), n_jobs=n_jobs, cache_dir=_cache(cache_dir), resume=resume,
             overwrite=overwrite, pack=pack, backend=backend, scheduler=scheduler, time_limit=time_limit,
-            progress=shown,
+            corrections=[corrections] if isinstance(corrections, str | Path) else corrections, progress=shown,
         )  # fmt: skip
 
 

@@ -109,6 +109,32 @@ class Float32Check(Section):
     largest_difference: NotNegative
 
 
+class CorrectionsEntry(Section):
+    """What people's corrections did to the photos of a fit.
+
+    Attributes:
+        relabeled: Photos with another label than the data gave.
+        kept: Photos whose label was confirmed.
+        left_out: Photos that were not learned from.
+        added: Photos that are not of the data.
+        apart: Pairs of photos kept apart.
+        together: Pairs of photos kept together.
+        unmatched: Corrections that matched no photo.
+        count: All corrections.
+        by: How many were whose.
+    """
+
+    relabeled: int = 0
+    kept: int = 0
+    left_out: int = 0
+    added: int = 0
+    apart: int = 0
+    together: int = 0
+    unmatched: int = 0
+    count: int = 0
+    by: dict[str, int] = Field(default_factory=dict)
+
+
 class IndexEntries(Section):
     """What the indexes of bundles and of students have in common.
 
@@ -142,6 +168,7 @@ class BundleIndex(IndexEntries):
         failures: Members that failed in a fold.
         time_limit: Of the fit.
         float32_check: Where features of the fit were computed in another precision.
+        corrections: What people's corrections did.
     """
 
     members: Names
@@ -151,6 +178,7 @@ class BundleIndex(IndexEntries):
     failures: Many[FailureEntry] = ()
     time_limit: TimeLimitEntry | None = None
     float32_check: Float32Check | None = None
+    corrections: CorrectionsEntry | None = None
 
 
 class StudentDataEntry(DataConfig):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.correcting import in_words
 from ensemble_minerals.system.foreign_text import markdown
 from ensemble_minerals.system.plural import counted
 
@@ -80,6 +81,8 @@ def write_model_card(
         stated = extractor["facts"]
         kind = stated.get("model", "color and texture")
         lines.append(f"- `{name}`: {kind}, fingerprint `{extractor['fingerprint']}`")
+    if "corrections" in metadata:
+        lines += ["", "## Corrections", "", *_on_corrections(metadata["corrections"])]
     if metadata["notes"]:
         lines += ["", "## Notes of the fit", ""] + [f"- {markdown(note)}" for note in metadata["notes"]]
     lines += [
@@ -98,6 +101,16 @@ def write_model_card(
         "",
     ]
     return "\n".join(lines)
+
+
+def _on_corrections(counts: Mapping[str, Any]) -> list[str]:
+    """What people's corrections did to the photos."""
+    by = ", ".join(f"{markdown(who)} {number}" for who, number in sorted(counts["by"].items()))
+    said = in_words(counts).partition(": ")[2]
+    lines = [f"People decided about labels before the fit ({by or 'nobody'}): {said}."]
+    if counts["unmatched"]:
+        lines.append(f"{counted(counts['unmatched'], 'decision')} matched no photo of the data.")
+    return [*lines, "`manifest.csv` holds the label before each change in its column `corrected`."]
 
 
 def _on_strangers(metrics: Mapping[str, Any], config: Config) -> list[str]:

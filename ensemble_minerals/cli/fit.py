@@ -94,6 +94,15 @@ def command(
             help="Photos that show none of the classes: they help to choose what tells such photos.",
         ),
     ] = None,
+    corrections: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--corrections",
+            metavar="FILE",
+            help="Decisions that review wrote: other labels, photos left out or added, pairs kept apart. Repeatable: "
+            "the last to decide counts. Photos are not touched.",
+        ),
+    ] = None,
     backend: Backend = "local",
     scheduler: Scheduler = None,
     cache: Cache = None,
@@ -144,6 +153,7 @@ def command(
                 scheduler=scheduler,
                 time_limit=time_limit,
                 strangers=strangers,
+                corrections=corrections or (),
                 progress=progress,
             )
             job.standing = lambda: stands

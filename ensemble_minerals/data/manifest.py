@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,10 @@ _COLUMNS: dict[str, Any] = {
     "pixel_hash": _TEXT,
     "phash": np.uint64,
     "phash_mirrored": np.uint64,
+    "corrected": _TEXT,
 }
+_LATER = ("corrected",)
+"""Columns that manifests of earlier versions lack."""
 _RANGES = {
     name: (0 if name in ("width", "height") else int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     for name, dtype in _COLUMNS.items()
@@ -79,6 +82,7 @@ class Manifest:
         pixel_hash: Digest of the decoded pixels.
         phash: Perceptual hash, 64 bits; 0 for a file that was not read.
         phash_mirrored: Perceptual hash of the mirrored image.
+        corrected: Label that the row had before corrections changed it; empty where they did not.
         root: Folder that the paths are relative to.
         warnings: What the user should know about the data, one sentence each. They are not saved.
     """
@@ -101,10 +105,13 @@ class Manifest:
     phash_mirrored: NDArray[np.uint64]
     root: Path
     warnings: tuple[str, ...] = ()
+    corrected: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
 
     def __post_init__(self) -> None:
         for name, dtype in _COLUMNS.items():
             values = getattr(self, name)
+            if name in _LATER and not len(values):
+                values = np.full(len(self.path), "")
             column = values if _is_column(values, dtype) else np.array(values, dtype=dtype)
             if column.shape != (len(self.path),):
                 raise ValueError(f"column {name} has shape {column.shape}, path has {len(self.path)} rows")
@@ -191,10 +198,10 @@ class Manifest:
         except csv.Error as error:
             raise DataError(f"the manifest {path} is damaged: {error}; make it anew") from error
         header = rows[0] if rows else []
-        missing = [name for name in _COLUMNS if name not in header]
+        missing = [name for name in _COLUMNS if name not in (*header, *_LATER)]
         if missing:
             raise DataError(f"the manifest {path} lacks the columns {', '.join(missing)}; make it anew")
-        columns: dict[str, Any] = {name: [] for name in _COLUMNS}
+        columns: dict[str, Any] = {name: [] for name in _COLUMNS if name in header}
         for number, row in enumerate(rows[1:], start=2):
             try:
                 for name, cell in zip(header, row, strict=True):

@@ -48,11 +48,7 @@ def read_photo_table(path: Path) -> list[Entry]:
     header = _check_header(path, next(rows, (0, []))[1])
     entries, problems = _read_rows(rows, header)
     if problems:
-        shown = "\n".join(f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS])
-        more = len(problems) - _SHOWN_PROBLEMS
-        rest = f"\n  - and {more} more" if more > 0 else ""
-        lines = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
-        raise DataError(f"{lines} of {path} cannot be used:\n{shown}{rest}")
+        raise problems_of_table(path, problems)
     if not entries:
         raise DataError(f"{path} has no rows below its header; add one for each photo: path,label")
     return entries
@@ -96,6 +92,15 @@ def table_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, [unescaped(cell) for cell in cells]
     except csv.Error as error:
         raise DataError(f"{path} is no CSV that can be read: {error}") from error
+
+
+def problems_of_table(path: Path, problems: Sequence[str]) -> DataError:
+    """The error that lists what is wrong with the rows of a table."""
+    shown = "\n".join(f"  - {problem}" for problem in problems[:_SHOWN_PROBLEMS])
+    more = len(problems) - _SHOWN_PROBLEMS
+    rest = f"\n  - and {more} more" if more > 0 else ""
+    lines = "1 line" if len(problems) == 1 else f"{len(problems)} lines"
+    return DataError(f"{lines} of {path} cannot be used:\n{shown}{rest}")
 
 
 def _check_header(path: Path, cells: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from ensemble_minerals.data.hashing import Fingerprint, ScanCache, fingerprint
 from ensemble_minerals.data.labels import check_classes
 from ensemble_minerals.data.listing import Listing, list_photos
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.photo_table import Entry
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits, Runtime
@@ -39,6 +40,7 @@ def scan(
     n_jobs: int = 1,
     cache: ScanCache | None = None,
     limits: DecodeLimits = DEFAULT_LIMITS,
+    added: Sequence[Entry] = (),
     progress: StageProgress | None = None,
 ) -> Manifest:
     """Read a folder or a CSV of photos; every file becomes a row, sorted by path.
@@ -50,6 +52,7 @@ def scan(
         n_jobs: Threads, counted as joblib does (-1: one for each processor). The result does not depend on it.
         cache: Fingerprints of earlier scans.
         limits: Sizes of the photos that are decoded.
+        added: Photos from elsewhere that are read, too; their paths are absolute.
         progress: Called in this thread after each file, with (files done, all files).
 
     Returns:
@@ -59,6 +62,8 @@ def scan(
         DataError: If there is nothing to use, with the way out.
     """
     listing = list_photos(data, classes or expected)
+    if added:
+        listing = dataclasses.replace(listing, entries=tuple(sorted((*listing.entries, *added))))
     chosen = set(listing.classes if classes is None else check_classes(classes, listing.classes))
     is_chosen = [entry.label in chosen for entry in listing.entries]
     files = [listing.root / e.path for e, use in zip(listing.entries, is_chosen, strict=True) if use]
@@ -88,6 +93,7 @@ def scan_with_cache(
     classes: Sequence[str] | None = None,
     expected: Sequence[str] = (),
     limits: DecodeLimits,
+    added: Sequence[Entry] = (),
 ) -> Manifest:
     """`scan`, with the threads, the progress and the cache folder of a job.
 
@@ -97,6 +103,7 @@ def scan_with_cache(
         classes: See `scan`.
         expected: See `scan`.
         limits: Sizes of the photos that are decoded.
+        added: See `scan`.
 
     Raises:
         DataError: If there is nothing to use.
@@ -110,6 +117,7 @@ def scan_with_cache(
             n_jobs=runtime.n_jobs,
             cache=cache,
             limits=limits,
+            added=added,
             progress=runtime.progress.stage("Reading photos"),
         )
 

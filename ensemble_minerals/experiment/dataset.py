@@ -20,6 +20,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import TEST_FOLD
 from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.photo_table import Entry
 from ensemble_minerals.data.same_object.given_pairs import check_given_pairs
 from ensemble_minerals.data.scanning import scan_with_cache
 from ensemble_minerals.data.usable import check_usable
@@ -103,7 +104,9 @@ class Dataset:
         return {name: take(matrix, position[rows]) for name, matrix in self.features.items()}
 
 
-def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int = 2) -> Manifest:
+def scan_photos(
+    data: Path, config: Config, runtime: Runtime, *, n_classes: int = 2, added: Sequence[Entry] = ()
+) -> Manifest:
     """Read all photos: their sizes, digests, perceptual hashes, and why some cannot be used.
 
     Args:
@@ -111,6 +114,7 @@ def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int 
         config: Classes, and limits of what is decoded.
         runtime: Scans are kept in its cache folder.
         n_classes: So many classes must have photos that can be read.
+        added: Photos from elsewhere that are read, too; their paths are absolute.
 
     Raises:
         DataError: If there are no photos, or fewer than two classes, or photos of too few classes can be read, or
@@ -118,7 +122,7 @@ def scan_photos(data: Path, config: Config, runtime: Runtime, *, n_classes: int 
     """
     if config.duplicates.pairs is not None:
         check_given_pairs(Path(config.duplicates.pairs))
-    manifest = scan_with_cache(data, runtime, classes=config.classes, limits=config.data.limits)
+    manifest = scan_with_cache(data, runtime, classes=config.classes, limits=config.data.limits, added=added)
     for warning in manifest.warnings:
         runtime.progress.note(warning)
     check_usable(manifest, n_classes)

@@ -10,7 +10,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.contamination import leave_out_contaminated
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
-from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, read_given_pairs
+from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs, read_given_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
 from ensemble_minerals.experiment.precision import precision_for
@@ -21,13 +21,16 @@ EMBEDDING_VIEWS = ("squash",)
 """Views of an only backbone that propose which photos are compared: the whole photo."""
 
 
-def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[Manifest, SameObjectReport]:
+def group_photos(
+    manifest: Manifest, config: Config, runtime: Runtime, corrected: GivenPairs = NO_PAIRS
+) -> tuple[Manifest, SameObjectReport]:
     """Fill in row groups, one for each object; set exact copies and contradictory labels aside.
 
     Args:
         manifest: As scanned.
         config: What counts as the same object, and the backbone whose embeddings propose pairs.
         runtime: Embeddings and local features are kept in its cache folder.
+        corrected: Pairs of rows that people want together or apart, besides those of the configuration.
 
     Returns:
         The manifest, and what was found, in rows of the manifest.
@@ -38,6 +41,7 @@ def group_photos(manifest: Manifest, config: Config, runtime: Runtime) -> tuple[
     """
     path = config.duplicates.pairs
     given = NO_PAIRS if path is None else read_given_pairs(Path(path), manifest)
+    given = given.and_also(corrected)
     manifest, photos, rows = compared_photos(manifest, config, runtime)
     report = find_same_objects(
         photos,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
 from ensemble_minerals.experiment.dataset import Dataset, extract
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.quantization import in_int8
@@ -16,7 +17,11 @@ from ensemble_minerals.system.runtime import Runtime
 
 
 def prepare(
-    manifest: Manifest, config: Config, extractors: Mapping[str, FeatureExtractor], runtime: Runtime
+    manifest: Manifest,
+    config: Config,
+    extractors: Mapping[str, FeatureExtractor],
+    runtime: Runtime,
+    corrected: GivenPairs = NO_PAIRS,
 ) -> Dataset:
     """Group photos, split them, and compute their features: what cannot be split is told before that work.
 
@@ -25,13 +30,14 @@ def prepare(
         config: What counts as the same object, folds, how views are pooled.
         extractors: By name.
         runtime: Features are kept in its cache folder.
+        corrected: Pairs of rows that people want together or apart.
 
     Raises:
         DataError: If nothing usable is left, or a class has too few row groups for the folds.
         WeightsError: If a backbone's weights cannot be had.
         ConfigError: If backbones are to be computed in int8, and what that needs is not installed.
     """
-    manifest, found = group_photos(manifest, config, runtime)
+    manifest, found = group_photos(manifest, config, runtime, corrected)
     manifest = split(manifest, config, found.pairs)
     if config.precision == "int8":
         extractors = in_int8(extractors, manifest, config, runtime)

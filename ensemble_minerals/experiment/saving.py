@@ -11,6 +11,7 @@ from ensemble_minerals.bundle.model_card import write_model_card
 from ensemble_minerals.bundle.network_files import save_networks
 from ensemble_minerals.bundle.writing import BundleContents, write_bundle
 from ensemble_minerals.config.properties import Properties
+from ensemble_minerals.data.correcting import Corrected
 from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.experiment.dataset import Dataset, counts
@@ -40,6 +41,7 @@ def save(
     pack: bool,
     properties: Properties | None = None,
     rejection: Rejection | None = None,
+    corrected: Corrected | None = None,
 ) -> dict[str, Any]:
     """Save a trained ensemble as a bundle.
 
@@ -54,6 +56,7 @@ def save(
         pack: Copy the backbones' weights into the bundle, so that it needs nothing else.
         properties: Of the classes, if there are any.
         rejection: What tells photos that show none of the classes, if there is such a thing.
+        corrected: What corrections did, if there were some.
 
     Returns:
         The metrics with ``source_costs``: milliseconds a photo and megabytes of each extractor.
@@ -77,7 +80,7 @@ def save(
             }
             for name, extractor in used.items()
         }
-        metadata = _metadata(trained, plan, dataset)
+        metadata = _metadata(trained, plan, dataset, corrected)
         check = check_against_float32(ensemble, trained.setup, dataset, plan.config, runtime)
         if check is not None:
             metadata["float32_check"] = check.model_dump()
@@ -103,7 +106,7 @@ def save(
     return complete
 
 
-def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
+def _metadata(trained: Trained, plan: Plan, dataset: Dataset, corrected: Corrected | None) -> dict[str, Any]:
     """What ``bundle.json`` says of the data and of what the user should know."""
     manifest = dataset.manifest
     metadata: dict[str, Any] = {
@@ -113,10 +116,12 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset) -> dict[str, Any]:
             "root_path": str(manifest.root.resolve()),
             **counts(manifest),
         },
-        "notes": [*plan.notes, *trained.notes],
+        "notes": [*(() if corrected is None else corrected.notes), *plan.notes, *trained.notes],
         "failures": [vars(failure) for failure in trained.ensemble.failures_],
         "demonstration": is_synthetic(manifest.root),
     }
+    if corrected is not None and corrected.counts:
+        metadata["corrections"] = corrected.counts
     if plan.limit is not None:
         metadata["time_limit"] = {
             "seconds": plan.limit,

@@ -7,8 +7,10 @@ classes come from outside. Such text gets an apostrophe in front; numbers do not
 from __future__ import annotations
 
 import csv
+import io
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -56,6 +58,30 @@ def write_csv(
                 raise ValueError(f"a row has {len(row)} cells, but there are {len(names)} columns")
             cells = [row[name] for name in names] if isinstance(row, Mapping) else row
             writer.writerow(map(cell, cells))
+
+
+def append_csv(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Add rows to a CSV, in one write that is on the disk when this returns; a new file gets its header first.
+
+    Args:
+        file: In UTF-8; made if it is not there.
+        columns: Names of the columns, in the order of the file.
+        rows: Cells by the names of the columns.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    with file.open("ab+") as handle:
+        if handle.tell() == 0:
+            writer.writerow(columns)
+        else:
+            handle.seek(-1, os.SEEK_END)
+            if handle.read(1) != b"\n":  # whoever wrote the last row by hand did not end it
+                text.write("\r\n")
+        for row in rows:
+            writer.writerow(escaped(row[name]) for name in columns)
+        handle.write(text.getvalue().encode())
+        handle.flush()
+        os.fsync(handle.fileno())
 
 
 def escaped(cell: object) -> object:

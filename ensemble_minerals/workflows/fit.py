@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.properties import load_properties, properties_of
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.corrections import read_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
-from ensemble_minerals.experiment.dataset import scan_photos
+from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
@@ -68,6 +70,7 @@ def fit(
     scheduler: str | None = None,
     time_limit: float | str | None = None,
     strangers: str | Path | None = None,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
@@ -87,10 +90,11 @@ def fit(
         time_limit: Seconds, or a time such as ``1h30m``, for the whole fit. What does not fit in is left out, see
             `experiment.trimming.ORDER`. Members that have not begun by then are not fitted, except one.
         strangers: Folder of photos that show none of the classes; they help to choose what tells strangers.
+        corrections: Files of corrections, see `data.corrections`; the photos are not touched.
         progress: Told about progress.
 
     Raises:
-        DataError: If the photos cannot be used as they are.
+        DataError: If the photos or the corrections cannot be used as they are.
         WeightsError: If a backbone's weights cannot be had.
         BundleError: If `out` exists and neither flag is given, or is something else than a bundle.
         UserError: If nothing can be saved at `out`, `n_jobs` is no number of jobs, the cluster cannot be used, or
@@ -108,6 +112,7 @@ def fit(
     )
     if others and config.rejection is None:
         raise UserError("strangers are of no use with rejection: null; leave out either")
+    decisions = read_corrections(map(Path, corrections)) if corrections else None
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
     runtime = Runtime(
         n_jobs,
@@ -123,12 +128,13 @@ def fit(
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
         with stopwatch("scan"):
-            manifest = scan_photos(data, config, runtime)
+            corrected = scan_corrected(data, config, runtime, decisions)
+            manifest = corrected.manifest
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime, work=work)
             import_samplers(plan.config, runtime)
-            dataset = prepare(manifest, plan.config, plan.extractors, runtime)
+            dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
         trained = train(plan, dataset, runtime, work=work)
         with stopwatch("rejection"):
             learned = learn_rejection(trained, dataset, plan.config, runtime, others)
@@ -147,7 +153,8 @@ def fit(
             pack=pack,
             properties=properties,
             rejection=None if learned is None else learned.rejection,
+            corrected=corrected,
         )
         shutil.rmtree(work, ignore_errors=True)
     failures = tuple(trained.ensemble.failures_)
-    return FitResult(out, metrics, failures, (*plan.notes, *trained.notes))
+    return FitResult(out, metrics, failures, (*corrected.notes, *plan.notes, *trained.notes))

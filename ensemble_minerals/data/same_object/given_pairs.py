@@ -35,6 +35,10 @@ class GivenPairs:
     together: frozenset[tuple[int, int]] = frozenset()
     apart: frozenset[tuple[int, int]] = frozenset()
 
+    def and_also(self, others: GivenPairs) -> GivenPairs:
+        """These pairs and others."""
+        return GivenPairs(self.together | others.together, self.apart | others.apart)
+
     def among(self, position: Mapping[int, int]) -> GivenPairs:
         """The pairs of which both rows are in a smaller table, in its numbers."""
         return GivenPairs(

@@ -126,7 +126,8 @@ def _given(
     for a, b in apart:
         if a == b:
             raise DataError(
-                "duplicates.pairs separates two photos of equal pixels; delete one of them instead"
+                "two photos of equal pixels are said to show different objects (duplicates.pairs, corrections); "
+                "delete one of them instead"
             )
     groups = Groups(int(image.max(initial=-1)) + 1, apart)
     rows = np.flatnonzero(names != "")
@@ -135,8 +136,8 @@ def _given(
     for a, b in (*sorted(given.together), *same_name):
         if not groups.join(int(image[a]), int(image[b])):
             raise DataError(
-                "duplicates.pairs puts two photos apart that must be together by other rows of it, or by the column "
-                "group; decide for one of both"
+                "two photos are said to be apart (duplicates.pairs, corrections) that must be together by other "
+                "rows, or by the column group; decide for one of both"
             )
     return groups
 
