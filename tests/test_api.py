@@ -124,6 +124,15 @@ def test_threads_may_share_a_predictor(tiny, predictor):
 # -- answers ------------------------------------------------------------------------------------------------
 
 
+def test_photos_in_memory_have_thumbnails_too(tiny, predictor, monkeypatch):
+    contents = [path.read_bytes() for path in sorted(tiny.new.iterdir())[:3]]
+    found = predictor.predict(contents)
+    assert found._repr_html_().count("data:image/jpeg") == 3
+    assert found.take(slice(1, 2))._repr_html_().count("data:image/jpeg") == 1
+    monkeypatch.setattr("ensemble_minerals.prediction.notebook.KEPT_BYTES", len(contents[0]))
+    assert predictor.predict(contents)._repr_html_().count("data:image/jpeg") == 1
+
+
 def test_answers_are_plain_values_a_frame_or_a_page(tiny, predictor):
     pandas = pytest.importorskip("pandas", reason="NOT RUN: pandas is not installed")
     (tiny.new / "<b>.jpg").write_text("no photo", encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from ensemble_minerals.errors import BundleError, FitError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.prediction.inputs import Inputs, PhotoInput, gather_photos
-from ensemble_minerals.prediction.table import Predictions, check_sets
+from ensemble_minerals.prediction.notebook import kept_contents
+from ensemble_minerals.prediction.table import SHOWN, Predictions, check_sets
 from ensemble_minerals.system.progress import StageProgress, part_of
 from ensemble_minerals.system.runtime import DecodeLimits
 from ensemble_minerals.taxonomy import Taxonomy
@@ -152,7 +154,8 @@ class PhotoPredictor(ABC):
         if note is not None:
             for text in self.notes:
                 note(text)
-        return self.predict_photos(photos, names, progress, sets=sets, refuse=refuse)
+        found = self.predict_photos(photos, names, progress, sets=sets, refuse=refuse)
+        return replace(found, contents=kept_contents(zip(names[:SHOWN], photos, strict=False)))
 
     def predict_photos(
         self,
@@ -226,6 +229,7 @@ class PhotoPredictor(ABC):
             in_set,
             typicality=typicality,
             refuse=refuse,
+            level=sets,
         )
 
     @cached_property

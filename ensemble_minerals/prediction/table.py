@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ensemble_minerals.system.atomic import atomic_file
 from ensemble_minerals.system.csv_file import write_csv
 from ensemble_minerals.taxonomy import Taxonomy
 
-_SHOWN = 50
+SHOWN = 50
 """Photos that a notebook shows."""
 
 _GUESS: dict[str, type] = {"label": str, "confidence": float}
@@ -70,6 +70,8 @@ class Predictions:
         typicality: Share of the photos of the fit that are as strange, (n,), see `ensemble.rejection`. NaN for a
             photo that could not be read; NaN or None where the model knows nothing of the kind.
         refuse: Photos of at most this typicality show none of the classes; 0 where none is refused.
+        level: Probability with which a set holds the true class; None where no sets are wanted.
+        contents: Of photos in memory, by path, for the thumbnails of a notebook.
 
     Example:
         >>> taxonomy = Taxonomy.flat(("mica", "quartz"))
@@ -92,6 +94,8 @@ class Predictions:
     advice: tuple[str, ...] | None = None
     typicality: NDArray[np.float64] | None = None
     refuse: float = 0.0
+    level: float | None = None
+    contents: Mapping[Path, bytes] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -267,12 +271,13 @@ class Predictions:
         """The answers to the first photos as a table with thumbnails, for a notebook."""
         from ensemble_minerals.prediction.notebook import photo_table
 
-        shown = range(min(len(self), _SHOWN))
+        shown = range(min(len(self), SHOWN))
         sets = ["set"] if self.sets is not None else []
         table = photo_table(
-            ["answer", "confidence", *sets], ((self.paths[row], self._cells(row)) for row in shown)
+            ["answer", "confidence", *sets],
+            ((self.paths[row], self.contents.get(self.paths[row]), self._cells(row)) for row in shown),
         )
-        return table + (f"<p>and {len(self) - _SHOWN} more</p>" if len(self) > _SHOWN else "")
+        return table + (f"<p>and {len(self) - SHOWN} more</p>" if len(self) > SHOWN else "")
 
     def _cells(self, row: int) -> list[str]:
         if not self.answered[row]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ensemble_minerals.ensemble.rejection import IN_WORDS
+from ensemble_minerals.prediction.advice import SURE
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.page import thumbnails, write_page
 
 FEW = 200
 """Up to this number, photos are shown large."""
 
-_SIDE, _SIDE_OF_MANY = 360, 220
+MANY = 1000
+"""Above this number, photos are shown small, so that the page can still be opened."""
+
+_SIDE, _SIDE_OF_MANY, _SIDE_OF_VERY_MANY = 360, 220, 110
 _GUESSES = 3
 
 
@@ -52,6 +56,9 @@ class GalleryEntry:
         guesses: The most probable classes with their probabilities, the answer first.
         votes: Of each member.
         agreeing: Number of members that give the same answer.
+        given: The label that came with the photo; empty where none did.
+        unsure: Whether the answer is less than `SURE`, or the photo shows none of the classes.
+        in_set: Classes that cannot be ruled out; None where no sets are wanted.
         refused: Whether the photo shows none of the classes.
         typicality: Share of the photos of the fit that are as strange; None where the model cannot tell.
         with_evidence: Answer and probability with the evidence; None where no class fits it.
@@ -68,6 +75,9 @@ class GalleryEntry:
     guesses: tuple[tuple[str, float], ...]
     votes: tuple[GalleryVote, ...]
     agreeing: int
+    given: str
+    unsure: bool
+    in_set: tuple[str, ...] | None
     refused: bool = False
     typicality: float | None = None
     with_evidence: tuple[str, float] | None = None
@@ -92,6 +102,7 @@ def write_gallery(
     source: str = "",
     synthetic: bool = False,
     n_threads: int = 1,
+    given: Sequence[str] = (),
 ) -> Path:
     """Write the gallery as one self-contained page.
 
@@ -102,6 +113,7 @@ def write_gallery(
         source: Who answered, for instance the path of the bundle.
         synthetic: Whether the ensemble was trained on the demonstration set, so that the page says so.
         n_threads: Threads that make thumbnails.
+        given: Of each photo the label that came with it, empty where none did; () where none is known.
 
     Raises:
         UserError: If the file cannot be written.
@@ -121,8 +133,13 @@ def write_gallery(
         n_answered=len(answered),
         n_members=len(predictions.members),
         has_evidence=predictions.evidence is not None,
+        level=predictions.level,
+        few=FEW,
+        rejects=any(predictions.typicality_of(row) is not None for row in answered.tolist()),
+        sure=SURE,
+        has_given=any(given),
         unreadable=unreadable,
-        entries=_entries(predictions, answered.tolist(), n_threads),
+        entries=_entries(predictions, answered.tolist(), n_threads, given or [""] * len(predictions)),
     )
 
 
@@ -145,8 +162,10 @@ def count_by_class(predictions: Predictions) -> list[ClassCount]:
     return sorted(counts, key=lambda entry: (-entry.photos, entry.label)) + none
 
 
-def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Iterator[GalleryEntry]:
-    side = _SIDE if len(rows) <= FEW else _SIDE_OF_MANY
+def _entries(
+    predictions: Predictions, rows: list[int], n_threads: int, given: Sequence[str]
+) -> Iterator[GalleryEntry]:
+    side = _SIDE if len(rows) <= FEW else _SIDE_OF_MANY if len(rows) <= MANY else _SIDE_OF_VERY_MANY
     addresses = thumbnails([predictions.paths[row] for row in rows], side=side, n_threads=n_threads)
     for row, thumbnail in zip(rows, addresses, strict=True):
         guesses = predictions.top(row, _GUESSES)
@@ -168,6 +187,9 @@ def _entries(predictions: Predictions, rows: list[int], n_threads: int) -> Itera
             guesses=tuple(guesses),
             votes=votes,
             agreeing=sum(vote.agrees for vote in votes),
+            given=given[row],
+            unsure=confidence < SURE or bool(predictions.refused[row]),
+            in_set=None if predictions.sets is None else predictions.set_of(row),
             refused=bool(predictions.refused[row]),
             typicality=predictions.typicality_of(row),
             with_evidence=None if predictions.evidence is None else predictions.top_with_evidence(row),

@@ -10,6 +10,7 @@ from ensemble_minerals.bundle.student import is_student
 from ensemble_minerals.config.properties import properties_of
 from ensemble_minerals.prediction.evidence import weigh
 from ensemble_minerals.prediction.evidence_table import gather_evidence, read_prior
+from ensemble_minerals.prediction.given_labels import given_labels
 from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 from ensemble_minerals.prediction.predictor import load
@@ -123,5 +124,6 @@ def predict(
             source=str(model),
             synthetic=synthetic,
             n_threads=n_threads,
+            given=given_labels(inputs, predictions.paths, classes),
         )
     return PredictResult(predictions, synthetic, out, gallery)

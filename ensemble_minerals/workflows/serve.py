@@ -71,6 +71,7 @@ def serve(
         served = describe(model, n_threads=count_jobs(n_jobs), cache_dir=cache_dir)
         hosts = (*served.hosts, _bracketed(host), *allow_hosts)
         served = replace(served, hosts=hosts, token=token, keep=None if keep is None else Path(keep))
+        listening.listen()  # who asks before the server has started waits for it
         progress.note(
             f"listening at http://{_bracketed(host)}:{listening.getsockname()[1]}/ (Ctrl-C ends it)"
         )

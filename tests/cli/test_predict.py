@@ -20,7 +20,7 @@ def test_predict_prints_a_row_for_each_of_a_few(home, bundle):
     }
     assert len(rows) == 6
     assert sum(name.startswith(label) for name, label in rows.items()) >= 5
-    assert "2 of 2 agree" in outcome.stdout
+    assert "2 of 2 chose it" in outcome.stdout
     assert "6 photos answered." in outcome.stdout
 
 
@@ -30,6 +30,17 @@ def test_predict_sums_up_many(home, bundle):
     assert ".png" not in outcome.stdout
     counts = dict(re.findall(r"^(azurite|malachite|pyrite) .*?(\d+)  ", outcome.stdout, re.M))
     assert sum(map(int, counts.values())) == 24
+
+
+def test_what_was_asked_of_many_is_shown_too(home, bundle):
+    outcome = run("predict", bundle, home / "new", home / "photos", "--sets", 0.9, "--top-k", 2)
+    assert outcome.exit_code == 0, outcome.output
+    head = next(line for line in outcome.stdout.splitlines() if line.startswith("photo "))
+    assert head.split()[-3:] == ["set", "at", "0.9"]
+    assert " or " in head
+    assert outcome.stdout.count(".png") == 20
+    assert "... and 4 more" in outcome.stdout
+    assert re.search(r"Sets at 0.9: \d+ of 24 name one class, \d\.\d classes on average", outcome.stdout)
 
 
 def test_unreadable_inputs_are_told_and_exit_with_three(home, bundle, tmp_path):

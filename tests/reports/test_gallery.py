@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def test_each_photo_is_a_card_with_picture_label_confidence_and_votes(photos, tm
     for row, path in enumerate(photos):
         assert path.name in page.text
         assert percent(float(made.proba[row].max())).replace("\N{NO-BREAK SPACE}", " ") in page.text
-    assert page.text.count("1 of 2 members agrees") == 3
+    assert page.text.count("1 of 2 members chose it") == 3
     assert page.text.count("hierarchical") == 3
     assert "artifacts/mine" in page.text
     assert "3 photos" in page.text
@@ -171,7 +172,7 @@ def test_synthetic_is_said(photos, tmp_path):
 def test_labels_can_be_chosen_searched_and_ordered(photos, tmp_path):
     made = answers(photos)
     page = read(write_gallery(made, tmp_path / "gallery.html"))
-    assert [b["data-label"] for b in page.all("button")] == list(CLASSES)
+    assert [b["data-label"] for b in page.all("button") if "data-label" in b] == list(CLASSES)
     assert page.all("input", type="search")
     for row, entry in enumerate(page.all("figure")):
         assert float(entry["data-unsure"]) == pytest.approx(made.proba[row].max(), abs=1e-6)
@@ -239,3 +240,36 @@ def test_a_small_photo_is_not_blown_up(tmp_path):
 )
 def test_shares_never_round_to_certainty(share, text):
     assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
+
+
+def test_set_given_label_and_what_is_unsure_are_shown(photos, tmp_path):
+    made = replace(
+        answers(photos),
+        sets=np.array([[True, True, False], [False, True, False], [False, False, True]]),
+        level=0.9,
+        typicality=np.array([0.4, 0.01, 0.7]),
+        refuse=0.05,
+    )
+    page = read(write_gallery(made, tmp_path / "gallery.html", given=["biotite", "muscovite", "biotite"]))
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "With 90 % one of: biotite, muscovite" in text
+    assert "With 90 % in the set: quartz" in text
+    assert "Verdict: answered, typicality 0.400" in text
+    assert "\u2713 given label biotite" in text
+    assert "\u2717 given label biotite" in text
+    assert [entry["data-kind"].split() for entry in page.all("figure")] == [
+        ["unsure"],
+        ["unsure", "wrong"],
+        ["unsure", "wrong"],
+    ]
+    assert page.all("option", value="wrong")
+    assert not read(write_gallery(answers(photos), tmp_path / "b.html")).all("option", value="wrong")
+
+
+def test_why_a_minority_can_win_is_said(photos, tmp_path):
+    made = answers(photos, members=("a", "b", "c"))
+    each = made.member_proba.copy()
+    each[0, 1] = np.roll(each[0, 1], 1)
+    page = read(write_gallery(replace(made, member_proba=each), tmp_path / "gallery.html"))
+    assert page.text.count("Votes are not counted") == 1
+    assert [("divided" in entry["data-kind"]) for entry in page.all("figure")] == [True, False, False]

@@ -25,8 +25,15 @@ def show_predictions(
             "bold yellow",
         )
     answered = np.flatnonzero(predictions.answered).tolist()
-    if len(predictions) <= FEW:
-        _show_each(where, predictions, answered, top_k)
+    many = len(predictions) > FEW
+    if not many or top_k > 1 or predictions.sets is not None:
+        _show_each(where, predictions, answered[:FEW], top_k)
+        if len(answered) > FEW:
+            say(where, f"... and {len(answered) - FEW:,} more; --out or --gallery shows all")
+    if not many:
+        for row in answered:
+            for text in predictions.remarks(row):
+                say(where, f"{predictions.paths[row]}: {text}")
     elif answered:
         from ensemble_minerals.reports.gallery import count_by_class
 
@@ -56,6 +63,13 @@ def show_predictions(
     if unreadable:
         show_unreadable(where, unreadable)
     say(where)
+    if predictions.sets is not None and many and answered:
+        sizes = predictions.sets[answered].sum(axis=1)
+        say(
+            where,
+            f"Sets at {predictions.level:.4g}: {int((sizes == 1).sum()):,} of {len(answered):,} name one class, "
+            f"{sizes.mean():.1f} classes on average.",
+        )
     without = f", {len(unreadable)} could not be read" if unreadable else ""
     refused = int(predictions.refused.sum())
     unlike = (
@@ -90,32 +104,40 @@ def _show_each(where: Console, predictions: Predictions, rows: list[int], top_k:
     for _ in range(1, guesses):
         columns += [Column("or"), Column("", number=True)]
     if predictions.sets is not None:
-        columns.append(Column("set"))
+        columns.append(Column(f"set at {predictions.level:.4g}"))
     if predictions.evidence is not None:
         columns += [Column("with evidence"), Column("", number=True)]
-    cells = []
-    for row in rows:
-        first, *others = predictions.top(row, guesses)
-        votes = predictions.votes(row)
-        agreeing = sum(label == first[0] for _, label, _ in votes)
-        line: list[object] = [
-            predictions.paths[row],
-            predictions.shown_label(row),
-            decimal(first[1]),
-            f"{agreeing} of {len(votes)} agree",
-        ]
-        if rejects:
-            line.append(decimal(predictions.typicality_of(row)))
-        for label, share in others:
-            line += [label, decimal(share)]
-        if predictions.sets is not None:
-            rest = ", ".join(predictions.set_of(row))
-            line.append(f"{IN_WORDS}, else: {rest}" if predictions.refused[row] else rest)
-        if predictions.evidence is not None:
-            best = predictions.top_with_evidence(row)
-            line += ["none fits", ""] if best is None else [best[0], decimal(best[1])]
-        cells.append(line)
-    table(where, "", columns, cells)
-    for row in rows:
-        for text in predictions.remarks(row):
-            say(where, f"{predictions.paths[row]}: {text}")
+    table(where, "", columns, [_cells(predictions, row, guesses, rejects=rejects) for row in rows])
+    if any(2 * _agreeing(predictions, row) < len(predictions.members) for row in rows):
+        say(
+            where,
+            "Votes are not counted: the ensemble weighs how probable each member finds every class, so one that many "
+            "find second best can win.",
+        )
+
+
+def _cells(predictions: Predictions, row: int, guesses: int, *, rejects: bool) -> list[object]:
+    first, *others = predictions.top(row, guesses)
+    cells: list[object] = [
+        predictions.paths[row],
+        predictions.shown_label(row),
+        decimal(first[1]),
+        f"{_agreeing(predictions, row)} of {len(predictions.members)} chose it",
+    ]
+    if rejects:
+        cells.append(decimal(predictions.typicality_of(row)))
+    for label, share in others:
+        cells += [label, decimal(share)]
+    if predictions.sets is not None:
+        rest = ", ".join(predictions.set_of(row))
+        cells.append(f"{IN_WORDS}, else: {rest}" if predictions.refused[row] else rest)
+    if predictions.evidence is not None:
+        best = predictions.top_with_evidence(row)
+        cells += ["none fits", ""] if best is None else [best[0], decimal(best[1])]
+    return cells
+
+
+def _agreeing(predictions: Predictions, row: int) -> int:
+    """Members whose most probable class is the answer."""
+    answer = predictions.top(row)[0][0]
+    return sum(label == answer for _, label, _ in predictions.votes(row))

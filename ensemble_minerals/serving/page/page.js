@@ -118,7 +118,7 @@
     for (const [name, share] of shares) row(node.querySelector(".classes"), [name, percent(share)]);
     for (const vote of answer.votes) row(node.querySelector(".votes"), [vote.member, vote.label, percent(vote.probability)], vote.label === answer.label);
     const agreeing = answer.votes.filter(vote => vote.label === answer.label).length;
-    node.querySelector(".votes-title").textContent = `${agreeing} of ${answer.votes.length} members agree`;
+    node.querySelector(".votes-title").textContent = `${agreeing} of ${answer.votes.length} members chose it`;
     offerEvidence(card);
     node.querySelector(".advice").textContent = answer.advice || "";
     if (answer.advice) node.querySelector(".evidence").open = true;
