@@ -18,6 +18,7 @@ from ensemble_minerals.evaluation.significance import (
     CorrectedT,
     McNemar,
     corrected_resampled_t,
+    doubt,
     holm,
     mcnemar,
     verdict,
@@ -73,6 +74,11 @@ class PairedComparison:
         if self.p_holm[score] >= ALPHA:
             return "not significant"
         return "better" if self.lead(score) > 0 else "worse"
+
+    def doubt(self, score: str) -> str:
+        """Why its interval leaves 0 out where the test is not significant; empty where they agree."""
+        test = "exact" if score == "accuracy" else "folds"
+        return doubt(self.difference[score], self.p_holm[score], test, alone=self.p[score], alpha=ALPHA)
 
     def is_significant(self, score: str) -> bool:
         """Whether the full ensemble is significantly better or worse."""

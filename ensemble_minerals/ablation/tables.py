@@ -28,7 +28,7 @@ _COLUMNS = (
     ("", False),
     ("balanced accuracy", True),
     ("macro F1", True),
-    ("ECE", True),
+    ("calibration error", True),
     ("fit s", True),
     ("ms a photo", True),
     ("MB", True),

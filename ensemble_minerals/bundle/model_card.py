@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
+
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.correcting import in_words
 from ensemble_minerals.system.foreign_text import markdown
 from ensemble_minerals.system.plural import counted
+
+_METRICS = (
+    ("accuracy", "accuracy", "Accuracy"),
+    ("macro_f1", "f1", "Macro F1"),
+    ("log_loss", "log_loss", "Log-loss"),
+    ("ece", "ece", "Calibration error"),
+)
+"""Keys of ``metrics.json``, and what a model hub calls them."""
 
 
 def write_model_card(
@@ -17,7 +27,9 @@ def write_model_card(
     config: Config,
     extractors: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """The text of the model card, in Markdown.
+    """The text of the model card, in Markdown, with the front matter that the Hugging Face hub reads.
+
+    The front matter names no license: whether photos and weights may be shared is for those to say who own them.
 
     Args:
         metrics: As saved in ``metrics.json``.
@@ -26,7 +38,8 @@ def write_model_card(
         extractors: Metadata and fingerprints of the feature extractors.
     """
     oof, data = metrics["oof"], metadata["data"]
-    lines = ["# An ensemble-minerals bundle", ""]
+    lines = [*_front_matter(oof, data, demonstration=metadata["demonstration"])]
+    lines += ["# An ensemble-minerals bundle", ""]
     if metadata["demonstration"]:
         lines += [
             "> **Synthetic:** trained on the demonstration set, which is drawn by code. Its numbers say",
@@ -47,7 +60,7 @@ def write_model_card(
         "",
         f"Every photo was answered by {learners} that never saw it or its group.",
         "",
-        "| | accuracy | balanced accuracy | macro F1 | log-loss | ECE |",
+        "| | accuracy | balanced accuracy | macro F1 | log-loss | calibration error |",
         "|---|---|---|---|---|---|",
         _row("**ensemble**", oof),
     ]
@@ -55,7 +68,7 @@ def write_model_card(
     if "test" in metrics:
         lines += ["", f"On the {metrics['test']['n']} photos put aside before the fit:", ""]
         lines += [
-            "| | accuracy | balanced accuracy | macro F1 | log-loss | ECE |",
+            "| | accuracy | balanced accuracy | macro F1 | log-loss | calibration error |",
             "|---|---|---|---|---|---|",
         ]
         lines += [_row("ensemble", metrics["test"])]
@@ -111,6 +124,41 @@ def _on_corrections(counts: Mapping[str, Any]) -> list[str]:
     if counts["unmatched"]:
         lines.append(f"{counted(counts['unmatched'], 'decision')} matched no photo of the data.")
     return [*lines, "`manifest.csv` holds the label before each change in its column `corrected`."]
+
+
+def _front_matter(oof: Mapping[str, Any], data: Mapping[str, Any], *, demonstration: bool) -> list[str]:
+    """Metadata in YAML: kind of model, classes and figures, as "model-index" of the hub's specification."""
+    n_classes = counted(len(oof["per_class"]), "class", "classes")
+    photos = f"{counted(oof['n'], 'photo')} of {n_classes}, each answered by models that never saw it"
+    results = [
+        {"type": kind, "name": name, "value": round(oof[key], 4)}
+        for key, kind, name in _METRICS
+        if oof[key] is not None
+    ]
+    task = {"type": "image-classification", "name": "Image classification"}
+    values = {
+        "library_name": "ensemble-minerals",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "ensemble", *(["synthetic"] if demonstration else [])],
+        "metrics": ["accuracy", "f1"],
+        "model-index": [
+            {
+                "name": "ensemble-minerals bundle",
+                "results": [
+                    {
+                        "task": task,
+                        "dataset": {
+                            "type": "imagefolder",
+                            "name": f"{'drawn by code: ' if demonstration else ''}{photos}",
+                            "revision": data["digest"],
+                        },
+                        "metrics": results,
+                    }
+                ],
+            }
+        ],
+    }
+    return ["---", yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120).rstrip(), "---", ""]
 
 
 def _on_strangers(metrics: Mapping[str, Any], config: Config) -> list[str]:

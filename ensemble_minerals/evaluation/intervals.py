@@ -70,6 +70,11 @@ class Interval:
         return math.isfinite(self.estimate)
 
     @property
+    def leaves_out_zero(self) -> bool:
+        """Whether 0 is beyond one of its ends."""
+        return self.low > 0 or self.high < 0
+
+    @property
     def has_ends(self) -> bool:
         """Whether the ends are known."""
         return math.isfinite(self.low)

@@ -161,6 +161,38 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
+WHY: dict[str, str] = {
+    "corrected": "the interval is for this comparison alone, p is corrected for all of the table",
+    "exact": "the interval counts by how many photos each row group changed, the exact test only who won it",
+    "folds": "the interval is of these fits, the test asks about the recipe fitted anew, from few folds",
+    "signs": "near the limit: the interval is drawn from row groups, the test from their signs",
+}
+"""Why an interval can leave 0 out where the p-value beside it does not reach the level, by the test."""
+
+
+def doubt(
+    difference: Interval, p: float, test: str, *, alone: float | None = None, alpha: float = 0.05
+) -> str:
+    """Why an interval leaves 0 out and its test is not significant; empty where the two agree.
+
+    Args:
+        difference: With its interval.
+        p: The p-value that decides.
+        test: A key of `WHY`.
+        alone: The p-value before the correction for a table.
+        alpha: Level of the test.
+
+    Example:
+        >>> doubt(Interval(0.02, 0.001, 0.04), 0.2, "exact", alone=0.04)
+        'the interval is for this comparison alone, p is corrected for all of the table'
+        >>> doubt(Interval(0.02, -0.001, 0.04), 0.2, "exact")
+        ''
+    """
+    if p < alpha or not difference.leaves_out_zero:
+        return ""
+    return WHY["corrected" if alone is not None and alone < alpha else test]
+
+
 def verdict(
     difference: Interval,
     p: float,

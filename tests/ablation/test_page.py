@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -197,6 +197,22 @@ def test_the_leaky_protocol_is_no_model(made):
     table = (folder / "ablation.md").read_text(encoding="utf-8")
     assert f"Arm {LEAKY}" not in table
     assert ("Not a model: Had the 24 photos" in table) == is_there
+
+
+def test_where_interval_and_test_disagree_the_reason_stands_beside(made):
+    _, ablation, _, text, _ = made
+    for arm in ablation["arms"]:
+        if not arm.get("p_holm"):
+            continue
+        row = re.search(rf"{re.escape(escape(arm['title']))}</th>.*?</tr>", text, re.DOTALL).group()
+        apart = [
+            score
+            for score, p in arm["p_holm"].items()
+            if p >= 0.05 and (arm["difference"][score]["low"] > 0 or arm["difference"][score]["high"] < 0)
+        ]
+        assert row.count('class="doubt"') == len(apart)
+        if apart == ["log_loss"] and arm["p"]["log_loss"] < 0.05:
+            assert "corrected for all of the table" in row
 
 
 def test_significance_is_said_in_words(made):

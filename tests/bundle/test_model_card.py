@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.model_card import write_model_card
@@ -80,8 +81,26 @@ def test_a_test_part_has_a_table_of_its_own(told):
 def test_drawn_photos_are_called_synthetic_before_any_number(told):
     told["metadata"]["demonstration"] = True
     model_card = write_model_card(**told)
-    assert "**Synthetic:**" in model_card
-    assert model_card.index("Synthetic") < min(model_card.index(digit) for digit in "0123456789")
+    front, text = model_card[4:].split("\n---\n")
+    assert "**Synthetic:**" in text
+    assert text.index("Synthetic") < min(text.index(digit) for digit in "0123456789")
+    values = yaml.safe_load(front)
+    assert "synthetic" in values["tags"]
+    assert values["model-index"][0]["results"][0]["dataset"]["name"].startswith("drawn by code")
+
+
+def test_the_front_matter_is_read_by_a_model_hub(told):
+    cards = pytest.importorskip("huggingface_hub", reason="NOT RUN: huggingface_hub is not installed")
+    oof = told["metrics"]["oof"]
+    oof["ece"] = None
+    found = cards.ModelCard(write_model_card(**told))
+    assert found.data.pipeline_tag == "image-classification"
+    assert found.data.library_name == "ensemble-minerals"
+    assert {one.metric_type: one.metric_value for one in found.data.eval_results} == {
+        "accuracy": round(oof["accuracy"], 4), "f1": round(oof["macro_f1"], 4), "log_loss": round(oof["log_loss"], 4)
+    }  # fmt: skip
+    assert found.data.eval_results[0].dataset_revision == told["metadata"]["data"]["digest"]
+    assert found.text.lstrip().startswith("# An ensemble-minerals bundle")
 
 
 def test_notes_missing_figures_and_odd_names(told):

@@ -10,7 +10,14 @@ from scipy import stats
 from statsmodels.stats import contingency_tables, multitest
 
 from ensemble_minerals.evaluation.intervals import Interval
-from ensemble_minerals.evaluation.significance import corrected_resampled_t, holm, mcnemar, verdict
+from ensemble_minerals.evaluation.significance import (
+    WHY,
+    corrected_resampled_t,
+    doubt,
+    holm,
+    mcnemar,
+    verdict,
+)
 
 
 def pairs(both, only_first, only_second, neither):
@@ -164,3 +171,13 @@ def test_a_verdict_on_a_loss_turns_the_sign():
 def test_a_verdict_without_an_interval():
     text = verdict(Interval(0.01, math.nan, math.nan), 1.0, first="a", second="b")
     assert text == "a is better than b by 1.0 points (p = 1.000): not significant."
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "alone", "why"),
+    [(0.01, 0.2, None, "exact"), (0.01, 0.2, 0.06, "exact"), (0.01, 0.2, 0.04, "corrected"), (0.01, 0.04, 0.01, None),
+     (-0.01, 0.2, 0.04, None), (math.nan, 0.2, None, None)],
+)  # fmt: skip
+def test_why_an_interval_and_a_test_disagree_is_said_where_they_do(low, p, alone, why):
+    difference = Interval(0.02, low, 0.03)
+    assert doubt(difference, p, "exact", alone=alone) == (WHY[why] if why else "")

@@ -178,7 +178,7 @@ def test_health_metrics_and_the_description_of_the_interface(client):
     assert {"/v1/predict", "/v1/weigh", "/v1/model", "/healthz", "/readyz", "/metrics"} <= described[
         "paths"
     ].keys()
-    assert client.get("/v1/card").text.startswith("# An ensemble-minerals bundle")
+    assert client.get("/v1/card").text.startswith("---\nlibrary_name: ensemble-minerals\n")
     problem(client.get("/v1/report"), 404)
 
 

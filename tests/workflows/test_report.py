@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,6 +103,11 @@ def test_out_of_fold_rows_are_reported(bundle, tmp_path):
     assert score(found, "accuracy")["estimate"] == metrics["oof"]["accuracy"]
     assert score(found, "log_loss")["estimate"] == metrics["oof"]["log_loss"]
     assert score(found, "ece")["plug_in"] == metrics["oof"]["ece"]
+    everywhere = f"{metrics['oof']['ece']:.3f}"
+    page = result.html.read_text(encoding="utf-8")
+    tile = re.search(r"<b><data [^>]*>([^<]*)</data></b><span>calibration error</span>", page)
+    assert tile.group(1) == everywhere
+    assert f"| {everywhere} |" in (bundle / "README.md").read_text(encoding="utf-8")
     assert found["header"]["rows"] == metrics["oof"]["n"]
     assert [row["name"] for row in found["classes"]["classes"]] == list(CLASSES)
     assert {row["name"] for row in found["members"]["members"]} == set(metrics["members"])

@@ -81,17 +81,17 @@ def _difference(difference: Interval, kind: str) -> str:
 
 
 def _why(result: BundleComparison) -> str:
-    """Accuracy in a sentence; where interval and test disagree, why that can be."""
-    from ensemble_minerals.evaluation.significance import verdict
+    """Accuracy in a sentence; where interval and test of a score disagree, why that can be."""
+    from ensemble_minerals.evaluation.significance import doubt, verdict
 
     accuracy = result.paired.scores["accuracy"]
     p = 1.0 if accuracy.p is None else accuracy.p
     words = verdict(accuracy.difference, p, first="B", second="A")
-    outside = accuracy.difference.low > 0 or accuracy.difference.high < 0
-    if outside and p >= 0.05:
-        words += (
-            " The interval leaves 0 out and the test is not significant: the interval counts by how many photos "
-            "each row group changed, the exact test only which bundle won it, and the fewer groups changed the more "
-            "careful the test is."
-        )
+    for name, test in (("accuracy", "exact"), ("log_loss", "signs")):
+        score = result.paired.scores[name]
+        why = "" if score.p is None else doubt(score.difference, score.p, test)
+        if why:
+            words += (
+                f" The interval of {_TITLES[name][0]} leaves 0 out and its test is not significant: {why}."
+            )
     return words

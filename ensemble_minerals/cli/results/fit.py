@@ -66,7 +66,7 @@ def show_fit(where: Console, result: FitResult, *, synthetic: bool) -> None:
     )
     say(
         where,
-        f"Balanced accuracy {decimal(oof['balanced_accuracy'])}, macro F1 {decimal(oof['macro_f1'])}, expected "
+        f"Balanced accuracy {decimal(oof['balanced_accuracy'])}, macro F1 {decimal(oof['macro_f1'])}, "
         f"calibration error {decimal(oof['ece'])}.",
     )
     if "test" in metrics:

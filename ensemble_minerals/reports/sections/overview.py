@@ -24,7 +24,8 @@ class Overview(Section):
         answers: All rows; each becomes a row of ``answers.csv``.
         accuracy: Of the ensemble.
         macro_f1: Of the ensemble.
-        ece: Calibration error of the ensemble, beyond chance.
+        ece: Calibration error of the ensemble.
+        ece_beyond_chance: The part of it that chance does not explain.
         two_percent: How many photos can be answered with 2 % errors.
         suspects: Number of suspected labels.
         unmeasured: Why there are no photos in the page; None where there are.
@@ -37,7 +38,8 @@ class Overview(Section):
     answers: Answers
     accuracy: Interval
     macro_f1: Interval
-    ece: Interval
+    ece: float | None
+    ece_beyond_chance: Interval
     two_percent: AbstentionLimit
     suspects: int
     unmeasured: str | None
@@ -50,7 +52,8 @@ class Overview(Section):
             answers=data.answers,
             accuracy=data.scores["accuracy"].interval,
             macro_f1=data.scores["macro_f1"].interval,
-            ece=data.scores["ece"].interval,
+            ece=data.scores["ece"].plug_in,
+            ece_beyond_chance=data.scores["ece"].interval,
             two_percent=data.abstention.limit(0.02),
             suspects=len(data.suspects.suspects),
             unmeasured=data.measures.unmeasured,
