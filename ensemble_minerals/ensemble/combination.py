@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
@@ -62,6 +62,16 @@ class Combination:
         """How much each member counts, shape (n_members,): 0 where its answers change nothing."""
         weights: FloatMatrix = np.abs(self.weight).reshape(n_members, -1).max(axis=1)
         return weights
+
+    def of_members(self, kept: NDArray[np.intp], n_members: int) -> Combination:
+        """The combination of some of the members.
+
+        Args:
+            kept: Their positions.
+            n_members: Number of all members.
+        """
+        weight = self.weight.reshape(n_members, -1, *self.weight.shape[1:])[kept]
+        return replace(self, weight=weight.reshape(-1, *self.weight.shape[1:]))
 
     def log_proba(self, members: FloatMatrix) -> FloatMatrix:
         """Combine log-probabilities, shape (n, n_members, n_classes), into (n, n_classes)."""

@@ -30,6 +30,20 @@ class FittedEnsemble:
     combination: Combination
     temperature: float
 
+    def of_weight(self) -> FittedEnsemble:
+        """The members whose weight is not 0, which give the same answers."""
+        n_members = len(self.members)
+        kept = np.flatnonzero(self.combination.weight_of_members(n_members))
+        if kept.size in (0, n_members):  # without any, the biases of the classes answer
+            return self
+        members = tuple(self.members[position] for position in kept)
+        return FittedEnsemble(members, self.combination.of_members(kept, n_members), self.temperature)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the feature matrices that its members see."""
+        return tuple(dict.fromkeys(name for member in self.members for name in member.features))
+
     def member_log_proba(self, data: RowData) -> FloatMatrix:
         """Clipped log-probabilities of every member, shape (n, n_members, n_classes).
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.config.extractors import BackboneConfig
 from ensemble_minerals.config.names import DESCRIPTOR
+from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
@@ -33,14 +34,12 @@ def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> Ensemble
     from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 
     progress = Silent() if progress is None else progress
-    kept = list(weighted_members(bundle))
-    members = [bundle.fitted_ensemble.members[number] for number in kept]
-    left_out = len(bundle.fitted_ensemble.members) - len(members)
+    fitted_ensemble = weighted_ensemble(bundle)
+    n_members = len(bundle.fitted_ensemble.members)
+    left_out = n_members - len(fitted_ensemble.members)
     if left_out:
-        progress.note(
-            f"{left_out} of {left_out + len(members)} members have no weight and are left out of the graph"
-        )
-    needed = {name for member in members for name in member.features}
+        progress.note(f"{left_out} of {n_members} members have no weight and are left out of the graph")
+    needed = fitted_ensemble.features
     backbones = {backbone.name: backbone for backbone in bundle.config.backbones}
     stage = progress.stage("Loading networks")
     extractors: dict[str, ExtractorGraph | LogitsGraph] = {}
@@ -49,7 +48,7 @@ def ensemble_graph(bundle: Bundle, progress: Progress | None = None) -> Ensemble
         stage(len(extractors), len(needed))
     return EnsembleGraph(
         extractors,
-        FittedEnsembleGraph(ensemble_spec(bundle.fitted_ensemble, bundle.classes, kept)),
+        FittedEnsembleGraph(ensemble_spec(fitted_ensemble, bundle.classes)),
         _rejection(bundle, needed, progress),
     )
 
@@ -69,20 +68,19 @@ def _rejection(bundle: Bundle, computed: Collection[str], progress: Progress) ->
     return RejectionGraph(rejection.features, rejection.arrays(), tie=TIE)
 
 
-def weighted_members(bundle: Bundle) -> dict[int, float]:
-    """Positions of the members whose weight in the combination is not 0, and their weights.
+def weighted_ensemble(bundle: Bundle) -> FittedEnsemble:
+    """The members whose weight in the combination is not 0.
 
     Raises:
         UserError: If one of them uses features that no network computes.
     """
-    fitted_ensemble = bundle.fitted_ensemble
-    weight = fitted_ensemble.combination.weight_of_members(len(fitted_ensemble.members))
-    weighted = {number: float(each) for number, each in enumerate(weight) if each > 0}
+    fitted_ensemble = bundle.fitted_ensemble.of_weight()
+    weights = fitted_ensemble.combination.weight_of_members(len(fitted_ensemble.members)).tolist()
     without_network = {DESCRIPTOR, *(extractor.name for extractor in bundle.config.extractors)}
     refused = [
-        f"{fitted_ensemble.members[number].name} (weight {each:.3g})"
-        for number, each in weighted.items()
-        if without_network.intersection(fitted_ensemble.members[number].features)
+        f"{member.name} (weight {weight:.3g})"
+        for member, weight in zip(fitted_ensemble.members, weights, strict=True)
+        if without_network.intersection(member.features)
     ]
     if refused:
         raise UserError(
@@ -91,7 +89,7 @@ def weighted_members(bundle: Bundle) -> dict[int, float]:
             f"`ensemble-minerals distill {bundle.path}` and export that, or fit again with members on networks only, "
             "such as --set 'members=[{features: each, strategy: flat}, {features: each, strategy: one_vs_rest}]'"
         )
-    return weighted
+    return fitted_ensemble
 
 
 def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.log_space import LOG_FLOOR
@@ -15,28 +12,20 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.members import EnsembleSpec
 
 
-def ensemble_spec(
-    fitted_ensemble: FittedEnsemble, classes: tuple[str, ...], kept: Sequence[int] | None = None
-) -> EnsembleSpec:
+def ensemble_spec(fitted_ensemble: FittedEnsemble, classes: tuple[str, ...]) -> EnsembleSpec:
     """Members, their combination and the temperature as plain arrays.
 
     Args:
         fitted_ensemble: Of a bundle: every member is trained on features.
         classes: Names of the classes.
-        kept: Positions of the members to take; all if None.
 
     Raises:
         TypeError: If a member is a network that has not been saved yet.
     """
     from ensemble_minerals.networks.graphs.members import EnsembleSpec, MemberSpec
 
-    chosen = range(len(fitted_ensemble.members)) if kept is None else kept
-    rows = np.array(chosen, dtype=np.intp)
-    if fitted_ensemble.combination.kind == "linear":  # a matrix of weights for each member
-        rows = (rows[:, None] * len(classes) + np.arange(len(classes))).reshape(-1)
     members = []
-    for number in chosen:
-        member = fitted_ensemble.members[number]
+    for member in fitted_ensemble.members:
         if member.networks is not None:
             raise TypeError(f"member {member.name!r} has networks that are not saved")
         members.append(MemberSpec(member.features, *predictor_to_arrays(member.predictor)))
@@ -44,7 +33,7 @@ def ensemble_spec(
         classes=classes,
         members=tuple(members),
         kind=fitted_ensemble.combination.kind,
-        weight=fitted_ensemble.combination.weight[rows],
+        weight=fitted_ensemble.combination.weight,
         bias=fitted_ensemble.combination.bias,
         temperature=fitted_ensemble.temperature,
         floor=LOG_FLOOR,

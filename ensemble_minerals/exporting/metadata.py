@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from ensemble_minerals.bundle.bundle import Bundle
 from ensemble_minerals.bundle.student import Student
 from ensemble_minerals.ensemble.rejection import Rejection
-from ensemble_minerals.exporting.ensemble_graph import weighted_members
+from ensemble_minerals.exporting.ensemble_graph import weighted_ensemble
 from ensemble_minerals.system.versions import installed_versions
 
 _OF_EXTRACTORS = ("model", "weights", "size", "views", "preprocessing", "states")
@@ -17,8 +17,7 @@ _OF_EXTRACTORS = ("model", "weights", "size", "views", "preprocessing", "states"
 
 def bundle_metadata(bundle: Bundle) -> dict[str, str]:
     """Metadata of an exported bundle, each value as text."""
-    members = [bundle.fitted_ensemble.members[number] for number in weighted_members(bundle)]
-    used = {extractor for member in members for extractor in member.features}
+    fitted_ensemble = weighted_ensemble(bundle)
     return _metadata(
         "bundle",
         bundle.classes,
@@ -28,12 +27,12 @@ def bundle_metadata(bundle: Bundle) -> dict[str, str]:
             **_on_typicality(bundle.rejection),
             "combination": bundle.fitted_ensemble.combination.kind,
             "groups": json.dumps(bundle.taxonomy.to_tree(), ensure_ascii=False),
-            "members": json.dumps([member.name for member in members], ensure_ascii=False),
+            "members": json.dumps([member.name for member in fitted_ensemble.members], ensure_ascii=False),
             "sources": json.dumps(
                 {
                     name: {key: value for key, value in stated["facts"].items() if key in _OF_EXTRACTORS}
                     for name, stated in bundle.extractors.items()
-                    if name in used
+                    if name in fitted_ensemble.features
                 },
                 ensure_ascii=False,
                 sort_keys=True,

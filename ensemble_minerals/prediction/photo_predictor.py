@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,8 @@ class PhotoPredictor(ABC):
         members: Names of the members.
         limits: Sizes of the photos that are decoded.
         n_threads: Threads that decode.
+        needed: Names of the extractors that answers need; all if None.
+        not_asked: Names of members whose weight is nothing and who are not asked.
     """
 
     notes: tuple[str, ...] = ()
@@ -70,6 +72,9 @@ class PhotoPredictor(ABC):
         members: Sequence[str],
         limits: DecodeLimits,
         n_threads: int,
+        *,
+        needed: Collection[str] | None = None,
+        not_asked: Sequence[str] = (),
     ) -> None:
         self.path = path
         self.extractors = extractors
@@ -77,13 +82,17 @@ class PhotoPredictor(ABC):
         self.members = tuple(members)
         self.limits = limits
         self.n_threads = n_threads
+        self.not_asked = tuple(not_asked)
+        self._needed = {
+            name: extractor for name, extractor in extractors.items() if needed is None or name in needed
+        }
 
     @abstractmethod
     def answer(self, features: Mapping[str, NDArray[np.float32]]) -> Answer:
         """Answer to the features of n photos.
 
         Args:
-            features: For each extractor (n, n_views, n_features).
+            features: For each extractor that is needed (n, n_views, n_features).
 
         Raises:
             BundleError: If the typicality of a photo is no number.
@@ -193,7 +202,7 @@ class PhotoPredictor(ABC):
                 extracted = extract_features(
                     chunk,
                     [""] * len(chunk),
-                    list(self.extractors.values()),
+                    list(self._needed.values()),
                     n_threads=self.n_threads,
                     limits=self.limits,
                     progress=None if progress is None else part_of(progress, start, len(photos)),
@@ -204,7 +213,7 @@ class PhotoPredictor(ABC):
                 reasons[start + position] = str(error)
             readable = np.setdiff1d(np.arange(len(chunk)), list(extracted.errors))
             if readable.size:
-                features = {name: extracted.features[name][readable] for name in self.extractors}
+                features = {name: extracted.features[name][readable] for name in self._needed}
                 with np.errstate(over="ignore", invalid="ignore"):
                     member_log_proba, log_proba, typicality[start + readable] = self.answer(features)
                 if not (np.isfinite(member_log_proba).all() and np.isfinite(log_proba).all()):
@@ -230,6 +239,7 @@ class PhotoPredictor(ABC):
             typicality=typicality,
             refuse=refuse,
             level=sets,
+            not_asked=self.not_asked,
         )
 
     @cached_property

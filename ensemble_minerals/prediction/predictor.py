@@ -42,6 +42,7 @@ class Predictor(PhotoPredictor):
         bundle: As `read_bundle` returned it.
         cache_dir: Where converted networks are kept between runs; nowhere if None.
         n_threads: Threads that decode.
+        every_member: Ask members whose weight is nothing, too, which are of interest where members are compared.
 
     Raises:
         BundleError: If a backbone's weights are not those of the fit, or this machine cannot compute in its
@@ -49,7 +50,14 @@ class Predictor(PhotoPredictor):
         WeightsError: If they cannot be had at all.
     """
 
-    def __init__(self, bundle: Bundle, cache_dir: Path | None = None, n_threads: int = 2) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        cache_dir: Path | None = None,
+        n_threads: int = 2,
+        *,
+        every_member: bool = False,
+    ) -> None:
         config, packed = config_with_weights(bundle), bundle.weights
         metadata = {name: saved["facts"] for name, saved in bundle.extractors.items()}
         extractors = {
@@ -62,16 +70,28 @@ class Predictor(PhotoPredictor):
                 facts = {**facts, "weights": packed[name].digest()}
             check_extractor(name, extractor.metadata, facts)
         _check_widths(bundle, extractors)
-        members = [member.name for member in bundle.fitted_ensemble.members]
+        seen = () if bundle.rejection is None else bundle.rejection.features
+        self._ensemble = bundle.fitted_ensemble
+        if not every_member and ANSWERS not in seen:
+            self._ensemble = bundle.fitted_ensemble.of_weight()
+        members = [member.name for member in self._ensemble.members]
+        left_out = [one.name for one in bundle.fitted_ensemble.members if one.name not in members]
         super().__init__(
-            bundle.path, extractors, bundle.taxonomy, members, bundle.config.data.limits, n_threads
+            bundle.path,
+            extractors,
+            bundle.taxonomy,
+            members,
+            bundle.config.data.limits,
+            n_threads,
+            needed={*self._ensemble.features, *seen},
+            not_asked=left_out,
         )
         self.bundle = bundle
         self.notes = _notes_of_precision(bundle, extractors)
 
     def answer(self, features: Mapping[str, NDArray[np.float32]]) -> Answer:
         """See `PhotoPredictor.answer`."""
-        config, ensemble = self.bundle.config, self.bundle.fitted_ensemble
+        config, ensemble = self.bundle.config, self._ensemble
         blocks = {name: pool_views(views, pooling_of(config, name)) for name, views in features.items()}
         member_log_proba = ensemble.member_log_proba(RowData(blocks))
         looked_at = {**blocks, ANSWERS: centered(member_log_proba)}

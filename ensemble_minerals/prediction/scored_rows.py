@@ -153,7 +153,7 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
             f"{data} holds no readable photo of the bundle's classes ({', '.join(bundle.classes)}); "
             "name its folders like them"
         )
-    predictor = Predictor(bundle, runtime.cache_dir, runtime.n_jobs)
+    predictor = Predictor(bundle, runtime.cache_dir, runtime.n_jobs, every_member=True)
     files = [manifest.file(int(row)) for row in rows]
     predictions = predictor.predict(files, runtime.progress.stage("Answering photos"))
     rows = rows[predictions.answered]

@@ -72,6 +72,7 @@ class Predictions:
         refuse: Photos of at most this typicality show none of the classes; 0 where none is refused.
         level: Probability with which a set holds the true class; None where no sets are wanted.
         contents: Of photos in memory, by path, for the thumbnails of a notebook.
+        not_asked: Names of further members, whose weight is nothing and who were not asked.
 
     Example:
         >>> taxonomy = Taxonomy.flat(("mica", "quartz"))
@@ -96,6 +97,7 @@ class Predictions:
     refuse: float = 0.0
     level: float | None = None
     contents: Mapping[Path, bytes] = field(default_factory=dict, repr=False)
+    not_asked: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)

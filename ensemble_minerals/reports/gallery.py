@@ -132,6 +132,7 @@ def write_gallery(
         classes=count_by_class(predictions),
         n_answered=len(answered),
         n_members=len(predictions.members),
+        not_asked=predictions.not_asked,
         has_evidence=predictions.evidence is not None,
         level=predictions.level,
         few=FEW,

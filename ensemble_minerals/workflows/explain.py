@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.explanation.explainer import Explainer
 from ensemble_minerals.explanation.page import EXPLANATION, write_explanation
 from ensemble_minerals.explanation.request import ExplanationRequest
 from ensemble_minerals.prediction.inputs import Inputs, named_folders
-from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.prediction.predictor import Predictor
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.paths import claimed_output
@@ -85,7 +86,7 @@ def explain(
     note = runtime.progress.note
     outside = named_folders(inputs)
     with claimed_output(folder, "an explanation", kind=EXPLANATION, overwrite=overwrite, outside=outside):
-        predictor = load(bundle_path, cache_dir, runtime.n_jobs)
+        predictor = Predictor(read_bundle(Path(bundle_path)), cache_dir, runtime.n_jobs, every_member=True)
         explainer = Explainer(predictor)
         request = ExplanationRequest.resolve(explainer, target=target, members=members or (), layers=layers)
         if not explainer.networks:

@@ -72,3 +72,28 @@ def test_the_temperature_divides_the_combined_log_probabilities(temperature):
 def test_a_member_that_never_says_anything_new_leaves_the_answer_as_it_is():
     twice = np.repeat(LOGS[:, :1], 2, axis=1)
     np.testing.assert_allclose(UNIFORM.log_proba(twice), LOGS[:, 0])
+
+
+@pytest.mark.parametrize(
+    "combination",
+    [
+        Combination("mean", np.array([0.0, 1.0]), np.zeros(3)),
+        Combination("product", np.array([0.0, 1.3]), np.zeros(3)),
+        Combination("linear", np.vstack([np.zeros((3, 3)), np.eye(3)]), np.array([0.1, 0.0, -0.1])),
+    ],
+)
+def test_members_of_no_weight_are_left_out_and_the_answers_stay(combination):
+    whole = fitted_ensemble(combination, temperature=1.4)
+    small = whole.of_weight()
+    assert [one.name for one in small.members] == ["b"]
+    assert small.features == ("lite0", "color")
+    expected = whole.combine(whole.member_log_proba(RowData(BLOCKS)))
+    answers = small.combine(small.member_log_proba(RowData(BLOCKS)))
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-12)
+
+
+def test_where_all_or_no_members_count_none_is_left_out():
+    by_class_alone = Combination("linear", np.zeros((6, 3)), np.array([1.0, 0.0, -1.0]))
+    for combination in (UNIFORM, by_class_alone):
+        whole = fitted_ensemble(combination)
+        assert whole.of_weight() is whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from ensemble_minerals.bundle.bundle import read_bundle
+from ensemble_minerals.ensemble.combination import Combination
+from ensemble_minerals.ensemble.rejection import ANSWERS
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.features.descriptor import extractor
 from ensemble_minerals.prediction import photo_predictor
-from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.prediction.predictor import Predictor, load
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,9 @@ def test_answers_are_distributions_and_mostly_right(tiny, predictor):
     assert found.paths == tuple(sorted(tiny.new.iterdir()))
     assert found.reasons == ("",) * 6
     assert found.classes == ("azurite", "malachite", "pyrite")
-    assert found.members == ("descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical")
-    assert found.member_proba.shape == (6, 3, 3)
+    every = {"descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical"}
+    assert {*found.members, *found.not_asked} == every
+    assert found.member_proba.shape == (6, len(found.members), 3)
     np.testing.assert_allclose(found.proba.sum(axis=1), 1)
     np.testing.assert_allclose(found.member_proba.sum(axis=2), 1, atol=1e-5)
     right = [path.name.startswith(found.top(row)[0][0]) for row, path in enumerate(found.paths)]
@@ -252,3 +256,40 @@ def test_photos_at_hand_as_bytes_are_answered_as_their_files(tiny, predictor, tm
     np.testing.assert_array_equal(held.sets, listed.sets)
     assert held.paths == tuple(names)
     assert held.reasons == listed.reasons
+
+
+# -- members of no weight ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_one_member(network_bundle):
+    """Bundles whose member at this position alone has a weight: the first is on ``one``, the second on ``two``."""
+    bundle = read_bundle(network_bundle)
+
+    def make(position):
+        weights = Combination("product", 1.2 * np.eye(3)[position], np.zeros(len(bundle.classes)))
+        return replace(bundle, fitted_ensemble=replace(bundle.fitted_ensemble, combination=weights))
+
+    return make
+
+
+def test_members_of_no_weight_are_not_asked_and_their_networks_not_passed(tiny, with_one_member, monkeypatch):
+    bundle = with_one_member(0)
+    every = Predictor(bundle, every_member=True).predict([tiny.new])
+    predictor = Predictor(bundle)
+    monkeypatch.setattr(predictor.extractors["two"], "extract", pytest.fail)
+    found = predictor.predict([tiny.new])
+    np.testing.assert_allclose(found.proba, every.proba, atol=1e-12)
+    np.testing.assert_array_equal(found.member_proba, every.member_proba[:, :1])
+    assert (found.members, found.not_asked) == (every.members[:1], every.members[1:])
+    assert (len(every.members), every.not_asked) == (3, ())
+
+
+def test_features_that_tell_strangers_are_computed_though_no_member_needs_them(tiny, with_one_member):
+    bundle = with_one_member(1)
+    assert "one" in bundle.rejection.features
+    found = Predictor(bundle).predict([tiny.new])
+    assert found.members == (bundle.fitted_ensemble.members[1].name,)
+    assert np.isfinite(found.typicality).all()
+    members_tell = replace(bundle, rejection=replace(bundle.rejection, features=(ANSWERS,)))
+    assert len(Predictor(members_tell).members) == 3

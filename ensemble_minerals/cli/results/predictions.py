@@ -30,6 +30,8 @@ def show_predictions(
         _show_each(where, predictions, answered[:FEW], top_k)
         if len(answered) > FEW:
             say(where, f"... and {len(answered) - FEW:,} more; --out or --gallery shows all")
+        if answered and predictions.not_asked:
+            say(where, f"Not asked, being of no weight: {', '.join(predictions.not_asked)}.")
     if not many:
         for row in answered:
             for text in predictions.remarks(row):
