@@ -38,8 +38,12 @@ def cross_problems(data: Mapping[str, Any]) -> list[str]:
     if "members" not in data or data["members"] in ([], ()):
         problems.append("members: at least one is needed, for example {features: each, strategy: flat}")
     frozen, others, trained = _names(backbones), _names(extractors), _names(networks)
+    apart = [entry.get("name") for _, entry in backbones if entry.get("pooling") == "rows"]
     for i, entry in members:
         problems += _member_problems(f"members.{i}", entry, frozen, [*others, DESCRIPTOR], trained)
+        problems += _head_problems(
+            f"members.{i}", entry, frozen if entry.get("features") == "each" else (), apart
+        )
     for i, entry in networks:
         problems += _network_problems(f"networks.{i}", entry)
     problems += _holdout_problems(data)
@@ -107,6 +111,36 @@ def _member_problems(
         problems.append(
             f"{path}.sampler: {_kind(entry['sampler'])!r} makes new rows between rows, and a photo is none; "
             "choose none or random"
+        )
+    return problems
+
+
+_COMBINING = (None, "none", "random", "smote")
+"""Samplers whose rows are photos, or between two of them."""
+
+
+def _head_problems(
+    path: str, entry: Mapping[str, Any], each: Sequence[str], apart: Sequence[object]
+) -> list[str]:
+    """Heads and samplers that a chosen penalty, or views as rows, exclude; `apart` are backbones with such views."""
+    head, sampler, features = entry.get("head"), _kind(entry.get("sampler")), entry.get("features")
+    problems = []
+    if isinstance(head, Mapping) and head.get("C") == "auto" and sampler not in _COMBINING:
+        problems.append(
+            f"{path}.head.C: auto goes with the sampler none, random or smote; give C as a number with {sampler}"
+        )
+    own = each or ([features] if isinstance(features, str) else features or ())
+    if not each and len(own) != 1:
+        return problems
+    rows = [name for name in own if name in apart]
+    if rows and _kind(head) == "mlp":
+        problems.append(
+            f"{path}.head: mlp cannot learn from views as rows (pooling of {rows[0]}); take another head"
+        )
+    elif rows and sampler not in (_COMBINING if _kind(head) in (None, "logistic") else _COMBINING[:2]):
+        problems.append(
+            f"{path}.sampler: {sampler!r} cannot top up views that are rows (pooling of {rows[0]}); logistic heads "
+            "take none, random or smote, others none"
         )
     return problems
 

@@ -57,7 +57,8 @@ class BackboneConfig(ExtractorSection):
         views: Deterministic crops of each photo.
         layers: Stages (CNN) or blocks (ViT) whose output is taken, counted from 0, negative from the end; None
             chooses.
-        pooling: Features of the views are averaged, or concatenated.
+        pooling: Features of the views are averaged (``mean``), or concatenated (``concat``). ``rows`` averages them
+            as well, but members on this backbone alone learn from each view, a row that counts a part of the photo.
         preprocessing: Only for weights that do not state theirs.
     """
 
@@ -66,7 +67,7 @@ class BackboneConfig(ExtractorSection):
     size: int | None = Field(default=None, ge=16, le=4096)
     views: Distinct[View] = ("squash",)
     layers: Distinct[int] | None = None
-    pooling: Literal["mean", "concat"] = "mean"
+    pooling: Literal["mean", "concat", "rows"] = "mean"
     preprocessing: PreprocessingConfig | None = None
 
 

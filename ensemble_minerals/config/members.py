@@ -31,11 +31,11 @@ class LogisticHeadConfig(HeadSection):
     """L2-regularised logistic regression.
 
     Attributes:
-        C: Inverse strength of the penalty.
+        C: Inverse strength of the penalty; ``auto`` chooses it in every fold by an inner cross-validation.
     """
 
     kind: Literal["logistic"] = "logistic"
-    C: Positive = 300.0
+    C: Positive | Literal["auto"] = 300.0
 
 
 class MlpHeadConfig(HeadSection):

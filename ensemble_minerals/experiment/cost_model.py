@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
@@ -282,10 +283,18 @@ def member_seconds(
             at_once = _networks_at_once(n_networks * config.folds.n_splits, n_tasks)
         else:
             width = sum(columns[name] for name in member.features or ())
-            one = shape.space(width) / rate / sharing[member.features] + shape.head(member, width) / rate
+            viewed = shape.in_views(_views_as_rows(config, member))
+            one = viewed.space(width) / rate / sharing[member.features] + viewed.head(member, width) / rate
             at_once = n_tasks
         seconds[str(member.name)] = one * config.folds.n_splits / at_once
     return seconds
+
+
+def _views_as_rows(config: Config, member: MemberConfig) -> int:
+    """Training rows of a photo: its views, where a member learns from each."""
+    by_name = {backbone.name: backbone for backbone in config.backbones}
+    own = [by_name[name] for name in member.features or () if name in by_name]
+    return len(own[0].views) if len(member.features or ()) == 1 and own and own[0].pooling == "rows" else 1
 
 
 def _networks_at_once(n_trained: int, n_tasks: int) -> float:

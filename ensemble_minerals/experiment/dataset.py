@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
@@ -49,12 +49,14 @@ class Dataset:
         readable: Manifest rows that have features, (n_readable,).
         features: For each extractor (n_readable, n_features), views pooled.
         extractors: The extractors, ready to compute features of more photos.
+        views: Of extractors whose views are rows, (n_readable, n_views, n_features).
     """
 
     manifest: Manifest
     readable: NDArray[np.intp]
     features: Mapping[str, FloatMatrix]
     extractors: Mapping[str, FeatureExtractor]
+    views: Mapping[str, FloatMatrix] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> NDArray[np.intp]:
@@ -99,9 +101,16 @@ class Dataset:
 
     def blocks(self, rows: NDArray[np.intp]) -> dict[str, FloatMatrix]:
         """Feature matrices of manifest rows, by extractor, each (len(rows), n_features)."""
+        return self._taken(self.features, rows)
+
+    def blocks_of_views(self, rows: NDArray[np.intp]) -> dict[str, FloatMatrix]:
+        """The same of `views`, each (len(rows), n_views, n_features)."""
+        return self._taken(self.views, rows)
+
+    def _taken(self, matrices: Mapping[str, FloatMatrix], rows: NDArray[np.intp]) -> dict[str, FloatMatrix]:
         position = np.full(len(self.manifest), -1, dtype=np.intp)
         position[self.readable] = np.arange(len(self.readable))
-        return {name: take(matrix, position[rows]) for name, matrix in self.features.items()}
+        return {name: take(matrix, position[rows]) for name, matrix in matrices.items()}
 
 
 def scan_photos(
@@ -159,6 +168,7 @@ def extract(
         usable[kept],
         {name: take(values, kept) for name, values in gathered.features.items()},
         extractors,
+        {name: take(values, kept) for name, values in gathered.views.items()},
     )
 
 

@@ -6,11 +6,11 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ensemble_minerals.config.members import MemberConfig, MlpHeadConfig
+from ensemble_minerals.config.members import LogisticHeadConfig, MemberConfig, MlpHeadConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.system.parallel import single_thread
 
@@ -19,6 +19,9 @@ _MAX_RANK = 2048
 
 _SOLVING = 2300
 """Operations of a flat logistic regression for each row, column and square root of the number of classes."""
+
+_CHOOSING = 7.0
+"""Times that a regression takes whose penalty is chosen, over one of a given penalty."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class FoldShape:
             largest=trained * max(Counter(labels).values(), default=0),
         )
 
+    def in_views(self, n_views: int) -> FoldShape:
+        """The same where so many views of a photo are training rows."""
+        return replace(self, n_rows=self.n_rows * n_views)
+
     def space(self, width: int) -> float:
         """Operations of a row space of so many columns: a Gram matrix, its eigenvectors, a rotation."""
         n, d = float(self.n_rows), float(width)
@@ -76,6 +83,8 @@ class FoldShape:
             one = 6 * n * rank * sum(member.head.hidden) * member.head.max_epochs
             return one * (2 if member.strategy == "flat" else 4)
         one = _SOLVING * n * rank * math.sqrt(self.n_classes)
+        if isinstance(member.head, LogisticHeadConfig) and member.head.C == "auto":
+            one *= _CHOOSING
         # Copies of a row are a weight on it, and rows that a sampler makes are solved with those that it combines.
         return one * (1 if member.strategy == "flat" else 1.3) * (1.4 if member.sampler.makes_rows else 1)
 

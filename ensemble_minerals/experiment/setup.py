@@ -57,7 +57,7 @@ class Setup:
     def row_data(self, dataset: Dataset, rows: NDArray[np.intp]) -> RowData:
         """What members see of manifest rows: feature matrices, and where networks find the photos."""
         images = np.searchsorted(dataset.manifest.usable, rows) if self.images else None
-        return RowData(dataset.blocks(rows), images)
+        return RowData(dataset.blocks(rows), images, dataset.blocks_of_views(rows))
 
 
 def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | None = None) -> Setup:

@@ -48,11 +48,13 @@ class Gathered:
         features: For each extractor's name (n, n_features), float32; NaN for photos that could not be read.
         embeddings: Shape (n, d), which propose the pairs of photos to compare; None where no extractor gives it.
         errors: Position of each photo that could not be read, with the reason.
+        views: Of extractors whose views are rows, (n, n_views, n_features); NaN as in `features`.
     """
 
     features: dict[str, NDArray[np.float32]]
     embeddings: NDArray[np.float32] | None = None
     errors: dict[int, ImageError] = field(default_factory=dict)
+    views: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def gather(
@@ -89,8 +91,13 @@ def gather(
             pooled = pool_views(views, pooling[extractor.name])
             if start == 0:
                 gathered.features[extractor.name] = _rows_like(pooled, len(paths))
+                if pooling[extractor.name] == "rows" and extractor.n_views > 1:
+                    gathered.views[extractor.name] = _rows_like(views, len(paths))
             gathered.features[extractor.name][part] = pooled
             release(gathered.features[extractor.name])
+            if extractor.name in gathered.views:
+                gathered.views[extractor.name][part] = views
+                release(gathered.views[extractor.name])
         embeddings = _embeddings(extracted.features, extractors)
         if embeddings is not None:
             if gathered.embeddings is None:
@@ -104,7 +111,7 @@ def pool_views(features: NDArray[np.floating[Any]], pooling: str) -> NDArray[np.
 
     Args:
         features: Shape (n, n_views, n_features).
-        pooling: ``"mean"`` over the views, or ``"concat"``: views side by side.
+        pooling: ``"mean"`` over the views, which ``"rows"`` is as well, or ``"concat"``: views side by side.
 
     Returns:
         Shape (n, n_features) or (n, n_views * n_features).
@@ -133,7 +140,7 @@ def pooling_of(config: Config, extractor: str) -> str:
 
 def _rows_like(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
     """An array for rows that are as long as the first ones."""
-    return allocate((n_rows, first.shape[1]))
+    return allocate((n_rows, *first.shape[1:]))
 
 
 def _embeddings(

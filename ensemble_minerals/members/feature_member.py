@@ -33,7 +33,7 @@ from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import RowData, Rows
 from ensemble_minerals.members.specialists import UnsolvedSpecialists, solve_together
 from ensemble_minerals.members.strategy import Strategy
-from ensemble_minerals.members.training_rows import TrainingRows
+from ensemble_minerals.members.training_rows import TrainingRows, views_of
 from ensemble_minerals.system.cpu import short_switch_interval
 from ensemble_minerals.system.parallel import run_unordered, single_thread
 from ensemble_minerals.system.runtime import Runtime
@@ -75,7 +75,8 @@ class FeatureMember(Member):
         self, data: RowData, inputs: FoldInputs, fold: int, *, rows: NDArray[np.intp] | None = None
     ) -> FoldResult:
         """Fit on the rows outside a fold and predict the rows in it, see `Member.fit_fold`."""
-        (result,) = fit_together([self], [data.matrices[name] for name in self.features], inputs, fold, rows)
+        matrices = [data.matrices[name] for name in self.features]
+        (result,) = fit_together([self], matrices, inputs, fold, rows, _views(data, self.features))
         return result
 
     @classmethod
@@ -95,12 +96,17 @@ class FeatureMember(Member):
             together[member.features, fold].append(member)
         calls = [
             delayed(_fit_task)(
-                same, fold, runtime.deadline, inputs, *(data.matrices[name] for name in features)
+                same,
+                fold,
+                runtime.deadline,
+                inputs,
+                _views(data, features),
+                *(data.matrices[name] for name in features),
             )
             for (features, fold), same in together.items()
         ]
         used = dict.fromkeys(name for features, _ in together for name in features)
-        shared = [inputs, *(data.matrices[name] for name in used)]
+        shared = [inputs, *(data.matrices[name] for name in used), *data.views.values()]
         results = run_unordered(
             calls, n_jobs=runtime.n_tasks, shared=shared, threads=True, cluster=runtime.cluster
         )
@@ -114,7 +120,8 @@ class FeatureMember(Member):
         with single_thread:
             for features in dict.fromkeys(member.features for member in members):
                 same = [member for member in members if member.features == features]
-                fit_together(same, [data.matrices[name] for name in features], inputs, fold)
+                matrices = [data.matrices[name] for name in features]
+                fit_together(same, matrices, inputs, fold, views=_views(data, features))
         return time.perf_counter() - started
 
     def restore(self, predictor: AveragedPredictor, states: tuple[NetworkState, ...]) -> FittedMember:
@@ -127,13 +134,19 @@ def _fit_task(
     fold: int,
     deadline: float | None,
     inputs: FoldInputs,
+    views: FloatMatrix | None,
     *matrices: FloatMatrix,
 ) -> list[FoldResult]:
     """Call `fit_together` on one core, unless it is too late; arrays are arguments so that workers share them."""
     if deadline is not None and time.time() > deadline:
         return [OutOfTime(member.name, fold) for member in members]
     with single_thread:
-        return fit_together(members, matrices, inputs, fold)
+        return fit_together(members, matrices, inputs, fold, views=views)
+
+
+def _views(data: RowData, features: Sequence[str]) -> FloatMatrix | None:
+    """The views that members on these features train on; None where they train on the mean of the views."""
+    return data.views.get(features[0]) if len(features) == 1 else None
 
 
 def fit_together(
@@ -142,6 +155,7 @@ def fit_together(
     inputs: FoldInputs,
     fold: int,
     rows: NDArray[np.intp] | None = None,
+    views: FloatMatrix | None = None,
 ) -> list[FoldResult]:
     """Fit members that share their features on the rows outside a fold, and predict the rows in it.
 
@@ -154,6 +168,7 @@ def fit_together(
         inputs: Labels, row groups and folds of n rows.
         fold: Held out; `NO_FOLD` trains on all rows and predicts none.
         rows: Positions in the matrices of the rows of `inputs`, shape (n,); all of them if None.
+        views: What is trained on in place of the one matrix, which is their mean, shape (n_all, n_views, n_features).
 
     Returns:
         For each member what it was fitted to, or why it failed, in their order.
@@ -165,7 +180,11 @@ def fit_together(
     started = time.perf_counter()
     space = RowSpace([matrix.shape[1] for matrix in matrices])
     try:
-        trained = TrainingRows(space, Rows(matrices, positions[training]))
+        if views is None:
+            trained = TrainingRows(space, Rows(matrices, positions[training]))
+        else:
+            n_views, apart = views.shape[1], views.reshape(-1, views.shape[2])
+            trained = TrainingRows(space, Rows((apart,), views_of(positions[training], n_views)), n_views)
     except MEMBER_ERRORS as error:
         return [MemberFailure.of(member, fold, error) for member in members]
     each = (time.perf_counter() - started) / len(members)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.log_space import log_proba_of_logits
-from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
+from ensemble_minerals.members.inner_folds import inner_folds
 from ensemble_minerals.members.strategy import Decomposition, Strategy
 from ensemble_minerals.members.training_rows import TrainingRows
 from ensemble_minerals.taxonomy import Taxonomy, Tree
@@ -109,19 +107,17 @@ def learn_taxonomy(
         A tree of two levels; without groups for two classes, or where a class has a single row group.
     """
     n_classes = len(names)
-    fewest = min(len(np.unique(groups[y == position])) for position in range(n_classes))
     wanted = -(-n_classes // 2) if n_groups is None else n_groups
-    if n_classes < 3 or fewest < 2 or not 1 < wanted < n_classes:
+    folds = inner_folds(y, groups, n_splits, seed)
+    if n_classes < 3 or folds is None or not 1 < wanted < n_classes:
         return Taxonomy.flat(names)
     confusion = np.zeros((n_classes, n_classes))
-    codes = np.unique(groups, return_inverse=True)[1]
-    folds = _inner_folds(*(one.astype(np.int32).tobytes() for one in (y, codes)), min(n_splits, fewest), seed)
     for number in range(folds.max() + 1):
         inner, held_out = np.flatnonzero(folds != number), np.flatnonzero(folds == number)
         if len(np.unique(y[inner])) < n_classes:
             continue
         trained, asked = rows.split(inner, held_out)
-        problem = LogisticProblem(y[inner], np.ones(len(inner)), n_classes, _C)
+        problem = rows.problem(y[inner], np.ones(len(inner)), n_classes, _C)
         (solution,) = solve_logistic(trained, [problem], tol=_TOLERANCE)
         proba = np.exp(log_proba_of_logits(asked @ solution.weight + solution.bias))
         for position in range(n_classes):
@@ -132,14 +128,3 @@ def learn_taxonomy(
     np.fill_diagonal(distance, 0.0)
     cluster = fcluster(linkage(squareform(distance, checks=False), "average"), wanted, criterion="maxclust")
     return Taxonomy.from_merges(names, [np.flatnonzero(cluster == c).tolist() for c in np.unique(cluster)])
-
-
-@lru_cache(maxsize=8)
-def _inner_folds(y: bytes, groups: bytes, n_splits: int, seed: int) -> NDArray[np.int8]:
-    """Inner fold of each row, shape (n,): the same for members on all features, and slow to find."""
-    labels, together = (np.frombuffer(one, dtype=np.int32) for one in (y, groups))
-    folds = np.empty(len(labels), dtype=np.int8)
-    splits = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed).split(labels, labels, together)
-    for number, (_, held_out) in enumerate(splits):
-        folds[held_out] = number
-    return folds

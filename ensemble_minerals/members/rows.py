@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class RowData:
         matrices: Feature matrices by name, each of shape (n, n_features).
         images: Position of each row's photo in the image caches of networks, shape (n,); None where there are no
             members on networks.
+        views: Of feature matrices that are means of views, and whose views are training rows: the views, each of
+            shape (n, n_views, n_features).
 
     Example:
         >>> data = RowData({"color": np.eye(2), "texture": np.ones((2, 1))}, images=np.array([7, 4]))
@@ -40,6 +42,7 @@ class RowData:
 
     matrices: Mapping[str, FloatMatrix]
     images: NDArray[np.intp] | None = None
+    views: Mapping[str, FloatMatrix] = field(default_factory=dict)
 
     def side_by_side(self, features: Sequence[str]) -> FloatMatrix:
         """The named matrices as one, shape (n, sum of their columns)."""
@@ -68,6 +71,7 @@ class RowData:
         return RowData(
             {name: matrix[rows] for name, matrix in self.matrices.items()},
             None if self.images is None else self.images[rows],
+            {name: views[rows] for name, views in self.views.items()},
         )
 
 

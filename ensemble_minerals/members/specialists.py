@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -15,9 +15,11 @@ from sklearn.utils.validation import has_fit_parameter
 
 from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
 from ensemble_minerals.data.subproblem import Subproblem
-from ensemble_minerals.members.heads.logistic import LogisticHead
-from ensemble_minerals.members.heads.logistic_problem import Combinations, LogisticProblem, Solution
+from ensemble_minerals.members.heads.logistic import DEFAULT_C, LogisticHead
+from ensemble_minerals.members.heads.logistic_penalty import INNER_FOLDS, PenaltyChoice
+from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
+from ensemble_minerals.members.inner_folds import inner_folds
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.training_rows import TrainingRows
@@ -76,6 +78,7 @@ class SpecialistTraining:
 
     Attributes:
         rows: The training rows.
+        y: Class position of each row, shape (n,).
         groups: Row group of each row, shape (n,).
         head: An unfitted classifier. If it splits its rows, for example to stop early, its `fit` takes `groups` and
             `resample`, as that of `MLPHead` does.
@@ -85,6 +88,7 @@ class SpecialistTraining:
     """
 
     rows: TrainingRows
+    y: NDArray[np.intp]
     groups: NDArray[np.intp]
     head: Any
     sampler: OverSampler
@@ -100,7 +104,11 @@ class SpecialistTraining:
         if isinstance(self.head, LogisticHead):
             if self.sampler.combines_rows:
                 return self._start_logistic(self.head, subproblems, samplers)
-            specialists, notes = self._train_logistic(self.head, subproblems, samplers)
+            self._check_one_view()
+            given = self.head.given_penalty
+            if given is None:
+                raise ValueError("C='auto' goes with the sampler none, random or smote; give C as a number")
+            specialists, notes = self._train_logistic(self.head, given, subproblems, samplers)
         else:
             pairs = [
                 self._train_classifier(subproblem, sampler, number)
@@ -115,11 +123,27 @@ class SpecialistTraining:
     ) -> UnsolvedSpecialists:
         """Regressions on the rows, or on combinations of them; copies of a row become a weight of it."""
         problems, shifts, notes = [], [], []
+        C = head.given_penalty or DEFAULT_C
         for subproblem, sampler in zip(subproblems, samplers, strict=True):
-            problem, trained, note = self._problem(head, subproblem, sampler)
+            problem, trained, note = self._problem(C, subproblem, sampler)
             problems.append(problem)
             shifts.append(self._shift(subproblem, trained))
             notes.append(note)
+        if head.given_penalty is None:
+            choice = PenaltyChoice(
+                self.rows.shared,
+                problems,
+                subproblems,
+                [_as_log_odds(shift) for shift in shifts],
+                self.rows.n_views,
+                head.max_iter,
+            )
+            chosen = choice.choose(inner_folds(self.y, self.groups, INNER_FOLDS, seed=0))
+            problems = [replace(problem, C=chosen or C) for problem in problems]
+            if chosen is None:
+                notes[0] = "; ".join(
+                    filter(None, (notes[0], f"too few objects of a class to choose a penalty, C is {C:g}"))
+                )
 
         def finish(solutions: Sequence[Solution]) -> Trained:
             return tuple(self._specialists(self.rows, solutions, shifts)), _with_names(
@@ -129,34 +153,38 @@ class SpecialistTraining:
         return UnsolvedSpecialists(tuple(problems), head.tol, head.max_iter, finish)
 
     def _problem(
-        self, head: LogisticHead, subproblem: Subproblem, sampler: OverSampler
+        self, C: float, subproblem: Subproblem, sampler: OverSampler
     ) -> tuple[LogisticProblem, NDArray[np.intp], str]:
         """The regression of a subproblem, the targets it is trained on, and the sampler's note."""
         n = len(self.rows)
         if sampler.makes_rows:
             drawn = sampler.combine(self.rows.isometric[subproblem.rows], subproblem.targets)
             entries = (drawn.X.data, subproblem.rows[drawn.X.indices], drawn.X.indptr)
-            combinations = Combinations(csr_array(entries, (len(drawn.y), n)))
-            problem = LogisticProblem(
-                drawn.y, np.ones(len(drawn.y)), subproblem.n_outcomes, head.C, combinations
+            combinations = csr_array(entries, (len(drawn.y), n))
+            problem = self.rows.problem(
+                drawn.y, np.ones(len(drawn.y)), subproblem.n_outcomes, C, combinations
             )
             return problem, drawn.y, drawn.note
         resampled = sampler.resample(subproblem.rows, subproblem.targets)
         targets = np.full(n, -1, dtype=np.intp)
         targets[subproblem.rows] = subproblem.targets
         weights = np.bincount(resampled.X, minlength=n).astype(np.float64)
-        problem = LogisticProblem(targets, weights, subproblem.n_outcomes, head.C)
+        problem = self.rows.problem(targets, weights, subproblem.n_outcomes, C)
         return problem, resampled.y, resampled.note
 
     def _train_logistic(
-        self, head: LogisticHead, subproblems: Sequence[Subproblem], samplers: Sequence[OverSampler]
+        self,
+        head: LogisticHead,
+        C: float,
+        subproblems: Sequence[Subproblem],
+        samplers: Sequence[OverSampler],
     ) -> tuple[list[Specialist], list[str]]:
         """Solve subproblems with rows of their own one after the other."""
         solutions: list[Solution] = []
         shifts, notes = [], []
         for subproblem, sampler in zip(subproblems, samplers, strict=True):
             resampled = sampler.resample(self.rows.coordinates[subproblem.rows], subproblem.targets)
-            problem = LogisticProblem(resampled.y, np.ones(len(resampled.y)), subproblem.n_outcomes, head.C)
+            problem = LogisticProblem(resampled.y, np.ones(len(resampled.y)), subproblem.n_outcomes, C)
             solutions += solve_logistic(resampled.X, [problem], tol=head.tol, max_iter=head.max_iter)
             shifts.append(self._shift(subproblem, resampled.y))
             notes.append(resampled.note)
@@ -184,13 +212,18 @@ class SpecialistTraining:
         settings = {"random_state": derived_seed(self.seed, number), "scaling": "whole"}
         head.set_params(**{name: value for name, value in settings.items() if name in head.get_params()})
         if has_fit_parameter(head, "resample"):
+            self._check_one_view()
             trained, note = self._fit_splitting(head, subproblem, sampler)
         else:
-            Z = self.rows.coordinates
-            every = len(subproblem.rows) == len(
-                Z
-            )  # then nothing is copied, though it may be in a mapped file
-            resampled = sampler.resample(Z if every else Z[subproblem.rows], subproblem.targets)
+            if sampler.kind != "none":
+                self._check_one_view()
+            Z, n_views = self.rows.coordinates, self.rows.n_views
+            every = len(subproblem.rows) == len(self.rows)
+            # Of all rows nothing is copied, though it may be in a mapped file.
+            resampled = sampler.resample(
+                Z if every else Z[self.rows.positions(subproblem.rows)],
+                np.repeat(subproblem.targets, n_views),
+            )
             trained, note = resampled.y, resampled.note
             splits = has_fit_parameter(head, "groups")
             if splits and len(resampled.y) > resampled.n_original:
@@ -198,8 +231,21 @@ class SpecialistTraining:
                     f"{type(head).__name__} splits its rows by groups, and copies of a row would be on both "
                     "sides: let its fit take `resample`, as that of MLPHead does, or use the sampler 'none'"
                 )
-            head.fit(resampled.X, resampled.y, **({"groups": self.groups[subproblem.rows]} if splits else {}))
+            groups = {"groups": np.repeat(self.groups[subproblem.rows], n_views)} if splits else {}
+            head.fit(resampled.X, resampled.y, **groups)
         return self._as_specialist(head, self._shift(subproblem, trained)), note
+
+    def _check_one_view(self) -> None:
+        """Make sure that no views are rows: samplers see photos, and answers are for the mean of the views.
+
+        Raises:
+            ValueError: If they are.
+        """
+        if self.rows.n_views > 1:
+            raise ValueError(
+                "views can be rows for a logistic head, with the sampler none, random or smote, and for another "
+                "linear head without a sampler; for others take the mean of the views"
+            )
 
     def _as_specialist(self, head: Any, shift: FloatMatrix) -> Specialist:
         """A fitted head over raw features; one with affine `layers_` becomes plain arrays, which can be saved."""

@@ -122,6 +122,7 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         self.n_features_in_ = rows.space.n_features_in_
         training = SpecialistTraining(
             rows=rows,
+            y=y,
             groups=groups,
             head=LogisticHead() if self.head is None else self.head,
             sampler=OverSampler("none") if self.sampler is None else self.sampler,

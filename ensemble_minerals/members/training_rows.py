@@ -7,7 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import eye_array, kron
 
+from ensemble_minerals.members.heads.logistic_problem import Combinations, LogisticProblem
 from ensemble_minerals.members.heads.logistic_rows import ColumnRows, GramRows, SharedRows
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
@@ -24,20 +26,25 @@ _APART = 1e-9
 class TrainingRows:
     """Training rows in a row space.
 
+    A row may come in several views. Then each of them is a row of the regressions that counts a part of one, and
+    answers are for the mean of the views: the mean of a linear head's log-odds for each of them.
+
     Regressions on fewer rows than columns need only the inner products of the rows; the coordinates, which take a
     factorization, are computed when a head asks for them.
 
     Args:
         space: Not fitted yet.
-        rows: The rows.
+        rows: The rows; those with views as all views of the first, then all of the second, and so on.
+        n_views: Views of a row.
 
     Attributes:
         space: Standardizes rows, and rotates them once `coordinates` were asked for.
-        gram: Inner products of all pairs, shape (n, n); None where regressions go by the coordinates.
+        gram: Inner products of all pairs of n views, shape (n, n); None where regressions go by the coordinates.
     """
 
-    def __init__(self, space: RowSpace, rows: Rows) -> None:
+    def __init__(self, space: RowSpace, rows: Rows, n_views: int = 1) -> None:
         self.space = space
+        self.n_views = n_views
         self.gram: FloatMatrix | None = None
         if len(rows) <= min(2 * rows.n_columns, _MOST_BY_PRODUCTS):
             self._standard = space.standardize(rows.whole())
@@ -51,31 +58,73 @@ class TrainingRows:
         return cls(RowSpace(), Rows((X,), np.arange(len(X))))
 
     def __len__(self) -> int:
-        return len(self.coordinates if self.gram is None else self.gram)
+        return len(self.coordinates if self.gram is None else self.gram) // self.n_views
 
     @cached_property
     def coordinates(self) -> FloatMatrix:
-        """Coordinates of the rows in the row space, shape (n, rank)."""
+        """Coordinates of the views in the row space, shape (n, rank)."""
         return self.space.rotate(self._standard)
 
     @cached_property
     def isometric(self) -> FloatMatrix:
-        """Few coordinates of the rows with the same distances between them, shape (n, at most n)."""
+        """Few coordinates of the rows, with the distances between the means of their views, one line each."""
         if self.gram is None:
-            return self.coordinates
+            return self.of_views(self.coordinates)
+        products = self.of_views(self.of_views(self.gram).T)
         # What is added makes all rows a little farther from each other, each as much.
-        return np.linalg.cholesky(self.gram + _APART * np.eye(len(self.gram)))
+        return np.linalg.cholesky(products + _APART * np.eye(len(products)))
 
     @cached_property
     def shared(self) -> SharedRows:
-        """The rows as regressions share them."""
+        """The views as regressions share them."""
         return ColumnRows(self.coordinates) if self.gram is None else GramRows(self.gram)
 
     def split(self, trained: NDArray[np.intp], held_out: NDArray[np.intp]) -> tuple[SharedRows, FloatMatrix]:
         """Some rows as regressions share them, and others as what their solutions are multiplied with."""
+        trained, held_out = self.positions(trained), self.positions(held_out)
         if self.gram is None:
-            return ColumnRows(self.coordinates[trained]), self.coordinates[held_out]
-        return GramRows(self.gram[np.ix_(trained, trained)]), self.gram[np.ix_(held_out, trained)]
+            return ColumnRows(self.coordinates[trained]), self.of_views(self.coordinates[held_out])
+        return GramRows(self.gram[np.ix_(trained, trained)]), self.of_views(
+            self.gram[np.ix_(held_out, trained)]
+        )
+
+    def positions(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Positions of all views of some rows."""
+        return views_of(rows, self.n_views)
+
+    def of_views(self, values: FloatMatrix) -> FloatMatrix:
+        """The mean over the views of each row, from one line a view."""
+        if self.n_views == 1:
+            return values
+        mean: FloatMatrix = values.reshape(-1, self.n_views, values.shape[1]).mean(axis=1)
+        return mean
+
+    def problem(
+        self,
+        targets: NDArray[np.intp],
+        weights: FloatMatrix,
+        n_outcomes: int,
+        C: float,
+        combinations: Any = None,
+    ) -> LogisticProblem:
+        """A regression on rows, or on combinations of them, each of whose views counts a part of it.
+
+        Args:
+            targets: Outcome of each.
+            weights: Of each.
+            n_outcomes: Number of outcomes.
+            C: Inverse strength of the penalty.
+            combinations: Sparse, one line each, as coefficients of the rows; the rows themselves if None.
+        """
+        if self.n_views > 1 and combinations is not None:
+            combinations = kron(combinations, eye_array(self.n_views))
+        return LogisticProblem(
+            np.repeat(targets, self.n_views),
+            np.repeat(weights, self.n_views) / self.n_views,
+            n_outcomes,
+            C,
+            None if combinations is None else Combinations(combinations),
+        )
 
     def fold_in(
         self, weight: FloatMatrix, bias: FloatMatrix
@@ -84,3 +133,13 @@ class TrainingRows:
         if self.gram is None:
             return self.space.fold_in(weight, bias)
         return self.space.of_raw(self._standard.T @ weight, bias)
+
+
+def views_of(rows: NDArray[np.intp], n_views: int) -> NDArray[np.intp]:
+    """Positions of all views of some rows, where those of a row lie one after the other.
+
+    Example:
+        >>> views_of(np.array([2, 0]), 3)
+        array([6, 7, 8, 0, 1, 2])
+    """
+    return (rows[:, None] * n_views + np.arange(n_views)).reshape(-1)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from drawn.configurations import SMALL, the_problem
 
+from ensemble_minerals.config.loading import load_config
+
 Write = Callable[[str], Path]
 
 
@@ -31,6 +33,10 @@ Write = Callable[[str], Path]
             "taxonomy.mica={deep: }",
             "taxonomy.mica.deep: must be a list of classes or a mapping of groups, got null",
         ),
+        (
+            "members.1={features: [a, b], strategy: flat, head: {kind: logistic, C: auto}, sampler: adasyn}",
+            "members.1.head.C: auto goes with the sampler none, random or smote; give C as a number with adasyn",
+        ),
         ("backbones.0.weights='package:'", "backbones.0.weights: 'package:' is no source of weights"),
         ("backbones.0.weights=model.onnx", "backbones.0.weights: 'model.onnx' is no source of weights"),
         ("backbones.0.size=224.0", "backbones.0.size: must be a whole number, got 224.0"),
@@ -51,3 +57,42 @@ Write = Callable[[str], Path]
 )
 def test_each_check(write: Write, override: str, words: str) -> None:
     assert the_problem(write(SMALL), [override]).startswith(words)
+
+
+ROWS = "backbones.0.pooling=rows"
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        (
+            "{features: [a], strategy: flat, head: mlp}",
+            "members.0.head: mlp cannot learn from views as rows (pooling of a)",
+        ),
+        (
+            "{features: each, strategy: flat, sampler: svm_smote}",
+            "members.0.sampler: 'svm_smote' cannot top up views that",
+        ),
+        (
+            "{features: a, strategy: flat, head: discriminant, sampler: random}",
+            "members.0.sampler: 'random' cannot top up views that are rows (pooling of a); logistic heads take none",
+        ),
+    ],
+)
+def test_views_as_rows_are_refused_to_heads_and_samplers_that_cannot_learn_from_them(
+    write: Write, member: str, words: str
+):
+    assert words in the_problem(write(SMALL), [ROWS, f"members=[{member}]"])
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "{features: each, strategy: flat, head: {kind: logistic, C: auto}, sampler: smote}",
+        "{features: a, strategy: flat, head: discriminant}",
+        "{features: b, strategy: flat, head: mlp}",
+        "{features: [a, b], strategy: flat, head: mlp, sampler: adasyn}",  # sees the mean of the views
+    ],
+)
+def test_views_as_rows_are_taken_otherwise(write: Write, member: str):
+    assert load_config(write(SMALL), [ROWS, f"members=[{member}]"]).backbones[0].pooling == "rows"

@@ -50,13 +50,15 @@ def silent(done, total):
 
 
 @pytest.mark.parametrize("at_once", [3, 10, 64])
-@pytest.mark.parametrize("pooling", ["mean", "concat"])
+@pytest.mark.parametrize("pooling", ["mean", "concat", "rows"])
 def test_a_few_at_a_time_give_what_all_at_once_give(at_once, pooling):
     found = gather(extract, PATHS, IDS, [Source()], {"net": pooling}, at_once=at_once, progress=silent)
     views = views_of(PATHS)
     views[7] = np.nan
-    expected = views.mean(axis=1) if pooling == "mean" else views.reshape(10, 6)
+    expected = views.reshape(10, 6) if pooling == "concat" else views.mean(axis=1)
     np.testing.assert_array_equal(found.features["net"], expected)
+    assert set(found.views) == ({"net"} if pooling == "rows" else set())
+    np.testing.assert_array_equal(found.views.get("net", views), views)
     assert found.features["net"].dtype == np.float32
     assert list(found.errors) == [7]
     assert found.embeddings is None

@@ -38,6 +38,7 @@ MICA = Subproblem("mica", np.flatnonzero(Y > 0), Y[Y > 0] - 1, 2)
 def training(head=None, sampler="none", correct=True, seed=0, groups=None, features=X):
     return SpecialistTraining(
         rows=TrainingRows.of(features),
+        y=Y,
         groups=np.arange(len(features)) if groups is None else groups,
         head=LogisticHead(tol=1e-7) if head is None else head,
         sampler=OverSampler(sampler),

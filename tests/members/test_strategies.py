@@ -231,7 +231,7 @@ def test_inner_folds_of_auto_groups_are_found_once_for_all_features(monkeypatch)
         asked.append(settings["random_state"])
         return StratifiedGroupKFold(n_splits, **settings)
 
-    monkeypatch.setattr("ensemble_minerals.members.hierarchical.StratifiedGroupKFold", spy)
+    monkeypatch.setattr("ensemble_minerals.members.inner_folds.StratifiedGroupKFold", spy)
     for rows in (TrainingRows.of(X), TrainingRows.of(X[:, ::-1].copy())):
         for seed in (71, 72):
             learn_taxonomy(rows, y, groups, ("a", "b", "c", "d"), seed=seed)
@@ -266,7 +266,7 @@ def test_auto_uses_fewer_inner_folds_for_a_class_of_two_row_groups(monkeypatch):
         asked.append(n_splits)
         return StratifiedGroupKFold(n_splits, **settings)
 
-    monkeypatch.setattr("ensemble_minerals.members.hierarchical.StratifiedGroupKFold", spy)
+    monkeypatch.setattr("ensemble_minerals.members.inner_folds.StratifiedGroupKFold", spy)
     learned = learn_taxonomy(TrainingRows.of(X), y, groups, ("a", "b", "c", "d"))
     assert asked == [2]
     assert {position for node in learned.nodes for position in node.members} == {0, 1, 2, 3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,11 @@ class Combinations:
         """Logits of the combinations, shape (n_columns, m), from those of the rows, shape (n_columns, n)."""
         forth = self._forth32 if logits.dtype == np.float32 else self._forth
         return np.ascontiguousarray((forth @ np.ascontiguousarray(logits.T)).T)
+
+    def touching(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which combinations are of one of these rows, shape (m,)."""
+        touching: NDArray[np.bool_] = abs(self._forth) @ rows.astype(np.float64) > 0
+        return touching
 
     def back(self, derivatives: FloatMatrix) -> FloatMatrix:
         """Derivatives by the rows' logits, shape (n_columns, n), from those by the combinations', (n_columns, m)."""
@@ -57,6 +62,11 @@ class LogisticProblem:
     def n_columns(self) -> int:
         """Columns of the solution: one for two outcomes, their log-odds; else one for each outcome."""
         return n_logits(self.n_outcomes)
+
+    def without(self, rows: NDArray[np.bool_]) -> LogisticProblem:
+        """The regression that learns nothing from some of the shared rows, shape (n,)."""
+        left = rows if self.combinations is None else self.combinations.touching(rows)
+        return replace(self, weights=np.where(left, 0.0, self.weights))
 
 
 class Solution(NamedTuple):

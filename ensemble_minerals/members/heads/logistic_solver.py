@@ -127,7 +127,7 @@ class LogisticStack:
         coefficients = (
             np.zeros((self.layout.n_columns, self.rows.n_coefficients + 1))
             if start is None
-            else _joined(start)
+            else joined(start)
         )
         point = stack.evaluate(self.rows.vectors(coefficients))
         first: FloatMatrix | None = None
@@ -267,7 +267,7 @@ def _conjugate_gradients(
     return steps
 
 
-def _joined(solutions: Sequence[Solution]) -> FloatMatrix:
-    """Parameters of the solutions of all problems."""
+def joined(solutions: Sequence[Solution]) -> FloatMatrix:
+    """Coefficients of the solutions of all problems, their intercepts last, shape (n_columns, n_coefficients + 1)."""
     parameters: FloatMatrix = np.concatenate([np.column_stack([one.weight.T, one.bias]) for one in solutions])
     return parameters
