@@ -40,6 +40,7 @@ WORTH = 0.9
 
 _SECONDS = 1.0
 _ROUNDS = 3
+_CLEAR = 1.3
 _ONE_AT_A_TIME = Lock()
 
 
@@ -142,7 +143,9 @@ def choose_int8(network: TappedNetwork, calibration: Calibration) -> Choice:
 def milliseconds_a_pass(
     engines: Mapping[Precision, Engine], images: Sequence[Pixels]
 ) -> Mapping[Precision, float]:
-    """Time engines for about a second, in turns; the quickest round counts, so that other work disturbs little.
+    """Time engines in turns; the quickest round counts, so that other work disturbs little.
+
+    A few rounds are enough where one takes much longer than another; else it takes about a second.
 
     Args:
         engines: By precision.
@@ -152,7 +155,9 @@ def milliseconds_a_pass(
     for engine in engines.values():
         engine.run(images, len(images))  # the first pass asks for memory
     began, rounds = time.perf_counter(), 0
-    while rounds < _ROUNDS or time.perf_counter() - began < _SECONDS:
+    while rounds < _ROUNDS or (
+        time.perf_counter() - began < _SECONDS and max(quickest.values()) < _CLEAR * min(quickest.values())
+    ):
         for name, engine in engines.items():
             started = time.perf_counter()
             engine.run(images, len(images))

@@ -186,3 +186,26 @@ def test_engines_are_timed_in_turns() -> None:
         taken = milliseconds_a_pass({"float32": Fake("a"), "bfloat16": Fake("b")}, [np.zeros(1)] * 4)
     assert order == ["a", "b"] * (len(order) // 2)
     assert taken == {"float32": 250, "bfloat16": 250}
+
+
+def test_a_few_rounds_are_enough_where_one_precision_takes_much_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, runs = [0.0], []
+
+    class Timed:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def run(self, views, count: int) -> np.ndarray:
+            runs.append(self.seconds)
+            now[0] += self.seconds
+            return np.zeros((count, 1), np.float32)
+
+    monkeypatch.setattr(engine_choice.time, "perf_counter", lambda: now[0])
+    taken = milliseconds_a_pass({"float32": Timed(0.002), "bfloat16": Timed(0.003)}, [np.zeros(1)] * 2)
+    assert taken == pytest.approx({"float32": 1.0, "bfloat16": 1.5})
+    assert len(runs) == 2 + 3 * 2  # the first of each is not timed
+    now[0], before = 0.0, len(runs)
+    milliseconds_a_pass({"float32": Timed(0.002), "bfloat16": Timed(0.0022)}, [np.zeros(1)] * 2)
+    assert sum(runs[before:]) >= 1
