@@ -1,9 +1,9 @@
 """`serve` under load, process included: throughput and times at 1, 8 and 64 clients, beside bare `predict`.
 
 Then many requests of which a third are broken: every one must be answered, none by an error of the server, and the
-memory of the server must not grow.
+memory of the server must not grow. A bundle of one small backbone (`fast`) shows that sooner.
 
-    python benchmarks/serve.py BUNDLE PHOTOS [--cache DIR] [--photos 48] [--requests 10000]
+    python benchmarks/serve.py BUNDLE PHOTOS [--cache DIR] [--photos 48] [--runs 3] [--requests 10000]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -37,29 +38,46 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--photos", type=int, default=48)
-    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--runs", type=int, default=3, help="0: broken requests alone")
+    parser.add_argument("--requests", type=int, default=10_000, help="of which a third are broken")
     options = parser.parse_args()
     files = random.Random(0).sample(timing.photos_of(options.data), options.photos)
     photos = [file.read_bytes() for file in files]
-    n_threads = len(os.sched_getaffinity(0))
-    predictor = load(options.bundle, options.cache, n_threads)
-    predictor.predict(files[:4])
-    rows = []
     with serving(options.bundle, options.cache) as (address, process):
         ask(httpx.Client(base_url=address, timeout=120), photos[0])
-        for n_clients in CLIENTS:  # in turns, since the machine is shared
-            bare = timing.seconds(lambda: predictor.predict(files))
-            alone = statistics.median(timing.seconds(lambda: predictor.predict(files[:1])) for _ in range(5))
-            times, seconds, codes = load_of(address, [[photo] for photo in photos], n_clients)
-            assert codes == {200: len(photos)}, codes
-            p50, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
-            words = (
-                f"{len(photos) / seconds:.1f} photos a second, {bare / seconds:.2f} of bare predict; p50 {p50:.3f} s "
-                f"({p50 / alone:.2f} of one warm prediction), p95 {p95:.3f} s"
-            )
-            rows.append((f"{n_clients} clients, one photo a request", words))
-        timing.table(f"serve, {len(photos)} photos", rows)
-        broken_requests(address, process, photos, options.requests)
+        if options.runs:
+            under_load(address, options, files, photos)
+        if options.requests:
+            broken_requests(address, process, photos, options.requests)
+
+
+def under_load(address: str, options: argparse.Namespace, files: list[Path], photos: list[bytes]) -> None:
+    """Measure throughput and times, and bare `predict` of the same photos in turns; print a table."""
+    predictor = load(options.bundle, options.cache, len(os.sched_getaffinity(0)))
+    predictor.predict(files[:4])
+    rows = []
+    for n_clients in CLIENTS:
+        bodies = [[photo] for photo in photos] * max(1, 2 * n_clients // len(photos))
+        shares, rates, middles, lates, overs = [], [], [], [], []
+        for run in range(options.runs):
+            alone = statistics.median([timing.seconds(partial(predictor.predict, [file])) for file in files])
+            bare = timing.seconds(lambda: predictor.predict(files)) / len(files)
+            times, seconds, codes = load_of(address, bodies, n_clients)
+            assert codes == {200: len(bodies)}, codes
+            rates.append(len(bodies) / seconds)
+            shares.append(rates[-1] * bare)
+            middles.append(statistics.median(times))
+            lates.append(statistics.quantiles(times, n=20)[-1])
+            overs.append(middles[-1] / alone)
+            timing.note(f"run {run + 1}, {n_clients} clients: {shares[-1]:.2f} of bare predict")
+        words = [
+            f"{timing.spread(rates, 1, ' photos a second')}, {timing.spread(shares, 2, ' of bare predict')}",
+            f"p50 {timing.spread(middles, 3)}, p95 {timing.spread(lates, 3)}",
+        ]
+        if n_clients == 1:
+            words.append(f"p50 over the median of one warm prediction {timing.spread(overs, 2, '')}")
+        rows.append((f"{n_clients} clients, one photo a request", "; ".join(words)))
+    timing.table(f"serve, {len(photos)} photos", rows)
 
 
 def broken_requests(address: str, process: int, photos: list[bytes], n_requests: int) -> None:

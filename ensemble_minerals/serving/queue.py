@@ -66,10 +66,12 @@ class PhotoQueue:
         """Let photos be answered.
 
         Raises:
-            ProblemError: If too many are waiting.
+            ProblemError: If too many are waiting, or so many that the answer would come too late.
         """
         with self._lock:
-            if self._waiting and self._waiting + len(photos) > self._limits.waiting_photos:
+            waiting = self._waiting + len(photos)
+            late = waiting * self._seconds > self._limits.answer_seconds
+            if self._waiting and (late or waiting > self._limits.waiting_photos):
                 raise too_busy(self._waiting * self._seconds)
             self._waiting += len(photos)
         job = _Job(photos, [Path(name) for name in names], sets)

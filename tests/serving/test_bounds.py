@@ -93,6 +93,17 @@ def test_a_full_queue_says_when_to_try_again_and_requests_in_flight_are_batched(
         assert ask(client, photo).status_code == 200
 
 
+def test_what_would_be_answered_too_late_is_refused_at_once(served, photo):
+    slow = Slow(served.predictor)
+    with limited(replace(served, predictor=slow), answer_seconds=0.25) as (_, client):
+        thread = threading.Thread(target=ask, args=(client, photo))
+        thread.start()
+        until(lambda: slow.batches)
+        assert "try again" in detail(ask(client, photo, 2), 429)  # three photos at a tenth of a second each
+        slow.gate.set()
+        thread.join()
+
+
 def test_bytes_in_flight_are_bounded(served, photo):
     slow = Slow(served.predictor)
     with limited(replace(served, predictor=slow), bytes_in_flight=len(photo) + 1000) as (_, client):
