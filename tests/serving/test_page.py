@@ -75,7 +75,7 @@ def test_photos_are_answered_and_evidence_changes_the_answer_while_one_types(
     expect(page.locator(".card .name").first).to_have_text("<img src=x onerror=alert(1)>.jpg")
     card = page.locator(".card").nth(1)
     expect(card.locator(".found > .answer .label")).not_to_be_empty()
-    expect(card.locator(".votes-title")).to_contain_text("members agree")
+    expect(card.locator(".votes-title")).to_contain_text("members chose it")
     if not card.locator(".evidence").get_attribute("open"):
         card.locator(".evidence summary").focus()
         page.keyboard.press("Enter") if card.locator(".evidence[open]").count() == 0 else None

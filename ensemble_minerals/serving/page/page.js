@@ -119,6 +119,7 @@
     for (const vote of answer.votes) row(node.querySelector(".votes"), [vote.member, vote.label, percent(vote.probability)], vote.label === answer.label);
     const agreeing = answer.votes.filter(vote => vote.label === answer.label).length;
     node.querySelector(".votes-title").textContent = `${agreeing} of ${answer.votes.length} members chose it`;
+    node.querySelector(".few").hidden = 2 * agreeing >= answer.votes.length;
     offerEvidence(card);
     node.querySelector(".advice").textContent = answer.advice || "";
     if (answer.advice) node.querySelector(".evidence").open = true;
