@@ -1,7 +1,6 @@
 """A small multilayer perceptron and its training loop, from numpy arrays to numpy arrays.
 
-torch's global random state is not used. The parameters lie in one flat vector, and AdamW is written out here:
-`torch.optim` takes seconds to import, more than most of these networks take to train.
+torch's global random state is not used.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from ensemble_minerals.networks.threads import torch_threads
 Layers = tuple[tuple[NDArray[np.float32], NDArray[np.float32]], ...]
 
 _VARIANCE_FLOOR = 1e-5  # epsilon of batch normalization
-_MOMENTS = (0.9, 0.999)  # AdamW's decay of the mean gradient and of its mean square
-_STEP_FLOOR = 1e-8  # epsilon of AdamW
 _DIVERGED = 1e4  # nats; the loss at chance among a million classes is 14
 
 
@@ -113,29 +110,23 @@ class MLP:
     Args:
         sizes: Features, hidden sizes, classes.
         generator: Draws the initial weights.
+
+    Attributes:
+        parameters: Weight, scale and offset of each hidden layer, then weight and bias of the last.
+        statistics: Mean and variance of each hidden layer, for batch normalization.
     """
 
     def __init__(self, sizes: Sequence[int], generator: torch.Generator) -> None:
-        self.shapes: list[tuple[int, ...]] = []
         initial: list[Tensor] = []
         for d_in, d_out in pairwise(sizes[:-1]):
-            self.shapes += [(d_in, d_out), (d_out,), (d_out,)]
             initial += [_uniform((d_in, d_out), generator), torch.ones(d_out), torch.zeros(d_out)]
-        self.shapes += [(sizes[-2], sizes[-1]), (sizes[-1],)]
         initial += [_uniform((sizes[-2], sizes[-1]), generator), torch.zeros(sizes[-1])]
-        self.flat = torch.cat([part.reshape(-1) for part in initial]).requires_grad_()
-        # Weight decay is for weight matrices alone, not for scales, offsets and biases.
-        self.decays = torch.cat([torch.full((part.numel(),), float(part.ndim == 2)) for part in initial])
+        self.parameters = [part.requires_grad_() for part in initial]
         self.statistics = [(torch.zeros(size), torch.ones(size)) for size in sizes[1:-1]]
-
-    def parameters(self) -> list[Tensor]:
-        """Views of the parameters: weight, scale, offset of each hidden layer, then weight and bias of the last."""
-        parts = torch.split(self.flat, [math.prod(shape) for shape in self.shapes])
-        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def logits(self, X: Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """Logits (n, K). With a generator, for dropout, layers are normalized by the batch, else by `statistics`."""
-        *hidden, weight, bias = self.parameters()
+        *hidden, weight, bias = self.parameters
         training = generator is not None
         for layer, (mean, variance) in enumerate(self.statistics):
             linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
@@ -159,7 +150,7 @@ class MLP:
 
         Running averages would lag behind the weights, especially with wide inputs and few batches an epoch.
         """
-        hidden = self.parameters()[:-2]
+        hidden = self.parameters[:-2]
         for layer in range(len(self.statistics)):
             linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
             X = X @ linear
@@ -170,7 +161,7 @@ class MLP:
     @torch.no_grad()
     def fold(self) -> Layers:
         """Weight and bias of each layer as arrays, with batch normalization folded in."""
-        *hidden, weight, bias = (part.double().numpy() for part in self.parameters())
+        *hidden, weight, bias = (part.detach().double().numpy() for part in self.parameters)
         layers = []
         for layer, (mean, variance) in enumerate(self.statistics):
             linear, scale, offset = hidden[3 * layer : 3 * layer + 3]
@@ -196,9 +187,15 @@ class _Training:
         self.X, self.y, self.weight = _tensors(rows)
         self.validation = None if validation is None else _tensors(validation)
         self.shift = torch.from_numpy(validation_shift.astype(np.float32))
-        self.mean_gradient = torch.zeros_like(network.flat)
-        self.mean_square = torch.zeros_like(network.flat)
-        self.n_steps = 0
+        matrices = [part for part in network.parameters if part.ndim == 2]
+        others = [part for part in network.parameters if part.ndim == 1]
+        # Scales, offsets and biases do not decay.
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
 
     def run(self) -> TrainedMLP:
         best_epoch, best_loss, best_layers = 0, math.inf, None
@@ -233,23 +230,11 @@ class _Training:
                 logits, self.y[batch], reduction="none", label_smoothing=settings.label_smoothing
             )
             loss = (losses * self.weight[batch]).mean()
-            self._step(torch.autograd.grad(loss, self.network.flat)[0])
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
             total += loss.detach() * len(batch)
         return float(total) / n
-
-    @torch.no_grad()
-    def _step(self, gradient: Tensor) -> None:
-        """One step of AdamW (Loshchilov and Hutter 2019, "Decoupled weight decay regularization", ICLR)."""
-        self.n_steps += 1
-        rate, (first, second) = self.settings.learning_rate, _MOMENTS
-        self.mean_gradient.lerp_(gradient, 1 - first)
-        self.mean_square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        if self.settings.weight_decay:
-            self.network.flat.sub_(
-                self.network.flat * self.network.decays, alpha=rate * self.settings.weight_decay
-            )
-        spread = self.mean_square.sqrt().div_(math.sqrt(1 - second**self.n_steps)).add_(_STEP_FLOOR)
-        self.network.flat.addcdiv_(self.mean_gradient, spread, value=-rate / (1 - first**self.n_steps))
 
     @torch.no_grad()
     def _validation_loss(self, X: Tensor, y: Tensor, weight: Tensor) -> float:
