@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import typer
 from click import Context
@@ -99,12 +100,12 @@ def python() -> str:
     """The public names, from their docstrings."""
     names = [name for name in ensemble_minerals.__all__ if not name.startswith("__")]
     homes = ensemble_minerals._HOMES
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n.*?```\n", readme, re.S)[0]  # which is tested there
     listed = "\n".join(
         f"::: ensemble_minerals.{homes[name]}.{name}\n    options:\n      heading: {name}\n" for name in names
     )
     return (
         "# Python\n\nWhat is listed here is public: it keeps its meaning, and a change is announced a version before "
-        "it is made. All else may change with any version.\n\n```python\nimport ensemble_minerals as em\n\n"
-        'result = em.fit("photos/", "artifacts/mine")\nanswers = em.load("artifacts/mine").predict(["new/"])\n```\n\n'
-        + listed
+        f"it is made. All else may change with any version.\n\n{example}\n" + listed
     )

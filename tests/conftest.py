@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 from drawn.answers import case, drawn
 from drawn.training_logs import logs
+from hypothesis import settings
 from PIL import Image
 
 from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.config.schema import Config
 
 __all__ = ["case", "drawn", "logs"]
+
+# The same examples at each run, and no time limit: a busy machine is no failure.
+settings.register_profile("tests", derandomize=True, deadline=None, database=None, max_examples=50)
+settings.load_profile("tests")
 
 COLORS = ((150, 95, 70), (95, 140, 95), (100, 105, 160), (160, 150, 90))
 LIGHT = 25

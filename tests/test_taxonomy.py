@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ensemble_minerals.errors import TaxonomyError
 from ensemble_minerals.taxonomy import MINERAL_GROUPS, Taxonomy
@@ -95,3 +97,32 @@ def test_learned_groups_next_to_a_class_that_is_called_like_one(groups):
     assert found == (groups if len(groups) > 1 else [[0], [1], [2], [3]])
     assert len(set(taxonomy.group_names)) == len(found)
     assert Taxonomy.from_tree(taxonomy.classes, taxonomy.to_tree()) == taxonomy
+
+
+@st.composite
+def any_taxonomy(draw) -> Taxonomy:
+    """Classes in groups of groups."""
+    classes = draw(st.lists(st.text(min_size=1), min_size=1, max_size=8, unique=True))
+    branches: list = list(draw(st.permutations(classes)))
+    number = 0
+    while len(branches) > 1 and draw(st.booleans()):
+        at = draw(st.integers(0, len(branches) - 1))
+        taken = branches[at : at + draw(st.integers(2, 4))]
+        number += 1
+        branches[at : at + len(taken)] = [(f"group {number} of {len(classes)} classes", taken)]
+
+    def tree(content: list) -> dict:
+        return {one if isinstance(one, str) else one[0]: [one] if isinstance(one, str) else tree(one[1])
+                for one in content}  # fmt: skip
+
+    return Taxonomy.from_tree(classes, tree(branches))
+
+
+@given(any_taxonomy())
+def test_any_tree_is_written_and_read_and_its_probabilities_sum_to_one(taxonomy: Taxonomy) -> None:
+    assert Taxonomy.from_tree(taxonomy.classes, taxonomy.to_tree()) == taxonomy
+    assert sorted(taxonomy.nodes[0].members) == list(range(len(taxonomy.classes)))
+    branches = random_branches(taxonomy)
+    proba = np.exp(taxonomy.expand_log(branches))
+    np.testing.assert_allclose(proba.sum(axis=1), 1.0)
+    np.testing.assert_allclose(taxonomy.roll_up(proba), np.exp(branches[0]))

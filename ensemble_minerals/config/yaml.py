@@ -14,6 +14,7 @@ import yaml
 
 _TAG = "tag:yaml.org,2002:"
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_BREAK = re.compile("[\x85\u2028\u2029]")  # which PyYAML writes as they are, and reads as the end of a line
 # PyYAML tries the patterns of a first character in this order.
 _SCALARS = (
     ("null", re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
@@ -120,12 +121,16 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True
 
+    def text(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar(_TAG + "str", data, style='"' if _BREAK.search(data) else None)
+
     def one_line(self, data: OneLine) -> yaml.MappingNode:
         return self.represent_mapping(_TAG + "map", data, flow_style=True)
 
 
 # The dumper keeps its own table, so that other YAML readers see text where text is meant, too.
 _Dumper.add_implicit_resolver(_TAG + "float", _SCALARS[-1][1], _SCALARS[-1][2])
+_Dumper.add_representer(str, _Dumper.text)
 _Dumper.add_representer(OneLine, _Dumper.one_line)
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 from drawn.configurations import SMALL, the_problem
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.loading import build_config, load_config
+from ensemble_minerals.config.schema import Config
+from ensemble_minerals.config.yaml import OneLine, dump_yaml, parse_yaml
 
 Write = Callable[[str], Path]
 
@@ -58,3 +62,45 @@ def test_words_stay_words(write: Write) -> None:
     assert config.classes == tuple(names)
     assert load_config(write(SMALL), ["seed=010"]).seed == 10
     assert load_config(write(SMALL), ["data.max_pixels=5_000"]).data.max_pixels == 5000
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**17), 10**17)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda below: (
+        st.lists(below) | st.dictionaries(st.text(), below) | st.dictionaries(st.text(), below).map(OneLine)
+    ),
+)
+
+
+@given(st.dictionaries(st.text(), VALUES))
+def test_any_values_are_read_as_they_were_written(values: dict[str, object]) -> None:
+    assert parse_yaml(dump_yaml(values)) == (values, [])
+
+
+MEMBERS = st.fixed_dictionaries(
+    {
+        "features": st.just(["descriptor"]),
+        "strategy": st.sampled_from(["flat", "one_vs_rest", "hierarchical"]),
+    },
+    optional={
+        "head": st.just("discriminant")
+        | st.fixed_dictionaries({"kind": st.just("logistic"), "C": st.floats(1e-9, 1e9)})
+        | st.fixed_dictionaries(
+            {"kind": st.just("mlp"), "hidden": st.lists(st.integers(1, 512), max_size=3)}
+        ),
+        "sampler": st.sampled_from(["none", "random", "smote", "borderline_smote", "svm_smote", "adasyn"]),
+    },
+)
+
+
+@given(st.lists(MEMBERS, min_size=1, max_size=3), st.integers(2, 20), st.integers(0, 2**31))
+def test_any_configuration_is_read_as_it_was_written(members: list, n_splits: int, seed: int) -> None:
+    named = [{**member, "name": f"member-{number}"} for number, member in enumerate(members)]
+    config = build_config({"members": named, "folds": {"n_splits": n_splits}, "seed": seed})
+    text = dump_yaml(config.model_dump(mode="json"))
+    assert build_config(parse_yaml(text)[0]) == config
+    assert isinstance(config, Config)

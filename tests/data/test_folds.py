@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from ensemble_minerals.data import folds as module
 from ensemble_minerals.data.folds import assign_folds, hold_out, inner_split
@@ -254,3 +256,45 @@ def test_inner_split_keeps_a_class_of_one_group_in_training():
     assert (labels[training] == "rare").sum() == 3
     with pytest.raises(DataError, match="at least 2 row groups"):
         inner_split(["a", "b", "b"], [0, 1, 1], fraction=0.5, seed=0)
+
+
+@st.composite
+def sorted_photos(draw):
+    """Labels, and row groups that may hold several classes, in any order."""
+    sizes = draw(st.lists(st.lists(st.integers(1, 4), min_size=3, max_size=9), min_size=2, max_size=4))
+    labels = np.concatenate([np.full(sum(of_class), name) for name, of_class in enumerate(sizes)])
+    groups = np.repeat(np.arange(sum(map(len, sizes))), np.concatenate(sizes))
+    for _ in range(draw(st.integers(0, 2))):  # an object with two labels
+        one, other = draw(st.tuples(st.integers(0, groups.max()), st.integers(0, groups.max())))
+        groups[groups == other] = one
+    order = np.array(draw(st.permutations(range(len(labels)))))
+    return labels[order], groups[order]
+
+
+@given(sorted_photos(), st.integers(2, 3), st.integers(0, 5))
+def test_folds_of_any_photos_divide_no_group_and_lack_no_class(photos, n_splits, seed):
+    labels, groups = photos
+    try:
+        folds = assign_folds(labels, groups, n_splits=n_splits, seed=seed)
+    except DataError:  # too many groups of two labels
+        assume(False)
+    assert set(folds) == set(range(n_splits))
+    assert not straddles(folds, groups)
+    for fold in range(n_splits):
+        assert set(labels[folds == fold]) == set(labels)
+    assert (folds == assign_folds(labels, groups, n_splits=n_splits, seed=seed)).all()
+
+
+@given(sorted_photos(), st.floats(0.05, 0.7), st.integers(0, 5))
+def test_parts_of_any_photos_divide_no_group(photos, fraction, seed):
+    labels, groups = photos
+    training, validation = inner_split(labels, groups, fraction=fraction, seed=seed)
+    assert sorted([*training, *validation]) == list(range(len(labels)))
+    assert not set(groups[training]) & set(groups[validation])
+    assert set(labels[training]) == set(labels)
+    try:
+        held = hold_out(labels, groups, fraction=fraction, seed=seed)
+    except DataError:
+        assume(False)
+    assert not straddles(held, groups)
+    assert set(labels[held]) == set(labels[~held]) == set(labels)

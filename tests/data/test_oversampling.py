@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from imblearn.over_sampling import SMOTE, RandomOverSampler
 from scipy.special import softmax
 from sklearn.base import clone
@@ -233,3 +235,29 @@ def test_wrong_priors():
         prior_shift([0.5, 0.5], [0.2, 0.3, 0.5])
     with pytest.raises(ValueError, match="natural_prior"):
         prior_shift([0.5, 0.5], [1.5, -0.5])
+
+
+@given(
+    kind=st.sampled_from(sorted(SAMPLERS)),
+    counts=st.lists(st.integers(1, 15), min_size=2, max_size=4),
+    k_neighbors=st.integers(1, 6),
+    ratio=st.floats(0.1, 1.0),
+    seed=st.integers(0, 99),
+)
+def test_any_rows_stay_and_only_rare_classes_grow(kind, counts, k_neighbors, ratio, seed):
+    X, y = overlapping_classes(counts, seed=seed)
+    sampler = OverSampler(kind, k_neighbors=k_neighbors, ratio=ratio, random_state=seed)
+    result = sampler.resample(X, y)
+    np.testing.assert_array_equal(result.X[: len(y)], X)
+    np.testing.assert_array_equal(result.y[: len(y)], y)
+    wanted = 0 if kind == "none" else round(ratio * max(counts))
+    assert np.bincount(result.y).tolist() == [max(count, wanted) for count in counts]
+    assert np.isfinite(result.X).all()
+    if sampler.combines_rows:  # no row leaves its class
+        for code in range(len(counts)):
+            ours, theirs = X[y == code], result.X[result.y == code]
+            assert (theirs >= ours.min(axis=0) - 1e-5).all()
+            assert (theirs <= ours.max(axis=0) + 1e-5).all()
+        combined = sampler.combine(X, y)
+        np.testing.assert_array_equal(combined.y, result.y)
+        np.testing.assert_allclose(combined.X @ X.astype(float), result.X, atol=1e-4)

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats import contingency_tables, multitest
 
@@ -181,3 +183,35 @@ def test_a_verdict_without_an_interval():
 def test_why_an_interval_and_a_test_disagree_is_said_where_they_do(low, p, alone, why):
     difference = Interval(0.02, low, 0.03)
     assert doubt(difference, p, "exact", alone=alone) == (WHY[why] if why else "")
+
+
+PS = st.lists(st.floats(0, 1), min_size=1, max_size=20)
+
+
+@given(PS, st.randoms(use_true_random=False))
+def test_adjusted_p_values_are_larger_keep_their_order_and_know_no_position(p_values, random):
+    adjusted = holm(p_values)
+    assert all(p <= held <= 1 for p, held in zip(p_values, adjusted, strict=True))
+    assert holm(p_values[:1]) == p_values[:1]
+    by_p = [held for _, held in sorted(zip(p_values, adjusted, strict=True))]
+    assert by_p == sorted(by_p)
+    order = random.sample(range(len(p_values)), len(p_values))
+    assert holm([p_values[i] for i in order]) == [adjusted[i] for i in order]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 5)), min_size=1, max_size=40))
+def test_any_two_arms_may_change_sides(rows):
+    first, second, groups = map(list, zip(*rows, strict=True))
+    here, there = mcnemar(first, second, groups), mcnemar(second, first, groups)
+    assert 0 < here.p <= 1
+    assert (here.p, here.only_first, here.only_second) == (there.p, there.only_second, there.only_first)
+    assert mcnemar(first * 2, second * 2, groups * 2) == here  # a second photo of each object is no evidence
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=10), st.floats(0.01, 1))
+def test_any_differences_have_a_p_value_and_the_other_side_has_the_same(differences, test_share):
+    here = corrected_resampled_t(differences, test_share=test_share)
+    there = corrected_resampled_t([-difference for difference in differences], test_share=test_share)
+    assert 0 <= here.p <= 1
+    assert here.p == pytest.approx(there.p)
+    assert np.isnan(here.low) or here.low <= here.mean <= here.high

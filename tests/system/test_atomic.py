@@ -9,11 +9,14 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
 import pytest
-from drawn.faults import KILL, NO_PERMISSION, NO_SPACE, at_every_call
+from drawn.faults import KILL, NO_PERMISSION, NO_SPACE, at_every_call, with_fault
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.system import atomic
@@ -475,3 +478,29 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path, fault, error):
     make_folder(folder)
     make_folder(folder)
     assert folder.is_dir()
+
+
+# -- any failures, one after the other ----------------------------------------------------------------------
+
+FAILURES = st.tuples(st.sampled_from([KILL, NO_SPACE, NO_PERMISSION]), st.integers(1, 25))
+
+
+@settings(max_examples=15)
+@given(st.lists(FAILURES, min_size=1, max_size=4), st.booleans())
+def test_after_any_failures_the_folder_is_one_that_was_written(failures, durable):
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home) / "bundle"
+        write_folder(folder, "0")
+        known = ["0"]
+        for number, (fault, at) in enumerate(failures, start=1):
+            known.append(str(number))
+            with_fault(
+                lambda number=number: write_folder(folder, str(number), durable=durable),
+                Path(home),
+                at,
+                fault,
+            )
+            recover(folder)
+            assert read_folder(folder) in known
+        write_folder(folder, "last")
+        assert read_folder(folder) == "last"
