@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -190,8 +191,9 @@ class _Training:
         matrices = [part for part in network.parameters if part.ndim == 2]
         others = [part for part in network.parameters if part.ndim == 1]
         # Scales, offsets and biases do not decay.
+        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices}, {"params": others, "weight_decay": 0.0}],
+            groups,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,
@@ -231,7 +233,7 @@ class _Training:
             )
             loss = (losses * self.weight[batch]).mean()
             self.optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
             total += loss.detach() * len(batch)
         return float(total) / n
