@@ -48,6 +48,7 @@ def align(
     others: NDArray[np.float32],
     tolerance: float,
     least: int = MIN_INLIERS,
+    floor: float = 0.0,
 ) -> Alignment | None:
     """Lay one photo over another where enough keypoints agree.
 
@@ -57,8 +58,9 @@ def align(
         others: Those of the second photo, shape (m, 4).
         tolerance: Pixels of the second photo by which a match may be off.
         least: So many keypoints must agree.
+        floor: Least product of two that match.
     """
-    first, second = mutual_matches(similarity, least)
+    first, second = mutual_matches(similarity, least, floor)
     if len(first) < least:
         return None
     inliers = _most_agreed(frames[first], others[second], tolerance, least)
@@ -69,29 +71,34 @@ def align(
 
 
 def mutual_matches(
-    similarity: NDArray[np.float32], least: int = MIN_INLIERS
+    similarity: NDArray[np.float32], least: int = MIN_INLIERS, floor: float = 0.0
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pairs of descriptors that are each other's nearest, and much nearer than the second nearest.
 
     Args:
         similarity: Products of unit vectors, shape (n, m).
         least: Fewer than so many are not looked for to the end.
+        floor: Least product of a pair.
     """
     nothing = np.zeros(0, np.intp)
     if min(similarity.shape) < least:
         return nothing, nothing
-    rows, nearest = np.arange(len(similarity)), similarity.argmax(axis=1)
-    best = similarity[rows, nearest]
-    rows = np.flatnonzero(best == similarity.max(axis=0)[nearest])  # quicker than argmax
-    rows = np.sort(rows[np.unique(nearest[rows], return_index=True)[1]])  # the first of equal ones
+    best = similarity.max(axis=1)  # quicker than argmax, and most photos have nothing over a high floor
+    rows = np.flatnonzero(best >= floor)
     if len(rows) < least:
         return nothing, nothing
-    columns, best = nearest[rows], best[rows]
+    nearest = similarity[rows].argmax(axis=1)
+    down = similarity[:, nearest]
+    mutual = np.flatnonzero(best[rows] == down.max(axis=0))
+    mutual = np.sort(mutual[np.unique(nearest[mutual], return_index=True)[1]])  # the first of equal ones
+    if len(mutual) < least:
+        return nothing, nothing
+    rows, columns, down = rows[mutual], nearest[mutual], down[:, mutual]
     number = np.arange(len(rows))
-    across, down = similarity[rows], similarity[:, columns]
+    across = similarity[rows]
     across[number, columns] = down[rows, number] = -1
     second_best = np.minimum(across.max(axis=1), down.max(axis=0))
-    clear = 1 - best < RATIO**2 * (1 - second_best)
+    clear = 1 - best[rows] < RATIO**2 * (1 - second_best)
     return rows[clear], columns[clear]
 
 

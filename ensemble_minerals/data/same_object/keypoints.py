@@ -68,7 +68,7 @@ MIRROR = (
     .reshape(_CELLS, _CELLS, _BINS)[::-1][:, :, -np.arange(_BINS) % _BINS]
     .reshape(-1)
 )
-"""Positions in a descriptor of the numbers of the mirrored one."""
+"""Positions in a descriptor of the numbers of the mirrored one: none stays where it is."""
 
 
 @dataclass(frozen=True, eq=False)

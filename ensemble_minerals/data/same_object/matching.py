@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from ensemble_minerals.data.same_object.overlay import (
 )
 from ensemble_minerals.data.same_object.pairs import Evidence, Grade
 
-MATCHING_VERSION = 2
+MATCHING_VERSION = 3
 """Increase when pairs of photos get other verdicts than before."""
 
 MIN_INLIERS = 15
@@ -47,8 +48,15 @@ _MARGIN = 0.15  # share of a photo's side along an edge
 _FEWEST_OFF_MARGINS = 8  # matching points that do not lie along one edge in both photos
 _ENOUGH_KEYPOINTS = 60  # where both photos have so many, some match if both are the same picture
 _ALIKE = 0.9  # product of tiny copies of photos that may be the same picture without keypoints
-_COARSE_INLIERS = 5  # of the coarse keypoints: no pair that is the same had fewer than 8
-_COARSE_ALIKE = 0.85
+_COARSE_INLIERS = 5  # of the coarse keypoints: no pair that is the same had fewer
+_COARSE_SIMILAR = (
+    0.92  # product of their descriptors: most pairs have fewer such matches, and need no closer look
+)
+_COARSE_SHARE = (
+    MIN_SHARE / 4
+)  # of a photo that they span: words on a stone span less, and are found in many photos
+_COARSE_ALIKE = 0.87
+_HALF = np.flatnonzero(np.arange(len(MIRROR)) < MIRROR)  # one of each two numbers that a mirror image swaps
 _NO_POINTS = np.zeros((0, 4), np.float32)
 
 
@@ -62,6 +70,12 @@ class Comparable:
     def vectors(self) -> NDArray[np.float32]:
         """Unit vectors of the descriptors, (n, 128)."""
         return root_sift(self.keypoints.descriptors)
+
+    @cached_property
+    def parts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What stays of the vectors in a mirror image, and what changes sign, (n, 64) each."""
+        own, mirrored = self.vectors[:, _HALF], self.vectors[:, MIRROR[_HALF]]
+        return (own + mirrored) / np.float32(np.sqrt(2)), (own - mirrored) / np.float32(np.sqrt(2))
 
     @cached_property
     def mirror_image(self) -> Comparable:
@@ -78,41 +92,56 @@ class Comparable:
         return max(self.keypoints.width, self.keypoints.height)
 
 
+def similarities(first: Comparable, second: Comparable) -> Iterator[tuple[Comparable, NDArray[np.float32]]]:
+    """The first photo, then its mirror image, each with the products of its descriptors and those of the second one.
+
+    Both take no longer than one of them: they are the sum and the difference of the products of `Comparable.parts`.
+    """
+    same, turned = (one @ other.T for one, other in zip(first.parts, second.parts, strict=True))
+    yield first, same + turned
+    yield first.mirror_image, same - turned
+
+
 def may_match(first: Comparable, second: Comparable) -> bool:
     """Whether two photos, by their coarse keypoints, may belong together: few pairs are left, and none is lost."""
-    return any(_may_match(one, second) for one in (first, first.mirror_image))
+    return any(_may_match(one, second, similarity) for one, similarity in similarities(first, second))
 
 
-def _may_match(first: Comparable, second: Comparable) -> bool:
+def _may_match(first: Comparable, second: Comparable, similarity: NDArray[np.float32]) -> bool:
     one, other = first.keypoints, second.keypoints
-    if min(len(one), len(other)) < _ENOUGH_KEYPOINTS and float(one.tiny @ other.tiny) >= _COARSE_ALIKE:
+    few = min(len(one), len(other)) < _ENOUGH_KEYPOINTS
+    if few and float(one.tiny @ other.tiny) >= _COARSE_ALIKE:
         return True
-    similarity = first.vectors @ second.vectors.T
     tolerance = TOLERANCE * second.longer_side
-    return align(similarity, one.frames, other.frames, tolerance, _COARSE_INLIERS) is not None
+    aligned = align(similarity, one.frames, other.frames, tolerance, _COARSE_INLIERS, _COARSE_SIMILAR)
+    if aligned is None:
+        return False
+    hulls = _hull(one.frames[aligned.first, :2]), _hull(other.frames[aligned.second, :2])
+    return few or max(_shares(one, other, hulls)) >= _COARSE_SHARE
 
 
 def compare(first: Comparable, second: Comparable) -> tuple[Grade, Evidence] | None:
     """How two photos belong together, and what shows it; None where nothing does."""
     best: tuple[Grade, Evidence] | None = None
-    for mirrored in (False, True):
-        one = first.mirror_image if mirrored else first
-        found = _by_keypoints(one, second, mirrored=mirrored) or _whole(one, second, mirrored=mirrored)
+    for mirrored, (one, similarity) in enumerate(similarities(first, second)):
+        found = _by_keypoints(one, second, similarity, mirrored=bool(mirrored))
+        found = found or _whole(one, second, mirrored=bool(mirrored))
         if found is not None and (best is None or found[1].inliers > best[1].inliers):
             best = found
     return best
 
 
-def _by_keypoints(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Grade, Evidence] | None:
+def _by_keypoints(
+    first: Comparable, second: Comparable, similarity: NDArray[np.float32], *, mirrored: bool
+) -> tuple[Grade, Evidence] | None:
     one, other = first.keypoints, second.keypoints
     tolerance = TOLERANCE * second.longer_side
-    similarity = first.vectors @ second.vectors.T
     aligned = align(similarity, one.frames, other.frames, tolerance)
     if aligned is None:
         return None
     source, target = one.frames[aligned.first, :2], other.frames[aligned.second, :2]
     hulls = _hull(source), _hull(target)
-    shares = _area(hulls[0]) / (one.width * one.height), _area(hulls[1]) / (other.width * other.height)
+    shares = _shares(one, other, hulls)
     overlay = lay_over(one, other, aligned.matrix, hulls[1])
     if overlay is None:
         return None
@@ -216,6 +245,13 @@ def _hull(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
     corners = cv2.convexHull(np.ascontiguousarray(points)).reshape(-1, 2)
     return corners.astype(np.float32)
+
+
+def _shares(
+    one: Keypoints, other: Keypoints, hulls: tuple[NDArray[np.float32], NDArray[np.float32]]
+) -> tuple[float, float]:
+    """The part of either photo that a hull covers."""
+    return _area(hulls[0]) / (one.width * one.height), _area(hulls[1]) / (other.width * other.height)
 
 
 def _area(corners: NDArray[np.float32]) -> float:

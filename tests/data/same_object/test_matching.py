@@ -10,8 +10,8 @@ import pytest
 from drawn.scenes import circles, digit, grain, page, scene, stone, with_banner, with_mark
 from PIL import Image, ImageEnhance
 
-from ensemble_minerals.data.same_object.keypoints import find_keypoints
-from ensemble_minerals.data.same_object.matching import Comparable, compare
+from ensemble_minerals.data.same_object.keypoints import COARSE, find_keypoints
+from ensemble_minerals.data.same_object.matching import Comparable, compare, may_match, similarities
 from ensemble_minerals.data.same_object.overprints import is_overprint
 
 
@@ -61,6 +61,29 @@ def test_the_same_picture(change):
     assert grade == "same_picture"
     assert evidence.mirrored == (change == "mirrored")
     assert evidence.correlation > 0.85
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_coarse_look_loses_no_pair_that_a_fine_one_finds(change):
+    photo = scene(stone(1, scale=1.3), stone(2, scale=0.5, at=(50, 190)), ground=grain(3) // 2 + 60)
+    changed = np.array(CHANGES[change](Image.fromarray(photo)))
+    one, other = (Comparable(find_keypoints(pixels, COARSE)) for pixels in (photo, changed))
+    assert may_match(one, other)
+    assert may_match(other, one)
+
+
+def test_a_coarse_look_is_enough_for_most_other_pairs():
+    photos = [Comparable(find_keypoints(grain(seed), COARSE)) for seed in range(12)]
+    assert sum(may_match(*pair) for pair in combinations(photos, 2)) <= 1
+
+
+def test_products_with_a_photo_and_its_mirror_image_come_at_the_cost_of_one():
+    one, other = comparable(grain(4)), comparable(scene(stone(5)))
+    (plain, straight), (mirrored, turned) = similarities(one, other)
+    np.testing.assert_allclose(straight, plain.vectors @ other.vectors.T, atol=1e-5)
+    np.testing.assert_allclose(turned, mirrored.vectors @ other.vectors.T, atol=1e-5)
+    assert plain is one
+    assert mirrored is one.mirror_image
 
 
 def test_points_are_where_they_are_in_both_photos_as_they_are():
