@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -210,6 +210,28 @@ class Manifest:
             except ValueError as error:
                 raise DataError(f"row {number} of the manifest {path} is damaged: {error}") from error
         return cls(root=root, **columns)
+
+
+@dataclass(frozen=True)
+class Files(Sequence[Path]):
+    """Files of manifest rows; a path is made when it is needed."""
+
+    manifest: Manifest
+    rows: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        if isinstance(index, slice):
+            return [self.manifest.file(row) for row in self.rows[index].tolist()]
+        return self.manifest.file(int(self.rows[index]))
 
 
 def _is_column(column: Any, dtype: Any) -> bool:

@@ -6,7 +6,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +65,12 @@ def scan(
         listing = dataclasses.replace(listing, entries=tuple(sorted((*listing.entries, *added))))
     chosen = set(listing.classes if classes is None else check_classes(classes, listing.classes))
     is_chosen = [entry.label in chosen for entry in listing.entries]
-    files = [listing.root / e.path for e, use in zip(listing.entries, is_chosen, strict=True) if use]
-    read = _in_order(partial(fingerprint, limits=limits, cache=cache), files, effective_n_jobs(n_jobs))
+    paths = [entry.path for entry, use in zip(listing.entries, is_chosen, strict=True) if use]
+
+    def read_path(path: str) -> Fingerprint:
+        return fingerprint(listing.root / path, limits=limits, cache=cache)
+
+    read = _in_order(read_path, paths, effective_n_jobs(n_jobs))
     fingerprints: list[Fingerprint] = []
     done = 0
     for use in is_chosen:
@@ -77,7 +80,7 @@ def scan(
         fingerprints.append(next(read))
         done += 1
         if progress is not None:
-            progress(done, len(files))
+            progress(done, len(paths))
     status = [
         (Status.UNREADABLE if one.reason else Status.OK) if use else Status.EXCLUDED
         for one, use in zip(fingerprints, is_chosen, strict=True)
@@ -123,14 +126,14 @@ def scan_with_cache(
 
 
 def _in_order(
-    read: Callable[[Path], Fingerprint], files: Sequence[Path], n_threads: int
+    read: Callable[[str], Fingerprint], paths: Sequence[str], n_threads: int
 ) -> Iterator[Fingerprint]:
-    """Results in the order of the files. An interruption does not wait for files that were not begun."""
+    """Results in the order of the paths. An interruption does not wait for files that were not begun."""
     if n_threads == 1:
-        yield from map(read, files)
+        yield from map(read, paths)
         return
     with closing(
-        prefetch(read, files, n_threads=n_threads, ahead=_AHEAD * n_threads, name="scan")
+        prefetch(read, paths, n_threads=n_threads, ahead=_AHEAD * n_threads, name="scan")
     ) as fingerprints:
         yield from fingerprints
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import TEST_FOLD
-from ensemble_minerals.data.manifest import Manifest, Status
+from ensemble_minerals.data.manifest import Files, Manifest, Status
 from ensemble_minerals.data.photo_table import Entry
 from ensemble_minerals.data.same_object.given_pairs import check_given_pairs
 from ensemble_minerals.data.scanning import scan_with_cache
@@ -229,28 +229,6 @@ def counts(manifest: Manifest) -> dict[str, Any]:
         "row_groups": len(set(manifest.row_group[rows].tolist())),
         "test": int(np.sum(manifest.fold[rows] == TEST_FOLD)),
     }
-
-
-@dataclass(frozen=True)
-class Files(Sequence[Path]):
-    """Files of manifest rows; a path is made when it is needed."""
-
-    manifest: Manifest
-    rows: NDArray[np.intp]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Path]: ...
-
-    def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        if isinstance(index, slice):
-            return [self.manifest.file(row) for row in self.rows[index].tolist()]
-        return self.manifest.file(int(self.rows[index]))
 
 
 def mark_unreadable(manifest: Manifest, rows: NDArray[np.intp], errors: Mapping[int, ImageError]) -> Manifest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def propose_pairs(
     embeddings: NDArray[Any] | None,
     phash: NDArray[np.uint64],
     phash_mirrored: NDArray[np.uint64],
-    words: Sequence[NDArray[np.uint16]] | None = None,
+    words: Iterable[NDArray[np.uint16]] | None = None,
     *,
     n_reference: int = 0,
     n_jobs: int = 1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import DuplicatesConfig
-from ensemble_minerals.data.manifest import Manifest
+from ensemble_minerals.data.manifest import Files, Manifest
 from ensemble_minerals.data.same_object.candidates import directions, propose_pairs
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport, by_appearance, group_rows
@@ -37,6 +37,7 @@ UNCONFIRMED_HASH_DISTANCE = 6
 
 _MIN_HASH_BITS = 16  # usually 32 of 64 are set; fewer in a plain photo, which lacks most frequencies
 _BLOCK = 128  # pairs that a thread compares before they are kept
+_AT_ONCE = 64 * _BLOCK  # pairs of which a list is made: those of many photos would fill the memory
 _COLUMNS = ("image_id", "pixel_hash", "phash", "phash_mirrored", "label", "given_group", "path")
 
 
@@ -83,8 +84,9 @@ class ComparedPhotos:
     ) -> ComparedPhotos:
         """Rows of a manifest; their files are where it says, unless `files` says otherwise."""
         if files is None:
-            files = [manifest.file(row) for row in rows.tolist()]
-        columns = {name: getattr(manifest, name)[rows] for name in _COLUMNS}
+            files = Files(manifest, rows)
+        chosen = slice(None) if len(rows) == len(manifest) else rows  # all rows need no copy
+        columns = {name: getattr(manifest, name)[chosen] for name in _COLUMNS}
         return cls(files, **columns, embeddings=embeddings, aside=aside)
 
     def followed_by(self, others: ComparedPhotos) -> ComparedPhotos:
@@ -130,7 +132,7 @@ def find_same_objects(
     if config.near:
         _, first_row = by_appearance(photos.pixel_hash)
         with open_table(runtime) as table:
-            store = KeypointStore(photos.files, photos.image_id.tolist(), table, runtime, limits)
+            store = KeypointStore(photos.files, photos.image_id, table, runtime, limits)
             store.compute(first_row.tolist())
             proposed = propose_pairs(
                 None if photos.embeddings is None else photos.embeddings[first_row],
@@ -166,27 +168,35 @@ def _same_objects(
 ) -> list[SameObjectPair]:
     """Compare the pairs that are proposed and were never compared, and keep those that show the same object."""
     found: list[SameObjectPair] = []
-    todo = dict.fromkeys((a, b) for a, b in proposed.tolist())
-    for pair, verdict in verdicts.known(list(todo)):
-        del todo[pair]
-        _add(found, pair, verdict)
-    waiting = iter(todo)
-    blocks = [list(islice(waiting, _BLOCK)) for _ in range(0, len(todo), _BLOCK)]
     progress = runtime.progress.stage("Comparing photos")
-    n_threads = runtime.n_jobs
-    compared = prefetch(
-        partial(_compare_block, store), blocks, n_threads=n_threads, ahead=2 * n_threads, name="compare"
-    )
-    with closing(compared) as stream:
-        for number, (block, judged) in enumerate(zip(blocks, stream, strict=True), start=1):
-            verdicts.keep(judged)
-            for pair in block:
-                if pair in judged:
-                    _add(found, pair, judged[pair])
-                elif _hash_distance(photos, *pair) <= UNCONFIRMED_HASH_DISTANCE:
-                    found.append(SameObjectPair(*pair, "same_picture"))
-            progress(min(number * _BLOCK, len(todo)), len(todo))
+    for start in range(0, len(proposed), _AT_ONCE):
+        part = dict.fromkeys((a, b) for a, b in proposed[start : start + _AT_ONCE].tolist())
+        todo = part.copy()
+        for pair, verdict in verdicts.known(list(part)):
+            del todo[pair]
+            _add(found, pair, verdict)
+        waiting = iter(todo)
+        blocks = [list(islice(waiting, _BLOCK)) for _ in range(0, len(todo), _BLOCK)]
+        done = start + len(part) - len(todo)
+        with closing(_compared(blocks, store, runtime.n_jobs)) as stream:
+            for block, judged in zip(blocks, stream, strict=True):
+                verdicts.keep(judged)
+                for pair in block:
+                    if pair in judged:
+                        _add(found, pair, judged[pair])
+                    elif _hash_distance(photos, *pair) <= UNCONFIRMED_HASH_DISTANCE:
+                        found.append(SameObjectPair(*pair, "same_picture"))
+                done += len(block)
+                progress(done, len(proposed))
     return sorted(found, key=lambda pair: (pair.first, pair.second))
+
+
+def _compared(
+    blocks: Sequence[Sequence[tuple[int, int]]], store: KeypointStore, n_threads: int
+) -> Generator[dict[tuple[int, int], Verdict], None, None]:
+    """Verdicts on the pairs of each block, from threads."""
+    work = partial(_compare_block, store)
+    return prefetch(work, blocks, n_threads=n_threads, ahead=2 * n_threads, name="compare")
 
 
 def _compare_block(store: KeypointStore, block: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Verdict]:

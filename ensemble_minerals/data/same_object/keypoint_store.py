@@ -6,7 +6,6 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import version
 from itertools import islice
@@ -39,6 +38,7 @@ _AT_HAND = {COARSE: 768, FINE: 192}
 """Photos whose keypoints are held in memory, about 0.1 and 0.7 MB each."""
 
 _CHUNK = 64  # photos of one write
+_AT_ONCE = 1024  # photos whose words are read at once
 _WORD = np.dtype("<u2")
 
 
@@ -61,18 +61,12 @@ def source_of(kind: str, *details: Detail) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Photo:
-    file: Path | None
-    image_id: str
-
-
 class KeypointStore:
     """Keypoints and visual words by row; may be used by several threads.
 
     Args:
         files: Where each photo is; None where it is not at hand.
-        image_ids: Digests of the files.
+        image_ids: Digests of the files, (n,).
         table: Where keypoints and words are kept.
         runtime: Threads and progress.
         limits: Sizes of the photos that are decoded.
@@ -81,12 +75,13 @@ class KeypointStore:
     def __init__(
         self,
         files: Sequence[Path | None],
-        image_ids: Sequence[str],
+        image_ids: NDArray[np.str_],
         table: CacheTable,
         runtime: Runtime,
         limits: DecodeLimits,
     ) -> None:
-        self._photos = [_Photo(*photo) for photo in zip(files, image_ids, strict=True)]
+        self._files = files
+        self._ids = image_ids
         self._table = table
         self._runtime = runtime
         self._limits = limits
@@ -98,9 +93,12 @@ class KeypointStore:
 
     def compute(self, rows: Sequence[int]) -> None:
         """Find the coarse keypoints and words that are not in the file yet."""
-        known = self._table.contains(self._words, {self._photos[row].image_id for row in rows})
-        lacking = {photo.image_id: photo for photo in (self._photos[row] for row in rows)}
-        todo = [photo for key, photo in lacking.items() if key not in known and photo.file is not None]
+        ids, first = np.unique(self._ids[rows], return_index=True)
+        known = self._table.contains(self._words, ids.tolist())
+        lacking = sorted(
+            rows[at] for at, key in zip(first.tolist(), ids.tolist(), strict=True) if key not in known
+        )
+        todo = [row for row in lacking if self._files[row] is not None]
         progress = self._runtime.progress.stage("Finding keypoints")
         n_threads = self._runtime.n_jobs
         work, done = partial(self._find, COARSE), 0
@@ -109,24 +107,21 @@ class KeypointStore:
         ) as stream:
             found = zip(todo, stream, strict=True)
             while chunk := list(islice(found, _CHUNK)):
-                self._keep(COARSE, {photo.image_id: one for photo, one in chunk if one is not None})
+                self._keep(COARSE, {self._id(row): one for row, one in chunk if one is not None})
                 done += len(chunk)
                 progress(done, len(todo))
 
-    def words(self, rows: Sequence[int]) -> list[NDArray[np.uint16]]:
-        """The visual words of photos, after `compute`; none for a photo that is not at hand."""
-        keys = [self._photos[row].image_id for row in rows]
-        kept = dict(self._table.get(self._words, keys))
-        words = []
-        for row, key in zip(rows, keys, strict=True):
-            if key in kept:
-                words.append(np.frombuffer(kept[key], _WORD).astype(np.uint16))
-            else:
-                found = self.get(row, COARSE)
-                words.append(
-                    visual_words(found.keypoints.descriptors if found else np.zeros((0, 128), np.uint8))
-                )
-        return words
+    def words(self, rows: Sequence[int]) -> Iterator[NDArray[np.uint16]]:
+        """The visual words of each photo, after `compute`; none for a photo that is not at hand."""
+        for start in range(0, len(rows), _AT_ONCE):
+            part = rows[start : start + _AT_ONCE]
+            kept = dict(self._table.get(self._words, map(self._id, part)))
+            for row in part:
+                if (stored := kept.get(self._id(row))) is not None:
+                    yield np.frombuffer(stored, _WORD).astype(np.uint16)
+                else:
+                    found = self.get(row, COARSE)
+                    yield visual_words(found.keypoints.descriptors if found else np.zeros((0, 128), np.uint8))
 
     def get(self, row: int, detail: Detail = FINE) -> Comparable | None:
         """A photo ready to be compared; None where it is not at hand, or changed since it was scanned."""
@@ -135,7 +130,7 @@ class KeypointStore:
             if row in at_hand:
                 at_hand.move_to_end(row)
                 return at_hand[row]
-        found = self._read(detail, self._photos[row])
+        found = self._read(detail, row)
         comparable = None if found is None else Comparable(found)
         with self._lock:
             at_hand[row] = comparable
@@ -143,21 +138,25 @@ class KeypointStore:
                 at_hand.popitem(last=False)
         return comparable
 
-    def _read(self, detail: Detail, photo: _Photo) -> Keypoints | None:
-        stored = dict(self._table.get(source_of("keypoints", detail), [photo.image_id]))
-        if stored:
-            return Keypoints.unpack(stored[photo.image_id])
-        found = self._find(detail, photo)
+    def _id(self, row: int) -> str:
+        return str(self._ids[row])
+
+    def _read(self, detail: Detail, row: int) -> Keypoints | None:
+        key = self._id(row)
+        for _, stored in self._table.get(source_of("keypoints", detail), [key]):
+            return Keypoints.unpack(stored)
+        found = self._find(detail, row)
         if found is not None:
-            self._keep(detail, {photo.image_id: found})
+            self._keep(detail, {key: found})
         return found
 
-    def _find(self, detail: Detail, photo: _Photo) -> Keypoints | None:
-        if photo.file is None:
+    def _find(self, detail: Detail, row: int) -> Keypoints | None:
+        file = self._files[row]
+        if file is None:
             return None
         try:
-            pixels = decode(photo.file, at_least=detail.needed_side, limits=self._limits).pixels
-            if photo_digest(photo.file) != photo.image_id:
+            pixels = decode(file, at_least=detail.needed_side, limits=self._limits).pixels
+            if photo_digest(file) != self._id(row):
                 return None
         except ImageError:
             return None

@@ -7,13 +7,13 @@ Lempitsky 2012). So a collage is found by a part of it, which resembles the whol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, diags_array
+from scipy.sparse import csr_array, vstack
 
 from ensemble_minerals.data.same_object.keypoints import find_keypoints, root_sift
 from ensemble_minerals.data.synthetic.photo_set import DEMONSTRATION_COUNTS, draw_photo
@@ -24,6 +24,7 @@ COMMON = 1000
 _HALVES = 256  # so 65,536 words
 _SIDE = 224  # pixels of the photos that halves are drawn from
 _ROWS = 256  # photos that are compared with all at once
+_WEIGHED = 4096  # photos whose words are weighted at once
 
 
 def visual_words(descriptors: NDArray[np.uint8]) -> NDArray[np.uint16]:
@@ -42,7 +43,7 @@ def visual_words(descriptors: NDArray[np.uint8]) -> NDArray[np.uint16]:
     return np.sort(word)
 
 
-def nearest_by_words(words: Sequence[NDArray[np.uint16]], k: int, *, start: int = 0) -> NDArray[np.intp]:
+def nearest_by_words(words: Iterable[NDArray[np.uint16]], k: int, *, start: int = 0) -> NDArray[np.intp]:
     """The photos that share most, and the rarest, words with each photo.
 
     Args:
@@ -53,8 +54,8 @@ def nearest_by_words(words: Sequence[NDArray[np.uint16]], k: int, *, start: int 
     Returns:
         Pairs (asking row, similar row), shape (m, 2); fewer than k for a photo that shares no words with so many.
     """
-    n = len(words)
-    weights = _weighted(_count(words))
+    weights = _weighted(words)
+    n = weights.shape[0]
     answers = weights.T.tocsr()
     found = [np.empty((0, 2), dtype=np.intp)]
     for top in range(start, n, _ROWS):
@@ -70,31 +71,36 @@ def nearest_by_words(words: Sequence[NDArray[np.uint16]], k: int, *, start: int 
     return np.concatenate(found)
 
 
-def _count(words: Sequence[NDArray[np.uint16]]) -> csr_array[Any]:
-    """How often each photo has each word, shape (n, words)."""
-    different: list[NDArray[np.int32]] = []
-    counts: list[NDArray[np.float32]] = []
+def _weighted(words: Iterable[NDArray[np.uint16]]) -> csr_array[Any]:
+    """Words by photo, weighted by rarity, each photo of length 1, shape (n, words).
+
+    Common words, and those of a single photo, count for the length only.
+    """
+    every, ends = bytearray(), [0]  # two bytes a word: those of many photos are many
+    n_photos = np.zeros(_HALVES**2, dtype=np.intp)
     for of_photo in words:
-        word, count = np.unique(of_photo, return_counts=True)
-        different.append(word.astype(np.int32))
-        counts.append(count.astype(np.float32))
-    ends = np.cumsum([0, *map(len, different)])
-    none = [np.empty(0, np.int32)]
-    return csr_array(
-        (np.concatenate([*counts, np.empty(0, np.float32)]), np.concatenate([*different, *none]), ends),
-        shape=(len(words), _HALVES**2),
-    )
-
-
-def _weighted(counts: csr_array[Any]) -> csr_array[Any]:
-    """Words weighted by rarity, each photo of length 1; common ones count for the length only."""
-    n_photos = np.bincount(counts.indices, minlength=counts.shape[1])
-    rarity = np.log(max(counts.shape[0], 1) / np.maximum(n_photos, 1)).astype(np.float32)
-    counts.data = np.sqrt(counts.data) * rarity[counts.indices]
-    length = np.sqrt((counts * counts).sum(axis=1))
-    counts.data[(n_photos > COMMON)[counts.indices]] = 0
-    counts.eliminate_zeros()
-    return diags_array((1 / np.maximum(length, 1e-9)).astype(np.float32)) @ counts
+        every += of_photo.tobytes()
+        ends.append(ends[-1] + len(of_photo))
+        n_photos[np.unique(of_photo)] += 1
+    word, end, n = np.frombuffer(every, np.uint16), np.array(ends), len(ends) - 1
+    rarity = np.log(max(n, 1) / np.maximum(n_photos, 1)).astype(np.float32)
+    rarity_kept = np.where((n_photos > 1) & (n_photos <= COMMON), rarity, 0)
+    blocks = []
+    for top in range(0, max(n, 1), _WEIGHED):
+        bounds = end[top : top + _WEIGHED + 1]
+        one = word[bounds[0] : bounds[-1]].astype(np.int32)
+        counts = csr_array(
+            (np.ones(len(one), np.float32), one, bounds - bounds[0]), shape=(len(bounds) - 1, len(n_photos))
+        )
+        counts.sum_duplicates()
+        squares = counts.copy()
+        squares.data *= rarity[counts.indices] ** 2
+        length = np.sqrt(squares.sum(axis=1))
+        counts.data = np.sqrt(counts.data) * rarity_kept[counts.indices]
+        counts.data /= np.repeat(np.maximum(length, np.float32(1e-9)), np.diff(counts.indptr))
+        counts.eliminate_zeros()
+        blocks.append(counts)
+    return vstack(blocks, format="csr")
 
 
 @cache

@@ -67,6 +67,18 @@ def test_answers_depend_neither_on_threads_nor_on_what_is_kept(photos, tmp_path,
             assert vars(pair.evidence) | {"points": 0} == vars(one.evidence) | {"points": 0}
 
 
+def test_a_few_pairs_at_a_time_give_the_same(photos, tmp_path, monkeypatch):
+    whole = find(photos)
+    monkeypatch.setattr(finding, "_AT_ONCE", 4)
+    monkeypatch.setattr(keypoint_store, "_AT_ONCE", 4)
+    for _ in range(2):  # the second time from the cache
+        parts = find(photos, Runtime(2, tmp_path))
+        assert parts.row_group.tolist() == whole.row_group.tolist()
+        assert [(pair.first, pair.second, pair.grade) for pair in parts.pairs] == [
+            (pair.first, pair.second, pair.grade) for pair in whole.pairs
+        ]
+
+
 def test_no_pair_is_compared_twice(photos, tmp_path, monkeypatch):
     runtime = Runtime(1, tmp_path)
     columns = ("image_id", "pixel_hash", "phash", "phash_mirrored", "label", "given_group", "path")

@@ -37,6 +37,12 @@ def test_words_of_many_photos_propose_nothing(monkeypatch):
     assert len(rare) < len(proposed(photos))
 
 
+def test_a_few_photos_weighted_at_a_time_give_the_same(monkeypatch):
+    whole = proposed(PHOTOS)
+    monkeypatch.setattr(module, "_WEIGHED", 5)
+    assert proposed(PHOTOS) == whole
+
+
 def test_only_photos_from_the_start_on_ask():
     photos = [*PHOTOS, noisy(PHOTOS[5])]
     pairs = proposed(photos, k=1, start=12)
