@@ -280,7 +280,7 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
 
     real = feature_member.fit_together
 
-    def in_sample(members, matrices, inputs, fold):
+    def in_sample(members, matrices, inputs, fold, **shared):
         """The fraud: the model that answers for the fold has learned from it, too."""
         results = real(members, matrices, inputs, NO_FOLD)
         held_out = RowData({WHOLE: matrices[0][inputs.held_out(fold)]})

@@ -161,8 +161,11 @@ def _try(
         training = np.flatnonzero((known.folds != fold) & ~of_classes)
         model = TypicalityModel.fit([take(matrix, training) for matrix in matrices], known.y[training])
 
+        # What chooses weights alone need not be exact.
+        precision = np.float32 if classes else np.float64
+
         def scores(rows: NDArray[np.intp]) -> Floats:
-            return model.scores([take(matrix, rows) for matrix in matrices])
+            return model.scores([take(matrix, rows) for matrix in matrices], precision)
 
         return number, _Trial(
             model,

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from ensemble_minerals.system.arrays import checked_array
 from ensemble_minerals.system.memmap import take
@@ -64,17 +64,17 @@ class Standardization:
     directions: NDArray[np.float32]
     length: Floats
 
-    def centered(self, features: FloatMatrix, n_blocks: int) -> tuple[Floats, Floats]:
+    def centered(self, features: FloatMatrix, n_blocks: int, dtype: DTypeLike) -> tuple[FloatMatrix, Floats]:
         """Standardized features as parts of rows of unit length, less their mean, and how unusual their lengths are.
 
         Returns:
             Shapes (n, n_features) and (n,).
         """
-        rows: Floats = features.astype(np.float64)
+        rows: FloatMatrix = features.astype(dtype)
         rows -= self.mean
         rows /= self.scale
         length = np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), _SHORTEST)
-        rows /= (length * np.sqrt(n_blocks))[:, None]
+        rows *= (1 / (length * rows.dtype.type(np.sqrt(n_blocks))))[:, None]
         rows -= self.center
         return rows, ((np.log(length) - self.length[0]) / self.length[1]) ** 2
 
@@ -117,6 +117,7 @@ class TypicalityModel:
         rows = _some_of_each_class(y, _FOR_COVARIANCES)
         y = np.unique(y[rows], return_inverse=True)[1]
         own = _some_of_each_class(y, _FOR_DIRECTIONS)
+        fewer = len(own) < len(rows)
         blocks, units = [], []
         for matrix in matrices:
             unit = np.array(take(matrix, rows), dtype=np.float32)
@@ -126,21 +127,24 @@ class TypicalityModel:
             scale = np.where(scale > 1e-6 * np.maximum(1.0, np.abs(mean)), scale, 1.0).astype(np.float32)
             unit /= scale
             length = np.maximum(np.sqrt(np.einsum("ij,ij->i", unit, unit)), _SHORTEST)
-            unit /= (length * np.sqrt(len(matrices)))[:, None]
-            center = unit[own].mean(axis=0)
+            unit *= (1 / (length * np.float32(np.sqrt(len(matrices)))))[:, None]
+            center = (unit[own] if fewer else unit).mean(axis=0)
             unit -= center
             units.append(unit)
             logs = np.log(length, dtype=np.float64)
             blocks.append((mean, scale, center, np.array([logs.mean(), max(float(logs.std()), 1e-3)])))
-        chosen = [unit[own] for unit in units] if len(own) < len(rows) else units
-        combine = _principal(np.sum([unit @ unit.T for unit in chosen], axis=0, dtype=np.float64))
+        chosen = [unit[own] for unit in units] if fewer else units
+        products: Floats = np.sum([unit @ unit.T for unit in chosen], axis=0, dtype=np.float64)
+        combine = _principal(products)
         standardized = tuple(
             Standardization(mean, scale, center, unit.T @ combine, length)
             for (mean, scale, center, length), unit in zip(blocks, chosen, strict=True)
         )
-        projected = np.zeros((len(rows), combine.shape[1]))
-        for unit, block in zip(units, standardized, strict=True):
-            projected += unit @ block.directions
+        projected = products @ combine
+        if fewer:
+            projected = np.zeros((len(rows), combine.shape[1]))
+            for unit, block in zip(units, standardized, strict=True):
+                projected += unit @ block.directions
         class_means = np.stack([projected[y == k].mean(axis=0) for k in range(y.max() + 1)])
         overall_mean = projected.mean(axis=0)
         return cls(
@@ -196,15 +200,16 @@ class TypicalityModel:
         gaussians = {name: values for name, values in vars(self).items() if name != "blocks"}
         return {name: np.ascontiguousarray(values) for name, values in (kept | gaussians).items()}
 
-    def scores(self, matrices: Sequence[FloatMatrix]) -> Floats:
+    def scores(self, matrices: Sequence[FloatMatrix], dtype: DTypeLike = np.float64) -> Floats:
         """Scores of rows, higher for strangers, shape (n, 3), see `SCORES`.
 
         In double precision a row's scores do not differ visibly with the number of rows that are scored together.
 
         Args:
             matrices: Features of each extractor, each (n, n_features).
+            dtype: Precision of the rows.
         """
-        projected, residual, length = _project(self.blocks, matrices)
+        projected, residual, length = _project(self.blocks, matrices, dtype)
         whitened, means = projected @ self.within, self.class_means @ self.within
         to_means = (whitened**2).sum(axis=1)[:, None] - 2 * whitened @ means.T + (means**2).sum(axis=1)
         to_all = (((projected - self.mean) @ self.overall) ** 2).sum(axis=1)
@@ -212,16 +217,16 @@ class TypicalityModel:
 
 
 def _project(
-    blocks: Sequence[Standardization], matrices: Sequence[FloatMatrix]
+    blocks: Sequence[Standardization], matrices: Sequence[FloatMatrix], dtype: DTypeLike
 ) -> tuple[Floats, Floats, Floats]:
     """Rows in the principal directions, (n, d), the share of each row's square outside of them, and lengths, (n,)."""
     n, d = len(matrices[0]), blocks[0].directions.shape[1]
     projected, square, lengths = np.zeros((n, d)), np.zeros(n), np.zeros(n)
-    directions = [block.directions.astype(np.float64) for block in blocks]
+    directions = [block.directions.astype(dtype, copy=False) for block in blocks]
     for start in range(0, n, _PART):
         part = slice(start, start + _PART)
         for block, matrix, own in zip(blocks, matrices, directions, strict=True):
-            rows, length = block.centered(matrix[part], len(blocks))
+            rows, length = block.centered(matrix[part], len(blocks), dtype)
             projected[part] += rows @ own
             square[part] += np.einsum("ij,ij->i", rows, rows)
             lengths[part] += length / len(blocks)

@@ -33,7 +33,8 @@ from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import RowData, Rows
 from ensemble_minerals.members.specialists import UnsolvedSpecialists, solve_together
 from ensemble_minerals.members.strategy import Strategy
-from ensemble_minerals.members.training_rows import TrainingRows, views_of
+from ensemble_minerals.members.training_rows import SharedBlocks, TrainingRows, views_of
+from ensemble_minerals.system.cluster import DelayedCall
 from ensemble_minerals.system.cpu import short_switch_interval
 from ensemble_minerals.system.parallel import run_unordered, single_thread
 from ensemble_minerals.system.runtime import Runtime
@@ -94,21 +95,31 @@ class FeatureMember(Member):
         together: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
         for member, fold in tasks:
             together[member.features, fold].append(member)
-        calls = [
-            delayed(_fit_task)(
-                same,
-                fold,
-                runtime.deadline,
-                inputs,
-                _views(data, features),
-                *(data.matrices[name] for name in features),
-            )
-            for (features, fold), same in together.items()
-        ]
+        # Members on some of the same features share what is prepared of them, fold by fold so that it can go again.
+        # By a deadline, members have to be done one by one.
+        shares = runtime.deadline is None and runtime.cluster is None
+        order = sorted(together, key=lambda task: task[1]) if shares else list(together)
+
+        def calls() -> Iterator[DelayedCall]:
+            blocks, prepared = None, None
+            for features, fold in order:
+                if shares and fold != prepared:
+                    blocks, prepared = SharedBlocks(), fold
+                own = [data.matrices[name] for name in features]
+                yield delayed(_fit_task)(
+                    together[features, fold],
+                    fold,
+                    runtime.deadline,
+                    blocks,
+                    inputs,
+                    _views(data, features),
+                    *own,
+                )
+
         used = dict.fromkeys(name for features, _ in together for name in features)
         shared = [inputs, *(data.matrices[name] for name in used), *data.views.values()]
         results = run_unordered(
-            calls, n_jobs=runtime.n_tasks, shared=shared, threads=True, cluster=runtime.cluster
+            calls(), n_jobs=runtime.n_tasks, shared=shared, threads=True, cluster=runtime.cluster
         )
         with single_thread, short_switch_interval(), closing(results):
             yield from results
@@ -133,6 +144,7 @@ def _fit_task(
     members: Sequence[Member],
     fold: int,
     deadline: float | None,
+    blocks: SharedBlocks | None,
     inputs: FoldInputs,
     views: FloatMatrix | None,
     *matrices: FloatMatrix,
@@ -141,7 +153,7 @@ def _fit_task(
     if deadline is not None and time.time() > deadline:
         return [OutOfTime(member.name, fold) for member in members]
     with single_thread:
-        return fit_together(members, matrices, inputs, fold, views=views)
+        return fit_together(members, matrices, inputs, fold, blocks=blocks, views=views)
 
 
 def _views(data: RowData, features: Sequence[str]) -> FloatMatrix | None:
@@ -156,6 +168,7 @@ def fit_together(
     fold: int,
     rows: NDArray[np.intp] | None = None,
     views: FloatMatrix | None = None,
+    blocks: SharedBlocks | None = None,
 ) -> list[FoldResult]:
     """Fit members that share their features on the rows outside a fold, and predict the rows in it.
 
@@ -168,6 +181,7 @@ def fit_together(
         inputs: Labels, row groups and folds of n rows.
         fold: Held out; `NO_FOLD` trains on all rows and predicts none.
         rows: Positions in the matrices of the rows of `inputs`, shape (n,); all of them if None.
+        blocks: What members on some of the same matrices share in this fold.
         views: What is trained on in place of the one matrix, which is their mean, shape (n_all, n_views, n_features).
 
     Returns:
@@ -181,7 +195,7 @@ def fit_together(
     space = RowSpace([matrix.shape[1] for matrix in matrices])
     try:
         if views is None:
-            trained = TrainingRows(space, Rows(matrices, positions[training]))
+            trained = TrainingRows(space, Rows(matrices, positions[training]), blocks=blocks)
         else:
             n_views, apart = views.shape[1], views.reshape(-1, views.shape[2])
             trained = TrainingRows(space, Rows((apart,), views_of(positions[training], n_views)), n_views)

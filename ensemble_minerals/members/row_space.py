@@ -59,22 +59,29 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return self.rotate(self.standardize(X))
 
     def standardize(self, X: ArrayLike) -> FloatMatrix:
-        """Learn means and scales from training rows and return them standardized, shape (n, n_features), float64."""
+        """Learn means and scales from training rows and return them standardized, in their own precision."""
         matrix = validate_data(self, X, dtype=(np.float64, np.float32))
         self.mean_ = matrix.mean(axis=0, dtype=np.float64)
         centered = matrix - self.mean_.astype(matrix.dtype)
-        self._learn_scale(np.mean(np.square(centered), axis=0, dtype=np.float64))
+        self._learn_scale(np.einsum("ij,ij->j", centered, centered).astype(np.float64) / len(centered))
         centered /= self.scale_.astype(matrix.dtype)
         self._rotation: tuple[FloatMatrix, ...] = ()
-        standard: FloatMatrix = centered.astype(np.float64)
+        standard: FloatMatrix = centered
         return standard
 
+    def join(self, spaces: Sequence[RowSpace]) -> None:
+        """Learn means and scales from spaces of single blocks, as `standardize` does from the rows of all of them."""
+        self.mean_ = np.concatenate([space.mean_ for space in spaces])
+        self.scale_: FloatMatrix = np.concatenate([space.scale_ for space in spaces]) * np.sqrt(len(spaces))
+        self.n_features_in_ = len(self.mean_)
+        self._rotation = ()
+
     def rotate(self, standard: FloatMatrix) -> FloatMatrix:
-        """Learn the rotation from standardized training rows and return them in it, shape (n, rank)."""
+        """Learn the rotation from standardized training rows and return them in it, shape (n, rank), float64."""
+        standard = standard.astype(np.float64, copy=False)
         n_rows, n_columns = standard.shape
         if min(n_rows, n_columns) > self.max_rank:
-            kept_columns: FloatMatrix = standard
-            return kept_columns
+            return standard
         # NumPy's decomposition lets other threads go on meanwhile; SciPy's holds the interpreter.
         if n_rows <= n_columns:
             values, left = np.linalg.eigh(standard @ standard.T)

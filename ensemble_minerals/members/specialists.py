@@ -211,6 +211,8 @@ class SpecialistTraining:
         head = clone(self.head)
         settings = {"random_state": derived_seed(self.seed, number), "scaling": "whole"}
         head.set_params(**{name: value for name, value in settings.items() if name in head.get_params()})
+        if hasattr(head, "fit_products") and self.rows.gram is not None and self.sampler.kind == "none":
+            return self._fit_products(head, subproblem), ""
         if has_fit_parameter(head, "resample"):
             self._check_one_view()
             trained, note = self._fit_splitting(head, subproblem, sampler)
@@ -255,6 +257,20 @@ class SpecialistTraining:
         layers[-1] = (layers[-1][0], layers[-1][1] + _as_log_odds(shift))
         layers[0] = self.rows.space.fold_in(*layers[0])
         return DenseSpecialist(tuple((w.astype(np.float32), b.astype(np.float32)) for w, b in layers))
+
+    def _fit_products(self, head: Any, subproblem: Subproblem) -> Specialist:
+        """Fit a head that needs only the inner products of the rows: no factorization of them is computed."""
+        own, n_views, gram = self.rows.positions(subproblem.rows), self.rows.n_views, self.rows.gram
+        assert gram is not None
+        found, bias = head.fit_products(
+            gram[np.ix_(own, own)],
+            self.rows.n_dimensions,
+            np.repeat(subproblem.targets, n_views),
+            np.repeat(self.groups[subproblem.rows], n_views),
+        )
+        coefficients = np.zeros((len(gram), found.shape[1]))
+        coefficients[own] = found
+        return DenseSpecialist((self.rows.fold_in(coefficients, bias),))
 
     def _fit_splitting(
         self, head: Any, subproblem: Subproblem, sampler: OverSampler

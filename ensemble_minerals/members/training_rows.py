@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +25,50 @@ _APART = 1e-9
 """Squared distance by which rows of unit length that are alike are told apart."""
 
 
+_COLUMNS = 1024
+"""Columns that are brought to double precision at once."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The features of one extractor, standardized by themselves, and the rows' inner products in them.
+
+    Attributes:
+        space: What standardizes them.
+        standard: Shape (n, n_features).
+        gram: Shape (n, n), float64.
+    """
+
+    space: RowSpace
+    standard: FloatMatrix
+    gram: FloatMatrix
+
+    @classmethod
+    def of(cls, space: RowSpace, rows: Rows) -> Self:
+        """Standardized by a space that is not fitted yet."""
+        standard = space.standardize(rows.whole())
+        gram = np.zeros((len(standard), len(standard)))
+        for start in range(0, standard.shape[1], _COLUMNS):
+            part = standard[:, start : start + _COLUMNS].astype(np.float64)
+            gram += part @ part.T
+        return cls(space, standard, gram)
+
+
+class SharedBlocks:
+    """Blocks of one fold that members on different features share; who needs one first computes it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, Lock] = {}
+        self._blocks: dict[int, Block] = {}
+
+    def get(self, space: RowSpace, matrix: FloatMatrix, positions: NDArray[np.intp]) -> Block:
+        """The block of a matrix, which must be there as long as the blocks are."""
+        with self._locks.setdefault(id(matrix), Lock()):
+            if id(matrix) not in self._blocks:
+                self._blocks[id(matrix)] = Block.of(space, Rows((matrix,), positions))
+            return self._blocks[id(matrix)]
+
+
 class TrainingRows:
     """Training rows in a row space.
 
@@ -36,19 +82,28 @@ class TrainingRows:
         space: Not fitted yet.
         rows: The rows; those with views as all views of the first, then all of the second, and so on.
         n_views: Views of a row.
+        blocks: Of the same rows, if there are other members on some of their features.
 
     Attributes:
         space: Standardizes rows, and rotates them once `coordinates` were asked for.
         gram: Inner products of all pairs of n views, shape (n, n); None where regressions go by the coordinates.
     """
 
-    def __init__(self, space: RowSpace, rows: Rows, n_views: int = 1) -> None:
+    def __init__(
+        self, space: RowSpace, rows: Rows, n_views: int = 1, blocks: SharedBlocks | None = None
+    ) -> None:
         self.space = space
         self.n_views = n_views
         self.gram: FloatMatrix | None = None
         if len(rows) <= min(2 * rows.n_columns, _MOST_BY_PRODUCTS):
-            self._standard = space.standardize(rows.whole())
-            self.gram = self._standard @ self._standard.T
+            shared = SharedBlocks() if blocks is None else blocks
+            spaces = [type(space)() for _ in rows.matrices]
+            self._blocks = [
+                shared.get(one, matrix, rows.positions)
+                for one, matrix in zip(spaces, rows.matrices, strict=True)
+            ]
+            space.join([block.space for block in self._blocks])
+            self.gram = np.sum([block.gram for block in self._blocks], axis=0) / len(self._blocks)
         else:
             self.coordinates = space.fit_rows(rows)
 
@@ -63,7 +118,13 @@ class TrainingRows:
     @cached_property
     def coordinates(self) -> FloatMatrix:
         """Coordinates of the views in the row space, shape (n, rank)."""
-        return self.space.rotate(self._standard)
+        standard = np.concatenate([block.standard for block in self._blocks], axis=1)
+        return self.space.rotate(standard / np.sqrt(len(self._blocks)))
+
+    @property
+    def n_dimensions(self) -> int:
+        """Of the space that the views lie in; they are centered."""
+        return min(len(self) * self.n_views - 1, self.space.n_features_in_)
 
     @cached_property
     def isometric(self) -> FloatMatrix:
@@ -132,7 +193,12 @@ class TrainingRows:
         """Express solutions of regressions on `shared` as linear maps of the raw columns; see `RowSpace.fold_in`."""
         if self.gram is None:
             return self.space.fold_in(weight, bias)
-        return self.space.of_raw(self._standard.T @ weight, bias)
+        parts = [
+            block.standard[:, start : start + _COLUMNS].T.astype(np.float64) @ weight
+            for block in self._blocks
+            for start in range(0, block.standard.shape[1], _COLUMNS)
+        ]
+        return self.space.of_raw(np.concatenate(parts) / np.sqrt(len(self._blocks)), bias)
 
 
 def views_of(rows: NDArray[np.intp], n_views: int) -> NDArray[np.intp]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ _ALONE = 60
 class Workers(Protocol):
     """Runs calls on the workers of a cluster."""
 
-    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+    def run(self, calls: Iterable[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
         """Run calls, and yield their results in the order in which they finish; see `parallel.run_unordered`."""
         ...
 
@@ -138,7 +138,7 @@ class _DaskWorkers:
 
     client: Any
 
-    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+    def run(self, calls: Iterable[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
         """See `Workers.run`; if all copies of a shared array died, the rest is sent again together with all."""
         left = dict(enumerate(calls))
         attempts = 0
@@ -338,7 +338,7 @@ def _versions_on_ray() -> dict[str, Any]:
 class _RayWorkers:
     """The workers of the Ray cluster that is open: one core each."""
 
-    def run(self, calls: Sequence[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
+    def run(self, calls: Iterable[DelayedCall], shared: Sequence[Any]) -> Generator[Any]:
         """See `Workers.run`; Ray itself runs the tasks of workers that died again."""
         import ray
 

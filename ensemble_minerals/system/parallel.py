@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -20,7 +20,7 @@ _WORKER = "LokyProcess"  # how joblib names its worker processes
 
 
 def run_unordered(
-    calls: Sequence[DelayedCall],
+    calls: Iterable[DelayedCall],
     *,
     n_jobs: int,
     shared: Sequence[Any] = (),
@@ -30,7 +30,7 @@ def run_unordered(
     """Run calls in parallel, and yield their results in the order in which they finish.
 
     Args:
-        calls: The calls, made by `joblib.delayed`.
+        calls: The calls, made by `joblib.delayed`; on this machine each is made when it is about to run.
         n_jobs: Number of calls that run at the same time on this machine; a cluster uses all its cores.
         shared: Arrays, and objects made of arrays, among the positional arguments. A cluster gets each once. They are
             not recognized inside a list that is an argument.

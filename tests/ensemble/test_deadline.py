@@ -53,9 +53,9 @@ def clock(monkeypatch):
         def time():
             return float(len(seen))
 
-    def spy(members, matrices, inputs, fold):
+    def spy(members, matrices, inputs, fold, **shared):
         seen.append((members[0].name, fold))
-        return fit_together(members, matrices, inputs, fold)
+        return fit_together(members, matrices, inputs, fold, **shared)
 
     monkeypatch.setattr(module, "time", Clock)
     monkeypatch.setattr(module, "fit_together", spy)

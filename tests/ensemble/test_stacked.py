@@ -278,11 +278,11 @@ def test_a_killed_fit_resumes_to_the_same_bytes(tmp_path, fitted, monkeypatch):
     blocks, y = specimens()
     calls = []
 
-    def dying(*arguments):
+    def dying(*arguments, **named):
         if len(calls) == 4:
             raise KeyboardInterrupt
         calls.append(arguments)
-        return fit_together(*arguments)
+        return fit_together(*arguments, **named)
 
     monkeypatch.setattr("ensemble_minerals.members.feature_member.fit_together", dying)
     with pytest.raises(KeyboardInterrupt):

@@ -56,10 +56,10 @@ def fitted():
 def test_members_are_trained_on_the_other_rows_and_on_no_other(monkeypatch):
     seen = {}
 
-    def spy(members, matrices, inputs, fold):
+    def spy(members, matrices, inputs, fold, **shared):
         for member in members:
             seen.setdefault(member.name, []).append(inputs.training(fold).tolist())
-        return fit_together(members, matrices, inputs, fold)
+        return fit_together(members, matrices, inputs, fold, **shared)
 
     monkeypatch.setattr(module, "fit_together", spy)
     fit()

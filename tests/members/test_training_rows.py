@@ -7,7 +7,9 @@ from drawn.rows import overlapping
 from ensemble_minerals.members import training_rows
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
 from ensemble_minerals.members.heads.logistic_solver import solve_logistic
-from ensemble_minerals.members.training_rows import TrainingRows
+from ensemble_minerals.members.row_space import RowSpace
+from ensemble_minerals.members.rows import Rows
+from ensemble_minerals.members.training_rows import SharedBlocks, TrainingRows
 
 
 def logits(rows, y, X):
@@ -54,3 +56,34 @@ def test_distances_are_those_of_the_coordinates(d):
     rows = TrainingRows.of(X)
     to_first = [np.linalg.norm(one - one[0], axis=1) for one in (rows.isometric, rows.coordinates)]
     np.testing.assert_allclose(*to_first, atol=1e-4)
+
+
+def test_extractors_side_by_side_are_one_row_space_of_blocks():
+    X, _ = overlapping(d=300)
+    matrices, chosen = [X[:, :200].astype(np.float32), X[:, 200:].astype(np.float32)], np.arange(0, len(X), 2)
+    rows, space = TrainingRows(RowSpace(), Rows(matrices, chosen)), RowSpace([200, len(X[0]) - 200])
+    Z = space.fit_transform(X[chosen].astype(np.float32))
+    np.testing.assert_allclose(rows.gram, Z @ Z.T, atol=1e-6)
+    np.testing.assert_allclose(rows.space.scale_, space.scale_)
+    np.testing.assert_allclose(rows.coordinates @ rows.coordinates.T, Z @ Z.T, atol=1e-6)
+    assert rows.n_dimensions == Z.shape[1]
+    weight, bias = np.random.default_rng(1).normal(size=(len(chosen), 3)), np.zeros(3)
+    raw, raw_bias = rows.fold_in(weight, bias)
+    np.testing.assert_allclose(X[chosen] @ raw + raw_bias, rows.gram @ weight, atol=1e-4)
+
+
+def test_blocks_that_are_shared_are_computed_once():
+    X, _ = overlapping(d=300)
+    seen, matrices = [], [X[:, :200], X[:, 200:]]
+
+    class Spy(RowSpace):
+        def standardize(self, X):
+            seen.append(X.shape[1])
+            return super().standardize(X)
+
+    blocks, chosen = SharedBlocks(), np.arange(90)
+    one = TrainingRows(Spy(), Rows(matrices[:1], chosen), blocks=blocks)
+    both = TrainingRows(Spy(), Rows(matrices, chosen), blocks=blocks)
+    assert seen == [200, len(X[0]) - 200]
+    np.testing.assert_array_equal(both.gram, TrainingRows(Spy(), Rows(matrices, chosen)).gram)
+    np.testing.assert_array_equal(one.gram, TrainingRows(Spy(), Rows(matrices[:1], chosen)).gram)

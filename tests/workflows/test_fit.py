@@ -178,13 +178,13 @@ def spied(monkeypatch):
     def arm(survived: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
         seen.clear()
 
-        def spy(members, matrices, inputs, fold, *rows):
+        def spy(members, matrices, inputs, fold, *rows, **shared):
             if rows:  # a part of the rows, for the learning curve
-                return real(members, matrices, inputs, fold, *rows)
+                return real(members, matrices, inputs, fold, *rows, **shared)
             if survived is not None and len(seen) == survived:
                 raise Interrupted
             seen.append((fold, tuple(member.name for member in members)))
-            return real(members, matrices, inputs, fold, *rows)
+            return real(members, matrices, inputs, fold, *rows, **shared)
 
         monkeypatch.setattr(feature_member, "fit_together", spy)
         return seen
@@ -406,11 +406,11 @@ def trained_on(monkeypatch):
     """Feature rows that any member learned from, and those it was held back from, over all folds and refits."""
     real, seen = feature_member.fit_together, set()
 
-    def spy(members, matrices, inputs, fold, *rows):
+    def spy(members, matrices, inputs, fold, *rows, **shared):
         if rows:  # a part of the rows, for the learning curve
-            return real(members, matrices, inputs, fold, *rows)
+            return real(members, matrices, inputs, fold, *rows, **shared)
         seen.update(row.tobytes() for row in matrices[0])
-        return real(members, matrices, inputs, fold, *rows)
+        return real(members, matrices, inputs, fold, *rows, **shared)
 
     monkeypatch.setattr(feature_member, "fit_together", spy)
     return seen

@@ -69,11 +69,11 @@ def trained_on(monkeypatch):
     """Feature rows that any member learned from."""
     real, seen = feature_member.fit_together, []
 
-    def spy(members, matrices, inputs, fold, *rows):
+    def spy(members, matrices, inputs, fold, *rows, **shared):
         if rows:  # a part of the rows, for the learning curve
-            return real(members, matrices, inputs, fold, *rows)
+            return real(members, matrices, inputs, fold, *rows, **shared)
         seen.extend(row.tobytes() for row in matrices[0][inputs.training(fold)])
-        return real(members, matrices, inputs, fold, *rows)
+        return real(members, matrices, inputs, fold, *rows, **shared)
 
     monkeypatch.setattr(feature_member, "fit_together", spy)
     return seen

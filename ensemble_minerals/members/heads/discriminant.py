@@ -8,7 +8,7 @@ learned on rows that an inner fold left out.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
@@ -72,47 +72,67 @@ class DiscriminantHead(AnswersByLogOdds, ClassifierMixin, BaseEstimator):  # typ
             )
         together = np.arange(len(labels)) if groups is None else np.asarray(groups)
         check_consistent_length(matrix, together)
-        prior = np.log(np.bincount(encoded) / len(encoded))
         kept = _some_of_each_class(encoded, _MAX_ROWS)
-        rows, y_kept = matrix[kept].astype(np.float64), encoded[kept]
-        self.temperature_ = self._temperature(rows, y_kept, together[kept], prior)
-        weight, bias = self._solve(rows, y_kept, prior)
-        if len(self.classes_) == 2:
-            weight, bias = weight[:, [1]] - weight[:, [0]], bias[[1]] - bias[[0]]
-        self.layers_ = ((weight / self.temperature_, bias / self.temperature_),)
+        some = matrix[kept].astype(np.float64)
+        wide = matrix.shape[1] > len(kept)
+        rows = _ByProducts(some @ some.T, matrix.shape[1]) if wide else _ByColumns(some)
+        weight, bias = self._learn(rows, encoded, kept, together)
+        self.layers_ = ((some.T @ weight if wide else weight, bias),)
         return self
 
-    def _solve(
-        self, X: FloatMatrix, y: NDArray[np.intp], prior: FloatMatrix
+    def fit_products(
+        self, gram: FloatMatrix, n_dimensions: int, y: NDArray[np.intp], groups: NDArray[Any]
     ) -> tuple[FloatMatrix, FloatMatrix]:
-        """Weight (d, n_classes) and bias (n_classes,) of the discriminant, not calibrated."""
-        n, d = X.shape
-        means = np.stack([X[y == k].mean(axis=0) for k in range(len(prior))])
-        within = X - means[y]
-        ridge = self.shrinkage * max(float(np.mean(np.square(within))), 1e-12)
-        part = (1.0 - self.shrinkage) / n
-        if d <= n:
-            weight = scipy.linalg.solve(
-                part * (within.T @ within) + ridge * np.eye(d), means.T, assume_a="pos"
-            )
-        else:  # the same by the matrix of the rows' products (Woodbury's identity)
-            products = part * (within @ within.T) + ridge * np.eye(n)
-            inner = scipy.linalg.solve(products, within @ means.T, assume_a="pos")
-            weight = (means.T - part * (within.T @ inner)) / ridge
-        return weight, prior - 0.5 * np.einsum("kd,dk->k", means, weight)
+        """Fit to rows of which only the inner products are known.
+
+        Args:
+            gram: Inner products of all pairs of rows, shape (n, n).
+            n_dimensions: Of the space that the rows lie in.
+            y: Outcomes, shape (n,), each of 0 to the highest there.
+            groups: Row groups, shape (n,).
+
+        Returns:
+            Coefficients of the rows (n, n_outputs) and bias (n_outputs,): logits are the inner products with the rows
+            @ coefficients + bias.
+        """
+        kept = _some_of_each_class(y, _MAX_ROWS)
+        coefficients = np.zeros((len(y), 1 if y.max() == 1 else y.max() + 1))
+        some = gram if len(kept) == len(y) else gram[np.ix_(kept, kept)]
+        coefficients[kept], bias = self._learn(_ByProducts(some, n_dimensions), y, kept, groups)
+        return coefficients, bias
+
+    def _learn(
+        self,
+        rows: _ByProducts | _ByColumns,
+        y: NDArray[np.intp],
+        kept: NDArray[np.intp],
+        groups: NDArray[Any],
+    ) -> tuple[FloatMatrix, FloatMatrix]:
+        """Coefficients and bias, calibrated, of rows that are those `kept` of all."""
+        prior = np.log(np.bincount(y) / len(y))
+        self.temperature_ = self._temperature(rows, y[kept], groups[kept], prior)
+        weight, bias = rows.solve(y[kept], prior, self.shrinkage)
+        if len(prior) == 2:
+            weight, bias = weight[:, [1]] - weight[:, [0]], bias[[1]] - bias[[0]]
+        return weight / self.temperature_, bias / self.temperature_
 
     def _temperature(
-        self, X: FloatMatrix, y: NDArray[np.intp], groups: NDArray[Any], prior: FloatMatrix
+        self,
+        rows: _ByProducts | _ByColumns,
+        y: NDArray[np.intp],
+        groups: NDArray[Any],
+        prior: FloatMatrix,
     ) -> float:
         """What divides the log-odds so that rows of inner folds are answered best."""
         n_groups = len(np.unique(groups))
         logits = np.full((len(y), len(prior)), np.nan)
         if n_groups >= 2:
             folds = GroupKFold(min(_INNER_FOLDS, n_groups), shuffle=True, random_state=0)
-            for inner, held_out in folds.split(X, y, groups):
+            for inner, held_out in folds.split(y, y, groups):
                 if len(np.unique(y[inner])) == len(prior):
-                    weight, bias = self._solve(X[inner], y[inner], prior)
-                    logits[held_out] = X[held_out] @ weight + bias
+                    trained, asked = rows.split(inner, held_out)
+                    weight, bias = trained.solve(y[inner], prior, self.shrinkage)
+                    logits[held_out] = asked @ weight + bias
         known = np.flatnonzero(~np.isnan(logits[:, 0]))
         if not len(known):
             return 1.0
@@ -130,6 +150,68 @@ class DiscriminantHead(AnswersByLogOdds, ClassifierMixin, BaseEstimator):  # typ
         ((weight, bias),) = self.layers_
         logits: FloatMatrix = validate_data(self, X, dtype=np.float64, reset=False) @ weight + bias
         return logits[:, 0] if len(self.classes_) == 2 else logits
+
+
+class _ByColumns(NamedTuple):
+    """Rows with no more columns than there are rows; coefficients are those of the columns."""
+
+    X: FloatMatrix
+
+    def split(self, trained: NDArray[np.intp], held_out: NDArray[np.intp]) -> tuple[_ByColumns, FloatMatrix]:
+        """Some rows, and others as what coefficients are multiplied with."""
+        return _ByColumns(self.X[trained]), self.X[held_out]
+
+    def solve(
+        self, y: NDArray[np.intp], prior: FloatMatrix, shrinkage: float
+    ) -> tuple[FloatMatrix, FloatMatrix]:
+        """Coefficients (d, n_classes) and bias (n_classes,) of the discriminant, not calibrated."""
+        n, d = self.X.shape
+        means = _averages(y, len(prior)) @ self.X
+        within = self.X - means[y]
+        covariance = (1.0 - shrinkage) / n * (within.T @ within)
+        covariance.flat[:: d + 1] += shrinkage * max(float(np.mean(np.square(within))), 1e-12)
+        weight = scipy.linalg.solve(covariance, means.T, assume_a="pos")
+        return weight, prior - 0.5 * np.einsum("kd,dk->k", means, weight)
+
+
+class _ByProducts(NamedTuple):
+    """Rows by their inner products, and the number of their dimensions; coefficients are those of the rows."""
+
+    gram: FloatMatrix
+    n_dimensions: int
+
+    def split(self, trained: NDArray[np.intp], held_out: NDArray[np.intp]) -> tuple[_ByProducts, FloatMatrix]:
+        """Some rows, and others as what coefficients are multiplied with."""
+        return self._replace(gram=self.gram[np.ix_(trained, trained)]), self.gram[np.ix_(held_out, trained)]
+
+    def solve(
+        self, y: NDArray[np.intp], prior: FloatMatrix, shrinkage: float
+    ) -> tuple[FloatMatrix, FloatMatrix]:
+        """Coefficients (n, n_classes) and bias (n_classes,) of the discriminant, not calibrated.
+
+        It is that of the columns, by Woodbury's identity.
+        """
+        n = len(y)
+        averages = _averages(y, len(prior))
+        to_means = averages @ self.gram
+        within = self.gram - to_means[y]  # rows without their class mean, times rows
+        means = within @ averages.T
+        within -= means[:, y]
+        ridge = shrinkage * max(float(np.trace(within)) / (n * self.n_dimensions), 1e-12)
+        part = (1.0 - shrinkage) / n
+        within *= part
+        within.flat[:: n + 1] += ridge
+        inner = scipy.linalg.solve(within, means, assume_a="pos", overwrite_a=True)
+        inner -= (averages @ inner)[y]
+        coefficients = (averages.T - part * inner) / ridge
+        return coefficients, prior - 0.5 * np.einsum("kn,nk->k", to_means, coefficients)
+
+
+def _averages(y: NDArray[np.intp], n_classes: int) -> FloatMatrix:
+    """A matrix that averages the rows of each class, shape (n_classes, n)."""
+    of_class = np.arange(n_classes)[:, None] == y
+    averages: FloatMatrix = of_class / np.maximum(of_class.sum(axis=1, keepdims=True), 1)
+    return averages
 
 
 def _some_of_each_class(y: NDArray[np.intp], most: int) -> NDArray[np.intp]:

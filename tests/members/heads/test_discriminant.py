@@ -49,6 +49,32 @@ def test_more_columns_than_rows_are_solved_as_fewer_are(d):
     np.testing.assert_allclose(bias, np.log(1 / 3) / head.temperature_ - centers, atol=1e-8)
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_inner_products_of_the_rows_are_enough(n_classes):
+    X, y = wide(n_classes)
+    groups = np.arange(len(y)) // 2
+    head, by_products = DiscriminantHead(0.3).fit(X, y, groups), DiscriminantHead(0.3)
+    coefficients, bias = by_products.fit_products(X @ X.T, X.shape[1], y, groups)
+    found = X @ X.T @ coefficients + bias
+    expected = head.decision_function(X)
+    np.testing.assert_allclose(found[:, 0] if n_classes == 2 else found, expected, atol=1e-8)
+    assert by_products.temperature_ == pytest.approx(head.temperature_)
+    few = X[:, :20]  # of fewer columns than rows, too
+    found, bias = by_products.fit_products(few @ few.T, 20, y, groups)
+    expected = DiscriminantHead(0.3).fit(few, y, groups).layers_[0]
+    np.testing.assert_allclose(few.T @ found, expected[0], atol=1e-6)
+    np.testing.assert_allclose(bias, expected[1], atol=1e-6)
+
+
+def test_of_very_many_inner_products_some_of_each_class_are_learned_from(monkeypatch):
+    X, y = wide(n=90)
+    monkeypatch.setattr(discriminant, "_MAX_ROWS", 60)
+    head, by_products = DiscriminantHead(0.3).fit(X, y), DiscriminantHead(0.3)
+    coefficients, _ = by_products.fit_products(X @ X.T, X.shape[1], y, np.arange(90))
+    assert np.count_nonzero(coefficients.any(axis=1)) == 60
+    np.testing.assert_allclose(X.T @ coefficients, head.layers_[0][0], atol=1e-8)
+
+
 def test_it_is_less_sure_than_the_plain_discriminant_and_right_as_often():
     X, y = wide(n=120)
     new, y_new = wide(n=3000, seed=1)
