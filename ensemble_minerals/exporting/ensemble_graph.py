@@ -13,6 +13,7 @@ from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting.ensemble_spec import ensemble_spec
 from ensemble_minerals.features.extractor import JSON
+from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network
 from ensemble_minerals.prediction.predictor import check_extractor
 from ensemble_minerals.system.progress import Progress, Silent
@@ -129,4 +130,4 @@ def _trained(bundle: Bundle, name: str) -> LogitsGraph:
     packed = bundle.weights.get(network.name)
     weights = network.weights if packed is None else str(packed.path)
     states = [NetworkState.of_file(file) for file in bundle.networks[name]]
-    return LogitsGraph(NetworkPredictor(states, weights))
+    return LogitsGraph(NetworkPredictor(states, weights), image_side(network))

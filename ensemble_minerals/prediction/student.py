@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.student import Student, read_student
 from ensemble_minerals.config.properties import Properties
-from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection
@@ -39,7 +38,7 @@ class StudentExtractor:
         self._graph = graph
         self._n_threads = n_threads
         self.n_features = n_classes
-        self.side = needed_side(graph.names, graph.side)
+        self.side = graph.side
         self.metadata: Mapping[str, JSON] = {"kind": "student", "views": list(graph.names), "side": self.side}
         self.fingerprint = fingerprint_of(self.metadata)
 

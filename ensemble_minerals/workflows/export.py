@@ -54,7 +54,7 @@ def export(
     gives ``probabilities`` of shape (n, n_classes), and ``typicality`` of shape (n,) where the model can tell photos
     that show none of the classes. It contains views, normalization, networks, members, their combination and the
     temperature; class names are in the file's metadata. The file is compared with PyTorch in onnxruntime before it
-    appears at `out`. It resizes photos in floating point, where Pillow rounds to whole gray
+    appears at `out`. It reduces photos as `predict` does, but in floating point, where Pillow rounds to whole gray
     levels; this changes probabilities by about 0.01 at most.
 
     Args:

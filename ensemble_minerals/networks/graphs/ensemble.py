@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from ensemble_minerals.data.image_cache import decode_side
+from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.graphs.rejection import RejectionGraph
@@ -28,7 +30,9 @@ class ExtractorGraph(nn.Module):
 
     def __init__(self, network: TappedNetwork, views: Sequence[str], pooling: str) -> None:
         super().__init__()
-        self.views = PhotoViews(views, network.size, network.size)
+        self.views = PhotoViews(
+            views, network.size, network.size, side=decode_side(needed_side(views, network.size))
+        )
         self.network = network
         self._pooling = pooling
 
@@ -46,13 +50,16 @@ class LogitsGraph(nn.Module):
 
     Args:
         predictor: Predictor of the states of one network; layers that they share are computed once.
+        side: Pixels of the shorter side of the photos that it takes.
     """
 
-    def __init__(self, predictor: NetworkPredictor) -> None:
+    def __init__(self, predictor: NetworkPredictor, side: int) -> None:
         super().__init__()
         metadata = predictor.states[0].metadata
         self.views = PhotoViews(
-            view_names(metadata["views"], str(metadata["resize"])), *predictor.states[0].size
+            view_names(metadata["views"], str(metadata["resize"])),
+            *predictor.states[0].size,
+            side=decode_side(side),
         )
         self.shared = nn.Identity() if predictor.shared is None else predictor.shared
         self.suffixes = nn.ModuleList(predictor.suffixes)

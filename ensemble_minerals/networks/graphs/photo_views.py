@@ -3,13 +3,16 @@
 Pillow's antialiased bicubic resampling is a weighted mean along each axis, that is, two matrix products. The weights
 follow from the photo's height and width by elementary operations that every runtime has. Few runtimes have an
 operator for antialiased resizing, and none of them crops between pixels. In contrast to Pillow values stay in
-floating
-point: Pillow rounds to integers after each axis, and reduces very large photos in two steps.
+floating point: Pillow rounds to integers after each axis.
+
+`predict` reads a large JPEG at 1/2, 1/4 or 1/8 of its size, in which each pixel is the mean of a square of pixels.
+The same means are part of the weights, so that a graph which is given the whole photo sees what `predict` sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,9 @@ _CUBIC = -0.5
 _HALF_WIDTH = 2.0
 """Half width of the kernel, in pixels of the result where a photo shrinks, else of the photo."""
 
+_JPEG_STEPS = (2, 4, 8)
+"""Factors by which a JPEG decoder reduces."""
+
 
 class PhotoViews(nn.Module):
     """Draws views of photos as `data.views` and `networks.models.transforms` do with Pillow.
@@ -30,6 +36,8 @@ class PhotoViews(nn.Module):
         names: Of views, see `data.views`.
         height: Rows of each view.
         width: Columns of each view.
+        side: Pixels of the shorter side at which `predict` reads photos, see `data.image_cache.decode_side`; larger
+            photos are first reduced as that does. None reduces none.
 
     Example:
         >>> views = PhotoViews(("squash", "pad"), height=12, width=16)
@@ -37,11 +45,12 @@ class PhotoViews(nn.Module):
         torch.Size([5, 2, 3, 12, 16])
     """
 
-    def __init__(self, names: Sequence[str], height: int, width: int) -> None:
+    def __init__(self, names: Sequence[str], height: int, width: int, side: int | None = None) -> None:
         super().__init__()
         self.names = tuple(names)
         self.height = height
         self.width = width
+        self.side = side
 
     def forward(self, photos: Tensor) -> Tensor:
         """Draw all views.
@@ -63,9 +72,13 @@ class PhotoViews(nn.Module):
 
     def _draw(self, photos: Tensor, base: str) -> Tensor:
         # Lengths are tensors, so that a graph computes them for each photo.
-        rows = torch.arange(photos.shape[1], device=photos.device).to(torch.float32)
-        columns = torch.arange(photos.shape[2], device=photos.device).to(torch.float32)
-        high, wide = rows.max() + 1.0, columns.max() + 1.0
+        pixels = [torch.arange(photos.shape[k], device=photos.device).to(torch.float32) for k in (1, 2)]
+        lengths = [axis.max() + 1.0 for axis in pixels]
+        factor = torch.ones_like(lengths[0])
+        if self.side is not None:
+            factor = _reduction(torch.minimum(*lengths), self.side)
+        rows, columns = (_reduced(axis, length, factor) for axis, length in zip(pixels, lengths, strict=True))
+        high, wide = rows.length, columns.length
         target_high, target_wide = torch.full_like(high, self.height), torch.full_like(wide, self.width)
         top = left = torch.zeros_like(high)
         if base == "pad":
@@ -105,30 +118,61 @@ def view_names(views: Sequence[str], resize: str) -> tuple[str, ...]:
     return tuple(name.replace("squash", "pad") if resize == "pad" else name for name in views)
 
 
+class _Axis(NamedTuple):
+    """One axis of a photo whose pixels are averaged, some at a time.
+
+    Attributes:
+        mean: For each pixel, to which mean it belongs.
+        share: Of each pixel in its mean.
+        length: Number of means.
+    """
+
+    mean: Tensor
+    share: Tensor
+    length: Tensor
+
+
+def _reduced(pixels: Tensor, length: Tensor, factor: Tensor) -> _Axis:
+    mean = (pixels / factor).floor()
+    return _Axis(mean, 1.0 / torch.minimum(factor, length - mean * factor), (length / factor).ceil())
+
+
+def _reduction(shorter: Tensor, side: int) -> Tensor:
+    """By which factor `predict` reduces a photo whose shorter side has so many pixels.
+
+    A JPEG is read at 1/2, 1/4 or 1/8 of its size; what is twice as large as needed even then is averaged.
+    """
+    times = (shorter / side).floor()
+    of_jpeg = torch.ones_like(times)
+    for step in _JPEG_STEPS:
+        of_jpeg = torch.where(times >= step, torch.full_like(times, step), of_jpeg)
+    return of_jpeg * ((shorter / of_jpeg).ceil() / side).floor().clamp_min(1.0)
+
+
 def _weights(
-    positions: Tensor, start: Tensor, extent: Tensor, target: Tensor, length: int, offset: Tensor
+    axis: _Axis, start: Tensor, extent: Tensor, target: Tensor, length: int, offset: Tensor
 ) -> Tensor:
     """Weight of each pixel of one axis of the photo in each pixel of the result, shape (length, n_positions).
 
     Rows sum to 1, or to 0 for pixels of the result beyond the box.
 
     Args:
-        positions: 0, 1, ... for the photo's pixels.
-        start: Beginning of the box on the photo.
-        extent: Length of the box on the photo.
+        axis: Of the photo.
+        start: Beginning of the box on the axis, in means.
+        extent: Length of the box on the axis.
         target: Length of the box on the result.
         length: Length of the result.
         offset: First pixel of the box on the result.
     """
     step = extent / target
     support = step.clamp_min(1.0)
-    outputs = torch.arange(length, device=positions.device).to(torch.float32) - offset
+    outputs = torch.arange(length, device=axis.mean.device).to(torch.float32) - offset
     centers = start + (outputs + 0.5) * step
-    distance = ((positions[None, :] + 0.5 - centers[:, None]) / support).abs()
+    distance = ((axis.mean[None, :] + 0.5 - centers[:, None]) / support).abs()
     near = ((_CUBIC + 2.0) * distance - (_CUBIC + 3.0)) * distance * distance + 1.0
     far = (((distance - 5.0) * distance + 8.0) * distance - 4.0) * _CUBIC
     zero = torch.zeros_like(distance)
-    kernel = torch.where(distance < 1.0, near, torch.where(distance < _HALF_WIDTH, far, zero))
+    kernel = torch.where(distance < 1.0, near, torch.where(distance < _HALF_WIDTH, far, zero)) * axis.share
     inside = ((outputs >= 0.0) & (outputs < target)).to(torch.float32)[:, None]
     total = kernel.sum(1, keepdim=True)
     return inside * kernel / torch.where(total == 0.0, torch.ones_like(total), total)

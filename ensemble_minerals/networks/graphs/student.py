@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ensemble_minerals.data.image_cache import decode_side
+from ensemble_minerals.data.views import needed_side
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.graphs.rejection import RejectionGraph
@@ -48,8 +50,8 @@ class StudentGraph(nn.Module):
     ) -> None:
         super().__init__()
         self.names = view_names(views, resize)
-        self.side = max(network.size)
-        self._views = PhotoViews(self.names, *network.size)
+        self.side = needed_side(self.names, max(network.size))
+        self._views = PhotoViews(self.names, *network.size, side=decode_side(self.side))
         self._network = network
         self._temperature = temperature
         self.rejection = rejection

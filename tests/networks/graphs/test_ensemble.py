@@ -71,7 +71,7 @@ def test_logits_are_those_of_the_predictor(changed, resize, pooling):
     predictor = NetworkPredictor(states, "random")
     assert (predictor.shared is None) == (changed == ("body.",))
     photo = photo_of(44, 37)
-    actual = LogitsGraph(predictor).eval()(batch(photo)).detach().numpy()
+    actual = LogitsGraph(predictor, side=32).eval()(batch(photo)).detach().numpy()
     expected = predictor.logits([photo]).mean(axis=1)
     assert actual.shape == (1, 8)
     np.testing.assert_allclose(actual, expected, atol=0.02)  # Pillow rounds to gray levels
@@ -93,7 +93,7 @@ def test_a_student_is_its_network_with_shift_and_temperature(n_classes):
     state = complete(states_of((n_classes,))[0], "random")
     photo = photo_of(44, 37)
     graph = student_graph(state, 2.0)
-    logits = LogitsGraph(NetworkPredictor([state], "random")).eval()(batch(photo))
+    logits = LogitsGraph(NetworkPredictor([state], "random"), side=32).eval()(batch(photo))
     if n_classes == 2:
         logits = torch.cat([torch.zeros_like(logits), logits], 1)
     torch.testing.assert_close(graph.log_odds(batch(photo)), logits)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.views import VIEWS, draw_views
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews
 from ensemble_minerals.networks.models.transforms import EvalTransform
@@ -63,3 +66,47 @@ def test_views_stand_in_the_order_of_their_names_and_photos_apart():
     assert torch.equal(actual[:, 0], actual[:, 1].flip(-1))
     alone = PhotoViews(("squash",), 16, 16)(photos[1:2])
     torch.testing.assert_close(alone[0, 0], actual[1, 1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "factor"),
+    [
+        ((47, 60), 1),
+        ((49, 60), 2),
+        ((91, 210), 2),
+        ((95, 210), 4),
+        ((97, 131), 4),
+        ((200, 193), 8),
+        ((390, 500), 16),
+    ],
+)
+def test_a_large_photo_is_first_averaged_as_a_jpeg_is_read(shape, factor):
+    """At 1/2, 1/4 or 1/8, and what is left of it twice too large is averaged once more."""
+    photo = drawn(*shape)
+    height, width = (-(-side // factor) for side in shape)
+    small = np.zeros((height, width, 3), np.float32)
+    for row in range(height):
+        for column in range(width):
+            cell = photo[row * factor : (row + 1) * factor, column * factor : (column + 1) * factor]
+            small[row, column] = cell.mean((0, 1))
+    names = ("squash", "detail", "pad")
+    actual = PhotoViews(names, 16, 20, side=24)(torch.from_numpy(photo)[None])
+    expected = PhotoViews(names, 16, 20)(torch.from_numpy(small)[None])
+    torch.testing.assert_close(actual, expected, atol=1e-2, rtol=0)
+
+
+def test_a_graph_given_the_whole_photo_sees_what_predict_sees():
+    photo = drawn(410, 530)
+    grain = np.random.default_rng(0).normal(0, 25, (*photo.shape[:2], 1))
+    file = BytesIO()
+    Image.fromarray(np.clip(photo + grain, 0, 255).astype(np.uint8)).save(
+        file, "JPEG", quality=95, subsampling=0
+    )
+    whole, read = (
+        torch.from_numpy(decode(file.getvalue(), at_least=side).pixels)[None] for side in (None, 96)
+    )
+    assert read.shape[1:3] == (103, 133)
+    expected = PhotoViews(["center"], 80, 80)(read)
+    with_side, without = (PhotoViews(["center"], 80, 80, side=side)(whole) for side in (96, None))
+    apart, apart_without = ((found - expected).abs().mean() for found in (with_side, without))
+    assert apart < 0.6 < 2 * apart < apart_without
