@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
+from ensemble_minerals.data.class_prior import class_prior, prior_shift
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import DEFAULT_C, LogisticHead
 from ensemble_minerals.members.heads.logistic_penalty import INNER_FOLDS, PenaltyChoice

@@ -18,8 +18,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ensemble_minerals.data.class_prior import prior_shift
 from ensemble_minerals.data.folds import inner_split
-from ensemble_minerals.data.oversampling import prior_shift
 from ensemble_minerals.errors import DataError
 
 if TYPE_CHECKING:

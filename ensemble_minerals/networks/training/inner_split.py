@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from ensemble_minerals.data.class_prior import class_prior, prior_shift
 from ensemble_minerals.data.folds import inner_split
-from ensemble_minerals.data.oversampling import OverSampler, class_prior, prior_shift
+from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.networks.training.batches import NO_TARGET, SubproblemRows
