@@ -98,6 +98,7 @@ class ReportData:
         calibration: Rows to calibrate prediction sets on; the answered rows themselves, across folds, if None.
         strangers: How well strangers are told; None where the bundle cannot tell.
         properties: Of the classes, which a hand can test; None where there are none.
+        corrections: What people's corrections did, counted; empty where there were none.
         seed: Of the bootstrap.
     """
 
@@ -115,6 +116,7 @@ class ReportData:
     calibration: Answers | None = None
     strangers: StrangerFigures | None = None
     properties: Properties | None = None
+    corrections: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
     @cached_property
@@ -197,6 +199,7 @@ def collect_report_data(
         ),
         strangers=_strangers(bundle, scored, strangers),
         properties=bundle.properties,
+        corrections=bundle.info.get("corrections") or {} if scored.kind == "out_of_fold" else {},
         seed=bundle.config.seed,
     )
 

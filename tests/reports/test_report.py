@@ -99,7 +99,7 @@ def test_the_page_parses(page):
     text, parsed = page
     assert parsed.open == []
     assert len(parsed.ids) == len(set(parsed.ids))
-    assert {section.key for section in SECTIONS} - {"training", "strangers"} <= set(
+    assert {section.key for section in SECTIONS} - {"training", "strangers", "corrections"} <= set(
         parsed.ids
     )  # those where networks were trained, and where the bundle can tell
     assert text.startswith("<!doctype html>")

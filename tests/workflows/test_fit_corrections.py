@@ -76,3 +76,11 @@ def test_python_takes_one_file_or_several(tiny, tmp_path):
             em.fit(tiny.photos, tmp_path / "out", tiny.config(), corrections=given, cache_dir=tiny.cache)
     with pytest.raises(DataError, match="cannot be opened"):
         em.fit(tiny.photos, tmp_path / "out", tiny.config(), corrections=tmp_path / "no.csv")
+
+
+def test_the_report_says_what_they_changed(fitted, tmp_path):
+    page = em.report(fitted.bundle, out=tmp_path / "report", heatmaps=False, cache_dir=False).html
+    text = page.read_text(encoding="utf-8")
+    assert "1 label changed, 1 photo left out" in text
+    assert "by the corrected labels" in text
+    assert (tmp_path / "report" / "tables" / "changed_labels.csv").is_file()
