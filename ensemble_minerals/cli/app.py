@@ -30,6 +30,7 @@ from ensemble_minerals.cli import (
     predict,
     recipes,
     report,
+    review,
     serve,
 )
 from ensemble_minerals.cli.running import SOME_UNREADABLE
@@ -58,6 +59,7 @@ COMMANDS = (
     distill,
     export,
     serve,
+    review,
     config,
     recipes,
     cache,

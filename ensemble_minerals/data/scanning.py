@@ -125,6 +125,26 @@ def scan_with_cache(
         )
 
 
+def scan_files(files: Sequence[Path], runtime: Runtime, *, limits: DecodeLimits) -> Manifest:
+    """Read photos that have no label; see `scan`.
+
+    Args:
+        files: The photos.
+        runtime: Fingerprints are kept in its cache folder, if it has one.
+        limits: Sizes of the photos that are decoded.
+    """
+    listing = Listing(Path(), tuple(Entry(file.absolute().as_posix(), "") for file in files), ())
+    folder = runtime.cache_dir
+    progress = runtime.progress.stage("Reading photos")
+    fingerprints: list[Fingerprint] = []
+    with nullcontext() if folder is None else ScanCache(folder / SCANS) as cache:
+        for one in _in_order(partial(fingerprint, limits=limits, cache=cache), files, runtime.n_jobs):
+            fingerprints.append(one)
+            progress(len(fingerprints), len(files))
+    status = [Status.UNREADABLE if one.reason else Status.OK for one in fingerprints]
+    return _assemble(listing, fingerprints, status, ())
+
+
 def _in_order(
     read: Callable[[str], Fingerprint], paths: Sequence[str], n_threads: int
 ) -> Iterator[Fingerprint]:

@@ -98,7 +98,7 @@ def gather(
             if extractor.name in gathered.views:
                 gathered.views[extractor.name][part] = views
                 release(gathered.views[extractor.name])
-        embeddings = _embeddings(extracted.features, extractors)
+        embeddings = embeddings_of(extracted.features, extractors)
         if embeddings is not None:
             if gathered.embeddings is None:
                 gathered.embeddings = _rows_like(embeddings, len(paths))
@@ -143,7 +143,7 @@ def _rows_like(first: NDArray[Any], n_rows: int) -> NDArray[np.float32]:
     return allocate((n_rows, *first.shape[1:]))
 
 
-def _embeddings(
+def embeddings_of(
     features: Mapping[str, NDArray[np.float32]], extractors: Sequence[FeatureExtractor]
 ) -> NDArray[np.float32] | None:
     """What proposes the pairs of photos to compare: the first embedding of the whole photo.

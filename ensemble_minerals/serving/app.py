@@ -7,8 +7,6 @@ import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +40,10 @@ from ensemble_minerals.serving.limits import ServingLimits
 from ensemble_minerals.serving.metrics import MEDIA_TYPE, ServerMetrics
 from ensemble_minerals.serving.problems import ProblemError, of_defect, of_http, of_problem, of_validation
 from ensemble_minerals.serving.queue import PhotoQueue
+from ensemble_minerals.serving.review import Review
+from ensemble_minerals.serving.review_app import ReviewRoutes
+from ensemble_minerals.serving.static_files import PREDICTING, add_files
 from ensemble_minerals.serving.uploads import read_upload
-
-_STATIC = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/docs": ("docs.html", "text/html; charset=utf-8"),
-    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
-}
 
 _UPLOAD = {
     "requestBody": {
@@ -89,6 +82,7 @@ class Served:
         hosts: Names by which the server may be addressed.
         token: That requests must show.
         keep: Where photos and answers are kept; nowhere if None.
+        review: Photos that people decide about; None where nobody does.
         limits: Bounds.
     """
 
@@ -103,6 +97,7 @@ class Served:
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
     token: str | None = None
     keep: Path | None = None
+    review: Review | None = None
     limits: ServingLimits = field(default_factory=ServingLimits)
 
 
@@ -142,8 +137,10 @@ class Server:
             redoc_url=None,
             lifespan=life,
         )
-        for path in _STATIC:
-            app.add_api_route(path, partial(_static, path), include_in_schema=False)
+        add_files(app, PREDICTING)
+        if self.served.review is not None:
+            draw = None if self.served.heat_map is None else self._draw
+            ReviewRoutes(self.served.review, self.served.name, draw).add_to(app)
         app.add_api_route("/v1/predict", self.predict, methods=["POST"], response_model=PredictAnswer,
                           openapi_extra=_UPLOAD, summary="Answer photos")  # fmt: skip
         app.add_api_route("/v1/weigh", self.weigh, methods=["POST"], response_model=WeighAnswer,
@@ -234,17 +231,10 @@ class Server:
         found = await self._answer([photo], upload.names[:1], None)
         if not found.answered.all():
             raise ProblemError(422, f"{upload.names[0]}: {found.reasons[0]}")
-        target = int(found.proba[0].argmax())
         try:
-            async with asyncio.timeout(self.served.limits.answer_seconds), self._drawing:
-                drawn = await run_in_threadpool(self.served.heat_map, photo, target)
+            return await self._draw(photo, int(found.proba[0].argmax()))
         except ImageError as error:
             raise ProblemError(422, str(error)) from error
-        except TimeoutError as error:
-            raise _too_slow(self.served.limits) from error
-        file = io.BytesIO()
-        Image.fromarray(drawn).save(file, "PNG")
-        return Response(file.getvalue(), media_type="image/png")
 
     async def model(self) -> ModelAnswer:
         """What the model is, and what it takes."""
@@ -296,6 +286,18 @@ class Server:
         """Counters."""
         return Response(self.metrics.text(), media_type=MEDIA_TYPE)
 
+    async def _draw(self, photo: bytes, target: int) -> Response:
+        """What in a photo speaks for a class; one is drawn at a time."""
+        assert self.served.heat_map is not None
+        try:
+            async with asyncio.timeout(self.served.limits.answer_seconds), self._drawing:
+                drawn = await run_in_threadpool(self.served.heat_map, photo, target)
+        except TimeoutError as error:
+            raise _too_slow(self.served.limits) from error
+        file = io.BytesIO()
+        Image.fromarray(drawn).save(file, "PNG")
+        return Response(file.getvalue(), media_type="image/png")
+
     async def _answer(self, photos: Any, names: Any, sets: float | None) -> Predictions:
         future = self.queue.submit(photos, names, sets)
         try:
@@ -321,9 +323,3 @@ def _properties(tests: HandTests) -> list[PropertyAnswer]:
         else:
             found.append(PropertyAnswer(name=name, values=list(words[name].values), how=words[name].how))
     return found
-
-
-async def _static(path: str) -> Response:
-    name, media_type = _STATIC[path]
-    file = resources.files("ensemble_minerals.serving") / "page" / name
-    return Response(file.read_bytes(), media_type=media_type)

@@ -15,10 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ensemble_minerals.serving.limits import ServingLimits
 from ensemble_minerals.serving.metrics import ServerMetrics
 from ensemble_minerals.serving.problems import ProblemError, too_busy
+from ensemble_minerals.serving.static_files import PREDICTING, REVIEWING
 
 _log = logging.getLogger(__name__)
 
-_OPEN = frozenset({"/", "/page.js", "/page.css", "/docs", "/docs.js", "/openapi.json", "/healthz", "/readyz"})
+_OPEN = frozenset({*PREDICTING, *REVIEWING, "/openapi.json", "/healthz", "/readyz"})
 """Addresses that need no token: they hold nothing of the model or of photos."""
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})

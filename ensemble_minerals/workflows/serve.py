@@ -59,9 +59,7 @@ def serve(
         BundleError: If the model is missing, damaged or of an unknown format.
         WeightsError: If a backbone's weights cannot be had.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UserError("serving needs FastAPI, uvicorn and more: pip install 'ensemble-minerals[serve]'")
+    check_installed()
     check_token(host, token, keep)
     from ensemble_minerals.serving.running import listen, run
 
@@ -69,13 +67,21 @@ def serve(
     listening = listen(host, port)
     with listening:
         served = describe(model, n_threads=count_jobs(n_jobs), cache_dir=cache_dir)
-        hosts = (*served.hosts, _bracketed(host), *allow_hosts)
+        hosts = (*served.hosts, bracketed(host), *allow_hosts)
         served = replace(served, hosts=hosts, token=token, keep=None if keep is None else Path(keep))
         listening.listen()  # who asks before the server has started waits for it
-        progress.note(
-            f"listening at http://{_bracketed(host)}:{listening.getsockname()[1]}/ (Ctrl-C ends it)"
-        )
+        progress.note(f"listening at http://{bracketed(host)}:{listening.getsockname()[1]}/ (Ctrl-C ends it)")
         run(served, listening)
+
+
+def check_installed() -> None:
+    """Make sure that what a server needs is installed.
+
+    Raises:
+        UserError: If not.
+    """
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise UserError("serving needs FastAPI, uvicorn and more: pip install 'ensemble-minerals[serve]'")
 
 
 def check_token(host: str, token: str | None, keep: str | Path | None) -> None:
@@ -148,5 +154,10 @@ def _heat_map(
     return draw
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """A host as an address has it.
+
+    >>> bracketed("::1"), bracketed("127.0.0.1")
+    ('[::1]', '127.0.0.1')
+    """
     return f"[{host}]" if ":" in host else host

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.serving.static_files import PREDICTING, REVIEWING
 from ensemble_minerals.workflows.predict import predict
 
 
@@ -194,7 +195,8 @@ def test_the_pages_ask_no_address_but_their_own(client):
     shipped = {
         Path(str(file)).name for file in (resources.files("ensemble_minerals.serving") / "page").iterdir()
     }
-    assert shipped == {"index.html", "page.js", "page.css", "docs.html", "docs.js"}
+    assert shipped == {name for name, _ in (*PREDICTING.values(), *REVIEWING.values())}
+    problem(client.get("/review"), 404)
 
 
 def test_a_student_is_served_too(student, files):
