@@ -88,6 +88,7 @@ def test_labels_are_decided_by_keyboard(opened, width, scheme):
     page.keyboard.press("u")
     expect(page.locator("#place")).to_contain_text("2 of")
     expect(page.locator("#progress")).to_contain_text("1 of")
+    expect(page.locator("#said")).to_have_text("Undone.")
     page.keyboard.press("x")
     expect(page.locator("#progress")).to_contain_text("2 of")
     page.keyboard.press("ArrowLeft")

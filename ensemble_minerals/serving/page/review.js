@@ -6,6 +6,7 @@
     least_typical: "least typical", least_sure: "least sure", unlabeled: "new photos",
   };
   const percent = share => `${(100 * share).toFixed(1)} %`;
+  const ALWAYS = new Set(["u", "ArrowLeft", "ArrowRight"]);  // need no item that is there
   const images = new Map();
   let token = location.hash.slice(1) || sessionStorage.getItem("review-token") || "";
   let queue = null, list = [], position = 0, item = null, chosen = 0, busy = false, showing = 0;
@@ -334,9 +335,9 @@
     if (event.ctrlKey || event.metaKey || event.altKey || $("choose").open || $("review").hidden) return;
     if (["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (act[key] && !event.repeat && (item || key === "u")) { event.preventDefault(); if (!busy) act[key](); }
+    if (act[key] && !event.repeat && (item || ALWAYS.has(key))) { event.preventDefault(); if (!busy) act[key](); }
   });
-  document.querySelectorAll("[data-key]").forEach(node => node.addEventListener("click", () => { if ((item || node.dataset.key === "u") && !busy) act[node.dataset.key](); }));
+  document.querySelectorAll("[data-key]").forEach(node => node.addEventListener("click", () => { if ((item || ALWAYS.has(node.dataset.key)) && !busy) act[node.dataset.key](); }));
   $("kind").addEventListener("change", () => { choose(0); $("at").focus(); });
   $("filter").addEventListener("input", fillClasses);
   $("choose").querySelector("form").addEventListener("submit", event => {
