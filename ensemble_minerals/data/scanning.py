@@ -138,7 +138,11 @@ def scan_files(files: Sequence[Path], runtime: Runtime, *, limits: DecodeLimits)
     progress = runtime.progress.stage("Reading photos")
     fingerprints: list[Fingerprint] = []
     with nullcontext() if folder is None else ScanCache(folder / SCANS) as cache:
-        for one in _in_order(partial(fingerprint, limits=limits, cache=cache), files, runtime.n_jobs):
+
+        def read_path(path: str) -> Fingerprint:
+            return fingerprint(Path(path), limits=limits, cache=cache)
+
+        for one in _in_order(read_path, [entry.path for entry in listing.entries], runtime.n_jobs):
             fingerprints.append(one)
             progress(len(fingerprints), len(files))
     status = [Status.UNREADABLE if one.reason else Status.OK for one in fingerprints]
