@@ -13,14 +13,13 @@ from scipy.cluster.hierarchy import DisjointSet
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.pairs import SAME_PICTURE, SameObjectPair
 from ensemble_minerals.data.same_object.wording import GRADE_WORDS, describe
-from ensemble_minerals.evaluation.label_errors import label_errors
 from ensemble_minerals.prediction.scored_rows import ScoredRows
 
 Kind: TypeAlias = Literal["conflict", "suspect", "doubtful", "least_typical", "least_sure", "unlabeled"]
 """Why a photo is looked at.
 
-``conflict``: one picture under two labels; one of them must be wrong. ``suspect``: the out-of-fold answer confidently
-contradicts the label, see `evaluation.label_errors`. ``doubtful``: two photos taken for one object on weak evidence.
+``conflict``: one picture under two labels; one of them must be wrong. ``suspect``: the out-of-fold answer contradicts
+the label. ``doubtful``: two photos taken for one object on weak evidence.
 ``least_typical``: unlike all others. ``least_sure``: no class is probable. ``unlabeled``: a new photo.
 """
 
@@ -88,21 +87,19 @@ def _conflicts(manifest: Manifest, pairs: Sequence[SameObjectPair]) -> Iterator[
 
 
 def _suspects(own: ScoredRows) -> Iterator[ReviewItem]:
+    """Photos whose answer is not their label, by the normalized margin: how far another class leads.
+
+    Kuan and Mueller, "Model-agnostic label quality scoring to detect real-world label errors", ICML DataPerf 2022.
+    """
     answers = own.answers
-    found = label_errors(answers.y, answers.proba)
-    for row, given, other, share, likely in zip(
-        found.rows,
-        found.given,
-        found.suggested,
-        found.self_confidence,
-        found.suggested_confidence,
-        strict=True,
-    ):
+    lead = answers.proba.max(axis=1) - answers.given_proba
+    for row in np.argsort(-lead, kind="stable")[: int(np.sum(~answers.right))].tolist():
+        photo = answers.photo(row)
         yield ReviewItem(
             "suspect",
             _digests(own.manifest, [own.rows[row]]),
-            f"labelled {answers.classes[given]}, which models that had not seen it find {share:.1%} probable; "
-            f"{answers.classes[other]} {likely:.1%}".replace("%", " %"),
+            f"labelled {photo.given}, which models that had not seen it find {photo.p_given:.1%} probable; "
+            f"{photo.answer} {photo.p_answer:.1%}".replace("%", " %"),
         )
 
 
