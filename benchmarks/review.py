@@ -121,7 +121,7 @@ def choose(
         return rng.permutation(len(proba))
     if rule == "least sure first":
         return np.argsort(proba.max(axis=1), kind="stable")
-    return teaching_order(proba, features, seed=int(rng.integers(1 << 30)))
+    return teaching_order(proba, features)
 
 
 def taught(

@@ -113,7 +113,7 @@ def new_photos(
     proba = np.array([answered[position].proba for position in kept]).reshape(
         len(kept), len(predictor.taxonomy.classes)
     )
-    order = teaching_order(proba, embeddings[kept], seed=predictor.bundle.config.seed)
+    order = teaching_order(proba, embeddings[kept])
     items = []
     for at in order.tolist():
         digest = digests[kept[at]]
