@@ -21,7 +21,7 @@ from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.members import feature_member, hierarchical
+from ensemble_minerals.members import feature_member, inner_folds
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
@@ -100,7 +100,7 @@ def test_planted_duplicates_never_straddle_a_split(monkeypatch):
             splits["early stopping"].append((groups[~stopping], groups[stopping]))
             return self
 
-    monkeypatch.setattr(hierarchical, "StratifiedGroupKFold", InnerFolds)
+    monkeypatch.setattr(inner_folds, "StratifiedGroupKFold", InnerFolds)
     head = StoppingHead(hidden=(4,), max_epochs=2)
     sampler = OverSampler("smote")
     members = [

@@ -273,7 +273,7 @@ def member_seconds(
     seconds: dict[str, float] = {}
     trained: dict[str, tuple[float, float]] = {}
     members = config.expanded_members()
-    sharing = Counter(member.features for member in members)
+    sharing = Counter(name for member in members for name in member.features or ())
     n_networks = sum(member.network is not None for member in members)
     for member in members:
         if member.network is not None:
@@ -284,7 +284,8 @@ def member_seconds(
         else:
             width = sum(columns[name] for name in member.features or ())
             viewed = shape.in_views(_views_as_rows(config, member))
-            one = viewed.space(width) / rate / sharing[member.features] + viewed.head(member, width) / rate
+            space = sum(viewed.space(columns[name]) / sharing[name] for name in member.features or ())
+            one = (space + viewed.head(member, width)) / rate
             at_once = n_tasks
         seconds[str(member.name)] = one * config.folds.n_splits / at_once
     return seconds

@@ -12,12 +12,13 @@ import numpy as np
 
 from ensemble_minerals.config.members import LogisticHeadConfig, MemberConfig, MlpHeadConfig
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.members.training_rows import MOST_BY_PRODUCTS
 from ensemble_minerals.system.parallel import single_thread
 
 _MAX_RANK = 2048
 """Rank from which on row spaces keep the columns, see `RowSpace`."""
 
-_SOLVING = 2300
+_SOLVING = 2700
 """Operations of a flat logistic regression for each row, column and square root of the number of classes."""
 
 _CHOOSING = 7.0
@@ -68,10 +69,11 @@ class FoldShape:
         return replace(self, n_rows=self.n_rows * n_views)
 
     def space(self, width: int) -> float:
-        """Operations of a row space of so many columns: a Gram matrix, its eigenvectors, a rotation."""
+        """Operations of a row space of so many columns: inner products, or a Gram matrix, its axes and a rotation."""
         n, d = float(self.n_rows), float(width)
-        small, large = min(n, d), max(n, d)
-        return 0.0 if small > _MAX_RANK else 3 * small**2 * large + 10 * small**3
+        if n <= min(2 * d, MOST_BY_PRODUCTS):
+            return 2 * n**2 * d
+        return 0.0 if min(n, d) > _MAX_RANK else 3 * d**2 * n + 10 * d**3
 
     def head(self, member: MemberConfig, width: int) -> float:
         """Operations of a member's head on a row space; `benchmarks/estimates.py` calibrates them."""

@@ -6,9 +6,8 @@ goes whose absence would save no time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
@@ -23,18 +22,8 @@ ORDER = (
 """What a time limit leaves out, in this order; for help and messages."""
 
 
-class _Item(NamedTuple):
-    """What can be left out; of ``views`` the first `stay` of a backbone stay."""
-
-    kind: Literal["member", "backbone", "views", "curve"]
-    name: str = ""
-    stay: int = 0
-
-
-_CURVE = _Item("curve")
-_PLAIN = 2
-_KINDS = (", a trained network", ", which has an MLP head", "")
-"""What is said of a member by its rank."""
+_NETWORK, _MLP, _PLAIN = ", a trained network", ", which has an MLP head", ""
+"""Kinds of members, as they are told."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +55,39 @@ def trim(config: Config, costs: Costs, limit: float) -> Trimmed:
         costs: What it takes.
         limit: Seconds.
     """
-    gone: list[_Item] = []
-    whole = kept = config.model_copy(update={"members": config.expanded_members()})
-    now = estimate(whole, costs).total
-    stays = _member_that_stays(whole, costs)
-    for item in _in_order(whole, costs):
+    kept = config.model_copy(update={"members": config.expanded_members()})
+    stays = _member_that_stays(kept, costs)
+    now, curve, left_out = estimate(kept, costs).total, True, list[str]()
+    for kind, name in _in_order(kept, costs):
         if now <= limit:
             break
-        less = _without(whole, [*gone, item])
-        seconds = estimate(less, costs, learning_curve=_CURVE not in (*gone, item)).total
+        less, with_curve = _without(kept, kind, name), curve and kind != "curve"
+        seconds = estimate(less, costs, learning_curve=with_curve).total
         if seconds < now and stays in _names(less):
-            gone, kept, now = [*gone, item], less, seconds
-    if not gone:
+            left_out.append(f"time limit: left out {_in_words(kind, name, kept, less, costs)}")
+            kept, now, curve = less, seconds, with_curve
+    if not left_out:
         return Trimmed(config, True, now, fits=now <= limit)
-    return Trimmed(_complete(kept), _CURVE not in gone, now, _told(whole, gone, costs), now <= limit)
+    return Trimmed(_complete(kept), curve, now, tuple(left_out), now <= limit)
 
 
-def _in_order(config: Config, costs: Costs) -> Iterator[_Item]:
-    """All that can be left out, see `ORDER`."""
-    members = sorted(config.members, key=lambda member: -costs.members.get(str(member.name), 0.0))
-    members.sort(key=_rank)
-    yield from (_Item("member", str(member.name)) for member in members if _rank(member) < _PLAIN)
-    most = max((len(backbone.views) for backbone in config.backbones), default=1)
-    for n_views in range(most - 1, 0, -1):
-        yield from (
-            _Item("views", one.name, n_views)
-            for one in reversed(config.backbones)
-            if len(one.views) > n_views
-        )
-    yield _CURVE
-    yield from (_Item("backbone", backbone.name) for backbone in reversed(config.backbones[1:]))
-    yield from (_Item("member", str(member.name)) for member in members if _rank(member) == _PLAIN)
+def _in_order(config: Config, costs: Costs) -> Iterator[tuple[str, str]]:
+    """Kind and name of all that can be left out, see `ORDER`."""
+    slow_first = sorted(config.members, key=lambda member: -costs.members.get(str(member.name), 0.0))
+    kinds = {str(member.name): _kind(member) for member in slow_first}
+    backbones = [one.name for one in reversed(config.backbones)]
+    for kind in (_NETWORK, _MLP):
+        yield from ((kind, name) for name, own in kinds.items() if own == kind)
+    yield from (("views", name) for name in backbones)
+    yield "curve", ""
+    yield from (("backbone", name) for name in backbones[:-1])
+    yield from ((_PLAIN, name) for name, own in kinds.items() if own == _PLAIN)
 
 
-def _rank(member: MemberConfig) -> int:
+def _kind(member: MemberConfig) -> str:
     if member.network is not None:
-        return 0
-    return 1 if member.head.kind == "mlp" else _PLAIN
+        return _NETWORK
+    return _MLP if member.head.kind == "mlp" else _PLAIN
 
 
 def _names(config: Config) -> list[str]:
@@ -127,45 +112,47 @@ def _member_that_stays(config: Config, costs: Costs) -> str:
     return str(max(config.members, key=worth).name)
 
 
-def _without(config: Config, gone: Sequence[_Item]) -> Config:
-    """What is left; members that used nothing but backbones that are gone are not."""
-    backbones = []
-    for one in config.backbones:
-        if _Item("backbone", one.name) not in gone:
-            stay = min((item.stay for item in gone if item[:2] == ("views", one.name)), default=None)
-            backbones.append(one.model_copy(update={"views": one.views[:stay]}))
-    members = []
-    for member in config.members:
-        features = tuple(name for name in member.features or () if _Item("backbone", name) not in gone)
-        if _Item("member", str(member.name)) not in gone and (features or not member.features):
-            members.append(member.model_copy(update={"features": features or None}))
+def _without(config: Config, kind: str, name: str) -> Config:
+    """What is left; members that used nothing but a backbone that is gone are not."""
+    members, backbones = list(config.members), list(config.backbones)
+    if kind == "views":
+        backbones = [
+            one.model_copy(update={"views": one.views[:1]}) if one.name == name else one for one in backbones
+        ]
+    elif kind == "backbone":
+        backbones = [one for one in backbones if one.name != name]
+        members = [
+            member.model_copy(update={"features": tuple(one for one in member.features or () if one != name)})
+            for member in members
+            if member.features != (name,)
+        ]
+    else:
+        members = [member for member in members if member.name != name]
     return config.model_copy(update={"members": tuple(members), "backbones": tuple(backbones)})
 
 
-def _told(config: Config, gone: Sequence[_Item], costs: Costs) -> tuple[str, ...]:
-    """A sentence for each thing that is gone, and one for all views of a backbone."""
-    kinds = {str(member.name): _KINDS[_rank(member)] for member in config.members}
-    views = {backbone.name: backbone.views for backbone in config.backbones}
-    told: dict[tuple[str, str], str] = {}
-    for number, (kind, name, stay) in enumerate(gone):
-        if kind == "member":
-            what = f"{name}{kinds[name]} (about {format_estimate(costs.members.get(name, 0.0))})"
-        elif kind == "views":
-            what = f"views of {name}: {', '.join(views[name][stay:])}"
-            told.pop((kind, name), None)  # one sentence for all
-        elif kind == "backbone":
-            left = _names(_without(config, gone[: number + 1]))
-            using = [one for one in _names(_without(config, gone[:number])) if one not in left]
-            what = f"the backbone {name}"
-            what += f" and the members that use nothing else: {', '.join(using)}" if using else ""
-        else:
-            what = "the learning curve"
-        told[kind, name] = f"time limit: left out {what}"
-    return tuple(told.values())
+def _in_words(kind: str, name: str, kept: Config, less: Config, costs: Costs) -> str:
+    """What is left out with a step."""
+    if kind == "curve":
+        return "the learning curve"
+    if kind == "views":
+        views = next(one.views for one in kept.backbones if one.name == name)
+        return f"views of {name}: {', '.join(views[1:])}"
+    if kind == "backbone":
+        using = [one for one in _names(kept) if one not in _names(less)]
+        return f"the backbone {name}" + (
+            f" and the members that use nothing else: {', '.join(using)}" if using else ""
+        )
+    return f"{name}{kind} (about {format_estimate(costs.members.get(name, 0.0))})"
 
 
 def _complete(trimmed: Config) -> Config:
     """A selection as a complete configuration: a fit with it is this fit."""
     trained = {member.network for member in trimmed.members}
     networks = tuple(network for network in trimmed.networks if network.name in trained)
-    return Config.model_validate(trimmed.model_copy(update={"networks": networks}).model_dump())
+    members = tuple(
+        member.model_copy(update={"features": member.features or None}) for member in trimmed.members
+    )
+    return Config.model_validate(
+        trimmed.model_copy(update={"networks": networks, "members": members}).model_dump()
+    )

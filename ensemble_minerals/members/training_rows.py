@@ -18,7 +18,7 @@ from ensemble_minerals.members.rows import Rows
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-_MOST_BY_PRODUCTS = 4096
+MOST_BY_PRODUCTS = 4096
 """More rows than this are not described by their inner products: the matrix would take more memory than they do."""
 
 _APART = 1e-9
@@ -95,7 +95,7 @@ class TrainingRows:
         self.space = space
         self.n_views = n_views
         self.gram: FloatMatrix | None = None
-        if len(rows) <= min(2 * rows.n_columns, _MOST_BY_PRODUCTS):
+        if len(rows) <= min(2 * rows.n_columns, MOST_BY_PRODUCTS):
             shared = SharedBlocks() if blocks is None else blocks
             spaces = [type(space)() for _ in rows.matrices]
             self._blocks = [

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import time
 
-import numpy as np
 import pytest
 from drawn.costs import two_backbones
 
@@ -22,7 +19,6 @@ from ensemble_minerals.members import feature_member
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
-from ensemble_minerals.system.sealed import read_sealed
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,26 +53,6 @@ def test_an_estimate_is_told_where_it_is_worth_it(tiny, scanned, monkeypatch, tm
     assert re.fullmatch(r"about \d+ s: features \d+ s \(36 photos\), members \d+ s", note)
     monkeypatch.setattr(plan, "WORTH_TELLING", 0.0)
     assert len(notes_of()) == 1
-
-
-def test_extractors_that_were_opened_are_used_again_where_their_views_are_the_same(
-    scanned, tmp_path, monkeypatch
-):
-    opened = {}
-
-    def costs(config, manifest, extractors, runtime, **settings):
-        opened.update(extractors)
-        times = {name: ExtractorTime(1.0, 36, one.n_views) for name, one in extractors.items()}
-        return Costs(36, times, {str(member.name): 1.0 for member in config.expanded_members()})
-
-    monkeypatch.setattr(plan, "measure_costs", costs)
-    whole = plan_fit(two_backbones(), scanned, Clock(0.0), Runtime(), work=tmp_path)
-    assert whole.extractors == opened
-    assert list(opened) == ["one", "two", "descriptor"]
-    trimmed = plan_fit(two_backbones(), scanned, Clock(time.time(), 150.0), Runtime(), work=tmp_path)
-    assert trimmed.notes == ("time limit: left out views of two: center",)
-    assert trimmed.extractors["one"] is opened["one"]
-    assert trimmed.extractors["two"].views == ("squash",)
 
 
 # -- fits ---------------------------------------------------------------------------------------------------
@@ -172,18 +148,11 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
         tiny.fit(tiny.photos, out, config, time_limit=118)
     monkeypatch.setattr(feature_member, "_fit_task", lambda *a: fitted.append(a[0][0].name) or real(*a))
     monkeypatch.setattr(plan, "measure_costs", lambda *_, **__: pytest.fail("it was planned anew"))
-    shutil.copytree(tmp_path / ".bundle.checkpoint", tmp_path / "kept")
     progress = Notes()
     tiny.fit(tiny.photos, out, config, time_limit=118, resume=True, progress=progress)
     assert len(fitted) == 9  # three sets of features in three folds
     assert "time limit: left out views of two: center" in progress.notes
     assert len(read_bundle(out).info["time_limit"]["left_out"]) == 2
-
-    asked = json.loads(read_sealed(tmp_path / "kept" / "plan.json"))
-    assert asked["limit"] == 118
-    for other, limit in ((config, 119.0), (two_backbones(seed=1), 118.0)):
-        assert plan._kept_plan(other, Clock(0.0, limit), Runtime(), tmp_path / "kept", {}) is None
-    assert plan._kept_plan(config, Clock(0.0, 118.0), Runtime(), tmp_path, {}) is None
 
 
 def test_a_fit_that_could_not_begin_leaves_nothing_to_take_up(tiny, tmp_path):
@@ -205,10 +174,3 @@ def test_members_that_had_no_time_are_left_out_with_a_sentence(tiny, tmp_path, m
     assert bundle.info["time_limit"]["left_out"] == [told]
     assert progress.notes.count(told) == bundle.info["notes"].count(told) == 1
     assert {failure.reason for failure in result.failures} == {"time limit"}
-
-
-def test_a_clock_leaves_time_to_combine_and_save():
-    clock = Clock(1000.0, 100.0)
-    assert 1000 < clock.deadline < 1100
-    assert Clock(1000.0).deadline is None
-    assert np.isfinite(clock.spent)

@@ -27,7 +27,7 @@ def test_inner_products_give_the_answers_of_coordinates(d, monkeypatch):
     assert by_products.gram is not None
     found = logits(by_products, y, new)
     assert "coordinates" not in vars(by_products)  # no factorization was needed
-    monkeypatch.setattr(training_rows, "_MOST_BY_PRODUCTS", 10)
+    monkeypatch.setattr(training_rows, "MOST_BY_PRODUCTS", 10)
     by_coordinates = TrainingRows.of(X)
     assert by_coordinates.gram is None
     np.testing.assert_allclose(found, logits(by_coordinates, y, new), atol=1e-3)
