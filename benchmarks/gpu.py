@@ -93,6 +93,7 @@ def measure(folder: Path, n_photos: int, models: list[str]) -> None:
         ("torch", torch.__version__),
         ("cards", ", ".join(map(torch.cuda.get_device_name, cards)) or "none"),
     ]
+    rows += feeding(files)
     for model in models:
         rows += features(model, [files[n % len(files)] for n in range(n_photos)], on_card=bool(cards))
     rows += folds(files, folder, cards)
@@ -170,6 +171,29 @@ def features(model: str, files: list[Path], *, on_card: bool) -> list[tuple[str,
             (f"{model}: memory", f"{torch.cuda.max_memory_allocated(device) / 1e9:.1f} GB"),
         ]
     return rows
+
+
+def feeding(files: list[Path]) -> list[tuple[str, str]]:
+    """Decoding and two views of each photo by threads, as the package does it, and by processes that send nothing."""
+    from joblib import Parallel, delayed
+
+    from ensemble_minerals.system.cpu import cores
+
+    rows = []
+    for name, backend in (("threads", "threading"), ("processes", "loky")):
+        with Parallel(cores(), backend=backend, batch_size=4) as workers:
+            workers(delayed(_draw)(file) for file in files)  # starts them
+            photos = 4 * len(files) / _seconds(lambda: workers(delayed(_draw)(file) for file in 4 * files))
+        rows.append((f"decoding and two views by {name}, images a second", f"{2 * photos:.0f}"))
+    return rows
+
+
+def _draw(file: Path) -> None:
+    from ensemble_minerals.data.decoding import decoded
+    from ensemble_minerals.data.views import draw_views
+
+    with decoded(file, at_least=384) as photo:
+        list(draw_views(photo.pixels, ("squash", "squash_flip"), SIZE))
 
 
 def folds(files: list[Path], folder: Path, cards: list[str]) -> list[tuple[str, str]]:

@@ -104,5 +104,10 @@ def test_the_script_for_cards_runs_on_a_processor(monkeypatch, capsys, one_threa
     monkeypatch.setattr(sys, "argv", ["gpu.py", "--photos", "4", "--models", "test_vit"])
     import_module("gpu").main()
     printed = capsys.readouterr().out
-    for figure in ("whole path over bare passes", "agreement with float32", "a fine-tuned fold"):
+    for figure in (
+        "two views by processes",
+        "whole path over bare passes",
+        "agreement with float32",
+        "a fine-tuned fold",
+    ):
         assert figure in printed
