@@ -99,3 +99,17 @@ def test_nothing_is_reported_over_the_internet(tmp_path: Path) -> None:
         environment.pop(variable, None)
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_converter_is_imported_where_something_is_converted() -> None:
+    script = (
+        "import sys\n"
+        "from ensemble_minerals.features.engine import computes_bfloat16\n"
+        "computes_bfloat16()\n"
+        "import openvino\n"
+        "assert not hasattr(openvino, 'nothing') and 'openvino.tools.ovc' not in sys.modules\n"
+        "from openvino import convert_model\n"
+        "print(convert_model.__module__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("openvino.tools.ovc")
