@@ -112,7 +112,7 @@ def _draw_differences(arms: Arms, score: str) -> Figure:
     ends = {better: "full ensemble better", worse: "worse"}
     arrows = (f"\N{LEFTWARDS ARROW} {ends['left']}", f"{ends['right']} \N{RIGHTWARDS ARROW}")
     for x, align, text in ((0.0, "left", arrows[0]), (1.0, "right", arrows[1])):
-        axes.text(x, 1.01, text, transform=axes.transAxes, ha=align, va="bottom", color=SOFT, fontsize=7.5)
+        axes.text(x, 1.01, text, transform=axes.transAxes, ha=align, va="bottom", color=SOFT)
     axes.set_xlabel(
         "points of accuracy, full minus arm" if score == "accuracy" else "log-loss (nats), full minus arm"
     )
@@ -165,7 +165,6 @@ def _write_titles(axes: Axes, arms: Sequence[_Costly]) -> None:
             xytext=(0.92 * left, y),
             ha="right",
             va="center",
-            fontsize=7.5,
             color=SOFT,
             arrowprops={
                 "arrowstyle": "-",

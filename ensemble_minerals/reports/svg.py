@@ -24,7 +24,9 @@ def inline_svg(text: str, name: str, variables: Mapping[str, str]) -> str:
     """
     text = _DROPPED.sub("", text[text.index("<svg") :])
     head, body = text.split(">", 1)
-    head = _SIZE.sub(r'style="width: \1pt" aria-hidden="true"', _NAMESPACES.sub("", head))
+    head = _SIZE.sub(
+        r'style="width: \1pt; min-width: calc(.78 * \1pt)" aria-hidden="true"', _NAMESPACES.sub("", head)
+    )
     body = re.sub(r'<g id="[^"]*"', "<g", body).replace("xlink:href", "href")
     body = re.sub(r'(href="#|\sid="|url\(#)', rf"\g<1>{name}-", body)
     body = _FONTS.sub("", body)

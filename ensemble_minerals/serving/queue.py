@@ -1,4 +1,7 @@
-"""The queue of photos: requests in flight are gathered into batches, which one thread answers."""
+"""The queue of photos: requests in flight are gathered into batches, of which two are answered at a time.
+
+While the networks look at one batch, the photos of the other are decoded: else cores would be idle between batches.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
 from ensemble_minerals.prediction.table import Predictions
@@ -17,6 +20,9 @@ from ensemble_minerals.system.stopwatch import Stopwatch
 
 _FIRST_GUESS = 0.1
 """Seconds a photo, until some were answered."""
+
+_AT_ONCE = 2
+"""Batches that are answered at a time."""
 
 _MEMORY = 0.9
 """Weight of the photos before in the mean time of a photo."""
@@ -36,7 +42,7 @@ class PhotoQueue:
     """Photos that wait for their answers.
 
     Args:
-        predictor: Answers; one thread alone calls it.
+        predictor: Answers; `_AT_ONCE` threads call it.
         limits: Most photos that wait, and that are answered together.
     """
 
@@ -46,9 +52,13 @@ class PhotoQueue:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
+        self._busy = 0
         self._seconds = _FIRST_GUESS
-        self._thread = threading.Thread(target=self._work, name="answer", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"answer-{k}", daemon=True) for k in range(_AT_ONCE)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -58,7 +68,7 @@ class PhotoQueue:
     @property
     def is_alive(self) -> bool:
         """Whether photos are answered."""
-        return self._thread.is_alive()
+        return all(thread.is_alive() for thread in self._threads)
 
     def submit(
         self, photos: Sequence[bytes], names: Sequence[str], sets: float | None
@@ -80,24 +90,36 @@ class PhotoQueue:
 
     def close(self) -> None:
         """Answer what waits, and end."""
-        self._jobs.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            batch, n_photos, last = [job], len(job.photos), False
-            while n_photos < self._limits.batch_photos and not self._jobs.empty():
-                following = self._jobs.get()
-                if following is None:
-                    last = True
-                    break
-                batch.append(following)
-                n_photos += len(following.photos)
+            batch, n_photos, last = self._gather(job)
+            with self._lock:
+                self._busy += 1
             self._answer(batch)
             with self._lock:
+                self._busy -= 1
                 self._waiting -= n_photos
             if last:
                 return
+
+    def _gather(self, first: _Job) -> tuple[list[_Job], int, bool]:
+        """A batch that begins with a job: its jobs and photos, and whether it is the last."""
+        batch, n_photos = [first], len(first.photos)
+        while n_photos < self._limits.batch_photos:
+            try:
+                following = self._jobs.get_nowait()
+            except Empty:
+                break
+            if following is None:
+                return batch, n_photos, True
+            batch.append(following)
+            n_photos += len(following.photos)
+        return batch, n_photos, False
 
     def _answer(self, batch: Sequence[_Job]) -> None:
         wanted = [job for job in batch if job.answer.set_running_or_notify_cancel()]
@@ -114,9 +136,8 @@ class PhotoQueue:
                 for job in jobs:
                     job.answer.set_exception(error)
                 continue
-            self._seconds = _MEMORY * self._seconds + (1 - _MEMORY) * stopwatch.seconds["answer"] / len(
-                photos
-            )
+            seconds = stopwatch.seconds["answer"] / len(photos) / self._busy
+            self._seconds = _MEMORY * self._seconds + (1 - _MEMORY) * seconds
             start = 0
             for job in jobs:
                 job.answer.set_result(found.take(slice(start, start + len(job.photos))))

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from drawn.browser import browser, look_at
 from PIL import Image
 
 from ensemble_minerals.ablation import page as module
@@ -25,6 +26,8 @@ from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.reports.wording import show
 from ensemble_minerals.system.paths import check_output
+
+__all__ = ["browser"]
 
 N = 120
 VOID = {"meta", "img", "br", "input", "link", "hr"}
@@ -213,6 +216,11 @@ def test_where_interval_and_test_disagree_the_reason_stands_beside(made):
         assert row.count('class="doubt"') == len(apart)
         if apart == ["log_loss"] and arm["p"]["log_loss"] < 0.05:
             assert "corrected for all of the table" in row
+
+
+@pytest.mark.parametrize("name", ["all kinds", "two arms"])
+def test_everything_can_be_read(browser, tmp_path, name):
+    assert look_at(browser, write_ablation(content(**CASES[name]), tmp_path / "ablation")) == []
 
 
 def test_significance_is_said_in_words(made):

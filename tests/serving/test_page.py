@@ -6,19 +6,9 @@ import csv
 from pathlib import Path
 
 import pytest
+from drawn.browser import browser, hard_to_read
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="NOT RUN: Playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"NOT RUN: there is no {CHROMIUM}")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+__all__ = ["browser"]
 
 
 @pytest.fixture
@@ -86,6 +76,7 @@ def test_photos_are_answered_and_evidence_changes_the_answer_while_one_types(
     card.get_by_label("hardness").fill("9.9")
     expect(card.locator(".beside .label")).to_have_text("none fits")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert hard_to_read(page) == []
     assert page.wrong == []
 
 

@@ -112,7 +112,6 @@ class AbstentionSection(Section):
                     xytext=(-7, 4),
                     textcoords="offset points",
                     ha="right",
-                    fontsize=8,
                 )
         axes.set_xlim(0, 1.01)
         axes.set_ylim(bottom=0)

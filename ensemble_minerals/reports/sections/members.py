@@ -118,7 +118,6 @@ class Members(Section):
             xytext=(-4, 2),
             textcoords="offset points",
             ha="right",
-            fontsize=7.5,
             color=SOFT,
         )
         axes.set_xlabel("answered right")

@@ -196,7 +196,7 @@ def _draw_counts(axes: Axes, bins: Sequence[ReliabilityBin]) -> None:
     width = [0.88 * (one.end - one.start) for one in bins]
     axes.bar(middle, count, width=width, color=FAINT, edgecolor=FIRST, linewidth=0.6)
     for x, height in zip(middle, count, strict=True):
-        axes.text(x, height + 0.04 * max(count), f"{height}", ha="center", fontsize=6.5)
+        axes.text(x, height + 0.04 * max(count), f"{height}", ha="center")
     axes.set_ylim(0, 1.28 * max(count))
     axes.set_ylabel("photos")
     axes.set_yticks([])
