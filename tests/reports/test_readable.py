@@ -56,5 +56,5 @@ def test_a_gallery_shows_a_page_at_a_time(browser, tiny, tmp_path, monkeypatch):
 
 
 def test_the_page_of_an_inspection(browser, tiny, tmp_path):
-    folder = inspect_data(tiny.photos, cache_dir=tiny.cache).write(tmp_path / "looked")
+    folder = inspect_data(tiny.photos, tiny.config(), cache_dir=tiny.cache).write(tmp_path / "looked")
     assert look_at(browser, folder / "inspection.html") == []
