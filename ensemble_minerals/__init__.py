@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         inspect_data,
         load,
         report,
+        tune,
     )
     from ensemble_minerals.config.loading import load_config
     from ensemble_minerals.config.schema import Config
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.workflows.fit import FitResult
     from ensemble_minerals.workflows.inspect import Inspection
     from ensemble_minerals.workflows.report import ReportResult
+    from ensemble_minerals.workflows.tune import TuneResult
 
 __version__ = "0.1.0"
 
@@ -66,6 +68,7 @@ __all__ = [
     "ReportResult",
     "StackedEnsemble",
     "Taxonomy",
+    "TuneResult",
     "UserError",
     "__version__",
     "ablate",
@@ -78,6 +81,7 @@ __all__ = [
     "load",
     "load_config",
     "report",
+    "tune",
 ]
 
 _HOMES = {
@@ -98,6 +102,7 @@ _HOMES = {
     "ReportResult": "workflows.report",
     "StackedEnsemble": "ensemble.stacked",
     "Taxonomy": "taxonomy",
+    "TuneResult": "workflows.tune",
     "UserError": "errors",
     "ablate": "api",
     "compare": "api",
@@ -109,6 +114,7 @@ _HOMES = {
     "load": "api",
     "load_config": "config.loading",
     "report": "api",
+    "tune": "api",
 }
 
 

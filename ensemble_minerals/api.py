@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.workflows.fit import FitResult
     from ensemble_minerals.workflows.inspect import Inspection
     from ensemble_minerals.workflows.report import ReportResult
+    from ensemble_minerals.workflows.tune import TuneResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -285,6 +286,43 @@ def ablate(
             data, out, as_config(config), repeats=repeats, arms=arms, n_splits=n_splits, n_jobs=n_jobs,
             cache_dir=_cache(cache_dir), yes=yes, resume=resume, overwrite=overwrite, backend=backend,
             scheduler=scheduler, progress=shown,
+        )  # fmt: skip
+
+
+@_public
+def tune(
+    data: str | Path,
+    out: str | Path,
+    config: ConfigLike = None,
+    *,
+    time_limit: float | str = "30m",
+    trials: int | None = None,
+    n_splits: int = 3,
+    n_jobs: int = -1,
+    cache_dir: CacheLike = True,
+    overwrite: bool = False,
+    progress: ProgressLike = None,
+) -> TuneResult:
+    """Search a better configuration, and measure on photos that the search never saw what it gains.
+
+    Args:
+        data: Folder with one sub-folder a class, or a CSV with the columns path and label.
+        out: Folder for the configuration, the page and its data.
+        config: Where the search begins.
+        time_limit: Seconds, or a time such as ``1h30m``, for all of it.
+        trials: Configurations that each search tries, at most.
+        n_splits: Outer folds, in each of which the search is repeated.
+        n_jobs: See `api`.
+        cache_dir: See `api`.
+        overwrite: Replace a tuning at `out`.
+        progress: See `api`.
+    """
+    from ensemble_minerals.workflows.tune import tune as run
+
+    with _shown(progress) as shown:
+        return run(
+            data, out, as_config(config), time_limit=time_limit, trials=trials, n_splits=n_splits, n_jobs=n_jobs,
+            cache_dir=_cache(cache_dir), overwrite=overwrite, progress=shown,
         )  # fmt: skip
 
 

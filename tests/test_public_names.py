@@ -59,6 +59,7 @@ def test_the_list_of_names_is_the_truth():
             "ReportResult",
             "StackedEnsemble",
             "Taxonomy",
+            "TuneResult",
             "UserError",
             "__version__",
             "ablate",
@@ -71,6 +72,7 @@ def test_the_list_of_names_is_the_truth():
             "load",
             "load_config",
             "report",
+            "tune",
         ]
     )
     assert set(ensemble_minerals.__all__) == {*declared(), "__version__"}

@@ -14,13 +14,13 @@ from ensemble_minerals.ablation.comparison import Comparison
 from ensemble_minerals.ablation.header import AblationHeader
 from ensemble_minerals.ablation.ingredients import EFFECTS
 from ensemble_minerals.ablation.tables import flat_rows, markdown
-from ensemble_minerals.ablation.wording import COMBINED, AblationFindings, p_value
+from ensemble_minerals.ablation.wording import COMBINED, AblationFindings
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.reports.page import write_page
 from ensemble_minerals.reports.tables import write_table
-from ensemble_minerals.reports.wording import capitalized
+from ensemble_minerals.reports.wording import capitalized, p_value
 from ensemble_minerals.system.atomic import atomic_folder, user_errors
 from ensemble_minerals.system.paths import FolderKind, check_output
 

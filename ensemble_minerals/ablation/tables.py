@@ -8,10 +8,10 @@ from typing import Any
 
 from ensemble_minerals.ablation.comparison import COMPARED, TESTED, ArmResult, Comparison, PairedComparison
 from ensemble_minerals.ablation.header import AblationHeader
-from ensemble_minerals.ablation.wording import AblationFindings, p_value
+from ensemble_minerals.ablation.wording import AblationFindings
 from ensemble_minerals.evaluation.intervals import Interval
 from ensemble_minerals.evaluation.metrics import jsonable
-from ensemble_minerals.reports.wording import show, span
+from ensemble_minerals.reports.wording import p_value, show, span
 from ensemble_minerals.system.foreign_text import markdown as as_markdown
 
 _NOTHING = Interval(math.nan, math.nan, math.nan)

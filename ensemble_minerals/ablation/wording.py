@@ -10,7 +10,7 @@ from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, ONE_MODEL
 from ensemble_minerals.ablation.comparison import ArmResult, Comparison, FoldChoice
 from ensemble_minerals.ablation.ingredients import Ingredients, describe_ingredients, format_points
 from ensemble_minerals.evaluation.costs import Cost
-from ensemble_minerals.reports.wording import listed, show, span
+from ensemble_minerals.reports.wording import listed, p_value, show, span
 
 CLOSE = 0.01
 """An arm this close to the full ensemble's accuracy counts as an alternative to it."""
@@ -67,17 +67,6 @@ def describe(comparison: Comparison, alike: int) -> AblationFindings:
         cost=_cost(arms),
         leak=_leak(arms, alike),
     )
-
-
-def p_value(p: float, *, short: bool = False) -> str:
-    """A p-value as printed.
-
-    >>> p_value(0.03142), p_value(0.0001), p_value(0.03142, short=True)
-    ('p = 0.031', 'p < 0.001', '0.031')
-    """
-    if p < 0.001:
-        return "< 0.001" if short else "p < 0.001"
-    return f"{p:.3f}" if short else f"p = {p:.3f}"
 
 
 def _title(arms: Arms) -> str:

@@ -32,6 +32,7 @@ from ensemble_minerals.cli import (
     report,
     review,
     serve,
+    tune,
 )
 from ensemble_minerals.cli.running import SOME_UNREADABLE
 
@@ -55,6 +56,7 @@ COMMANDS = (
     report,
     compare,
     ablate,
+    tune,
     explain,
     distill,
     export,

@@ -15,6 +15,7 @@ OUTPUT_FILES = (
     ("report.json", "report.html"),
     ("explain.json", "votes.csv"),
     ("ablation.json", "ablation.html"),
+    ("tune.json", "tune.html"),
     ("inspection.json", "inspection.html"),
 )
 """Files that a folder of each kind of output holds: its marker, and one more, since others write JSON, too."""

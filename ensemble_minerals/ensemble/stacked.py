@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, assign_folds, check_no_straddling, is_holdout
 from ensemble_minerals.data.oversampling import OverSampler
+from ensemble_minerals.ensemble.cross_combined import cross_combined
 from ensemble_minerals.ensemble.cross_fit import CrossFit, cross_fit
 from ensemble_minerals.ensemble.fitted import FittedEnsemble
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
@@ -210,20 +211,11 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
     def _combine(self) -> None:
         """Score the whole, each fold by a combination and a temperature of the others; learn both from all rows."""
         answers, known = self.out_of_fold_, self.out_of_fold_.known
-        members, meta = answers.log_proba(), self.meta or MetaLearner()
-        fits = meta.candidate_fits(members, known.y, known.folds)
-        fits.fit_ahead(meta.candidates, (self.runtime or Runtime()).n_jobs)
-        self.fold_temperatures_ = {}
-        for fold in known.numbers:
-            rest, held_out = known.training(fold), known.held_out(fold)
-            others = fits.without(fold)
-            if len(known.numbers) == 2:
-                # Only one fold is left: it is split again, by row groups, to choose and to calibrate.
-                others = meta.candidate_fits(others.members, others.y, _halves(known.groups[rest]))
-            other_meta = meta.unfitted().fit(others, known.groups[rest])
-            self.fold_temperatures_[fold] = other_meta.temperature_
-            answers.write_whole(held_out, np.exp(other_meta.log_proba(members[held_out])))
-        self.meta_ = meta.unfitted().fit(fits, known.groups)
+        meta = self.meta or MetaLearner()
+        combined = cross_combined(meta, answers.log_proba(), known, n_jobs=(self.runtime or Runtime()).n_jobs)
+        self.fold_temperatures_ = combined.temperatures
+        answers.write_whole(known.predicted, combined.proba[known.predicted])
+        self.meta_ = meta.unfitted().fit(combined.fits, known.groups)
 
     def _combine_uniformly(self) -> None:
         """Take the plain mean of the members, and score it on the rows held out."""
@@ -255,11 +247,6 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
 def _averaged(fits: CrossFit) -> tuple[FittedMember, ...]:
     """Each member's fold models as one."""
     return tuple(FittedMember.average([fit.fitted for fit in folds]) for folds in fits.fitted.values())
-
-
-def _halves(groups: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Every other row group in one half, the rest in the other."""
-    return np.unique(groups, return_inverse=True)[1] % 2
 
 
 def _as_row_data(X: Rows) -> RowData | None:

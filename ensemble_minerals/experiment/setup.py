@@ -72,7 +72,7 @@ def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | N
     Raises:
         TaxonomyError: If the configured groups do not fit the classes.
     """
-    tree, taxonomy, notes = _resolve_taxonomy(config, dataset.classes)
+    tree, taxonomy, notes = resolve_taxonomy(config, dataset.classes)
     notes += [
         f"{name}: {why}"
         for name, extractor in dataset.extractors.items()
@@ -222,7 +222,7 @@ def _notes_of_rows(dataset: Dataset) -> list[str]:
     return [*notes, *split_notes(manifest)]
 
 
-def _resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:
+def resolve_taxonomy(config: Config, classes: tuple[str, ...]) -> tuple[Tree | str, Taxonomy, list[str]]:
     """What hierarchical members are given, the taxonomy for roll-ups, and what to tell the user."""
     if not isinstance(config.taxonomy, str):
         taxonomy = Taxonomy.from_tree(classes, config.taxonomy)

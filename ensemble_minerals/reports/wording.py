@@ -85,6 +85,17 @@ def span(interval: Interval, kind: str) -> str:
     return f"{low.removesuffix(PERCENT)} to {high}"
 
 
+def p_value(p: float, *, short: bool = False) -> str:
+    """A p-value as printed.
+
+    >>> p_value(0.03142), p_value(0.0001), p_value(0.03142, short=True)
+    ('p = 0.031', 'p < 0.001', '0.031')
+    """
+    if p < 0.001:
+        return "< 0.001" if short else "p < 0.001"
+    return f"{p:.3f}" if short else f"p = {p:.3f}"
+
+
 def whole_percent(share: float) -> str:
     """A share in whole per cent, with a space that does not break.
 

@@ -181,6 +181,11 @@ def default_ablation(data: Path) -> Path:
     return Path("artifacts") / f"{_name(data) or 'photos'}-ablation"
 
 
+def default_tuning(data: Path) -> Path:
+    """Where what was tuned on `data` is saved by default."""
+    return Path("artifacts") / f"{_name(data) or 'photos'}-tune"
+
+
 def _name(data: Path) -> str:
     resolved = data.resolve()
     return resolved.stem if resolved.is_file() else resolved.name

@@ -10,12 +10,13 @@ import pytest
 from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, Arm
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.run import AblationRun
-from ensemble_minerals.ablation.wording import describe, p_value
+from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.intervals import detectable_difference
 from ensemble_minerals.evaluation.significance import corrected_resampled_t, holm
+from ensemble_minerals.reports.wording import p_value
 
 NAMES = np.array(["mica", "quartz"])
 

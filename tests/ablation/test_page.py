@@ -19,12 +19,12 @@ from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.header import AblationHeader
 from ensemble_minerals.ablation.page import ABLATION, AblationReport, write_ablation
 from ensemble_minerals.ablation.run import AblationRun
-from ensemble_minerals.ablation.wording import describe, p_value
+from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import DiskError, UserError
 from ensemble_minerals.evaluation.costs import Cost
-from ensemble_minerals.reports.wording import show
+from ensemble_minerals.reports.wording import p_value, show
 from ensemble_minerals.system.paths import check_output
 
 __all__ = ["browser"]

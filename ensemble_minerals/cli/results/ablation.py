@@ -67,7 +67,7 @@ def _verdict(paired: PairedComparison | None, score: str) -> str:
         return ""
     if score not in paired.p_holm:
         return "no model"
-    from ensemble_minerals.ablation.wording import p_value
+    from ensemble_minerals.reports.wording import p_value
 
     if paired.outcome(score) == "same":
         return "the same answers"

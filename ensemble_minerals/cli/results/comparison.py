@@ -11,6 +11,7 @@ from ensemble_minerals.cli.tables import FEW, Column, table
 
 if TYPE_CHECKING:
     from ensemble_minerals.evaluation.intervals import Interval
+    from ensemble_minerals.evaluation.paired import PairedScores
     from ensemble_minerals.workflows.compare import BundleComparison
 
 _TITLES = {
@@ -25,15 +26,9 @@ _TITLES = {
 
 def show_comparison(where: Console, result: BundleComparison) -> None:
     """Print the scores of both, what changed for each class, and the photos where the label lost most."""
-    from ensemble_minerals.ablation.wording import p_value
-    from ensemble_minerals.reports.wording import show
+    from ensemble_minerals.reports.wording import p_value, show
 
-    rows = []
-    for name, (title, plain, signed) in _TITLES.items():
-        score = result.paired.scores[name]
-        p = "" if score.p is None else p_value(score.p, short=True)
-        values = show(score.first, plain), show(score.second, plain)
-        rows.append((title, *values, _difference(score.difference, signed), p))
+    rows = score_rows(result.paired)
     numbers = [Column(heading, number=True) for heading in ("A", "B", "B minus A (95 % interval)", "p")]
     say(where, f"A  {result.first}")
     say(where, f"B  {result.second}")
@@ -70,6 +65,19 @@ def show_comparison(where: Console, result: BundleComparison) -> None:
     say(where, _why(result))
     for note in result.notes:
         say(where, f"Note: {note}")
+
+
+def score_rows(paired: PairedScores) -> list[tuple[str, ...]]:
+    """Rows of a table: score, first, second, their difference with its interval, and p."""
+    from ensemble_minerals.reports.wording import p_value, show
+
+    rows: list[tuple[str, ...]] = []
+    for name, (title, plain, signed) in _TITLES.items():
+        score = paired.scores[name]
+        p = "" if score.p is None else p_value(score.p, short=True)
+        values = show(score.first, plain), show(score.second, plain)
+        rows.append((title, *values, _difference(score.difference, signed), p))
+    return rows
 
 
 def _difference(difference: Interval, kind: str) -> str:

@@ -1,0 +1,1 @@
+"""Searching configurations on cached features, and what the search really gains."""
