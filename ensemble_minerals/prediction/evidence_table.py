@@ -18,7 +18,7 @@ from ensemble_minerals.data.photo_table import table_rows
 from ensemble_minerals.data.written_paths import find_written
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.prediction.evidence import Evidence
-from ensemble_minerals.prediction.hand_tests import Floats, HandTests, Reading, parse_evidence
+from ensemble_minerals.prediction.hand_tests import Floats, HandTests, Reading, as_readings, parse_evidence
 from ensemble_minerals.prediction.inputs import TABLES, Inputs, entries
 
 _LIKE = 0.8
@@ -53,7 +53,7 @@ def gather_evidence(
     inputs: Inputs,
     classes: Sequence[str],
     properties: Properties | None,
-    given: Sequence[str] = (),
+    given: Sequence[str] | Mapping[str, object] = (),
     *,
     prior: Floats | None = None,
     advise: bool = False,
@@ -64,7 +64,7 @@ def gather_evidence(
         inputs: What is predicted; a CSV may have a column for each property.
         classes: In the order of the probabilities.
         properties: Of the classes; None where nothing is known of them.
-        given: Readings of every photo, each ``name=value``.
+        given: Readings of every photo, each ``name=value``, or values by property.
         prior: See `Evidence`.
         advise: See `Evidence`.
 
@@ -80,7 +80,7 @@ def gather_evidence(
             )
         return GivenEvidence(prior=prior)
     tests = HandTests(properties, classes)
-    of_all = parse_evidence(given, tests)
+    of_all = as_readings(given, tests) if isinstance(given, Mapping) else parse_evidence(given, tests)
     of_photo: dict[Path, tuple[Reading, ...]] = {}
     for entry in entries(inputs):
         path = Path(entry)
@@ -177,13 +177,37 @@ def read_prior(file: Path, classes: Sequence[str], counts: Sequence[int]) -> Flo
         if name in weights:
             raise UserError(f"{where}: {name} is there twice; keep one")
         weights[name] = _weight(where, text)
+    return _prior(f"--prior {file}", weights, classes, counts)
+
+
+def prior_of(
+    given: Mapping[str, float] | str | Path | None, classes: Sequence[str], counts: Sequence[int]
+) -> Floats | None:
+    """`read_prior` of a CSV, or the same of weights by class; None where nothing is given.
+
+    Raises:
+        UserError: See `read_prior`.
+        DataError: See `read_prior`.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        return read_prior(Path(given), classes, counts)
+    for name in given:
+        if name not in classes:
+            raise UserError(f"prior: {name!r} is no class of the model{nearest(name, classes)}; leave it out")
+    weights = {name: _weight(f"prior: {name}", str(weight)) for name, weight in given.items()}
+    return _prior("prior", weights, classes, counts)
+
+
+def _prior(where: str, weights: Mapping[str, float], classes: Sequence[str], counts: Sequence[int]) -> Floats:
     missing = [name for name in classes if name not in weights]
     if missing:
         raise UserError(
-            f"--prior {file}: lacks {', '.join(missing)}; write a weight for each class, 0 where it does not occur"
+            f"{where}: lacks {', '.join(missing)}; write a weight for each class, 0 where it does not occur"
         )
     if not any(weights.values()):
-        raise UserError(f"--prior {file}: all weights are 0; at least one class must occur")
+        raise UserError(f"{where}: all weights are 0; at least one class must occur")
     prior = np.array([weights[name] for name in classes]) / np.maximum(counts, 1)
     return np.asarray(prior / prior.max())
 

@@ -90,7 +90,7 @@ def gather_photos(
         UserError: See `expand_inputs` and `as_photo`.
         DataError: See `expand_inputs`.
     """
-    listed: list[Any] = [inputs] if _is_one(inputs) else list(cast("Iterable[Any]", inputs))
+    listed = as_list(inputs)
     if all(isinstance(one, str | os.PathLike) for one in listed):
         paths = expand_inputs([Path(one) for one in listed], note)
         return list(paths), paths
@@ -103,6 +103,11 @@ def gather_photos(
         called = Path(name) if isinstance(name, str) and name else Path(f"photo {number}")
         photos[called if called not in photos else Path(f"{called} {number}")] = as_photo(one)
     return list(photos.values()), list(photos)
+
+
+def as_list(inputs: Inputs | PhotoInput | Sequence[PhotoInput]) -> list[Any]:
+    """The single inputs; one that stands alone is a list of one."""
+    return [inputs] if _is_one(inputs) else list(cast("Iterable[Any]", inputs))
 
 
 def _is_one(inputs: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.properties import Properties
+from ensemble_minerals.config.properties import Properties, properties_of
 from ensemble_minerals.ensemble.conformal import ConformalSets, groups_needed
 from ensemble_minerals.ensemble.rejection import Rejection
 from ensemble_minerals.errors import BundleError, FitError, UserError
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.prediction.inputs import Inputs, PhotoInput, gather_photos
+from ensemble_minerals.prediction.evidence import weigh
+from ensemble_minerals.prediction.evidence_table import gather_evidence, prior_of
+from ensemble_minerals.prediction.inputs import Inputs, PhotoInput, as_list, gather_photos
 from ensemble_minerals.prediction.notebook import kept_contents
 from ensemble_minerals.prediction.table import SHOWN, Predictions, check_sets
 from ensemble_minerals.system.progress import StageProgress, part_of
@@ -129,6 +132,10 @@ class PhotoPredictor(ABC):
         *,
         sets: float | None = None,
         refuse: float | None = None,
+        evidence: Sequence[str] | Mapping[str, object] = (),
+        prior: Mapping[str, float] | str | Path | None = None,
+        properties: str | None = None,
+        advise: bool = False,
         note: Callable[[str], None] | None = None,
     ) -> Predictions:
         """Predict photos.
@@ -141,15 +148,31 @@ class PhotoPredictor(ABC):
                 between 0 and 1.
             refuse: Share of photos like those of the fit that is refused in expectation; 0 refuses none. As the model
                 was fitted if None.
+            evidence: What the hand tells of every photo, such as ``{"hardness": 3, "streak": "black"}``; a CSV among
+                the inputs may have such columns, one for each property. The answers of the photos stay, others stand
+                beside them.
+            prior: How common each class is where the photos were taken: weights by class, or a CSV with the columns
+                class and weight.
+            properties: Of the classes; those of the model by default, else ``minerals``, or a YAML file.
+            advise: Say of each unsure photo which test would tell most.
             note: Told `notes`, what was left out of the inputs, which classes no set can rule out, and whether no
                 photo can be refused.
 
         Raises:
-            UserError: If an input matches nothing, `sets` or `refuse` is no such number, or the model cannot
-                refuse.
+            UserError: If an input matches nothing, evidence cannot be understood, `sets` or `refuse` is no such
+                number, or the model cannot refuse.
             BundleError: If the model's answers are no numbers.
         """
         check_sets(sets)
+        listed, classes = as_list(inputs), self.taxonomy.classes
+        given = gather_evidence(
+            [Path(one) for one in listed if isinstance(one, str | os.PathLike)],
+            classes,
+            self.properties if properties is None else properties_of(properties, classes),
+            evidence,
+            prior=prior_of(prior, classes, self.class_counts.tolist()),
+            advise=advise,
+        )
         if sets is not None and note is not None:
             self._tell_of_classes_in_every_set(self._conformal, sets, note)
         share = self._refuse(refuse)
@@ -159,11 +182,12 @@ class PhotoPredictor(ABC):
                 f"no photo is refused at {share:g}: with {rejection.n_groups:,} objects among the photos of the fit "
                 f"the least typicality is {rejection.least:.3g}"
             )
-        photos, names = gather_photos(inputs, note)
+        photos, names = gather_photos(listed, note)
         if note is not None:
             for text in self.notes:
                 note(text)
         found = self.predict_photos(photos, names, progress, sets=sets, refuse=refuse)
+        found = weigh(found, given.of(found.paths))
         return replace(found, contents=kept_contents(zip(names[:SHOWN], photos, strict=False)))
 
     def predict_photos(
@@ -309,26 +333,3 @@ class PhotoPredictor(ABC):
     def predict_proba(self, inputs: Inputs | PhotoInput | Sequence[PhotoInput]) -> NDArray[np.float64]:
         """Calibrated probabilities, shape (n, n_classes); NaN rows for photos that could not be read."""
         return self.predict(inputs).proba
-
-
-def typicality_of(
-    predictor: PhotoPredictor, matrices: Mapping[str, NDArray[np.floating[Any]]], n: int
-) -> NDArray[np.float64]:
-    """Typicality of n photos, shape (n,); NaN where the model knows nothing of the kind.
-
-    Args:
-        predictor: The model.
-        matrices: What its rejection may look at, each (n, n_features).
-        n: Number of photos.
-
-    Raises:
-        BundleError: If one is no number.
-    """
-    if predictor.rejection is None:
-        return np.full(n, np.nan)
-    try:
-        return predictor.rejection.typicality(matrices)
-    except ValueError as error:
-        raise BundleError(
-            f"{predictor.path}: {error}: rejection.safetensors is damaged; fit it again"
-        ) from error

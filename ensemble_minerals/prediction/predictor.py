@@ -23,7 +23,8 @@ from ensemble_minerals.features.quantization import Calibration
 from ensemble_minerals.features.quantized_backbone import QuantizedBackbone
 from ensemble_minerals.features.registry import build_extractors, build_network_extractors
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor, typicality_of
+from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor
+from ensemble_minerals.prediction.typicality import typicality_of
 
 _KEYS_OF_THE_MACHINE = frozenset(
     {"calibration", "engine", "precision", "device", "engine_note", "versions", "libraries"}

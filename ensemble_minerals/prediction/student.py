@@ -16,7 +16,8 @@ from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.log_space import log_normalize
-from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor, typicality_of
+from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor
+from ensemble_minerals.prediction.typicality import typicality_of
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.student import StudentGraph

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble_minerals.bundle.student import is_student
-from ensemble_minerals.config.properties import properties_of
-from ensemble_minerals.prediction.evidence import weigh
-from ensemble_minerals.prediction.evidence_table import gather_evidence, read_prior
 from ensemble_minerals.prediction.given_labels import given_labels
 from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
@@ -98,19 +95,17 @@ def predict(
     predictor: PhotoPredictor = (
         load_student(model, n_threads) if is_student(Path(model)) else load(model, cache_dir, n_threads)
     )
-    classes = predictor.taxonomy.classes
-    given = gather_evidence(
-        inputs,
-        classes,
-        predictor.properties if properties is None else properties_of(properties, classes),
-        evidence,
-        prior=None if prior is None else read_prior(Path(prior), classes, predictor.class_counts.tolist()),
-        advise=advise,
-    )
     predictions = predictor.predict(
-        inputs, progress.stage("Answering"), sets=sets, refuse=refuse, note=progress.note
+        inputs,
+        progress.stage("Answering"),
+        sets=sets,
+        refuse=refuse,
+        evidence=evidence,
+        prior=prior,
+        properties=properties,
+        advise=advise,
+        note=progress.note,
     )
-    predictions = weigh(predictions, given.of(predictions.paths))
     synthetic = predictor.is_demonstration
     if out is not None:
         predictions.write(out, top_k)
@@ -124,6 +119,6 @@ def predict(
             source=str(model),
             synthetic=synthetic,
             n_threads=n_threads,
-            given=given_labels(inputs, predictions.paths, classes),
+            given=given_labels(inputs, predictions.paths, predictions.classes),
         )
     return PredictResult(predictions, synthetic, out, gallery)

@@ -63,4 +63,5 @@ def handed_on(monkeypatch):
 
     monkeypatch.setattr("ensemble_minerals.workflows.ablate.ablate", spy)
     monkeypatch.setattr("ensemble_minerals.workflows.report.write_report", spy)
+    monkeypatch.setattr("ensemble_minerals.workflows.tune.tune", spy)
     return received

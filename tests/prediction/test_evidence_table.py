@@ -9,7 +9,7 @@ import pytest
 from drawn.hand_tests import CLASSES, PROPERTIES
 
 from ensemble_minerals.errors import UserError
-from ensemble_minerals.prediction.evidence_table import gather_evidence, read_prior
+from ensemble_minerals.prediction.evidence_table import gather_evidence, prior_of, read_prior
 
 
 @pytest.fixture
@@ -111,3 +111,27 @@ def test_a_prior_is_seen_against_the_photos_of_the_fit(tmp_path):
 def test_a_prior_that_makes_no_sense_is_refused(tmp_path, text, words):
     with pytest.raises(UserError, match=words):
         prior(tmp_path, text)
+
+
+def test_values_by_property_are_what_the_command_line_says():
+    by_name = gather_evidence([], CLASSES, PROPERTIES, {"hardness": 3, "streak": "white"})
+    assert of(by_name, "a.jpg") == of(gather([], "hardness=3", "streak=white"), "a.jpg")
+    with pytest.raises(UserError, match="hardnes"):
+        gather_evidence([], CLASSES, PROPERTIES, {"hardnes": 3})
+
+
+def test_weights_by_class_are_what_a_file_says(photos):
+    weights = dict(zip(CLASSES, (3, 0, 1.5), strict=True))
+    lines = "".join(f"{name},{weight}\n" for name, weight in weights.items())
+    Path("place.csv").write_text("class,weight\n" + lines)
+    counts = [10, 20, 40]
+    np.testing.assert_array_equal(prior_of(weights, CLASSES, counts), prior_of("place.csv", CLASSES, counts))
+    assert prior_of(None, CLASSES, counts) is None
+    for wrong, words in (
+        ({**weights, "ruby": 1}, "prior: 'ruby' is no class of the model"),
+        ({CLASSES[0]: 1}, f"prior: lacks {CLASSES[1]}, {CLASSES[2]}"),
+        ({**weights, CLASSES[1]: -1}, f"prior: {CLASSES[1]}: the weight '-1' must be a number of 0 or more"),
+        (dict.fromkeys(CLASSES, 0), "prior: all weights are 0"),
+    ):
+        with pytest.raises(UserError, match=words):
+            prior_of(wrong, CLASSES, counts)

@@ -293,3 +293,19 @@ def test_features_that_tell_strangers_are_computed_though_no_member_needs_them(t
     assert np.isfinite(found.typicality).all()
     members_tell = replace(bundle, rejection=replace(bundle.rejection, features=(ANSWERS,)))
     assert len(Predictor(members_tell).members) == 3
+
+
+def test_evidence_prior_and_advice_from_python_stand_beside_the_answers(tiny, predictor):
+    photos = sorted(tiny.new.iterdir())
+    plain = predictor.predict(photos)
+    prior = {"azurite": 0, "malachite": 1, "pyrite": 1}
+    found = predictor.predict(
+        [photo.read_bytes() for photo in photos], evidence={"hardness": "3.5-4"}, prior=prior, advise=True
+    )
+    np.testing.assert_array_equal(found.proba, plain.proba)
+    assert (found.evidence.proba[:, 0] == 0).all()
+    assert found.top_with_evidence(0)[0] == "malachite"
+    assert len(found.advice) == 6
+    assert plain.evidence is None
+    with pytest.raises(UserError, match="hardnes"):
+        predictor.predict(photos, evidence={"hardnes": 3})
