@@ -68,7 +68,7 @@ def test_evidence_prior_and_advice_stand_beside_the_answers_of_the_photos(tiny, 
 
 
 def test_evidence_that_cannot_be_understood_is_refused_before_photos_are_read(tiny, monkeypatch):
-    monkeypatch.setattr(PhotoPredictor, "predict", lambda *_: pytest.fail("photos were read"))
+    monkeypatch.setattr(PhotoPredictor, "predict_photos", lambda *_: pytest.fail("photos were read"))
     with pytest.raises(UserError, match="did you mean 'hardness'"):
         predict(tiny.bundle, [tiny.new], evidence=["hardnes=3"])
 
