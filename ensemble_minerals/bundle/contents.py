@@ -72,7 +72,7 @@ class _LearningCurve(Section):
 
 
 class _Meta(_Figures):
-    chosen: Literal["best_single", "uniform", "greedy", "log_pool", "logistic"]
+    chosen: Literal["best_single", "uniform", "calibrated", "greedy", "log_pool", "logistic"]
     fold_temperatures: dict[str, Temperature] | None = None
 
 

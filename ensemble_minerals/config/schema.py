@@ -83,12 +83,15 @@ class MetaConfig(Section):
     """How the members' probabilities are combined; the best candidate is chosen by cross-fitted log-loss.
 
     Attributes:
-        candidates: Combinations that compete.
+        candidates: Combinations that compete. ``calibrated`` is the mean of members each softened or sharpened by a
+            temperature of its own.
         one_standard_error: Whether the simplest candidate within one standard error of the best is taken.
         greedy_iterations: Members that ``greedy`` picks, with repetition.
     """
 
-    candidates: Distinct[Literal["best_single", "uniform", "greedy", "log_pool", "logistic"]] = (
+    candidates: Distinct[
+        Literal["best_single", "uniform", "calibrated", "greedy", "log_pool", "logistic"]
+    ] = (
         "best_single",
         "uniform",
         "greedy",

@@ -1,9 +1,10 @@
 """Candidates for combining the members, fitted to rows outside of some folds; no fit is repeated.
 
-From simple to complex: the best single member; the uniform mean; greedy selection with replacement (Caruana et al.
-2004, ICML, "Ensemble selection from libraries of models"); a weighted product of the members (a logarithmic opinion
-pool; Hinton 2002, Neural Computation 14); L2 multinomial logistic regression over all log-probabilities (Wolpert
-1992, Neural Networks 5, "Stacked generalization").
+From simple to complex: the best single member; the uniform mean, of the members as they are or each calibrated by a
+temperature of its own; greedy selection with replacement (Caruana et al. 2004, ICML, "Ensemble selection from
+libraries of models"); a weighted product of the members (a logarithmic opinion pool; Hinton 2002, Neural
+Computation 14); L2 multinomial logistic regression over all log-probabilities (Wolpert 1992, Neural Networks 5,
+"Stacked generalization").
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import scipy.optimize
 from joblib import delayed
 from numpy.typing import NDArray
 
+from ensemble_minerals.ensemble.calibration import TemperatureScaling
 from ensemble_minerals.ensemble.combination import Combination, centered
 from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
@@ -27,8 +29,11 @@ from ensemble_minerals.system.parallel import run_unordered
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-CANDIDATES = ("best_single", "uniform", "greedy", "log_pool", "logistic")
-"""Names of the candidates, from simple to complex."""
+USUAL = ("best_single", "uniform", "greedy", "log_pool", "logistic")
+"""Names of the candidates that compete unless told otherwise, from simple to complex."""
+
+CANDIDATES = ("best_single", "uniform", "calibrated", "greedy", "log_pool", "logistic")
+"""Names of all candidates, from simple to complex."""
 
 PENALTIES = (0.001, 0.01, 0.1)
 """Inverse penalties of the logistic candidate, from strong to weak."""
@@ -113,6 +118,11 @@ class CandidateFits:
             return [_linear(solution) for solution in _regularization_path(centered(members), y, n_classes)]
         if name == "log_pool":
             return [Candidate(Combination("product", _pool_weights(members, y), np.zeros(n_classes)))]
+        if name == "calibrated":
+            temperatures = [
+                TemperatureScaling().fit(members[:, number], y).temperature_ for number in range(n_members)
+            ]
+            return [Candidate(Combination("calibrated", 1 / np.array(temperatures), np.zeros(n_classes)))]
         if name == "greedy":
             weight = _select_greedily(members, y, self.greedy_iterations)
         elif name == "best_single":

@@ -13,7 +13,7 @@ from ensemble_minerals.log_space import log_normalize
 from ensemble_minerals.system.arrays import checked_array
 
 FloatMatrix = NDArray[np.floating[Any]]
-Kind: TypeAlias = Literal["mean", "product", "linear"]
+Kind: TypeAlias = Literal["mean", "calibrated", "product", "linear"]
 
 _MOST = 1e6
 """Size of a weight that was read, at most; that of a fit is a few units."""
@@ -24,7 +24,8 @@ class Combination:
     """A fitted candidate: how members' log-probabilities become one.
 
     Attributes:
-        kind: ``"mean"`` of probabilities, ``"product"`` of their powers, or ``"linear"`` in log-probabilities.
+        kind: ``"mean"`` of probabilities; ``"calibrated"``, the plain mean of members whose log-probabilities are
+            multiplied by the weights; ``"product"`` of their powers; or ``"linear"`` in log-probabilities.
         weight: Shape (n_members,); for ``"linear"`` (n_members * n_classes, n_classes).
         bias: Shape (n_classes,); zero unless ``"linear"``.
     """
@@ -52,7 +53,8 @@ class Combination:
         bias = checked_array(arrays, "bias", np.float64, (n_classes,))
         if max(np.abs(weight).max(), np.abs(bias).max()) > _MOST:
             raise ValueError(f"weight and bias must be between -{_MOST:g} and {_MOST:g}")
-        if not linear and (weight.min() < 0 or weight.max() == 0 or bias.any()):
+        least = weight.min() if kind == "calibrated" else weight.max()
+        if not linear and (weight.min() < 0 or least == 0 or bias.any()):
             raise ValueError(f"weight of a {kind} must be positive, and bias zero")
         if kind == "mean" and abs(weight.sum() - 1) > 1e-6:
             raise ValueError(f"weight of a mean must add up to 1, not {weight.sum():g}")
@@ -78,6 +80,10 @@ class Combination:
         if self.kind == "mean":
             mean = np.einsum("nmk,m->nk", np.exp(members), self.weight)
             return log_normalize(np.log(mean))
+        if self.kind == "calibrated":
+            logits = members * self.weight[:, None]
+            calibrated = logits - np.logaddexp.reduce(logits, axis=2, keepdims=True)
+            return log_normalize(np.log(np.exp(calibrated).mean(axis=1)))
         if self.kind == "product":
             return log_normalize(np.einsum("nmk,m->nk", members, self.weight))
         return log_normalize(centered(members) @ self.weight + self.bias)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, Candidate, CandidateFits
+from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, USUAL, Candidate, CandidateFits
 from ensemble_minerals.log_space import log_normalize
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -43,7 +43,7 @@ class MetaLearner:
 
     def __init__(
         self,
-        candidates: Sequence[str] = CANDIDATES,
+        candidates: Sequence[str] = USUAL,
         one_standard_error: bool = True,
         greedy_iterations: int = 50,
         calibrate: bool = True,

@@ -167,6 +167,11 @@ def member_weights(combination: Combination, n_members: int) -> tuple[NDArray[np
     weight = np.asarray(combination.weight, dtype=np.float64)
     if combination.kind == "mean":
         return weight, "The answer is the mean of the members' probabilities with these weights."
+    if combination.kind == "calibrated":
+        return (
+            weight,
+            "The answer is the mean of the members, whose log-probabilities are multiplied by these numbers.",
+        )
     if combination.kind == "product":
         return (
             weight,

@@ -148,6 +148,7 @@ class ReportData:
 _COMBINED = {
     "best_single": "the best single member",
     "uniform": "the plain mean of all members",
+    "calibrated": "the plain mean of all members, each calibrated before",
     "greedy": "a weighted mean, members chosen greedily",
     "log_pool": "a weighted product of the members' probabilities",
     "logistic": "a logistic regression over the members' log-probabilities",

@@ -55,6 +55,15 @@ def test_greedy_draws_with_replacement_and_keeps_the_best_prefix():
     assert shares[3] < 0.2
 
 
+def test_members_are_calibrated_each_by_itself_before_their_mean():
+    members = opinions(n=4000, n_members=2)
+    y = draw(np.exp(members[:, 0]))
+    sure = log_softmax(np.stack([3 * members[:, 0], members[:, 0] / 2], axis=1), axis=2)
+    found = only("calibrated", sure, y)
+    np.testing.assert_allclose(found.weight, [1 / 3, 2], rtol=0.1)
+    np.testing.assert_allclose(np.exp(found.log_proba(sure)), np.exp(members[:, 0]), atol=0.03)
+
+
 def test_log_pool_finds_the_powers_the_answers_were_drawn_with():
     members = opinions(n=6000, n_members=3, seed=1)
     powers = np.array([0.9, 0.4, 0.0])

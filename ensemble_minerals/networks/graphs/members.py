@@ -40,7 +40,7 @@ class EnsembleSpec:
     Attributes:
         classes: Names of the classes, in the order of the columns.
         members: Members, in the order of the combination's weights.
-        kind: Kind of the combination: ``"mean"``, ``"product"`` or ``"linear"``.
+        kind: Kind of the combination: ``"mean"``, ``"calibrated"``, ``"product"`` or ``"linear"``.
         weight: Weights of the combination: (n_members,), or (n_members * n_classes, n_classes) for ``"linear"``.
         bias: Bias of the combination, shape (n_classes,).
         temperature: Divides the combined log-probabilities.
@@ -137,6 +137,8 @@ class CombinationGraph(nn.Module):
         weight, bias = self.get_buffer("_weight"), self.get_buffer("_bias")
         if self._kind == "mean":
             combined = (members.exp() * weight[None, :, None]).sum(1).log()
+        elif self._kind == "calibrated":
+            combined = torch.log_softmax(members * weight[None, :, None], 2).exp().mean(1).log()
         elif self._kind == "product":
             combined = (members * weight[None, :, None]).sum(1)
         else:

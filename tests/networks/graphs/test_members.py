@@ -57,6 +57,7 @@ MEMBERS = (
 N = len(MEMBERS)
 COMBINATIONS = (
     Combination("mean", np.array([0.1, 0.4, 0.3, 0.2]), np.zeros(5)),
+    Combination("calibrated", np.array([0.5, 1.5, 1.0, 0.9]), np.zeros(5)),
     Combination("product", np.array([0.5, 0.2, 0.6, 0.1]), np.zeros(5)),
     Combination("linear", RNG.normal(size=(N * 5, 5)) / 5, RNG.normal(size=5)),
 )
