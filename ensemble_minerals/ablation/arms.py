@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sklearn.base import clone
@@ -29,6 +29,12 @@ BUDGET = "budget_matched"
 ONE_MODEL = "one_model"
 """Name of the arm that has one regression on the features of all members, side by side, its penalty chosen inside."""
 
+ROWS = "views_as_rows"
+"""Name of the arm whose members on one backbone learn from each view as a row that counts a part of the photo."""
+
+REJECTION = "rejection"
+"""Name of the arm that is the full ensemble with what tells photos of none of the classes: it answers the same."""
+
 PENALTIES = (30.0, 100.0, 300.0, 1000.0, 3000.0)
 """Inverse penalties (C) that the one model chooses from."""
 
@@ -38,13 +44,14 @@ RETRAINED = ("without_oversampling", "without_prior_correction")
 COMBINATIONS = {
     "best_single": "best_single",
     "uniform": "uniform",
+    "calibrated": "calibrated",
     "greedy": "greedy",
     "log_pool": "log_pool",
     "stacked": "logistic",
 }
 """Arms that always use one combination, and what the meta-learner calls it."""
 
-KINDS = ("full", "single", "choice", "control", "combination", "ingredient", "source", "protocol")
+KINDS = ("full", "single", "choice", "control", "combination", "addition", "ingredient", "source", "protocol")
 """Kinds of arms, in the order of the table; a user can choose a kind by its name."""
 
 
@@ -81,6 +88,7 @@ class AblationPlan:
         repeats: Outer cross-validations, each with folds of its own.
         meta: How the full ensemble combines and calibrates, unfitted.
         refit: Whether members are trained again on all rows, as in the configuration.
+        refuse: Share of photos that the arm with rejection refuses in expectation.
         seed: Of the folds.
     """
 
@@ -91,6 +99,7 @@ class AblationPlan:
     repeats: int = 1
     meta: MetaLearner = field(default_factory=MetaLearner)
     refit: bool = False
+    refuse: float = 0.05
     seed: int = 0
 
     def has(self, arm: str) -> bool:
@@ -99,7 +108,12 @@ class AblationPlan:
 
 
 def list_arms(
-    members: Sequence[Member], wanted: Sequence[str] | None = None, *, calibrate: bool = True
+    members: Sequence[Member],
+    wanted: Sequence[str] | None = None,
+    *,
+    calibrate: bool = True,
+    viewed: Collection[str] = (),
+    rejects: bool = True,
 ) -> tuple[Arm, ...]:
     """The arms that make sense for the members, the full ensemble first.
 
@@ -108,11 +122,13 @@ def list_arms(
         wanted: Names or kinds to keep; all if None. The full ensemble stays, and so do single members where the
             best of them in hindsight is wanted.
         calibrate: Whether the full ensemble is calibrated.
+        viewed: Backbones whose several views are averaged.
+        rejects: Whether the ensemble tells photos of none of the classes.
 
     Raises:
         ValueError: If a wanted name is no arm here.
     """
-    arms = tuple(_arms(members, calibrate))
+    arms = tuple(_arms(members, calibrate, viewed, rejects))
     if wanted is None:
         return arms
     known = {arm.name for arm in arms} | {arm.kind for arm in arms}
@@ -126,7 +142,9 @@ def list_arms(
     return tuple(arm for arm in arms if arm.name in kept or arm.kind in kept)
 
 
-def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
+def _arms(
+    members: Sequence[Member], calibrate: bool, viewed: Collection[str], rejects: bool
+) -> Iterator[Arm]:
     names = tuple(member.name for member in members)
     calibrated = ", calibrated" if calibrate else ""
     yield Arm(FULL, "Full ensemble", "the ensemble as fit makes it", "full", names)
@@ -143,6 +161,7 @@ def _arms(members: Sequence[Member], calibrate: bool) -> Iterator[Arm]:
         )
     if len(names) > 1:
         yield from _of_several(names, calibrated)
+    yield from _additions(members, viewed, rejects)
     for strategy in dict.fromkeys(member.strategy.kind for member in members):
         left = tuple(member.name for member in members if member.strategy.kind != strategy)
         words = strategy.replace("_", "-")
@@ -230,12 +249,46 @@ def _of_several(names: tuple[str, ...], calibrated: str) -> Iterator[Arm]:
     )
     combinations = {
         "uniform": ("Uniform mean", "the mean of all members"),
+        "calibrated": ("Mean of calibrated members", "the mean of members each calibrated by itself before"),
         "greedy": ("Greedy selection", "members selected greedily, with replacement"),
         "log_pool": ("Weighted product", "a logarithmic pool of all members"),
         "stacked": ("Logistic stacking", "logistic regression over all members' log-probabilities"),
     }
     for name, (title, description) in combinations.items():
         yield Arm(name, title, description + calibrated, "combination", names)
+
+
+def _additions(members: Sequence[Member], viewed: Collection[str], rejects: bool) -> Iterator[Arm]:
+    """Arms that have something more than the full ensemble."""
+    names = tuple(member.name for member in members)
+    if on_views(members, viewed):
+        yield Arm(
+            ROWS,
+            "Views as training rows",
+            "members on one backbone learn from each view of a photo, a row that counts a part of it",
+            "addition",
+            names,
+        )
+    if rejects and any(name != NETWORKS for member in members for name in member.learns_from):
+        yield Arm(
+            REJECTION,
+            "With rejection",
+            "the full ensemble and what tells photos of none of the classes; answers are the same, the cost is not",
+            "addition",
+            names,
+        )
+
+
+def on_views(members: Sequence[Member], viewed: Collection[str]) -> tuple[Member, ...]:
+    """Members that can learn from views as rows: those on one backbone whose head and over-sampler allow it."""
+    return tuple(
+        member
+        for member in members
+        if isinstance(member, FeatureMember)
+        and len(member.features) == 1
+        and member.features[0] in viewed
+        and member.strategy.takes_views
+    )
 
 
 def one_models(members: Sequence[Member]) -> tuple[FeatureMember, ...]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.ablation.arms import FULL, Arm
+from ensemble_minerals.ablation.arms import FULL, REJECTION, Arm
+from ensemble_minerals.ablation.refusal import RefusedPhotos, count_refused
 from ensemble_minerals.ablation.run import AblationRun
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.evaluation.intervals import GroupBootstrap, Interval, detectable_difference
@@ -170,6 +171,7 @@ class Comparison:
         resolution: What the data can show.
         choices: One for each outer fold.
         arms: In the order of the table.
+        refused: What is not answered with rejection; None without that arm.
     """
 
     n: int
@@ -182,6 +184,7 @@ class Comparison:
     resolution: Resolution
     choices: tuple[FoldChoice, ...]
     arms: tuple[ArmResult, ...]
+    refused: RefusedPhotos | None = None
 
     def by_name(self) -> dict[str, ArmResult]:
         """The arms by name."""
@@ -197,6 +200,7 @@ def compare_arms(
     run: AblationRun,
     costs: Mapping[str, Cost],
     *,
+    refuse: float = 0.05,
     n_replicates: int = 2000,
     seed: int = 0,
 ) -> Comparison:
@@ -210,6 +214,7 @@ def compare_arms(
     Args:
         run: Answers of every arm.
         costs: Of each arm; may lack some.
+        refuse: Typicality up to which the arm with rejection refuses.
         n_replicates: Draws of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -238,6 +243,7 @@ def compare_arms(
             ArmResult(arm, _scores(proba[arm.name], y), costs.get(arm.name, Cost()), paired.get(arm.name))
             for arm in run.arms
         ),
+        refused=count_refused(run, bootstrap, refuse) if REJECTION in proba else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,19 +17,24 @@ from ensemble_minerals.ablation.arms import (
     HINDSIGHT,
     LEAKY,
     ONE_MODEL,
+    REJECTION,
     RETRAINED,
+    ROWS,
     AblationPlan,
     Arm,
+    on_views,
     one_models,
     retrained,
 )
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
+from ensemble_minerals.ensemble.rejection_fit import fit_rejection
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.members.base import Member
+from ensemble_minerals.members.base import NETWORKS, Member
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
@@ -47,6 +52,7 @@ class FoldAnswers:
         costs: For each arm ``fit_seconds`` on one core, and of its heads ``predict_ms`` a photo and ``megabytes``.
         best_single: The member with the lowest out-of-fold log-loss.
         combination: What the full ensemble chose.
+        typicality: Of the test rows, (n_test,), see `ensemble.rejection`; None without the arm that rejects.
     """
 
     proba: dict[str, FloatMatrix] = field(default_factory=dict)
@@ -54,6 +60,7 @@ class FoldAnswers:
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
     best_single: str = ""
     combination: str = ""
+    typicality: NDArray[np.float64] | None = None
 
 
 @dataclass
@@ -69,6 +76,7 @@ class OuterFold:
         runtime: Tasks at once.
         leaky: Answer the leaky protocol alone; else everything but that.
         progress: Called with the number of finished fits, of `count_fits`.
+        views: Of backbones whose views are averaged, (n, n_views, n_features), for the arm on views as rows.
     """
 
     plan: AblationPlan
@@ -79,6 +87,7 @@ class OuterFold:
     runtime: Runtime = field(default_factory=Runtime)
     leaky: bool = False
     progress: Callable[[int], None] | None = None
+    views: Mapping[str, FloatMatrix] = field(default_factory=dict)
     _done: int = field(default=0, init=False)
 
     def answer(self) -> FoldAnswers:
@@ -92,7 +101,14 @@ class OuterFold:
                 continue
             fitted, members = base, arm.members
             if arm.name in RETRAINED:
-                fitted = self._retrain(base, arm.name, inner)
+                changed = [
+                    retrained(member, arm.name)
+                    for member in self.plan.members
+                    if member.strategy.is_oversampled
+                ]
+                fitted = self._retrain(base, changed, inner)
+            elif arm.name == ROWS:
+                fitted = self._retrain(base, on_views(self.plan.members, self.views), inner, self.views)
             elif arm.name == BUDGET:
                 fitted, members = self._repeat(base, best), (best.name,)
             elif arm.name == ONE_MODEL:
@@ -110,6 +126,8 @@ class OuterFold:
             result.costs[arm.name] = {"fit_seconds": seconds, **fitted.answering(used)}
             if arm.name == FULL:
                 result.combination = meta.chosen_
+            elif arm.name == REJECTION:
+                result.typicality = self._reject(inner, result.costs[arm.name])
         return result
 
     def inner(self, number: int) -> FoldInputs:
@@ -131,8 +149,28 @@ class OuterFold:
         calibrate = meta.calibrate and arm.name != "without_calibration"
         return MetaLearner(candidates, meta.one_standard_error, meta.greedy_iterations, calibrate)
 
-    def _fit(self, members: Sequence[Member], inner: FoldInputs) -> _MemberAnswers:
-        """Fit members as `fit` does, and let them answer the test rows."""
+    def _reject(self, inner: FoldInputs, costs: dict[str, float]) -> NDArray[np.float64]:
+        """Typicality of the test rows; what it costs is added to the costs."""
+        names = dict.fromkeys(
+            name for member in self.plan.members for name in member.learns_from if name != NETWORKS
+        )
+        training, test = self.known.training(self.fold), self.known.held_out(self.fold)
+        rows = {name: self.data.matrices[name] for name in names}
+        started = time.process_time()
+        fitted = fit_rejection(
+            {name: take(matrix, training) for name, matrix in rows.items()}, inner, refuse=self.plan.refuse
+        )
+        fit_seconds, started = time.process_time() - started, time.process_time()
+        typicality = fitted.rejection.typicality({name: take(matrix, test) for name, matrix in rows.items()})
+        costs["fit_seconds"] += fit_seconds
+        costs["predict_ms"] += 1000 * (time.process_time() - started) / len(test)
+        costs["megabytes"] += sum(array.nbytes for array in fitted.rejection.arrays().values()) / 1e6
+        return typicality
+
+    def _fit(
+        self, members: Sequence[Member], inner: FoldInputs, views: Mapping[str, FloatMatrix] | None = None
+    ) -> _MemberAnswers:
+        """Fit members as `fit` does, on these views as rows if given, and let them answer the test rows."""
         start, plan = self._done, self.plan
         ensemble = StackedEnsemble(
             members,
@@ -140,7 +178,8 @@ class OuterFold:
             refit=plan.refit,
             runtime=replace(self.runtime, progress=_StepsOnly(lambda done: self._report(start + done))),
         )
-        training = self.data.take(self.known.training(self.fold))
+        data = self.data if views is None else replace(self.data, views=views)
+        training = data.take(self.known.training(self.fold))
         try:
             ensemble.fit(training, inner.classes[inner.y], inner.groups, inner.folds)
         except FitError as error:
@@ -165,10 +204,15 @@ class OuterFold:
             frozenset(member.name for member in fitted_ensemble.members if member.predictor.is_linear),
         )
 
-    def _retrain(self, base: _MemberAnswers, arm: str, inner: FoldInputs) -> _MemberAnswers:
-        """The base with its oversampled members trained otherwise; the rest is as it was."""
-        changed = [retrained(member, arm) for member in self.plan.members if member.strategy.is_oversampled]
-        again = self._fit(changed, inner)
+    def _retrain(
+        self,
+        base: _MemberAnswers,
+        changed: Sequence[Member],
+        inner: FoldInputs,
+        views: Mapping[str, FloatMatrix] | None = None,
+    ) -> _MemberAnswers:
+        """The base with some members trained otherwise; the rest is as it was."""
+        again = self._fit(changed, inner, views)
         out_of_fold, test = base.out_of_fold.copy(), base.test.copy()
         columns = [base.names.index(name) for name in again.names]
         out_of_fold[:, columns], test[:, columns] = again.out_of_fold, again.test
@@ -256,8 +300,8 @@ class _StepsOnly:
         pass
 
 
-def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
-    """How often a member is fitted in an inner fold, in one outer fold."""
+def count_fits(plan: AblationPlan, *, leaky: bool, viewed: Collection[str] = ()) -> int:
+    """How often a member is fitted in an inner fold, in one outer fold; some on the views of these backbones."""
     steps = whole = sum(member.n_steps for member in plan.members)
     if not leaky:
         oversampled = sum(member.n_steps for member in plan.members if member.strategy.is_oversampled)
@@ -265,4 +309,5 @@ def count_fits(plan: AblationPlan, *, leaky: bool) -> int:
         # Which member is the best, and so repeated, shows later: it counts as an average one.
         steps += round((len(plan.members) - 1) * whole / len(plan.members)) * plan.has(BUDGET)
         steps += len(one_models(plan.members)) * plan.has(ONE_MODEL)
+        steps += len(on_views(plan.members, viewed)) * plan.has(ROWS)
     return steps * plan.n_inner

@@ -33,6 +33,7 @@ _KINDS = {
     "choice": "The best single member",
     "control": "Budget-matched control",
     "combination": "One combination, always",
+    "addition": "With something more",
     "ingredient": "Without an ingredient",
     "source": "Without a source",
     "protocol": "Not a model: what a leaky protocol would have claimed",

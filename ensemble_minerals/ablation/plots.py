@@ -33,6 +33,7 @@ LONGEST = 30
 STYLES: Mapping[str, tuple[str, str, bool, str]] = {
     "full": ("full ensemble", "o", True, FIRST),
     "combination": ("other combination of all members", "^", False, FIRST),
+    "addition": ("with something more", "P", False, FIRST),
     "ingredient": ("without an ingredient", "v", False, FIRST),
     "source": ("without a source", "D", False, FIRST),
     "single": ("one member", "s", False, SECOND),

@@ -6,7 +6,7 @@ the outer training rows, by the functions that `fit` uses; the test rows of an o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ STAGE = "Answering outer folds"
 """Name of the stage of progress."""
 
 
+_TYPICALITY = ":typicality"
+"""Beside the names of arms in a kept outer fold."""
+
+
 @dataclass
 class AblationRun:
     """Answers of every arm for every row.
@@ -48,6 +52,8 @@ class AblationRun:
         used: For each arm and outer fold the members that it uses.
         costs: For each arm, mean over outer folds: ``fit_seconds`` on one core of its members and their
             combination; ``predict_ms`` a photo and ``megabytes`` of its heads, without the feature extractors.
+        typicality: Of every row out of its outer fold, shape (repeats, n), see `ensemble.rejection`; NaN without the
+            arm that rejects.
     """
 
     arms: tuple[Arm, ...]
@@ -55,6 +61,10 @@ class AblationRun:
     choices: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    typicality: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.typicality = np.full((len(self.answers), len(self.answers[0])), np.nan)
 
     @property
     def known(self) -> FoldInputs:
@@ -82,6 +92,7 @@ class Ablation:
         known: Labels and row groups of the rows; outer folds are drawn anew.
         runtime: Tasks at once, and where progress is reported; answers do not depend on it.
         checkpoint: Folder where finished outer folds are kept; the caller names one for one set of inputs.
+        views: Of backbones whose views are averaged, (n, n_views, n_features), for the arm on views as rows.
 
     Raises:
         DataError: If a class has too few row groups for outer folds, or for inner folds in what they leave.
@@ -95,8 +106,10 @@ class Ablation:
         runtime: Runtime | None = None,
         *,
         checkpoint: Path | None = None,
+        views: Mapping[str, FloatMatrix] | None = None,
     ) -> None:
         self.plan = plan
+        self.views = views or {}
         self.data = data
         self.runtime = Runtime() if runtime is None else runtime
         self.checkpoint = checkpoint
@@ -127,7 +140,7 @@ class Ablation:
             answers = self._load(key)
             if answers is None:
                 outer = self._outer_fold(key)
-                own = count_fits(plan, leaky=key.leaky)
+                own = self._fits(key)
                 outer.progress = _within(progress, before, own, total)
                 with threadpool_limits(1):
                     answers = outer.answer()
@@ -137,10 +150,13 @@ class Ablation:
                 run.answers[key.repeat].write(name, held_out, proba)
                 run.used.setdefault(name, []).append(answers.used[name])
                 spent.setdefault(name, []).append(answers.costs[name])
+            if answers.typicality is not None:
+                held_out = self.known[key.repeat, key.leaky].held_out(key.fold)
+                run.typicality[key.repeat, held_out] = answers.typicality
             if not key.leaky:
                 chosen = {"best_single": answers.best_single, "combination": answers.combination}
                 run.choices.append({"repeat": key.repeat, "fold": key.fold, **chosen})
-            before += count_fits(plan, leaky=key.leaky)
+            before += self._fits(key)
             progress(before, total)
         run.costs = {
             name: {kind: float(np.mean([one[kind] for one in each])) for kind in each[0]}
@@ -153,7 +169,10 @@ class Ablation:
     def count_fits(self, *, left: bool = False) -> int:
         """How often a member is fitted in an inner fold, in all or in what is not finished yet."""
         keys = [key for key in self._keys() if not (left and self._file(key, exists=True))]
-        return sum(count_fits(self.plan, leaky=key.leaky) for key in keys)
+        return sum(self._fits(key) for key in keys)
+
+    def _fits(self, key: _FoldKey) -> int:
+        return count_fits(self.plan, leaky=key.leaky, viewed=self.views)
 
     def estimate_seconds(self) -> float:
         """How long the rest will take, from one inner fold that is fitted to find out."""
@@ -180,6 +199,7 @@ class Ablation:
             seed=(self.plan.seed, key.repeat, int(key.leaky), key.fold),
             runtime=self.runtime,
             leaky=key.leaky,
+            views=self.views,
         )
 
     def _check_inner_folds(self) -> None:
@@ -210,7 +230,9 @@ class Ablation:
         arrays = {
             name: np.ascontiguousarray(proba, dtype=np.float64) for name, proba in answers.proba.items()
         }
-        write_sealed_pair(file, asdict(replace(answers, proba={})), save(arrays))
+        if answers.typicality is not None:
+            arrays[_TYPICALITY] = answers.typicality
+        write_sealed_pair(file, asdict(replace(answers, proba={}, typicality=None)), save(arrays))
 
     def _load(self, key: _FoldKey) -> FoldAnswers | None:
         """A finished outer fold of an earlier run; None where there is none, or a damaged one."""
@@ -222,7 +244,10 @@ class Ablation:
             return None
         metadata, proba = sealed[0], load(sealed[1])
         used = {arm: tuple(members) for arm, members in metadata["used"].items()}
-        return FoldAnswers(proba, used, metadata["costs"], metadata["best_single"], metadata["combination"])
+        typicality = proba.pop(_TYPICALITY, None)
+        return FoldAnswers(
+            proba, used, metadata["costs"], metadata["best_single"], metadata["combination"], typicality
+        )
 
 
 def _in_outer_folds(plan: AblationPlan, known: FoldInputs, repeat: int, leaky: bool) -> FoldInputs:

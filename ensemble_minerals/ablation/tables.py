@@ -86,6 +86,8 @@ def markdown(header: AblationHeader, comparison: Comparison, findings: AblationF
         "over row groups (accuracy) and the Nadeau-Bengio corrected t test over folds (log-loss), both "
         f"adjusted by Holm for {comparison.family} comparisons. Times on this machine, without decoding.",
     ]
+    if findings.rejection:
+        lines += ["", findings.rejection]
     if findings.leak:
         lines += ["", f"Not a model: {findings.leak}"]
     return "\n".join(lines) + "\n"

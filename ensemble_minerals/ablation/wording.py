@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, ONE_MODEL
+from ensemble_minerals.ablation.arms import BUDGET, FULL, LEAKY, ONE_MODEL, REJECTION
 from ensemble_minerals.ablation.comparison import ArmResult, Comparison, FoldChoice
 from ensemble_minerals.ablation.ingredients import Ingredients, describe_ingredients, format_points
+from ensemble_minerals.ablation.refusal import RefusedPhotos
 from ensemble_minerals.evaluation.costs import Cost
 from ensemble_minerals.reports.wording import listed, p_value, show, span
 
@@ -18,6 +19,7 @@ CLOSE = 0.01
 COMBINED = {
     "best_single": "the best single member",
     "uniform": "the uniform mean",
+    "calibrated": "the mean of calibrated members",
     "greedy": "greedy selection",
     "log_pool": "the weighted product",
     "logistic": "logistic stacking",
@@ -39,6 +41,7 @@ class AblationFindings:
         choices: What the outer folds chose.
         cost: What an answer costs.
         leak: What a leaky protocol would have claimed.
+        rejection: What is refused, and what that costs.
     """
 
     title: str
@@ -48,6 +51,7 @@ class AblationFindings:
     choices: str
     cost: str
     leak: str
+    rejection: str = ""
 
 
 def describe(comparison: Comparison, alike: int) -> AblationFindings:
@@ -66,6 +70,22 @@ def describe(comparison: Comparison, alike: int) -> AblationFindings:
         choices=_choices(comparison.choices, len(arms[FULL].arm.members)),
         cost=_cost(arms),
         leak=_leak(arms, alike),
+        rejection="" if comparison.refused is None else _rejection(arms, comparison.refused),
+    )
+
+
+def _rejection(arms: Arms, found: RefusedPhotos) -> str:
+    with_it, without = arms[REJECTION].cost, arms[FULL].cost
+    cost = ""
+    if with_it.fit_seconds is not None and without.fit_seconds is not None:
+        cost = f" Fitting it takes {show(with_it.fit_seconds - without.fit_seconds, 'one')} s of a core"
+        if with_it.predict_ms is not None and without.predict_ms is not None:
+            cost += f", and a photo {show(with_it.predict_ms - without.predict_ms, 'one')} ms"
+        cost += "."
+    return (
+        f"With rejection {show(found.share.estimate, 'percent')} of the photos ({span(found.share, 'percent')}) are "
+        f"called none of the classes, though they show one; {show(found.right_of_answered, 'percent')} of the others "
+        f"are answered right, and of those {show(found.right_of_refused, 'percent')} would have been.{cost}"
     )
 
 

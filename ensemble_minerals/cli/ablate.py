@@ -62,8 +62,8 @@ def command(
         typer.Option(
             "--arms",
             metavar="A,B,...",
-            help="Only these arms or kinds of arms: single, choice, control, combination, ingredient, source, "
-            "protocol.",
+            help="Only these arms or kinds of arms: single, choice, control, combination, addition, ingredient, "
+            "source, protocol.",
             show_default="all",
         ),
     ] = None,

@@ -129,7 +129,9 @@ def _class_changes(
             len(at),
             float(right[0][at].mean()),
             float(right[1][at].mean()),
-            GroupBootstrap(groups[at], seed=seed).interval(_Mean(right[1][at]), minus=_Mean(right[0][at])),
+            GroupBootstrap(groups[at], seed=seed).interval(
+                MeanScore(right[1][at]), minus=MeanScore(right[0][at])
+            ),
             mended=int((right[1][at] & ~right[0][at]).sum()),
             broken=int((right[0][at] & ~right[1][at]).sum()),
             p=p,
@@ -138,7 +140,7 @@ def _class_changes(
     )
 
 
-class _Mean:
+class MeanScore:
     """Weighted mean of a value a row, as a score of `GroupBootstrap`."""
 
     def __init__(self, values: NDArray[np.bool_]) -> None:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.data.subproblem import Subproblem
+from ensemble_minerals.members.heads.discriminant import DiscriminantHead
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_problem import Solution
 from ensemble_minerals.members.predictor import MemberPredictor
@@ -76,6 +77,13 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
     def is_oversampled(self) -> bool:
         """Whether its specialists train on added rows."""
         return self.sampler is not None and self.sampler.kind != "none"
+
+    @property
+    def takes_views(self) -> bool:
+        """Whether views of a photo can be its training rows: its answers are linear, and no views are made."""
+        if self.head is None or isinstance(self.head, LogisticHead):
+            return self.sampler is None or self.sampler.combines_rows
+        return isinstance(self.head, DiscriminantHead) and not self.is_oversampled
 
     def fit(self, X: ArrayLike, y: ArrayLike, groups: ArrayLike | None = None) -> Strategy:
         """Fit the specialists.

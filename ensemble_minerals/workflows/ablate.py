@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ensemble_minerals.ablation.arms import LEAKY, AblationPlan
+from ensemble_minerals.ablation.arms import LEAKY, ROWS, AblationPlan
 from ensemble_minerals.ablation.comparison import compare_arms
 from ensemble_minerals.ablation.costs import arm_costs
 from ensemble_minerals.ablation.header import AblationHeader
@@ -126,14 +126,22 @@ def ablate(
     progress = Silent() if progress is None else progress
     n_jobs, out = count_jobs(n_jobs), Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
-    chosen = select_arms(build_members(config), arms, calibrate=config.calibration.temperature)
+    averaged = {one.name for one in config.backbones if one.pooling == "mean" and len(one.views) > 1}
+    chosen = select_arms(
+        build_members(config),
+        arms,
+        calibrate=config.calibration.temperature,
+        viewed=averaged,
+        rejects=config.rejection is not None,
+    )
+    apart = averaged if any(arm.name == ROWS for arm in chosen) else set()
     with (
         claimed_output(out, "an ablation", kind=ABLATION, overwrite=overwrite, outside=[Path(data)]),
         open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
         runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)
-        dataset = _prepare(Path(data), config, runtime)
+        dataset = _prepare(Path(data), _with_views(config, apart), runtime)
         setup = set_up(dataset, config, runtime, work=work)
         alike = _count_alike(dataset)
         notes = list(setup.notes)
@@ -149,12 +157,13 @@ def ablate(
             repeats=repeats,
             meta=build_meta_learner(config),
             refit=config.refit,
+            refuse=0.0 if config.rejection is None else config.rejection.refuse,
             seed=config.seed,
         )
-        run = _run(plan, dataset, setup, config, runtime, work, yes=yes)
+        run = _run(plan, dataset, setup, config, runtime, work, apart, yes=yes)
         photos = _some_photos(dataset)
         costs = arm_costs(run, setup.members, _time_extractors(dataset, photos, config, progress))
-        comparison = compare_arms(run, costs, seed=config.seed)
+        comparison = compare_arms(run, costs, refuse=plan.refuse, seed=config.seed)
         header = AblationHeader.of(dataset, setup.members, config, notes=notes, timed_photos=len(photos))
         report = AblationReport(header, comparison, describe(comparison, alike))
         html = write_ablation(report, out, figure_format)
@@ -177,22 +186,33 @@ def _run(
     config: Config,
     runtime: Runtime,
     work: Path,
+    apart: Collection[str],
     *,
     yes: bool,
 ) -> AblationRun:
     """Let every arm answer every outer fold."""
     names = [arm.name for arm in plan.arms]
+    seen = setup.row_data(dataset, dataset.rows)
     ablation = Ablation(
         plan,
-        setup.row_data(dataset, dataset.rows),
+        replace(seen, views={name: views for name, views in seen.views.items() if name not in apart}),
         dataset.inputs,
         runtime,
         checkpoint=work / inputs_digest(config, dataset, plan.n_splits, names),
+        views={name: views for name, views in seen.views.items() if name in apart},
     )
     for images in setup.images:
         images.prepare(runtime.n_jobs, runtime.progress.stage("Shrinking photos"))
     _announce(ablation, runtime.progress, yes=yes)
     return ablation.run()
+
+
+def _with_views(config: Config, names: Collection[str]) -> Config:
+    """The configuration by which the views of some backbones are kept apart, beside their mean."""
+    backbones = [
+        one.model_copy(update={"pooling": "rows"}) if one.name in names else one for one in config.backbones
+    ]
+    return config.model_copy(update={"backbones": tuple(backbones)})
 
 
 def _time_extractors(

@@ -13,6 +13,7 @@ from ensemble_minerals.ablation.arms import (
     ONE_MODEL,
     PENALTIES,
     list_arms,
+    on_views,
     one_models,
     retrained,
 )
@@ -20,7 +21,9 @@ from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.discriminant import DiscriminantHead
 from ensemble_minerals.members.heads.logistic import LogisticHead
+from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
@@ -41,7 +44,8 @@ def names(members, **options):
 def test_arms_of_several_members():
     assert names(MEMBERS) == [
         FULL, "single:a-flat", "single:b-ovr", "single:ab-tree", ONE_MODEL, "best_single", HINDSIGHT, BUDGET,
-        "uniform", "greedy", "log_pool", "stacked", "without_flat", "without_one_vs_rest", "without_hierarchical",
+        "uniform", "calibrated", "greedy", "log_pool", "stacked", "rejection", "without_flat", "without_one_vs_rest",
+        "without_hierarchical",
         "without_oversampling", "without_prior_correction", "without_calibration", "without:a", "without:b", LEAKY,
     ]  # fmt: skip
     left = {arm.name: arm.members for arm in list_arms(MEMBERS)}
@@ -52,7 +56,7 @@ def test_arms_of_several_members():
 
 
 def test_arms_of_one_member():
-    assert names(MEMBERS[:1]) == [FULL, "single:a-flat", "without_calibration", LEAKY]
+    assert names(MEMBERS[:1]) == [FULL, "single:a-flat", "rejection", "without_calibration", LEAKY]
 
 
 def test_no_arm_leaves_out_what_is_not_there():
@@ -119,3 +123,15 @@ def test_every_arm_has_a_kind_and_a_name_of_its_own():
     arms = list_arms((*MEMBERS, TUNED))
     assert {arm.kind for arm in arms} == set(KINDS)
     assert len({arm.name for arm in arms}) == len(arms)
+
+
+def test_views_as_rows_are_for_members_on_one_backbone_that_can_learn_so():
+    assert [member.name for member in on_views(MEMBERS, {"a", "b"})] == ["a-flat", "b-ovr"]
+    assert "views_as_rows" in names(MEMBERS, viewed={"a"})
+    others = (
+        FeatureMember("made", ("a",), FlatClassifier(HEAD, OverSampler("adasyn"))),
+        FeatureMember("deep", ("a",), FlatClassifier(MLPHead())),
+        FeatureMember("copied", ("a",), FlatClassifier(DiscriminantHead(), OverSampler("random"))),
+    )
+    assert on_views(others, {"a"}) == ()
+    assert "rejection" not in names(MEMBERS, rejects=False)

@@ -361,3 +361,52 @@ def test_permuted_labels_give_no_arm_a_significant_gain(seed):
         assert result.against.outcome("accuracy") in ("same", "not significant"), result.arm.name
         assert result.against.outcome("log_loss") != "worse", result.arm.name
     assert abs(compared.arms[0].scores["accuracy"] - 1 / 3) < 0.17
+
+
+# -- additions ----------------------------------------------------------------------------------------------
+
+
+def in_views(matrix, seed=1):
+    """Two views of each row, whose mean it is."""
+    shift = np.random.default_rng(seed).normal(size=matrix.shape)
+    return np.stack([matrix - shift, matrix + shift], axis=1)
+
+
+def test_views_as_rows_change_members_on_these_views_alone(problem):
+    data, _ = problem
+    views = {"a": in_views(data.matrices["a"])}
+    arms = list_arms(MEMBERS, ["views_as_rows"], viewed=views)
+    assert [arm.name for arm in arms] == [FULL, "views_as_rows"]
+    fold = outer(problem)
+    fold.plan, fold.views = replace(fold.plan, arms=arms), views
+    answers = fold.answer()
+    inner = fold.inner(0)
+    training = replace(data, views=views).take(fold.known.training(fold.fold))
+    expected = StackedEnsemble(MEMBERS).fit(training, CLASSES[inner.y], inner.groups, inner.folds)
+    np.testing.assert_allclose(
+        answers.proba["views_as_rows"], expected.predict_proba(held_out(fold)), atol=1e-4
+    )
+    assert np.abs(answers.proba["views_as_rows"] - answers.proba[FULL]).max() > 0.01
+    assert count_fits(fold.plan, leaky=False, viewed=views) == (3 + 1) * 2
+
+
+def test_rejection_answers_the_same_and_its_cost_is_counted(problem):
+    run = Ablation(plan(wanted=["rejection"]), *problem).run()
+    np.testing.assert_array_equal(run.proba["rejection"], run.proba[FULL])
+    for kind in ("fit_seconds", "megabytes"):
+        assert run.costs["rejection"][kind] > run.costs[FULL][kind]
+    assert ((run.typicality > 0) & (run.typicality <= 1)).all()
+    refused = compare_arms(run, {}, refuse=0.2).refused
+    assert refused.share.estimate == pytest.approx(np.mean(run.typicality <= 0.2))
+    assert 0.05 < refused.share.estimate < 0.45
+    assert refused.share.low < refused.share.estimate < refused.share.high
+    right = run.proba[FULL][0].argmax(axis=1) == problem[1].y
+    assert refused.right_of_answered == pytest.approx(right[run.typicality[0] > 0.2].mean())
+    assert compare_arms(Ablation(plan(wanted=["uniform"]), *problem).run(), {}).refused is None
+
+
+def test_typicality_is_kept_with_an_outer_fold(problem, tmp_path):
+    first = Ablation(plan(wanted=["rejection"]), *problem, checkpoint=tmp_path).run()
+    again = Ablation(plan(wanted=["rejection"]), *problem, checkpoint=tmp_path)
+    assert again.count_fits(left=True) == 0
+    np.testing.assert_array_equal(again.run().typicality, first.typicality)

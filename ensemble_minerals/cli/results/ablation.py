@@ -56,9 +56,11 @@ def show_ablation(where: Console, result: AblationResult, *, synthetic: bool) ->
         findings.resolution,
         *findings.gain,
         f"{findings.ingredients.title}.",
+        findings.rejection,
     ):
-        say(where)
-        say(where, sentence)
+        if sentence:
+            say(where)
+            say(where, sentence)
     say(where, f"Took {format_duration(result.seconds)}.")
 
 
