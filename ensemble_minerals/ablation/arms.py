@@ -281,14 +281,7 @@ def _additions(members: Sequence[Member], viewed: Collection[str], rejects: bool
 
 def on_views(members: Sequence[Member], viewed: Collection[str]) -> tuple[Member, ...]:
     """Members that can learn from views as rows: those on one backbone whose head and over-sampler allow it."""
-    return tuple(
-        member
-        for member in members
-        if isinstance(member, FeatureMember)
-        and len(member.features) == 1
-        and member.features[0] in viewed
-        and member.strategy.takes_views
-    )
+    return tuple(member for member in members if member.takes_views and member.features[0] in viewed)
 
 
 def one_models(members: Sequence[Member]) -> tuple[FeatureMember, ...]:

@@ -130,6 +130,11 @@ class Member(ABC):
     def learns_from(self) -> tuple[str, ...]:
         """Names of the feature extractors whose features it learns from, or `NETWORKS`."""
 
+    @property
+    def takes_views(self) -> bool:
+        """Whether it could learn from each view of a photo as a row: see `RowData.views`."""
+        return False
+
     @abstractmethod
     def fit_fold(
         self,

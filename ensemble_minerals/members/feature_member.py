@@ -72,6 +72,11 @@ class FeatureMember(Member):
         """Its features."""
         return self.features
 
+    @property
+    def takes_views(self) -> bool:
+        """Whether it sees one matrix, and its strategy can learn from views."""
+        return len(self.features) == 1 and self.strategy.takes_views
+
     def fit_fold(
         self, data: RowData, inputs: FoldInputs, fold: int, *, rows: NDArray[np.intp] | None = None
     ) -> FoldResult:
