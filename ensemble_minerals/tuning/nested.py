@@ -19,7 +19,7 @@ from ensemble_minerals.system.progress import Silent, StageProgress
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
 from ensemble_minerals.taxonomy import Tree
-from ensemble_minerals.tuning.scoring import CachedFeatures, Scorer
+from ensemble_minerals.tuning.scoring import CachedFeatures, OutOfFoldLoss
 from ensemble_minerals.tuning.search import Search, search
 from ensemble_minerals.tuning.space import SearchSpace
 
@@ -80,15 +80,15 @@ class NestedSearch:
         for fold in range(n_searches - 1):
             training, held_out = np.flatnonzero(self.outer != fold), np.flatnonzero(self.outer == fold)
             inner = self._inner(training, fold)
-            scorer = Scorer(self.features.take(training), inner, self.tree, self.runtime)
-            found = self._search(scorer, fold, n_searches, began)
+            losses = OutOfFoldLoss(self.features.take(training), inner, self.tree, self.runtime)
+            found = self._search(losses, fold, n_searches, began)
             of_folds.append(found)
-            first[held_out] = self._answer(start, scorer, held_out)
+            first[held_out] = self._answer(start, losses, held_out)
             tuned[held_out] = first[held_out]
             if found.best.number:
-                tuned[held_out] = self._answer(found.best.config, scorer, held_out)
-        scorer = Scorer(self.features, self.inputs, self.tree, self.runtime)
-        whole = self._search(scorer, n_searches - 1, n_searches, began)
+                tuned[held_out] = self._answer(found.best.config, losses, held_out)
+        losses = OutOfFoldLoss(self.features, self.inputs, self.tree, self.runtime)
+        whole = self._search(losses, n_searches - 1, n_searches, began)
         known = self.inputs
         paired = score_pair(known.y, first, tuned, known.groups, known.names, seed=start.seed)
         return Tuning(whole, tuple(of_folds), paired)
@@ -100,7 +100,7 @@ class NestedSearch:
         folds = assign_folds(known.y, known.groups, n_splits=config.folds.n_splits, seed=seed)
         return known.redrawn(known.groups, folds)
 
-    def _search(self, scorer: Scorer, number: int, n_searches: int, began: float) -> Search:
+    def _search(self, losses: OutOfFoldLoss, number: int, n_searches: int, began: float) -> Search:
         """One of the searches; those that follow get as much time as this one."""
         until = time.time() + max(0.0, self.deadline - time.time()) / (n_searches - number)
 
@@ -113,22 +113,22 @@ class NestedSearch:
 
         return search(
             self.space,
-            scorer.loss,
+            losses.of,
             until=until,
             most=self.most,
             seed=derived_seed(self.space.start.seed, number),
             report=report,
         )
 
-    def _answer(self, config: Config, scorer: Scorer, held_out: NDArray[np.intp]) -> FloatMatrix:
-        """Fit a configuration as `fit` does, on the rows of a scorer, and answer others."""
+    def _answer(self, config: Config, losses: OutOfFoldLoss, held_out: NDArray[np.intp]) -> FloatMatrix:
+        """Fit a configuration as `fit` does, on the rows that these losses are of, and answer others."""
         ensemble = StackedEnsemble(
             build_members(config, self.tree),
             meta=build_meta_learner(config),
             refit=config.refit,
             runtime=replace(self.runtime, progress=Silent()),
         )
-        known = scorer.inputs
-        ensemble.fit(scorer.features.of(config), known.classes[known.y], known.groups, known.folds)
+        known = losses.inputs
+        ensemble.fit(losses.features.of(config), known.classes[known.y], known.groups, known.folds)
         proba: FloatMatrix = ensemble.predict_proba(self.features.take(held_out).of(config))
         return proba

@@ -63,7 +63,7 @@ class CachedFeatures:
 
 
 @dataclass
-class Scorer:
+class OutOfFoldLoss:
     """Scores configurations on rows in folds; a member that was fitted before is not fitted again.
 
     Attributes:
@@ -79,7 +79,7 @@ class Scorer:
     runtime: Runtime
     _answers: dict[str, FloatMatrix] = field(default_factory=dict, init=False)
 
-    def loss(self, config: Config) -> float:
+    def of(self, config: Config) -> float:
         """Log-loss of rows by members, a combination and a temperature that never saw them.
 
         Raises:

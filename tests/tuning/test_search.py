@@ -16,7 +16,7 @@ from ensemble_minerals.experiment.setup import build_members, build_meta_learner
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.tuning import scoring
 from ensemble_minerals.tuning.nested import NestedSearch
-from ensemble_minerals.tuning.scoring import CachedFeatures, Scorer, member_keys
+from ensemble_minerals.tuning.scoring import CachedFeatures, OutOfFoldLoss, member_keys
 from ensemble_minerals.tuning.search import search
 from ensemble_minerals.tuning.space import SearchSpace
 
@@ -51,8 +51,8 @@ def features(noise=1.5):
     return CachedFeatures({"descriptor": color}, {"net": views}, {"net": VIEWS})
 
 
-def scorer():
-    return Scorer(features(), known(), "auto", Runtime())
+def losses():
+    return OutOfFoldLoss(features(), known(), "auto", Runtime())
 
 
 def ending(seconds=60.0):
@@ -72,7 +72,7 @@ def test_a_score_is_that_of_a_fit(pooling):
     inputs = known()
     ensemble.fit(seen, NAMES[inputs.y], inputs.groups, inputs.folds)
     expected_loss = row_log_loss(inputs.y, ensemble.oof_proba_).mean()
-    assert scorer().loss(config) == pytest.approx(expected_loss, abs=1e-6)
+    assert losses().of(config) == pytest.approx(expected_loss, abs=1e-6)
 
 
 def test_members_are_fitted_once(monkeypatch):
@@ -84,14 +84,14 @@ def test_members_are_fitted_once(monkeypatch):
         return plain(members, *rest)
 
     monkeypatch.setattr(scoring, "cross_fit", spy)
-    one = scorer()
-    assert one.loss(START) == one.loss(START)
+    one = losses()
+    assert one.of(START) == one.of(START)
     assert fitted == ["net-flat", "descriptor-flat"]
     changed = START.model_copy(update={"members": START.members[1:]})
-    one.loss(changed)
+    one.of(changed)
     assert len(fitted) == 2
     weaker = START.members[1].model_copy(update={"head": START.members[0].head})
-    one.loss(START.model_copy(update={"members": (START.members[0], weaker)}))
+    one.of(START.model_copy(update={"members": (START.members[0], weaker)}))
     assert fitted[2:] == ["descriptor-flat"]
 
 
@@ -103,7 +103,7 @@ def test_views_matter_to_members_that_see_them():
 
 
 def test_a_search_finds_better_ones_around_the_best_so_far():
-    found = search(SPACE, scorer().loss, until=ending(), most=25, seed=3)
+    found = search(SPACE, losses().of, until=ending(), most=25, seed=3)
     assert found.trials[0].number == 0
     assert found.trials[0].changed == ()
     assert found.trials[1].changed == ("net",)
@@ -113,7 +113,7 @@ def test_a_search_finds_better_ones_around_the_best_so_far():
     for trial in found.trials[2:]:
         assert set(trial.changed) <= set(SPACE.parts)
         assert len(trial.changed) in (1, 2)
-    again = search(SPACE, scorer().loss, until=ending(), most=25, seed=3)
+    again = search(SPACE, losses().of, until=ending(), most=25, seed=3)
     assert [trial.loss for trial in again.trials] == [trial.loss for trial in found.trials]
 
 
