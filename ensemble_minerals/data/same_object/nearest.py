@@ -55,10 +55,12 @@ def _nearest_of_block(similarities: Similarities, n: int, k: int, rows: slice) -
             block = similarities(rows, columns).astype(np.float32, copy=False)
             own = np.flatnonzero((asking >= left) & (asking < columns.stop))
             block[own, asking[own] - left] = -np.inf
+            better = np.flatnonzero((block > best[:, -1:]).any(axis=1))
+            block = block[better]
             kept = np.argpartition(-block, min(k, block.shape[1]) - 1, axis=1)[:, :k]
-            values = np.concatenate([best, np.take_along_axis(block, kept, axis=1)], axis=1)
-            places = np.concatenate([place, kept + left], axis=1)
+            values = np.concatenate([best[better], np.take_along_axis(block, kept, axis=1)], axis=1)
+            places = np.concatenate([place[better], kept + left], axis=1)
             order = np.argsort(-values, axis=1, kind="stable")[:, :k]
-            best, place = (np.take_along_axis(one, order, axis=1) for one in (values, places))
+            best[better], place[better] = (np.take_along_axis(one, order, axis=1) for one in (values, places))
     at, rank = np.nonzero(best > -np.inf)
     return np.column_stack([asking[at], place[at, rank]])

@@ -60,13 +60,15 @@ def nearest_by_words(words: Iterable[NDArray[np.uint16]], k: int, *, start: int 
     found = [np.empty((0, 2), dtype=np.intp)]
     for top in range(start, n, _ROWS):
         shared = (weights[top : top + _ROWS] @ answers).tocsr()
-        shared.sort_indices()
         for row, (left, right) in enumerate(
             zip(shared.indptr[:-1], shared.indptr[1:], strict=True), start=top
         ):
             others, values = shared.indices[left:right], shared.data[left:right]
             others, values = others[others != row], values[others != row]
-            kept = others[np.argsort(-values, kind="stable")[:k]]
+            if len(values) > k:
+                most = values >= np.partition(values, -k)[-k]
+                others, values = others[most], values[most]
+            kept = others[np.lexsort((others, -values))[:k]]
             found.append(np.column_stack([np.full(len(kept), row), kept]))
     return np.concatenate(found)
 
