@@ -74,7 +74,8 @@ class Comparable:
     @cached_property
     def parts(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """What stays of the vectors in a mirror image, and what changes sign, (n, 64) each."""
-        own, mirrored = self.vectors[:, _HALF], self.vectors[:, MIRROR[_HALF]]
+        vectors = root_sift(self.keypoints.descriptors)  # not kept beside their parts
+        own, mirrored = vectors[:, _HALF], vectors[:, MIRROR[_HALF]]
         return (own + mirrored) / np.float32(np.sqrt(2)), (own - mirrored) / np.float32(np.sqrt(2))
 
     @cached_property
