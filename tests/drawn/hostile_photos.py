@@ -153,6 +153,20 @@ def form(number: int) -> Pixels:
     return np.asarray(card)
 
 
+def table(number: int) -> Pixels:
+    """A table of one layout with other numbers."""
+    rng = np.random.default_rng(number)
+    page = Image.new("RGB", (480, 360), "white")
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for left in range(0, 480, 80):
+        pen.line((left, 0, left, 360), fill="black", width=2)
+        for top in range(0, 360, 24):
+            pen.line((0, top, 480, top), fill="black")
+            text = f"column {left // 80}" if top == 0 else f"{rng.integers(10**4) / 100:.2f}"
+            pen.text((left + 8, top + 6), text, fill="black", font=font)
+    return np.asarray(page)
+
+
 HOSTILE: dict[str, Callable[[int], Pixels]] = {
     kind.__name__: kind
     for kind in (
@@ -166,6 +180,7 @@ HOSTILE: dict[str, Callable[[int], Pixels]] = {
         screenshot,
         small_print,
         form,
+        table,
     )
 }
 """Kinds of photos; those of one kind are of different objects."""

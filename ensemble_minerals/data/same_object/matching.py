@@ -19,7 +19,7 @@ from ensemble_minerals.data.same_object.overlay import (
 )
 from ensemble_minerals.data.same_object.pairs import Evidence, Grade
 
-MATCHING_VERSION = 3
+MATCHING_VERSION = 4
 """Increase when pairs of photos get other verdicts than before."""
 
 MIN_INLIERS = 15

@@ -23,7 +23,7 @@ def test_nothing_in_common_that_counts(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["on_a_chessboard", "watermarked", "text_page", "screenshot", "small_print", "form"]
+    "kind", ["on_a_chessboard", "watermarked", "text_page", "screenshot", "small_print", "form", "table"]
 )
 def test_a_common_scene_or_layout_is_not_the_same_picture(kind):
     assert "same_picture" not in grades(kind)
