@@ -9,8 +9,9 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## fit and predict on the embedded demonstration set
 	$(BIN)/ensemble-minerals demo --out artifacts/demo
 
-test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest
+JOBS ?= 1
+test: $(INSTALLED)  ## the whole test suite; JOBS=2 for two files at a time
+	$(if $(filter 1,$(JOBS)),,OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist loadfile)
 
 SCALE ?= 1
 campaign: $(INSTALLED)  ## attack what the program promises, and count: two hours at most; SCALE=0.1 PART=cache for less

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.workflows.report import ReportResult
     from ensemble_minerals.workflows.tune import TuneResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AblationResult",
