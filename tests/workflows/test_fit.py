@@ -559,11 +559,11 @@ def test_without_a_configuration_the_shipped_one_is_used(tiny, tmp_path, monkeyp
     class AskedError(Exception):
         pass
 
-    def scanned(data, config, runtime):
+    def scanned(data, config, runtime, decisions):
         assert config == build_config(config.model_dump(mode="json"))
         assert len(config.backbones) == 3
         raise AskedError
 
-    monkeypatch.setattr(fit, "scan_photos", scanned)
+    monkeypatch.setattr(fit, "scan_corrected", scanned)
     with pytest.raises(AskedError):
         fit.fit(str(tiny.photos), str(tmp_path / "bundle"))
