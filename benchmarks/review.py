@@ -18,6 +18,7 @@ import numpy as np
 import photos
 import timing
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -157,7 +158,8 @@ def order_figures(data: Path, cache: Path, work: Path, repeats: int) -> None:
     prepared = photos.prepared(data, config, cache, work)
     inputs = prepared.dataset.inputs
     blocks = prepared.dataset.blocks(prepared.dataset.rows)
-    x = StandardScaler().fit_transform(blocks[config.backbones[0].name]).astype(np.float32)
+    scaled = StandardScaler().fit_transform(blocks[config.backbones[0].name])
+    x = PCA(96, random_state=0).fit_transform(scaled).astype(np.float32)
     steps = [70, 105, 140, 210, 280]
     rules = ["at random", "least sure first", "review --unlabeled"]
     print(f"\n| labels | {' | '.join(rules)} |\n|---|{'---|' * len(rules)}")

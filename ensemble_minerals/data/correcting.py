@@ -64,6 +64,8 @@ def correct(manifest: Manifest, corrections: Corrections) -> Corrected:
     for decision in corrections.standing.values():
         rows = [rows_of.get(digest, []) for digest in decision.subject]
         if not all(rows):
+            if decision.action == "leave_out":
+                continue  # what is not there is left out
             unmatched.append(decision)
         elif decision.other:
             pairs = {(min(a, b), max(a, b)) for a, b in product(*rows)}

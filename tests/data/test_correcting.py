@@ -72,6 +72,7 @@ def test_corrections_that_match_no_photo_are_told():
     assert found.counts["unmatched"] == 1
     assert "1 correction matches no photo of" in found.notes[1]
     assert "old/x.png" in found.notes[1]
+    assert corrected(ROWS, decided("e" * 32, "leave_out")).counts["unmatched"] == 0
 
 
 def test_a_label_that_is_no_class_is_told_with_the_nearest():
