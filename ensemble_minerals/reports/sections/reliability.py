@@ -122,7 +122,7 @@ class ReliabilitySection(Section):
             )
         _draw_bins(upper, self.reliability.after.bins, "-", "after the temperature")
         upper.set_ylabel("right")
-        upper.legend(loc="upper left")
+        upper.legend(loc="lower right")
         _draw_counts(lower, self.reliability.after.bins)
         lower.set_xlabel("probability of the answer")
         return figure
@@ -148,7 +148,7 @@ def _draw_class(name: str, bins: Sequence[ReliabilityBin]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.4, 3.3))
-    figure.subplots_adjust(left=0.18, right=0.97, bottom=0.14, top=0.97, hspace=0.12)  # quicker than a layout
+    figure.subplots_adjust(left=0.22, right=0.95, bottom=0.15, top=0.97, hspace=0.12)  # quicker than a layout
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.6, 1])
     _draw_diagonal(upper)
     _draw_bins(upper, bins, "none")
