@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.workflows.compare import BundleComparison
     from ensemble_minerals.workflows.distill import DistillResult
     from ensemble_minerals.workflows.explain import ExplainResult
-    from ensemble_minerals.workflows.export import ExportResult
+    from ensemble_minerals.workflows.export import ExportFormat, ExportResult
     from ensemble_minerals.workflows.fit import FitResult
     from ensemble_minerals.workflows.inspect import Inspection
     from ensemble_minerals.workflows.report import ReportResult
@@ -411,20 +411,38 @@ def distill(
 
 @_public
 def export(
-    model: str | Path, out: str | Path, *, overwrite: bool = False, progress: ProgressLike = None
+    model: str | Path,
+    out: str | Path,
+    *,
+    form: ExportFormat = "onnx",
+    runtime: str | Path | None = None,
+    cache_dir: CacheLike = True,
+    overwrite: bool = False,
+    progress: ProgressLike = None,
 ) -> ExportResult:
-    """Write a bundle or a student as ONNX.
+    """Write a bundle or a student as ONNX, or a student as a page that needs neither a server nor a network.
 
     Args:
         model: Folder of a bundle or of a student.
-        out: The file, ending in ``.onnx``.
+        out: The file, ending in ``.onnx`` or ``.html``.
+        form: ``onnx`` or ``html``.
+        runtime: For a page the folder of an unpacked onnxruntime-web; npm fetches it if None.
+        cache_dir: See `api`.
         overwrite: Replace a file that is there.
         progress: See `api`.
     """
     from ensemble_minerals.workflows.export import export as run
 
     with _shown(progress) as shown:
-        return run(model, out, overwrite=overwrite, progress=shown)
+        return run(
+            model,
+            out,
+            form=form,
+            runtime=runtime,
+            cache_dir=_cache(cache_dir),
+            overwrite=overwrite,
+            progress=shown,
+        )
 
 
 def as_config(config: ConfigLike) -> Config:

@@ -1,13 +1,13 @@
-"""`export` writes an ensemble or a student as ONNX."""
+"""`export` writes an ensemble or a student as ONNX, or a student as a page."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ensemble_minerals.cli.options import Debug
+from ensemble_minerals.cli.options import Cache, Debug, NoCache
 from ensemble_minerals.cli.running import finished, handle_errors
 
 app = typer.Typer()
@@ -18,6 +18,8 @@ app = typer.Typer()
     epilog="""
   ensemble-minerals export artifacts/small --out small.onnx
 
+  ensemble-minerals export artifacts/small --format html --out minerals.html
+
 An ensemble with color and texture members has no graph: distill a student from it, or fit one without them.
 """,
 )
@@ -25,28 +27,49 @@ def command(
     model: Annotated[
         Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The graph, ending in .onnx.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="The file, ending in .onnx or .html.")
+    ],
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx is the only one so far.")
+        Literal["onnx", "html"],
+        typer.Option(
+            "--format", help="A graph, or a page that opens from a file and answers photos without a network."
+        ),
     ] = "onnx",
+    runtime: Annotated[
+        Path | None,
+        typer.Option(
+            "--runtime",
+            metavar="DIR",
+            help="For a page: an unpacked onnxruntime-web package, where no npm can fetch it.",
+        ),
+    ] = None,
+    cache: Cache = None,
+    no_cache: NoCache = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Write a student or an ensemble as one ONNX file: photos in, calibrated probabilities out.
+    """Write a student or an ensemble as one ONNX file, or a student as a page: photos in, probabilities out.
 
     Preprocessing, class names and temperature are inside. The file is compared with PyTorch before it appears.
     """
     with handle_errors(debug) as job:
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
-        from ensemble_minerals.errors import UserError
+        from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.export import export
 
-        if form != "onnx":
-            raise UserError(f"--format {form}: the only format is onnx")
         job.standing = finished(out)
         with show_progress() as progress:
-            result = export(model, out, overwrite=overwrite, progress=progress)
+            result = export(
+                model,
+                out,
+                form=form,
+                runtime=runtime,
+                cache_dir=paths.cache_folder(cache, none=no_cache) if form == "html" else None,
+                overwrite=overwrite,
+                progress=progress,
+            )
         terminal = console.stdout()
         console.say(terminal, f"Saved as {result.file}, {result.megabytes:.1f} MB.")
         console.say(

@@ -107,6 +107,23 @@ class ConformalSets:
             total[:, k] = weights.sum()
         return at_least, total
 
+    def highest_scores(self, level: float) -> Floats:
+        """The highest score with which each class is in a set at a confidence, (K,); infinite where any will do.
+
+        Example:
+            >>> proba = np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+            >>> ConformalSets().fit([0, 0, 0, 1], proba).highest_scores(0.7).round(2)
+            array([0.4, inf])
+        """
+        highest = np.full(self.n_classes_, np.inf)
+        known = np.sort(self.scores_)
+        at_least, total = self.counts(np.repeat(known[:, None], self.n_classes_, axis=1))
+        inside = (at_least + 1.0) / (total + 1.0) > 1 - level + 1e-9
+        for k in range(self.n_classes_):
+            if 1.0 / (total[0, k] + 1.0) <= 1 - level + 1e-9:
+                highest[k] = known[np.flatnonzero(inside[:, k]).max(initial=0)]
+        return highest
+
     def never_ruled_out(self, level: float) -> NDArray[np.intp]:
         """Positions of the classes with fewer calibration groups than `groups_needed`: they are in every set."""
         _, total = self.counts(np.zeros((1, self.n_classes_)))

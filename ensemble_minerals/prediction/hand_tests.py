@@ -132,7 +132,7 @@ class HandTests:
             return np.array(
                 [shown is None or reading.value in shown.values for shown in self._shows[reading.name]]
             )
-        low, high = self._widened(reading.name)
+        low, high = self.ranges(reading.name)
         return ~self._known[reading.name] | ((reading.value[0] <= high) & (low <= reading.value[1]))
 
     def simulate(self, name: str, y: NDArray[np.intp], rng: np.random.Generator) -> Floats:
@@ -153,7 +153,7 @@ class HandTests:
             chosen = (rng.random(len(y)) > table.cumsum(axis=0)[:, y]).sum(axis=0).clip(max=len(table) - 1)
             likelihood[known] = table[chosen[known]]
             return likelihood
-        number, (low, high) = self.properties.numbers[name], self._widened(name)
+        number, (low, high) = self.properties.numbers[name], self.ranges(name)
         misread = rng.random(len(y)) < number.misread
         ends = [np.where(misread, end, own[y]) for end, own in zip(number.scale, (low, high), strict=True)]
         values = rng.uniform(np.where(known, ends[0], 0), np.where(known, ends[1], 0))
@@ -191,7 +191,7 @@ class HandTests:
 
     def _of_numbers(self, name: str, first: Floats, last: Floats) -> Floats:
         """Probability that a number is from `first` to `last`, (n, n_classes); where they are equal, its density."""
-        number, (low, high) = self.properties.numbers[name], self._widened(name)
+        number, (low, high) = self.properties.numbers[name], self.ranges(name)
         scale = number.scale[1] - number.scale[0]
         first, last = first[:, None], last[:, None]
         overlap = np.minimum(last, high) - np.maximum(first, low)
@@ -200,8 +200,11 @@ class HandTests:
         anywhere = np.where(exact, 1.0, (last - first) / scale)
         return _completed((1 - number.misread) * inside + number.misread * anywhere)
 
-    def _widened(self, name: str) -> tuple[Floats, Floats]:
-        """Ranges of the classes with the measuring error, within the scale; NaN where nothing is known of a class."""
+    def ranges(self, name: str) -> tuple[Floats, Floats]:
+        """Least and greatest reading of a number in each class, measuring error included, within the scale.
+
+        Both (n_classes,); NaN where nothing is known of a class.
+        """
         number = self.properties.numbers[name]
         low, high = np.full((2, len(self.classes)), np.nan)
         for k, shown in enumerate(self._shows[name]):

@@ -1,17 +1,22 @@
-"""A bundle or a student as one ONNX file: photos of any size in, calibrated probabilities out."""
+"""A bundle or a student as one ONNX file, or a student as a page that opens from a file: photos in, answers out."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import is_student, read_student
 from ensemble_minerals.ensemble.rejection import TIE
+from ensemble_minerals.errors import UserError
+from ensemble_minerals.exporting.browser_runtime import browser_runtime
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
+from ensemble_minerals.exporting.offline_page import write_offline_page
 from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 
@@ -19,7 +24,11 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.ensemble import EnsembleGraph
     from ensemble_minerals.networks.graphs.student import StudentGraph
 
-ENDING = ".onnx"
+ExportFormat: TypeAlias = Literal["onnx", "html"]
+
+_PAGE = ("index.html", "page.css", "page.js")
+_LARGE = 25.0
+"""Megabytes of a page that a phone opens willingly."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,11 @@ class ExportResult:
     """Outcome of an export.
 
     Attributes:
-        file: The ONNX file.
+        file: The ONNX file, or the page.
         megabytes: Its size.
         difference: Largest absolute difference between its probabilities and those of PyTorch.
         runtime: Runtime in which the file was compared, with its version.
-        metadata: The metadata in the file.
+        metadata: The metadata in the ONNX.
     """
 
     file: Path
@@ -46,9 +55,16 @@ class ExportResult:
 
 
 def export(
-    model: str | Path, out: str | Path, *, overwrite: bool = False, progress: Progress | None = None
+    model: str | Path,
+    out: str | Path,
+    *,
+    form: ExportFormat = "onnx",
+    runtime: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> ExportResult:
-    """Write a bundle or a student as ONNX.
+    """Write a bundle or a student as ONNX, or a student as a page that needs neither a server nor a network.
 
     The graph takes ``photos``, uint8 RGB of shape (n, height, width, 3) with any height and width, upright, and
     gives ``probabilities`` of shape (n, n_classes), and ``typicality`` of shape (n,) where the model can tell photos
@@ -59,7 +75,10 @@ def export(
 
     Args:
         model: Folder of a bundle or of a student.
-        out: The file, ending in ``.onnx``.
+        out: The file, ending in ``.onnx`` or ``.html``.
+        form: ``onnx``, or ``html``: one page that holds the student, its properties and ONNX Runtime Web.
+        runtime: Folder of an unpacked onnxruntime-web; if None it is taken from the cache, or fetched by npm.
+        cache_dir: Where what npm fetched is kept; nowhere if None.
         overwrite: Replace a file that is there.
         progress: Told about progress; nobody if None.
 
@@ -70,8 +89,41 @@ def export(
     """
     model, out = Path(model), Path(out)
     progress = Silent() if progress is None else progress
-    with claimed_output(out, "an export", suffixes=(ENDING,), overwrite=overwrite):
-        return _export(model, out, progress)
+    with claimed_output(out, "an export", suffixes=(f".{form}",), overwrite=overwrite):
+        if form == "onnx":
+            return _export(model, out, progress)
+        if not is_student(model):
+            raise UserError(
+                f"--format html: {model} is no student, and an ensemble is too large for a page; train one small "
+                f"network on its answers with `ensemble-minerals distill {model}`, and export that"
+            )
+        return _export_page(
+            model,
+            out,
+            progress,
+            None if runtime is None else Path(runtime),
+            None if cache_dir is None else Path(cache_dir),
+        )
+
+
+def _export_page(
+    model: Path, out: Path, progress: Progress, runtime: Path | None, cache: Path | None
+) -> ExportResult:
+    stage = progress.stage("Getting the browser's runtime")
+    found = browser_runtime(runtime, cache)
+    stage(1, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        made = _export(model, Path(folder) / "student.onnx", progress)
+        student = read_student(model)
+        pages = resources.files("ensemble_minerals.serving") / "page"
+        page = {name: (pages / name).read_text(encoding="utf-8") for name in _PAGE}
+        write_offline_page(out, student, made.file.read_bytes(), found, page, side=student.graph().side)
+    megabytes = out.stat().st_size / 1e6
+    if megabytes > _LARGE:
+        progress.note(
+            f"the page takes {megabytes:.0f} MB, which phones open slowly; a smaller --student makes a smaller one"
+        )
+    return replace(made, file=out, megabytes=megabytes)
 
 
 def _export(model: Path, out: Path, progress: Progress) -> ExportResult:

@@ -8,7 +8,7 @@
 
   async function ask(path, options = {}) {
     const headers = token ? { ...options.headers, Authorization: `Bearer ${token}` } : options.headers;
-    const answer = await fetch(path, { ...options, headers });
+    const answer = await (window.answering ?? fetch)(path, { ...options, headers });  // a file answers for itself
     if (answer.ok) return answer;
     let words = `${answer.status} ${answer.statusText}`;
     try { words = (await answer.json()).detail || words; } catch { /* no JSON: the status must do */ }
@@ -34,7 +34,7 @@
     }
     say("");
     $("login").hidden = true;
-    $("model").textContent = `${model.name}: ${model.classes.length} classes (${model.classes.slice(0, 12).join(", ")}${model.classes.length > 12 ? ", …" : ""}), ${model.members.length} members.`;
+    $("model").textContent = `${model.name}: ${model.classes.length} classes (${model.classes.slice(0, 12).join(", ")}${model.classes.length > 12 ? ", …" : ""})${model.members.length > 1 ? `, ${model.members.length} members` : ""}.`;
     $("synthetic").hidden = !model.demonstration;
     $("kept").hidden = !model.keeps;
     $("card-link").hidden = !model.card || token !== "";
@@ -118,6 +118,7 @@
     for (const [name, share] of shares) row(node.querySelector(".classes"), [name, percent(share)]);
     for (const vote of answer.votes) row(node.querySelector(".votes"), [vote.member, vote.label, percent(vote.probability)], vote.label === answer.label);
     const agreeing = answer.votes.filter(vote => vote.label === answer.label).length;
+    node.querySelector(".votes").parentElement.hidden = model.members.length < 2;
     node.querySelector(".votes-title").textContent = `${agreeing} of ${answer.votes.length} members chose it`;
     node.querySelector(".few").hidden = 2 * agreeing >= answer.votes.length;
     offerEvidence(card);
