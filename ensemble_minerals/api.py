@@ -367,9 +367,9 @@ def explain(
 def distill(
     bundle: str | Path,
     out: str | Path | None = None,
-    student: str = "mobilenetv3_small_100",
+    student: str = "tf_efficientnet_lite0",
     *,
-    weights: str = "hub",
+    weights: str | None = None,
     size: int | None = 224,
     epochs: int | None = None,
     settings: Sequence[str] = (),
@@ -386,7 +386,8 @@ def distill(
         bundle: The ensemble, as a fit saved it.
         out: The student's folder; ``BUNDLE-student`` beside the bundle by default.
         student: Any timm model.
-        weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
+        weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file. If None
+            the weights that are installed with this package, else the hub.
         size: Side of the square input in pixels; None takes that of the weights.
         epochs: Of training; None takes the recipe's.
         settings: What else of its training is other, such as ``"phases.0.train=last:4"``.

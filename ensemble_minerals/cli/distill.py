@@ -17,9 +17,9 @@ app = typer.Typer()
 @app.command(
     "distill",
     epilog="""
-  ensemble-minerals distill artifacts/mine --student mobilenetv3_small_100 --out artifacts/small
+  ensemble-minerals distill artifacts/mine --out artifacts/small
 
-  ensemble-minerals distill artifacts/mine --student tf_efficientnet_lite0 --weights package:efficientnet_lite0
+  ensemble-minerals distill artifacts/mine --student mobilenetv3_small_100 --weights hub
 
 Then:  ensemble-minerals predict artifacts/small PHOTOS,  ensemble-minerals export artifacts/small --out small.onnx
 """,
@@ -28,15 +28,16 @@ def command(
     bundle: BundleFolder,
     student: Annotated[
         str, typer.Option("--student", metavar="MODEL", help="The small network: any model name of timm.")
-    ] = "mobilenetv3_small_100",
+    ] = "tf_efficientnet_lite0",
     weights: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--weights",
             metavar="WHERE",
             help="Where training starts: hub, random, package:NAME, or a .safetensors or .pth file.",
+            show_default="installed weights, else hub",
         ),
-    ] = "hub",
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(

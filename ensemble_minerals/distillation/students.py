@@ -100,6 +100,19 @@ class StudentTraining:
             image_ids=data.image_ids,
         )
 
+    def seconds(self, n_jobs: int) -> float:
+        """About how long `run` takes, measured on single steps of training; photos that are read are not counted."""
+        from ensemble_minerals.networks.training.cost import epoch_seconds, training_seconds
+
+        network, known = self.network, self.data.teacher.known
+        if all(phase.train == "all" for phase in network.phases):
+            network = network.model_copy(update={"prefix_views": 0})  # nothing is frozen
+        forward, step = training_seconds(network, self.soft_targets.shape[1])
+        folds = [*known.numbers, NO_FOLD]
+        trained = sum(len(known.training(fold)) for fold in folds) * epoch_seconds(network, forward, step)
+        answered = len(known.y) * forward * len(network.views)
+        return (trained + answered) / min(n_jobs, len(folds))
+
     def run(self, runtime: Runtime) -> TrainedStudents:
         """Train all students, several at once.
 
@@ -113,7 +126,7 @@ class StudentTraining:
         at_once = min(runtime.n_jobs, len(folds))
         n_threads = max(1, runtime.n_jobs // at_once)
         epochs = sum(phase.epochs for phase in self.network.phases) * len(folds)
-        stage = runtime.progress.stage("Training students")
+        stage = runtime.progress.stage(f"Training {len(folds)} students, epochs")
         run = joblib.Parallel(n_jobs=at_once)
         with reported(lambda: count_epochs(self.work), lambda done: stage(min(done, epochs), epochs)):
             students: list[FoldStudent] = run(

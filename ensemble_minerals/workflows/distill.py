@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.bundle.schema import STUDENT
@@ -24,12 +27,16 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.rejection import NOT_LEARNED
 from ensemble_minerals.system.cpu import count_jobs
+from ensemble_minerals.system.durations import format_duration
 from ensemble_minerals.system.paths import check_output, claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 
 LABEL_SHARE = 0.5
 """Weight of the label in what a student learns; the rest is the teacher's answer."""
+
+_LOST = 0.05
+"""A student that loses more accuracy to its teacher is worth a remark."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +122,15 @@ def distill(
             seed=teacher.config.seed,
             work=work,
         )
-        students = training.run(runtime)
         known = data.teacher.known
+        note(
+            f"{len(known.numbers) + 1} students, one for each fold and one on all photos, take about "
+            f"{format_duration(training.seconds(runtime.n_jobs))} to train here"
+        )
+        students = training.run(runtime)
         proba, temperature = calibrate(students.log_odds, known.y, known.folds)
-        for remark in students.notes:
+        notes = (*students.notes, *_far_behind(known.y, proba, data.teacher.proba))
+        for remark in notes:
             note(remark)
         metrics = {
             "oof": summary(known.y, proba, teacher.classes),
@@ -131,7 +143,7 @@ def distill(
             "network": network.model_dump(mode="json"),
             "label_share": label_share,
             "metrics": metrics,
-            "notes": list(students.notes),
+            "notes": list(notes),
             **_of_teacher(teacher),
         }
         answers = OutOfFold(known, row=data.teacher.row, proba=proba)
@@ -156,7 +168,21 @@ def distill(
             overwrite=overwrite,
         )
         shutil.rmtree(work, ignore_errors=True)
-    return DistillResult(out, metrics, students.notes)
+    return DistillResult(out, metrics, notes)
+
+
+def _far_behind(
+    y: NDArray[np.intp], student: NDArray[np.floating[Any]], teacher: NDArray[np.floating[Any]]
+) -> Iterator[str]:
+    """What the user should know where a student is much worse than its teacher, beyond chance."""
+    right = [(proba.argmax(axis=1) == y).astype(float) for proba in (student, teacher)]
+    lost = right[1] - right[0]
+    if lost.mean() > max(_LOST, 2 * lost.std() / len(lost) ** 0.5):
+        yield (
+            f"the student is much worse than its teacher: {right[0].mean():.2f} of its answers are right, "
+            f"{right[1].mean():.2f} of the teacher's. Train it longer (--epochs), take a larger --student, or start "
+            "from trained --weights"
+        )
 
 
 def _of_teacher(teacher: Bundle) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -18,6 +19,7 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
+from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.workflows.distill import distill
 from ensemble_minerals.workflows.export import export
 
@@ -30,6 +32,16 @@ def config_of(*overrides, epochs=1):
     return student_config(
         "test_efficientnet", weights="random", size=32, epochs=epochs, overrides=[*FAST, *overrides]
     )
+
+
+class Told(Silent):
+    """Keeps the notes."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +64,15 @@ def spied(tiny, tmp_path_factory):
     patch.setattr(FineTunedNetwork, "fit_subproblems", spied_fit)
     out = tmp_path_factory.mktemp("distilled") / "student"
     try:
-        result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1)
+        told = Told()
+        result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1, progress=told)
     finally:
         patch.undo()
-    return result, calls, images
+    return result, calls, images, told.notes
 
 
 def test_a_student_never_sees_the_rows_it_is_scored_on(spied, tiny):
-    _, calls, images = spied
+    _, calls, images, _ = spied
     known = read_distillation_data(read_bundle(tiny.bundle)).teacher.known
     folds = [*known.numbers, NO_FOLD]
     assert len(calls) == len(images) == len(folds) == 4
@@ -74,7 +87,7 @@ def test_a_student_never_sees_the_rows_it_is_scored_on(spied, tiny):
 def test_what_is_learned_is_a_mixture_of_label_and_out_of_fold_answer(spied, tiny):
     bundle = read_bundle(tiny.bundle)
     known = bundle.out_of_fold.known
-    _, calls, _ = spied
+    _, calls, *_ = spied
     rows, (subproblem,), _ = calls[0]
     expected = 0.25 * np.eye(3)[known.y[rows]] + 0.75 * bundle.out_of_fold.proba[rows]
     np.testing.assert_allclose(subproblem.soft_targets, expected)
@@ -82,7 +95,7 @@ def test_what_is_learned_is_a_mixture_of_label_and_out_of_fold_answer(spied, tin
 
 
 def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, tiny):
-    result, _, _ = spied
+    result = spied[0]
     bundle = read_bundle(tiny.bundle)
     student = read_student(result.student)
     info = student.info
@@ -101,14 +114,14 @@ def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, 
 
 
 def test_the_saved_student_answers_and_nothing_else_is_left(spied, tiny):
-    result, _, _ = spied
+    result = spied[0]
     assert [path.name for path in result.student.parent.iterdir()] == ["student"]
     predictions = load_student(result.student, 1).predict([tiny.new], sets=0.9)
     np.testing.assert_allclose(predictions.proba.sum(axis=1), 1)
 
 
 def test_a_student_tells_strangers_by_its_own_answers(spied, tiny, tmp_path):
-    result, _, _ = spied
+    result = spied[0]
     rejection = read_student(result.student).rejection
     assert rejection.features == ("members:log_proba",)
     assert rejection.refuse == read_bundle(tiny.bundle).rejection.refuse
@@ -207,6 +220,26 @@ def test_weights_that_cannot_be_had_are_told_before_anything_is_made(tiny, tmp_p
     with pytest.raises(WeightsError, match=r"missing\.safetensors"):
         distill(tiny.bundle, tmp_path / "student", config, n_jobs=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_student_needs_no_network():
+    assert (student_config().model, student_config().weights) == (
+        "tf_efficientnet_lite0",
+        "package:efficientnet_lite0",
+    )
+    assert student_config("mobilenetv3_small_100").weights == "hub"
+    assert student_config("tf_efficientnet_lite0", weights="random").weights == "random"
+
+
+def test_a_student_far_behind_its_teacher_is_remarked_on_and_the_time_is_told_before(spied, tiny):
+    result, notes = spied[0], spied[3]
+    student, teacher = (result.metrics[name]["accuracy"] for name in ("oof", "teacher"))
+    assert teacher - student > 0.2
+    (remark,) = (note for note in result.notes if "much worse" in note)
+    assert f"{student:.2f} of its answers are right, {teacher:.2f} of the teacher's" in remark
+    assert "--epochs" in remark
+    assert list(read_student(result.student).info["notes"]) == list(result.notes)
+    assert re.fullmatch(r"4 students, .* take about .* to train here", notes[0])
 
 
 def test_settings_of_a_student_can_be_set_one_by_one():
