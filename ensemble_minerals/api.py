@@ -416,6 +416,7 @@ def export(
     out: str | Path,
     *,
     form: ExportFormat = "onnx",
+    photos: str | Path | None = None,
     runtime: str | Path | None = None,
     cache_dir: CacheLike = True,
     overwrite: bool = False,
@@ -427,6 +428,7 @@ def export(
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx`` or ``.html``.
         form: ``onnx`` or ``html``.
+        photos: Where the photos of the fit are now, if they were moved.
         runtime: For a page the folder of an unpacked onnxruntime-web; npm fetches it if None.
         cache_dir: See `api`.
         overwrite: Replace a file that is there.
@@ -439,6 +441,7 @@ def export(
             model,
             out,
             form=form,
+            photos=photos,
             runtime=runtime,
             cache_dir=_cache(cache_dir),
             overwrite=overwrite,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.contents import EnsembleDescription, LogsDescription, MetricsDescription
 from ensemble_minerals.bundle.network_files import check_networks
-from ensemble_minerals.bundle.optional_parts import check_properties, read_properties
+from ensemble_minerals.bundle.optional_parts import check_properties, read_manifest, read_properties
 from ensemble_minerals.bundle.rejection import read_rejection
 from ensemble_minerals.bundle.saved_folder import SavedFolder
 from ensemble_minerals.bundle.schema import BUNDLE, BUNDLE_SCHEMA, ENSEMBLE
@@ -153,13 +152,7 @@ class Bundle:
         Args:
             root: Folder that their paths are relative to.
         """
-        from ensemble_minerals.data.manifest import (
-            Manifest,
-        )  # loads the scanner, which predictions do not need
-
-        with self.folder.reading("manifest.csv") as file:
-            text = file.read().decode("utf-8-sig", errors="surrogateescape")
-            return Manifest.parse_csv(StringIO(text, newline=""), self.path / "manifest.csv", root)
+        return read_manifest(self.folder, root)
 
     @property
     def properties(self) -> Properties | None:

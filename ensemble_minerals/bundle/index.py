@@ -182,9 +182,15 @@ class BundleIndex(IndexEntries):
 
 
 class StudentDataEntry(DataConfig):
-    """Which photos were read, and the digest of those that the student learned from."""
+    """Which photos were read, and the digest of those that the student learned from.
+
+    Attributes:
+        digest: Of their contents and labels.
+        root_path: Where they were.
+    """
 
     digest: Digest
+    root_path: str | None = None
 
 
 class TeacherEntry(Section):

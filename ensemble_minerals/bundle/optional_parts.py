@@ -1,14 +1,21 @@
-"""Parts that a bundle or a student may have: rejection, and properties of the classes."""
+"""Parts that a bundle or a student may have: rejection, properties of the classes, and the photos of the fit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ensemble_minerals.bundle.saved_folder import SavedFolder
 from ensemble_minerals.config.messages import validated
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.system.plain_json import parse_json
 
+if TYPE_CHECKING:
+    from ensemble_minerals.data.manifest import Manifest
+
+MANIFEST = "manifest.csv"
 REJECTION, REJECTION_ARRAYS, PROPERTIES = "rejection.json", "rejection.safetensors", "properties.json"
 OPTIONAL_PARTS = frozenset({REJECTION, REJECTION_ARRAYS, PROPERTIES})
 
@@ -41,3 +48,20 @@ def read_properties(folder: SavedFolder) -> Properties | None:
         return None
     with folder.reading(PROPERTIES) as file:
         return validated(Properties, parse_json(file.read()))
+
+
+def read_manifest(folder: SavedFolder, root: Path) -> Manifest:
+    """The photos of the fit.
+
+    Args:
+        folder: Has `MANIFEST`.
+        root: Folder that the paths of the photos are relative to.
+
+    Raises:
+        BundleError: If it is damaged.
+    """
+    from ensemble_minerals.data.manifest import Manifest  # loads the scanner, which predictions do not need
+
+    with folder.reading(MANIFEST) as file:
+        text = file.read().decode("utf-8-sig", errors="surrogateescape")
+        return Manifest.parse_csv(StringIO(text, newline=""), folder.path / MANIFEST, root)

@@ -16,7 +16,8 @@ Format 2, a bundle:
 A student: ``student.json``, see `StudentIndex`; ``student.safetensors``, its network; ``out_of_fold.safetensors``.
 
 Parts that either may have, see `optional_parts`: ``rejection.json`` with ``rejection.safetensors`` (how a photo is
-told from those of the fit), and ``properties.json`` (properties of the classes).
+told from those of the fit), and ``properties.json`` (properties of the classes). A student may have the
+``manifest.csv`` of its teacher.
 
 Format 1 had no such parts and did not say in which precision features were computed. It is upgraded while it is read.
 """
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ensemble_minerals.bundle.index import BundleIndex, IndexEntries, StudentIndex
-from ensemble_minerals.bundle.optional_parts import OPTIONAL_PARTS
+from ensemble_minerals.bundle.optional_parts import MANIFEST, OPTIONAL_PARTS
 from ensemble_minerals.bundle.saved_folder import ON_DISK, OpenFolder, SavedFolder, damage, read_unreplaced
 from ensemble_minerals.config.messages import validated
 from ensemble_minerals.errors import BundleError
@@ -228,6 +229,6 @@ STUDENT_SCHEMA = Schema(
     "distill",
     StudentIndex,
     files=frozenset({"student.safetensors", "out_of_fold.safetensors"}),
-    others=OPTIONAL_PARTS,
+    others=OPTIONAL_PARTS | {MANIFEST},
     upgrades={1: _unchanged},
 )

@@ -18,7 +18,13 @@ from safetensors.numpy import save_file
 
 from ensemble_minerals.bundle.index import StudentIndex
 from ensemble_minerals.bundle.network_files import check_stated
-from ensemble_minerals.bundle.optional_parts import PROPERTIES, check_properties, read_properties
+from ensemble_minerals.bundle.optional_parts import (
+    MANIFEST,
+    PROPERTIES,
+    check_properties,
+    read_manifest,
+    read_properties,
+)
 from ensemble_minerals.bundle.rejection import read_rejection, write_rejection
 from ensemble_minerals.bundle.saved_folder import SavedFolder, damage
 from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA, write_json
@@ -36,6 +42,7 @@ from ensemble_minerals.system.versions import installed_versions
 from ensemble_minerals.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
+    from ensemble_minerals.data.manifest import Manifest
     from ensemble_minerals.networks.graphs.student import StudentGraph
     from ensemble_minerals.networks.models.state import NetworkState
 
@@ -96,6 +103,16 @@ class Student:
     def properties(self) -> Properties | None:
         """Properties of the classes that a hand can test; None where the ensemble had none."""
         return read_properties(self.folder)
+
+    @property
+    def photo_root(self) -> Path | None:
+        """Folder of the photos of the fit, where it was; None where the student does not say."""
+        root = self.info["data"].get("root_path")
+        return None if root is None else Path(root)
+
+    def manifest(self, root: Path) -> Manifest | None:
+        """The photos of the fit, whose paths are relative to `root`; None for a student of an earlier version."""
+        return read_manifest(self.folder, root) if MANIFEST in self.folder.files else None
 
     def conformal_sets(self) -> ConformalSets:
         """Prediction sets calibrated on the out-of-fold answers, by row groups and class."""
@@ -160,6 +177,7 @@ def write_student(
     *,
     properties: Properties | None = None,
     rejection: Rejection | None = None,
+    manifest_csv: bytes | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Save a student; it appears under `path` whole or not at all.
@@ -171,6 +189,7 @@ def write_student(
         answers: What students answered for the rows of the fit that they never saw, calibrated and cross-fitted.
         properties: Of the classes, if there are any.
         rejection: What tells photos that show none of the classes, if there is such a thing.
+        manifest_csv: The photos of the fit as `Manifest.write_csv` wrote them, if they are to be found again.
         overwrite: Replace a student that is there.
 
     Raises:
@@ -191,5 +210,7 @@ def write_student(
         write_rejection(folder, rejection)
         if properties is not None:
             write_json(folder / PROPERTIES, properties.model_dump(mode="json"))
+        if manifest_csv is not None:
+            (folder / MANIFEST).write_bytes(manifest_csv)
         STUDENT_SCHEMA.write(folder, {**metadata, "packages": installed_versions()})
     return path

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, NoCache
+from ensemble_minerals.cli.options import Cache, Debug, NoCache, PhotosMoved
 from ensemble_minerals.cli.running import finished, handle_errors
 
 app = typer.Typer()
@@ -36,6 +36,7 @@ def command(
             "--format", help="A graph, or a page that opens from a file and answers photos without a network."
         ),
     ] = "onnx",
+    photos: PhotosMoved = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
@@ -65,8 +66,9 @@ def command(
                 model,
                 out,
                 form=form,
+                photos=photos,
                 runtime=runtime,
-                cache_dir=paths.cache_folder(cache, none=no_cache) if form == "html" else None,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
                 overwrite=overwrite,
                 progress=progress,
             )
@@ -76,3 +78,9 @@ def command(
             terminal,
             f"Compared with PyTorch in {result.runtime}: probabilities differ by {result.difference:.1e} at most.",
         )
+        if result.files:
+            console.say(
+                terminal,
+                f"Compared with predict on {result.files} files of the fit of several sizes: probabilities differ by "
+                f"{result.difference_on_files:.4f} at most.",
+            )

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
+from ensemble_minerals.bundle.optional_parts import MANIFEST
 from ensemble_minerals.bundle.schema import STUDENT
 from ensemble_minerals.bundle.student import write_student
 from ensemble_minerals.config.networks import NetworkConfig
@@ -144,7 +145,7 @@ def distill(
             "label_share": label_share,
             "metrics": metrics,
             "notes": list(notes),
-            **_of_teacher(teacher),
+            **_of_teacher(teacher, teacher.photo_root if photos is None else Path(photos)),
         }
         answers = OutOfFold(known, row=data.teacher.row, proba=proba)
         rejection = None
@@ -165,6 +166,7 @@ def distill(
             answers,
             properties=teacher.properties,
             rejection=rejection,
+            manifest_csv=teacher.folder.files[MANIFEST].read(),
             overwrite=overwrite,
         )
         shutil.rmtree(work, ignore_errors=True)
@@ -185,12 +187,16 @@ def _far_behind(
         )
 
 
-def _of_teacher(teacher: Bundle) -> Mapping[str, Any]:
+def _of_teacher(teacher: Bundle, photos: Path) -> Mapping[str, Any]:
     """What ``student.json`` says of the ensemble and its data."""
     return {
         "classes": list(teacher.classes),
         "taxonomy": teacher.taxonomy.to_tree(),
-        "data": {**teacher.config.data.model_dump(), "digest": teacher.info["data"]["digest"]},
+        "data": {
+            **teacher.config.data.model_dump(),
+            "digest": teacher.info["data"]["digest"],
+            "root_path": str(photos.resolve()),
+        },
         "teacher": {
             "digest": teacher.folder.digest,
             "members": list(teacher.info["members"]),

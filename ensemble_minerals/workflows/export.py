@@ -13,10 +13,13 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import is_student, read_student
 from ensemble_minerals.ensemble.rejection import TIE
 from ensemble_minerals.errors import UserError
+from ensemble_minerals.exporting.agreement import AGREES, difference_on_files, files_of_several_sizes
 from ensemble_minerals.exporting.browser_runtime import browser_runtime
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
 from ensemble_minerals.exporting.offline_page import write_offline_page
+from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 
@@ -39,6 +42,8 @@ class ExportResult:
         file: The ONNX file, or the page.
         megabytes: Its size.
         difference: Largest absolute difference between its probabilities and those of PyTorch.
+        files: Number of photos of the fit on which it was compared with `predict`; 0 where none are at hand.
+        difference_on_files: Largest absolute difference of a probability on those, each given whole.
         runtime: Runtime in which the file was compared, with its version.
         metadata: The metadata in the ONNX.
     """
@@ -46,6 +51,8 @@ class ExportResult:
     file: Path
     megabytes: float
     difference: float
+    files: int
+    difference_on_files: float
     runtime: str
     metadata: Mapping[str, str]
 
@@ -59,6 +66,7 @@ def export(
     out: str | Path,
     *,
     form: ExportFormat = "onnx",
+    photos: str | Path | None = None,
     runtime: str | Path | None = None,
     cache_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -77,8 +85,10 @@ def export(
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx`` or ``.html``.
         form: ``onnx``, or ``html``: one page that holds the student, its properties and ONNX Runtime Web.
+        photos: Where the photos of the fit are now, if they were moved; on some of them the graph is compared with
+            `predict`.
         runtime: Folder of an unpacked onnxruntime-web; if None it is taken from the cache, or fetched by npm.
-        cache_dir: Where what npm fetched is kept; nowhere if None.
+        cache_dir: Where converted networks, and what npm fetched, are kept; nowhere if None.
         overwrite: Replace a file that is there.
         progress: Told about progress; nobody if None.
 
@@ -89,44 +99,36 @@ def export(
     """
     model, out = Path(model), Path(out)
     progress = Silent() if progress is None else progress
+    cache, moved = None if cache_dir is None else Path(cache_dir), None if photos is None else Path(photos)
     with claimed_output(out, "an export", suffixes=(f".{form}",), overwrite=overwrite):
         if form == "onnx":
-            return _export(model, out, progress)
+            return _export(model, out, progress, moved, cache)
         if not is_student(model):
             raise UserError(
                 f"--format html: {model} is no student, and an ensemble is too large for a page; train one small "
                 f"network on its answers with `ensemble-minerals distill {model}`, and export that"
             )
-        return _export_page(
-            model,
-            out,
-            progress,
-            None if runtime is None else Path(runtime),
-            None if cache_dir is None else Path(cache_dir),
-        )
+        stage = progress.stage("Getting the browser's runtime")
+        found = browser_runtime(None if runtime is None else Path(runtime), cache)
+        stage(1, 1)
+        with tempfile.TemporaryDirectory() as folder:
+            made = _export(model, Path(folder) / "student.onnx", progress, moved, cache)
+            student = read_student(model)
+            pages = resources.files("ensemble_minerals.serving") / "page"
+            page = {name: (pages / name).read_text(encoding="utf-8") for name in _PAGE}
+            network = made.file.read_bytes()
+        write_offline_page(out, student, network, found, page, side=student.graph().side)
+        megabytes = out.stat().st_size / 1e6
+        if megabytes > _LARGE:
+            progress.note(
+                f"the page takes {megabytes:.0f} MB, which phones open slowly; a smaller --student makes it smaller"
+            )
+        return replace(made, file=out, megabytes=megabytes)
 
 
-def _export_page(
-    model: Path, out: Path, progress: Progress, runtime: Path | None, cache: Path | None
+def _export(
+    model: Path, out: Path, progress: Progress, photos: Path | None, cache: Path | None
 ) -> ExportResult:
-    stage = progress.stage("Getting the browser's runtime")
-    found = browser_runtime(runtime, cache)
-    stage(1, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        made = _export(model, Path(folder) / "student.onnx", progress)
-        student = read_student(model)
-        pages = resources.files("ensemble_minerals.serving") / "page"
-        page = {name: (pages / name).read_text(encoding="utf-8") for name in _PAGE}
-        write_offline_page(out, student, made.file.read_bytes(), found, page, side=student.graph().side)
-    megabytes = out.stat().st_size / 1e6
-    if megabytes > _LARGE:
-        progress.note(
-            f"the page takes {megabytes:.0f} MB, which phones open slowly; a smaller --student makes a smaller one"
-        )
-    return replace(made, file=out, megabytes=megabytes)
-
-
-def _export(model: Path, out: Path, progress: Progress) -> ExportResult:
     from ensemble_minerals.networks.graphs.onnx_file import export_onnx, require_packages
     from ensemble_minerals.networks.graphs.rejection import RejectionGraph
 
@@ -140,9 +142,27 @@ def _export(model: Path, out: Path, progress: Progress) -> ExportResult:
                 student.rejection.features, student.rejection.arrays(), tie=TIE
             )
         n_classes, min_side = len(student.classes), student.limits.min_side
+        root = student.photo_root if photos is None else photos
+        manifest = None if root is None else student.manifest(root)
     else:
         bundle = read_bundle(model)
         network, metadata = ensemble_graph(bundle, progress), bundle_metadata(bundle)
         n_classes, min_side = len(bundle.classes), bundle.config.data.min_side
+        manifest = bundle.manifest(bundle.photo_root if photos is None else photos)
     made = export_onnx(network, out, metadata=metadata, n_classes=n_classes, min_side=min_side)
-    return ExportResult(made.file, made.megabytes, made.difference, made.runtime, metadata)
+    files = [] if manifest is None else files_of_several_sizes(manifest)
+    difference = 0.0
+    if files:
+        predictor = load_student(model, 1) if is_student(model) else load(model, cache, 1)
+        difference = difference_on_files(made.file, predictor, files)
+    else:
+        progress.note(
+            "not compared with predict on photos of the fit, which are not at hand; --photos says where they are now"
+        )
+    if difference > AGREES:
+        progress.note(
+            f"on files of the fit the graph answers otherwise than predict, by up to {difference:.3f}"
+        )
+    return ExportResult(
+        made.file, made.megabytes, made.difference, len(files), difference, made.runtime, metadata
+    )

@@ -116,6 +116,9 @@ def test_the_figures_are_of_answers_from_out_of_fold_beside_the_teachers(spied, 
 def test_the_saved_student_answers_and_nothing_else_is_left(spied, tiny):
     result = spied[0]
     assert [path.name for path in result.student.parent.iterdir()] == ["student"]
+    student = read_student(result.student)
+    assert student.photo_root == tiny.photos.resolve()
+    assert student.manifest(tiny.photos).digest == read_bundle(tiny.bundle).manifest(tiny.photos).digest
     predictions = load_student(result.student, 1).predict([tiny.new], sets=0.9)
     np.testing.assert_allclose(predictions.proba.sum(axis=1), 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,6 +146,16 @@ def compare(network: nn.Module, file: Path, n_classes: int) -> float:
     ) as error:
         raise ExportError(f"onnxruntime cannot run the exported graph: {_root_cause(error)}") from error
     return largest
+
+
+def graph_answers(file: Path, photos: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.float32]]:
+    """Probabilities that an ONNX file gives, (n_classes,) for each photo of (height, width, 3)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    for photo in photos:
+        proba: NDArray[np.float32] = session.run([PROBABILITIES], {PHOTOS: photo[None]})[0][0]
+        yield proba
 
 
 def _draw_photos() -> list[NDArray[np.uint8]]:
