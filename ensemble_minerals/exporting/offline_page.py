@@ -24,6 +24,7 @@ LEVEL = 0.95
 """Confidence of the prediction sets that the page names."""
 
 _SCRIPTS = ("evidence.js", "photos.js", "answering.js")
+_NOTICE = f"<details><summary>Runs in ONNX Runtime Web (MIT License)</summary><p>{html.escape(NOTICE)}</p></details>"
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
     "img-src blob: data:"
@@ -71,7 +72,7 @@ def write_offline_page(
     for there, instead in (
         ('<link rel="stylesheet" href="page.css">\n<script src="page.js" defer></script>', head),
         ("They are answered by this server and not kept", "They are answered on this device; nothing is sent"),
-        ('<a href="docs">interface for programs</a>', f"<span>{html.escape(NOTICE)}</span>"),
+        ('<a href="docs">interface for programs</a>', _NOTICE),
         (",.heic,.heif,.tif,.tiff", ""),
         ("</body>", "\n".join([*body, "</body>"])),
     ):  # fmt: skip

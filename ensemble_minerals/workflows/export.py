@@ -156,9 +156,10 @@ def _export(
         predictor = load_student(model, 1) if is_student(model) else load(model, cache, 1)
         difference = difference_on_files(made.file, predictor, files)
     else:
-        progress.note(
-            "not compared with predict on photos of the fit, which are not at hand; --photos says where they are now"
-        )
+        why = "are not at hand; --photos says where they are now"
+        if manifest is None:
+            why = "it does not name: it was made by an earlier version; distill it again"
+        progress.note(f"not compared with predict on photos of the fit, which {why}")
     if difference > AGREES:
         progress.note(
             f"on files of the fit the graph answers otherwise than predict, by up to {difference:.3f}"
