@@ -17,6 +17,8 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.rejection import auroc, refused
 from ensemble_minerals.ensemble.rejection_fit import FittedRejection, fit_rejection
+from ensemble_minerals.evaluation.intervals import GroupBootstrap
+from ensemble_minerals.evaluation.paired import MeanScore
 from ensemble_minerals.experiment.dataset import scan_photos
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import open_extractors
@@ -75,10 +77,9 @@ def main() -> None:
         held_out = known.held_out(fold)
         without = fit(matrices, known, known.training(fold)).rejection
         told[held_out] = refused(without.typicality(rows_of(matrices, held_out)), REFUSE)
-    share, n = float(told.mean()), len(told)
-    half = 1.96 * np.sqrt(share * (1 - share) / n)
-    interval = f"{share - half:.1%} to {share + half:.1%}"
-    print(f"known photos refused by rejections that had not seen them: {share:.1%} ({interval})")
+    share = GroupBootstrap(known.groups).interval(MeanScore(told))
+    interval = f"95 % interval over row groups {share.low:.1%} to {share.high:.1%}"
+    print(f"known photos refused by rejections that had not seen them: {share.estimate:.1%} ({interval})")
 
 
 if __name__ == "__main__":

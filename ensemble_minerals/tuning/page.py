@@ -78,7 +78,7 @@ class TuningReport:
             verdict(
                 score.difference,
                 1.0 if score.p is None else score.p,
-                first="the tuned configuration",
+                first=f"By {name.replace('_', '-')}, the tuned configuration",
                 second="the first",
                 alpha=_ALPHA,
                 lower_is_better=name == "log_loss",

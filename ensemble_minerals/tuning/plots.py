@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ensemble_minerals.reports.drawing import FIRST, SECOND, SOFT, canvas, page_style, save
 from ensemble_minerals.tuning.nested import Tuning
@@ -55,6 +56,7 @@ def _draw_trials(search: Search) -> Figure:
         label="best until then",
     )
     axes.set_ylim(top=top)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel("out-of-fold log-loss (nats)")
     axes.legend(loc="upper right", frameon=False, fontsize=7.5, ncols=3, bbox_to_anchor=(1, 1.14))

@@ -41,7 +41,7 @@ def show_tuning(where: Console, result: TuneResult, *, synthetic: bool) -> None:
     say(where)
     say(where, f"{report.title}.")
     for sentence in report.sentences():
-        say(where, sentence[0].upper() + sentence[1:])
+        say(where, sentence)
     say(
         where,
         f"The search itself believes in {report.claimed:.3f} less log-loss: it chose by that figure, which flatters.",
