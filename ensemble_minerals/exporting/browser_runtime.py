@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.atomic import atomic_file, user_errors
+from ensemble_minerals.system.cache_folder import RUNTIME
 
 PACKAGE = "onnxruntime-web@1.30.0"
 _INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -41,7 +42,6 @@ NOTICE = (
 
 _COMMAND = f"npm pack {PACKAGE} && tar xzf onnxruntime-web-*.tgz"
 _SECONDS = 600
-_FOLDER = "onnxruntime-web"
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def browser_runtime(folder: Path | None, cache: Path | None) -> BrowserRuntime:
     if folder is not None:
         place = folder / "dist" if (folder / "dist").is_dir() else folder
         return _read(place, f"--runtime {folder}")
-    kept = None if cache is None else cache / _FOLDER
+    kept = None if cache is None else cache / RUNTIME
     if kept is not None and all((kept / name).is_file() for name in _DIGESTS):
         return _read(kept, str(kept))
     with tempfile.TemporaryDirectory() as work:

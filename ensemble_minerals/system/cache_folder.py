@@ -28,6 +28,7 @@ TABLES = ("features.sqlite", "scans.sqlite", "keypoints.sqlite")
 NETWORKS = "networks"
 DIGESTS = "digests"
 COSTS = "costs.sealed"
+RUNTIME = "onnxruntime-web"
 CARD = "card.json"
 
 _FORMER = ("costs.json",)  # files of earlier versions
@@ -172,13 +173,15 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _outside_tables(folder: Path) -> Iterator[CachedItem]:
-    """Networks and digests one by one, costs, and what killed programs and earlier versions left."""
+    """Networks and digests one by one, costs, a runtime, and what killed programs and earlier versions left."""
     for kind in (NETWORKS, DIGESTS):
         for path in sorted((folder / kind).iterdir()) if (folder / kind).is_dir() else []:
             if _OURS.fullmatch(path.name):
                 yield _item(kind, path)
             elif _UNFINISHED.fullmatch(path.name):
                 yield _item("unfinished", path)
+    if (folder / RUNTIME).is_dir():
+        yield _item("runtime", folder / RUNTIME)
     for name in (COSTS, *_FORMER):
         if (folder / name).is_file():
             yield _item("costs", folder / name)

@@ -137,3 +137,13 @@ def test_the_limit_is_that_of_the_environment(folder, monkeypatch):
     monkeypatch.setenv(LIMIT_VARIABLE, "much")
     with pytest.raises(UserError, match=f"{LIMIT_VARIABLE} much: give a size"):
         cache_limit()
+
+
+def test_the_runtime_of_pages_is_counted_and_cleared(tmp_path):
+    file = tmp_path / "onnxruntime-web" / "runtime.wasm"
+    file.parent.mkdir()
+    file.write_bytes(bytes(1000))
+    (item,) = list_cache(tmp_path)
+    assert (item.kind, item.n_entries, item.n_bytes) == ("runtime", 1, 1000)
+    clear_cache(tmp_path)
+    assert not file.exists()

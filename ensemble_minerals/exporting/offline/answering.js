@@ -6,7 +6,8 @@ window.answering = (() => {
 
   async function unpacked(id) {
     const text = atob(document.getElementById(id).textContent);
-    const bytes = Uint8Array.from(text, character => character.charCodeAt(0));
+    const bytes = new Uint8Array(text.length);
+    for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
