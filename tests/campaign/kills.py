@@ -19,17 +19,22 @@ from campaign.commands import fit as fit_command
 from campaign.trials import BLOCKED, HALF, TRACE, WRONG, Trial
 from campaign.workplace import TIMEOUT, Ran, Workplace, in_child, scores
 
+FRESH = 7
+"""One in so many kills is of a process that has to import all modules; prime to the number of commands."""
+
+IMPORTING = 5.0
+"""Seconds that this takes, about."""
+
 
 def kill_fits(place: Workplace, rng: np.random.Generator, count: int) -> Iterator[Trial]:
     """A killed fit leaves a whole bundle or none, and its next run has the figures of one that was left alone."""
-    kinds = [fit_command(place, kind) for kind in ("heads", "networks")]
+    kinds = [fit_command(place, kind) for kind in ("heads", "heads", "heads", "networks")]
     for number in range(count):
         command = kinds[number % len(kinds)]
         alone = measured(place, command)
         folder = place.fresh("killed")
         cached = replace(command, arguments=(*command.arguments, "--cache", folder / "cache"))
-        delay = alone.seconds * rng.uniform(0.1, 1.0)
-        half = kill(place, cached, folder, delay)
+        half, delay = kill(place, cached, folder, alone.seconds, number, rng)
         bundle = folder / command.output
         is_saved = bundle.exists()  # the report was killed
         ran = place.run(*(("report", bundle) if is_saved else cached.call_again(folder)))
@@ -48,20 +53,36 @@ def kill_commands(place: Workplace, rng: np.random.Generator, count: int) -> Ite
     known = commands(place)
     for number in range(count):
         command = known[number % len(known)]
-        delay = measured(place, command).seconds * rng.uniform(0.1, 1.0)
+        seconds = measured(place, command).seconds
         folder = place.fresh("killed")
-        half = kill(place, command, folder, delay)
+        half, delay = kill(place, command, folder, seconds, number, rng)
         ran = place.run(*command.call_again(folder))
         yield judged(f"{command.name} after {delay:.2f} s", command, folder, ran, half)
 
 
-def kill(place: Workplace, command: Command, folder: Path, delay: float) -> str:
-    """Start a command and kill it; returns why its output is not whole."""
-    process = place.start(*command.call(folder))
+def kill(
+    place: Workplace, command: Command, folder: Path, seconds: float, number: int, rng: np.random.Generator
+) -> tuple[str, float]:
+    """Start a command and kill it.
+
+    Args:
+        place: Where.
+        command: What to kill.
+        folder: Where it writes.
+        seconds: How long it takes if nobody disturbs it.
+        number: Of the trial; one in `FRESH` is killed while modules load, or later.
+        rng: Chooses when.
+
+    Returns:
+        Why its output is not whole, and after how many seconds it was killed.
+    """
+    is_fresh = number % FRESH == 0
+    delay = float(rng.uniform(0.0, seconds + (IMPORTING if is_fresh else 0.0)))
+    process = place.start(*command.call(folder), is_fresh=is_fresh)
     time.sleep(delay)
     process.kill()
     process.finish()
-    return broken_output(command, folder)
+    return broken_output(command, folder), delay
 
 
 def broken_output(command: Command, folder: Path) -> str:

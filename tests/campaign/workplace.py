@@ -8,19 +8,34 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from drawn.command_line import COLORS, CONFIG, draw_photo
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 300
+
+PRELOADED = (
+    "matplotlib.pyplot",
+    "onnx",
+    "openvino",
+    "ensemble_minerals.api",
+    "ensemble_minerals.cli.app",
+    "ensemble_minerals.networks.models.multi_head",
+    *(f"ensemble_minerals.workflows.{name}" for name in (
+        "ablate", "distill", "explain", "export", "fit", "inspect", "predict", "report")),
+)  # fmt: skip
+"""What commands import when they run."""
 
 NETWORKS = """
 networks:
@@ -109,6 +124,7 @@ class Workplace:
         self,
         *arguments: object,
         environment: Mapping[str, str] | None = None,
+        is_fresh: bool = False,
         **options: Any,
     ) -> Process:
         """Start a command, in a session of its own.
@@ -116,7 +132,9 @@ class Workplace:
         Args:
             arguments: Of the command.
             environment: Changes of it; an empty text removes a variable.
-            options: Of `subprocess.Popen`.
+            is_fresh: Whether a new interpreter imports all that it needs, which takes most of the time of a command
+                on few photos. Else the process is forked from one that has.
+            options: Of `subprocess.Popen`, whose processes are always fresh.
         """
         changes = {
             "ENSEMBLE_MINERALS_CACHE": str(self.root / "cache"),
@@ -125,6 +143,14 @@ class Workplace:
         changes |= {"PYTHONPATH": str(ROOT), **(environment or {})}
         variables = {name: value for name, value in (os.environ | changes).items() if value}
         said = (self.root / f"said {next(self._numbers)}").open("w+", errors="replace")
+        if not is_fresh and not options:
+            context = get_context("forkserver")
+            context.set_forkserver_preload(list(PRELOADED))
+            forked = context.Process(
+                target=run_command, args=(list(map(str, arguments)), variables, self.root, said.name)
+            )
+            forked.start()
+            return Process(Forked(forked), said)
         process = subprocess.Popen(
             [sys.executable, "-m", "ensemble_minerals", *map(str, arguments)],
             stdout=subprocess.DEVNULL,
@@ -155,11 +181,71 @@ class Ran:
         return self.code in (0, 1, 2, 3, 130, 143) and not any(word in self.said for word in words)
 
 
+def run_command(arguments: list[str], environment: dict[str, str], folder: Path, said: str) -> None:
+    """Be the program, in a process that has just been forked; what it says goes to a file."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for target, name in ((0, os.devnull), (1, os.devnull), (2, said)):
+        with Path(name).open("r" if target == 0 else "w") as file:
+            os.dup2(file.fileno(), target)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
+    sys.argv = ["ensemble-minerals", *arguments]
+    from ensemble_minerals.__main__ import main
+
+    try:
+        main()
+    finally:
+        # As an interpreter does at its end; multiprocessing alone waits for loky's idle workers.
+        threading._shutdown()
+
+
+class Started(Protocol):
+    """What `subprocess.Popen` and `Forked` have in common."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, once it has ended."""
+
+    def kill(self) -> None:
+        """Kill it, but not its children."""
+
+    def wait(self, timeout: float | None = None) -> object:
+        """Wait for its end."""
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A forked process that is handled as one of `subprocess.Popen`."""
+
+    process: BaseProcess
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, once it has ended."""
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """Kill it, but not its children."""
+        self.process.kill()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for its end.
+
+        Raises:
+            subprocess.TimeoutExpired: It is still at work.
+        """
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            raise subprocess.TimeoutExpired("ensemble-minerals", timeout or 0.0)
+
+
 @dataclass(frozen=True)
 class Process:
     """A command at work."""
 
-    process: subprocess.Popen[bytes]
+    process: Started
     said: IO[str]
 
     def kill(self) -> None:
@@ -177,7 +263,9 @@ class Process:
             end = f"\nit did not end in {TIMEOUT} s"
         self.said.seek(0)
         with self.said:
-            return Ran(self.process.returncode, self.said.read() + end)
+            code = self.process.returncode
+            assert code is not None
+            return Ran(code, self.said.read() + end)
 
 
 def scores(bundle: Path) -> Any:
