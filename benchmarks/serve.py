@@ -57,7 +57,7 @@ def under_load(address: str, options: argparse.Namespace, files: list[Path], pho
     rows = []
     for n_clients in CLIENTS:
         bodies = [[photo] for photo in photos] * max(1, 2 * n_clients // len(photos))
-        shares, rates, middles, lates, overs = [], [], [], [], []
+        shares, rates, middles, slowest, overs = [], [], [], [], []
         for run in range(options.runs):
             alone = statistics.median([timing.seconds(partial(predictor.predict, [file])) for file in files])
             bare = timing.seconds(lambda: predictor.predict(files)) / len(files)
@@ -66,12 +66,12 @@ def under_load(address: str, options: argparse.Namespace, files: list[Path], pho
             rates.append(len(bodies) / seconds)
             shares.append(rates[-1] * bare)
             middles.append(statistics.median(times))
-            lates.append(statistics.quantiles(times, n=20)[-1])
+            slowest.append(statistics.quantiles(times, n=20)[-1])
             overs.append(middles[-1] / alone)
             timing.note(f"run {run + 1}, {n_clients} clients: {shares[-1]:.2f} of bare predict")
         words = [
             f"{timing.spread(rates, 1, ' photos a second')}, {timing.spread(shares, 2, ' of bare predict')}",
-            f"p50 {timing.spread(middles, 3)}, p95 {timing.spread(lates, 3)}",
+            f"p50 {timing.spread(middles, 3)}, p95 {timing.spread(slowest, 3)}",
         ]
         if n_clients == 1:
             words.append(f"p50 over the median of one warm prediction {timing.spread(overs, 2, '')}")
