@@ -57,14 +57,27 @@ def validated(schema: type[SchemaT], data: object) -> SchemaT:
 
 
 def schema_problems(error: ValidationError, schema: type[BaseModel], data: object) -> list[str]:
-    """Reword every error of a failed validation.
+    """Reword every error of a failed validation; those of a value that may have several types are one.
 
     Args:
         error: What pydantic raised.
         schema: The model that was validated.
         data: The plain values that were validated.
     """
-    return [_sentence(item, schema, data) for item in error.errors(include_url=False)]
+    problems: list[str] = []
+    before = ""
+    for item in error.errors(include_url=False):
+        path, _ = _locate(item["loc"], schema, data)
+        if item["type"] == "literal_error" and path == before:
+            problems[-1] += f"; or write {' or '.join(_allowed(item))}"
+        else:
+            problems.append(_sentence(item, schema, data))
+        before = path
+    return problems
+
+
+def _allowed(item: Any) -> list[str]:
+    return re.findall(r"'([^']*)'", item["ctx"]["expected"])
 
 
 def _sentence(item: Any, schema: type[BaseModel], data: object) -> str:
@@ -78,8 +91,7 @@ def _sentence(item: Any, schema: type[BaseModel], data: object) -> str:
     if error == "missing":
         return f"{path}: is needed but missing"
     if error == "literal_error":
-        allowed = re.findall(r"'([^']*)'", context["expected"])
-        return f"{path}: {not_known(found, allowed)}"
+        return f"{path}: {not_known(found, _allowed(item))}"
     if error in _EXPECTED:
         hint = (
             f"; in quotes it is text: '{_written(found)}'"

@@ -79,7 +79,7 @@ def test_the_shell_completes_commands():
         cwd=ROOT,
         timeout=120,
     )
-    assert ran.stdout.split() == ["report", "recipes"], ran.stderr
+    assert ran.stdout.split() == ["report", "review", "recipes"], ran.stderr
 
 
 def test_exit_codes_of_the_process(bundle, tmp_path):

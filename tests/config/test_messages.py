@@ -61,7 +61,7 @@ calibration: null
         "members.0.strategy: 'flatt' is not known (did you mean 'flat'?); choose from flat,",
         "members.0.head.kind: 'mpl' is not known (did you mean 'mlp'?); choose from logistic, mlp, discriminant",
         "members.1.head.c: unknown key (did you mean 'C'?); known here: C",
-        "members.1.head.C: must be a number, got '1'",
+        "members.1.head.C: must be a number, got '1'; or write auto",
         "members.1.sampler.kind: is needed but missing",
         "members.2.features: no feature extractor is called 'eech' (did you mean 'each'?)",
         "members.2.head: must be a name or a mapping with the key 'kind', got 3",

@@ -11,6 +11,7 @@ from ensemble_minerals.bundle.schema import BUNDLE, STUDENT
 from ensemble_minerals.data.own_outputs import OUTPUT_FILES, is_output
 from ensemble_minerals.explanation.page import EXPLANATION
 from ensemble_minerals.reports.report import REPORT
+from ensemble_minerals.tuning import page as tuning
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -23,7 +24,8 @@ def fill(root: Path, *names: str) -> Path:
 def test_every_kind_of_output_is_known(tiny, student):
     markers = {marker for marker, _ in OUTPUT_FILES}
     assert markers == {kind.marker for kind in (BUNDLE, STUDENT, REPORT, EXPLANATION, ABLATION)} | {
-        "inspection.json"
+        "inspection.json",
+        tuning.DATA,
     }
     assert is_output(tiny.bundle)
     assert is_output(student)

@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 
 from ensemble_minerals.ensemble import candidates, meta_learner
 from ensemble_minerals.ensemble.calibration import TemperatureScaling
-from ensemble_minerals.ensemble.candidates import CANDIDATES, CandidateFits
+from ensemble_minerals.ensemble.candidates import CANDIDATES, USUAL, CandidateFits
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 
 
@@ -46,7 +46,7 @@ def test_only_logistic_mends_a_member_that_calls_every_class_by_anothers_name():
 def test_candidates_are_scored_on_folds_they_were_not_fitted_on():
     members, y = a_good_and_two_poor_members()
     meta = MetaLearner().fit(CandidateFits(members, y, FOLDS), ALONE)
-    assert list(meta.scores_) == list(CANDIDATES)
+    assert list(meta.scores_) == list(USUAL)
     for name in ("greedy", "log_pool"):
         alone = only(name, members, y)
         expected = np.empty((N, K))
