@@ -127,6 +127,10 @@ def fitted(named, tmp_path_factory):
     return home / "artifacts" / "mine"
 
 
+SHORTER = {"tune": ("--trials", "1", "--config", "fast")}
+"""What a command is told beside what is printed: a search takes all the time that it is given."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if lines(page, "ensemble-minerals")], ids=lambda page: page.name
@@ -142,7 +146,7 @@ def test_commands_run_as_printed(page, workplace, fitted):
         if words[0] == "serve":
             serves(words)
         else:
-            outcome = run(*words)
+            outcome = run(*words, *SHORTER.get(words[0], ()))
             assert outcome.exit_code == 0, f"{line}\n{outcome.output}"
 
 
