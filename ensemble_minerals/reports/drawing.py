@@ -75,6 +75,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:g} %".replace("-", "\N{M
 POINTS = FuncFormatter(lambda value, _: f"{value:+g}".replace("-", "\N{MINUS SIGN}").replace("+0", "0"))
 
 
+_MOST_IN_VIEW = 20  # rows of a forest plot whose scale below is seen together with the first of them
 _MOST_PRINTED = 40  # classes of a matrix whose numbers can be read
 
 
@@ -167,6 +168,8 @@ def forest(
     axes.set_ylim(first + len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
+    if len(rows) > _MOST_IN_VIEW:
+        axes.tick_params(axis="x", top=True, labeltop=True)
 
 
 def end_at_all(axes: Axes) -> None:

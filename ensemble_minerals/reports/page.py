@@ -104,7 +104,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"percent": percent, "count": wording.count}
     environment.tests["known"] = wording.is_known
-    environment.globals |= {"show": wording.show, "span": wording.span}
+    environment.globals |= {"show": wording.show, "span": wording.span, "listed": wording.listed}
     return environment
 
 

@@ -128,10 +128,18 @@ def capitalized(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int | None = None) -> str:
     """Names as a sentence lists them.
+
+    Args:
+        names: At least one.
+        most: Of more names the rest is counted.
 
     >>> listed(["mica"]), listed(["mica", "quartz", "pyrite"])
     ('mica', 'mica, quartz and pyrite')
+    >>> listed(["mica", "quartz", "pyrite", "galena"], most=2)
+    'mica, quartz and 2 more'
     """
+    if most is not None and len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -61,13 +61,26 @@ class AbstentionSection(Section):
             f"{show(last.coverage.estimate, 'percent')}, with {show(last.mean_size, 'two')} classes on average"
         )
 
+    @property
+    def worst_first(self) -> list[int]:
+        """Positions of the classes: first those whose sets hold the true class least often, then the largest sets."""
+        classes = self.sets.levels[-1].by_class
+        return sorted(
+            range(len(classes)),
+            key=lambda k: (
+                not classes[k].support,
+                classes[k].coverage.estimate,
+                -(classes[k].mean_size or 0),
+            ),
+        )
+
     @staticmethod
     def too_few(level: SetLevel) -> str:
         """How many photos a class needs for sets of a level to mean something, and which classes have fewer."""
         needs = f"To be ruled out in {whole_percent(level.level)} sets, a class needs {level.groups_needed} objects"
         if not level.never_ruled_out:
             return f"{needs}; every class has as many."
-        return f"{needs}, or it stays in every set: as {listed(level.never_ruled_out)} with fewer."
+        return f"{needs}, or it stays in every set: as {listed(level.never_ruled_out, 12)} with fewer."
 
     def findings(self) -> dict[str, str]:
         """Of both parts."""
@@ -109,9 +122,9 @@ class AbstentionSection(Section):
                         "%", " %", 1
                     ),
                     (limit.coverage, limit.error),
-                    xytext=(-7, 4),
+                    xytext=(-7, 4) if limit.coverage > 0.6 else (7, -9),
                     textcoords="offset points",
-                    ha="right",
+                    ha="right" if limit.coverage > 0.6 else "left",
                 )
         axes.set_xlim(0, 1.01)
         axes.set_ylim(bottom=0)
@@ -126,7 +139,7 @@ class AbstentionSection(Section):
         figure, axes = canvas(4.6, 1.2 + 0.34 * len(levels[0].by_class))
         styles = ((SECOND, "s", "--", -0.16), (FIRST, "o", "-", 0.16))
         for level, (color, marker, line, offset) in zip(levels, styles, strict=True):
-            rows = [(row.name, row.coverage) for row in level.by_class]
+            rows = [(level.by_class[k].name, level.by_class[k].coverage) for k in self.worst_first]
             axes.axvline(level.level, color=color, linestyle=line, linewidth=1)
             stated = f"stated {level.level:.0%}".replace("%", " %")
             forest(axes, rows, color=color, marker=marker, label=stated, offset=offset)

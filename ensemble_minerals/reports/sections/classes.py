@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ensemble_minerals.evaluation.class_analysis import ClassTable, class_table
+from ensemble_minerals.evaluation.class_analysis import ClassScores, ClassTable, class_table
 from ensemble_minerals.evaluation.metrics import jsonable
 from ensemble_minerals.reports.drawing import POINTS, SOFT, canvas, end_at_all, forest
 from ensemble_minerals.reports.report_data import ReportData
@@ -48,6 +48,11 @@ class Classes(Section):
             f"{best.name} best ({show(best.f1.estimate, 'two')})"
         )
 
+    @property
+    def worst_first(self) -> list[ClassScores]:
+        """The rows as the page shows them: the lowest F1 first, classes without photos last."""
+        return sorted(self.table.classes, key=lambda row: (not row.f1.is_defined, row.f1.estimate))
+
     def as_json(self) -> dict[str, Any]:
         """The table."""
         return {"classes": jsonable(self.table)}
@@ -62,7 +67,7 @@ class Classes(Section):
 
     def _draw_f1(self) -> Figure:
         figure, axes = canvas(4.6, 0.9 + 0.27 * len(self.table.classes))
-        forest(axes, [(row.name, row.f1) for row in self.table.classes])
+        forest(axes, [(row.name, row.f1) for row in self.worst_first])
         axes.set_xlabel("F1")
         end_at_all(axes)
         return figure
@@ -70,7 +75,7 @@ class Classes(Section):
     def _draw_gain(self) -> Figure:
         figure, axes = canvas(4.6, 0.9 + 0.27 * len(self.table.classes))
         axes.axvline(0, color=SOFT, linewidth=1)
-        forest(axes, [(row.name, row.f1_gain) for row in self.table.classes], scale=100)
+        forest(axes, [(row.name, row.f1_gain) for row in self.worst_first], scale=100)
         axes.set_xlabel("points of F1 gained over the best single member")
         axes.xaxis.set_major_formatter(POINTS)
         return figure

@@ -39,7 +39,7 @@ class Sheets(Section):
         if not errors:
             return "No class holds an error; these photos were the closest calls"
         names, held = [], 0
-        for sheet in sorted(self.sheets, key=lambda sheet: -sheet.errors):
+        for sheet in self.worst_first:
             names.append(sheet.name)
             held += sheet.errors
             if 2 * held >= errors:
@@ -48,6 +48,11 @@ class Sheets(Section):
         if len(names) > 3:
             return f"Errors are spread: {count(len(names), 'class', 'classes')} hold {share}"
         return f"{capitalized(listed(names))} {'holds' if len(names) == 1 else 'hold'} {share}"
+
+    @property
+    def worst_first(self) -> list[ClassSheet]:
+        """The sheets as the page shows them: first those with most errors."""
+        return sorted(self.sheets, key=lambda sheet: -sheet.errors)
 
     def as_json(self) -> dict[str, Any]:
         """The sheets."""
@@ -58,6 +63,6 @@ class Sheets(Section):
         return {"hardest_photos": [photo_cells(photo) for sheet in self.sheets for photo in sheet.worst]}
 
     def shown_paths(self) -> Iterator[str]:
-        """The worst and the most typical photos, class by class."""
-        for sheet in self.sheets:
+        """The worst and the most typical photos, first those with most errors."""
+        for sheet in self.worst_first:
             yield from (photo.path for photo in sheet.worst + sheet.typical)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ensemble_minerals.evaluation.answers import AnsweredPhoto
 from ensemble_minerals.evaluation.metrics import jsonable
-from ensemble_minerals.evaluation.strangers import StrangerFigures
+from ensemble_minerals.evaluation.strangers import LeftOutClass, StrangerFigures
 from ensemble_minerals.reports.report_data import ReportData
 from ensemble_minerals.reports.sections.base import Row, Section
 from ensemble_minerals.reports.tables import photo_cells
@@ -59,6 +59,12 @@ class Strangers(Section):
         if is_known(told.mean_auroc):
             return f"{text}; classes that it did not know are told with an AUROC of {show(told.mean_auroc, 'two')}"
         return text
+
+    @property
+    def hardest_first(self) -> list[LeftOutClass]:
+        """The classes left out in turn, the lowest AUROC first."""
+        left_out = self.told.left_out if self.told else ()
+        return sorted(left_out, key=lambda own: (not is_known(own.auroc), own.auroc))
 
     def as_json(self) -> dict[str, Any]:
         """The figures."""
