@@ -84,7 +84,7 @@ def correct(manifest: Manifest, corrections: Corrections) -> Corrected:
             counts["added"] += decision.action == "add"
             counts["kept"] += decision.action == "keep" and not changed
     for row in _changed_since(manifest, corrections):
-        status[row], reason[row] = Status.EXCLUDED.value, "another photo than the one that was labelled there"
+        status[row], reason[row] = Status.EXCLUDED.value, "another photo than the one that was labeled there"
     corrected = manifest.replace(label=label, status=status, reason=reason, corrected=before)
     names = ("relabeled", "kept", "left_out", "added", "apart", "together")
     figures: dict[str, Any] = {name: counts[name] for name in names}

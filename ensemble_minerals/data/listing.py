@@ -1,4 +1,4 @@
-"""A data set as a list of labelled files: a folder with a sub-folder for each class, or a CSV."""
+"""A data set as a list of labeled files: a folder with a sub-folder for each class, or a CSV."""
 
 from __future__ import annotations
 

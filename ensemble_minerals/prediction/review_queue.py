@@ -82,7 +82,7 @@ def _conflicts(manifest: Manifest, pairs: Sequence[SameObjectPair]) -> Iterator[
         yield ReviewItem(
             "conflict",
             _digests(manifest, (pair.first, pair.second)),
-            f"the {GRADE_WORDS[pair.grade]} is labelled {first} and {second}; neither is learned from",
+            f"the {GRADE_WORDS[pair.grade]} is labeled {first} and {second}; neither is learned from",
         )
 
 
@@ -98,9 +98,13 @@ def _suspects(own: ScoredRows) -> Iterator[ReviewItem]:
         yield ReviewItem(
             "suspect",
             _digests(own.manifest, [own.rows[row]]),
-            f"labelled {photo.given}, which models that had not seen it find {photo.p_given:.1%} probable; "
+            f"labeled {photo.given}, which models that had not seen it find {_share(photo.p_given)} probable; "
             f"{photo.answer} {photo.p_answer:.1%}".replace("%", " %"),
         )
+
+
+def _share(share: float) -> str:
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def _doubtful(manifest: Manifest, pairs: Sequence[SameObjectPair], most: int) -> list[ReviewItem]:

@@ -1,4 +1,4 @@
-"""In which order new photos are labelled: the ones first that would teach a model most."""
+"""In which order new photos are labeled: the ones first that would teach a model most."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def teaching_order(proba: NDArray[np.float64], features: NDArray[np.floating[Any
         features: Of the photos, shape (n, d).
 
     Returns:
-        All rows in the order in which they should be labelled, shape (n,).
+        All rows in the order in which they should be labeled, shape (n,).
 
     Example:
         >>> answers = np.array([[1.0, 0.0], [0.5, 0.5], [0.5, 0.5], [0.6, 0.4]])

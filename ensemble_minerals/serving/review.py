@@ -72,7 +72,7 @@ class Review:
     """Photos to look at, and the file of decisions about them. Several threads may use it.
 
     Attributes:
-        classes: That a photo may be labelled with.
+        classes: That a photo may be labeled with.
         items: In their order.
         photos: All that can be shown, by digest.
         neighbors: The photos of the fit like a photo, by its digest.
@@ -248,7 +248,7 @@ class Review:
                 "the photo has no label, or several; say which it shows (relabel, or add for a new photo)"
             ]
         if (decision.action == "add") != self.new and decision.action in LABELS:
-            return ["new photos are added, all others are kept or relabelled"]
+            return ["new photos are added, all others are kept or relabeled"]
         if decision.action in LABELS and decision.label not in self.classes:
             return [f"{decision.label!r} is no class{nearest(decision.label, self.classes)}"]
         return []

@@ -42,7 +42,7 @@ def review(
         bundle: Of a fit.
         corrections: File to which decisions are added; made with the first one. Photos are not touched.
         others: Files of corrections by other people, which are read.
-        unlabeled: Folder of new photos to be labelled instead, those first that would teach most.
+        unlabeled: Folder of new photos to be labeled instead, those first that would teach most.
         photos: Where the photos of the fit are now, if they were moved.
         host: Address to listen at.
         port: Port to listen at; 0 for any that is free.

@@ -1,4 +1,4 @@
-"""The order in which new photos are labelled: unsure ones first, and not one like the other."""
+"""The order in which new photos are labeled: unsure ones first, and not one like the other."""
 
 from __future__ import annotations
 

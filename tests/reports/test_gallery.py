@@ -252,8 +252,8 @@ def test_set_given_label_and_what_is_unsure_are_shown(photos, tmp_path):
     )
     page = read(write_gallery(made, tmp_path / "gallery.html", given=["biotite", "muscovite", "biotite"]))
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "With 90 % one of: biotite, muscovite" in text
-    assert "With 90 % in the set: quartz" in text
+    assert "In 90 % of cases it is one of: biotite, muscovite" in text
+    assert "In 90 % of cases it is: quartz" in text
     assert "Verdict: answered, typicality 0.400" in text
     assert "\u2713 given label biotite" in text
     assert "\u2717 given label biotite" in text

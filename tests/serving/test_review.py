@@ -43,7 +43,7 @@ def reviewing(disputed, tiny, tmp_path):
 
 
 @pytest.fixture
-def labelling(tiny, tmp_path):
+def labeling(tiny, tmp_path):
     from drawn.live_server import listening
 
     new = tmp_path / "new"
@@ -91,7 +91,7 @@ def test_an_item_shows_answer_neighbors_and_why(reviewing):
     suspect = next(one for one in items if one["kind"] == "suspect")
     found = client.get(f"/v1/review/items/{suspect['item']}").json()
     (photo,) = found["shown"]
-    assert found["reason"].startswith(f"labelled {photo['labels'][0]}, which models that had not seen it")
+    assert found["reason"].startswith(f"labeled {photo['labels'][0]}, which models that had not seen it")
     assert photo["answer"] != photo["labels"][0]
     assert sum(photo["probabilities"].values()) == pytest.approx(1)
     assert len(photo["votes"]) == 3
@@ -236,8 +236,8 @@ def test_a_photo_that_was_replaced_is_not_shown_as_the_old_one(tiny, tmp_path):
         assert "cannot be read any more" in detail(client.get(f"/v1/review/photos/{photo}"), 404)
 
 
-def test_new_photos_are_queued_once_and_labels_make_a_set_that_fit_reads(labelling, tiny, tmp_path):
-    client, file, notes = labelling
+def test_new_photos_are_queued_once_and_labels_make_a_set_that_fit_reads(labeling, tiny, tmp_path):
+    client, file, notes = labeling
     queue = client.get("/v1/review").json()
     assert queue["new"]
     assert len(queue["items"]) == 6

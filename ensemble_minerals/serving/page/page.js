@@ -4,7 +4,7 @@
   const cards = [];
   let model = null;
   let token = "";
-  const percent = share => `${(100 * share).toFixed(1)} %`;
+  const percent = share => (share > 0 && share < 0.0005 ? "<0.1 %" : share < 1 && share >= 0.9995 ? "99.9 %" : `${(100 * share).toFixed(1)} %`);
 
   async function ask(path, options = {}) {
     const headers = token ? { ...options.headers, Authorization: `Bearer ${token}` } : options.headers;
@@ -113,7 +113,7 @@
     const verdict = node.querySelector(".verdict");
     verdict.hidden = answer.verdict !== "none_of_these";
     verdict.textContent = "It may be none of these: the photo is unlike those that the model learned from.";
-    node.querySelector(".set").textContent = answer.set && answer.set.length > 1 ? `With 95 % one of: ${answer.set.join(", ")}` : "";
+    node.querySelector(".set").textContent = answer.set && answer.set.length > 1 ? `In 95 % of cases it is one of: ${answer.set.join(", ")}` : "";
     const shares = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
     for (const [name, share] of shares) row(node.querySelector(".classes"), [name, percent(share)]);
     for (const vote of answer.votes) row(node.querySelector(".votes"), [vote.member, vote.label, percent(vote.probability)], vote.label === answer.label);

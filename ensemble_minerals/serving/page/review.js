@@ -5,7 +5,7 @@
     conflict: "one photo under two labels", suspect: "suspected labels", doubtful: "doubtful pairs",
     least_typical: "least typical", least_sure: "least sure", unlabeled: "new photos",
   };
-  const percent = share => `${(100 * share).toFixed(1)} %`;
+  const percent = share => (share > 0 && share < 0.0005 ? "<0.1 %" : share < 1 && share >= 0.9995 ? "99.9 %" : `${(100 * share).toFixed(1)} %`);
   const ALWAYS = new Set(["u", "ArrowLeft", "ArrowRight"]);  // need no item that is there
   const images = new Map();
   let token = location.hash.slice(1) || sessionStorage.getItem("review-token") || "";
@@ -130,7 +130,7 @@
     const node = $("photo").content.firstElementChild.cloneNode(true);
     const image = node.querySelector("img");
     const answered = photo.answer !== null;
-    image.alt = `${photo.path}${photo.labels.length ? `, labelled ${photo.labels.join(" and ")}` : ""}`;
+    image.alt = `${photo.path}${photo.labels.length ? `, labeled ${photo.labels.join(" and ")}` : ""}`;
     load(photo.photo, "large", image);
     node.setAttribute("aria-label", image.alt);
     node.querySelector(".name").textContent = photo.path;

@@ -15,7 +15,10 @@ from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.metrics import summary, weighted_metric
 from ensemble_minerals.reports.report import Report
+from ensemble_minerals.reports.sections.abstention import AbstentionSection
+from ensemble_minerals.reports.sections.classes import Classes
 from ensemble_minerals.reports.sections.evidence import Evidence
+from ensemble_minerals.reports.sections.sheets import Sheets
 from ensemble_minerals.taxonomy import Taxonomy
 
 SHARES = {"precision", "recall", "f1", "average_precision", "mean_true_probability", "accuracy", "observed",
@@ -239,6 +242,24 @@ def test_sheets_show_the_worst_first_and_each_group_once(drawn):
     photo = sheet["worst"][0]
     assert [vote["member"] for vote in photo["votes"]] == list(answers.members)
     assert photo["fold"] == answers.folds[answers.paths.index(photo["path"])]
+
+
+def test_the_page_begins_with_the_worst_class(drawn):
+    answers = drawn.answers([24, 24, 24])
+    y = answers.y.copy()
+    wrong = np.flatnonzero(y == 2)[:12]
+    proba = answers.proba.copy()
+    proba[wrong] = [0.1, 0.8, 0.1]
+    data = drawn.report_data(drawn.changed(answers, y=y, proba=proba))
+    f1 = [row.f1.estimate for row in Classes.compute(data).worst_first]
+    errors = [sheet.errors for sheet in Sheets.compute(data).worst_first]
+    sets = AbstentionSection.compute(data)
+    covered = [sets.sets.levels[-1].by_class[k].coverage.estimate for k in sets.worst_first]
+    assert f1 == sorted(f1)
+    assert f1[0] < f1[-1]
+    assert errors == sorted(errors, reverse=True)
+    assert Sheets.compute(data).worst_first[0].name == answers.classes[2]
+    assert covered == sorted(covered)
 
 
 def test_planted_label_errors_are_suspected(drawn):
