@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ensemble_minerals.ablation.arms import FULL, HINDSIGHT, Arm
 from ensemble_minerals.ablation.comparison import ArmResult, Comparison
@@ -117,6 +117,7 @@ def _draw_differences(arms: Arms, score: str) -> Figure:
     axes.set_xlabel(
         "points of accuracy, full minus arm" if score == "accuracy" else "log-loss (nats), full minus arm"
     )
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(POINTS if score == "accuracy" else _THOUSANDTHS)
     return figure
 
@@ -141,14 +142,18 @@ def _draw_cost(arms: Sequence[_Costly]) -> Figure:
     axes.margins(0.1, 0.1)
     costs = [one.predict_ms for one in arms]
     room = max(1.2, (max(costs) / min(costs)) ** 0.12)  # equal costs need an axis, too
-    axes.set_xlim(min(costs) / room, max(costs) * room)
+    low, high = min(costs) / room, max(costs) * room
+    titled = [one for one in arms if one.arm.kind == "source"]
+    if titled:  # their titles take two fifths of the width, left of their points
+        low = min(low, (min(one.predict_ms for one in titled) / high**0.4) ** (1 / 0.6))
+    axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 3.0, 5.0, 7.0)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("milliseconds a photo, decoding not counted")
     axes.set_ylabel("answered right")
     axes.yaxis.set_major_formatter(PERCENT)
-    _write_titles(axes, [one for one in arms if one.arm.kind == "source"])
+    _write_titles(axes, titled)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
 
