@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.workflows.compare import BundleComparison
     from ensemble_minerals.workflows.distill import DistillResult
     from ensemble_minerals.workflows.explain import ExplainResult
-    from ensemble_minerals.workflows.export import ExportFormat, ExportResult
+    from ensemble_minerals.workflows.export import ExportFormat, ExportResult, Quantization
     from ensemble_minerals.workflows.fit import FitResult
     from ensemble_minerals.workflows.inspect import Inspection
     from ensemble_minerals.workflows.report import ReportResult
@@ -416,6 +416,7 @@ def export(
     out: str | Path,
     *,
     form: ExportFormat = "onnx",
+    quantize: Quantization | None = None,
     photos: str | Path | None = None,
     runtime: str | Path | None = None,
     cache_dir: CacheLike = True,
@@ -428,6 +429,7 @@ def export(
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx`` or ``.html``.
         form: ``onnx`` or ``html``.
+        quantize: ``int8`` computes a student in 8-bit integers, and measures what that costs.
         photos: Where the photos of the fit are now, if they were moved.
         runtime: For a page the folder of an unpacked onnxruntime-web; npm fetches it if None.
         cache_dir: See `api`.
@@ -441,6 +443,7 @@ def export(
             model,
             out,
             form=form,
+            quantize=quantize,
             photos=photos,
             runtime=runtime,
             cache_dir=_cache(cache_dir),

@@ -13,7 +13,8 @@ Format 2, a bundle:
 - where there are trained networks, ``networks/*.safetensors`` and ``logs.json``;
 - where it needs nothing else, ``weights/*``: the weights of its backbones.
 
-A student: ``student.json``, see `StudentIndex`; ``student.safetensors``, its network; ``out_of_fold.safetensors``.
+A student: ``student.json``, see `StudentIndex`; ``student.safetensors``, its network; ``out_of_fold.safetensors``;
+it may have `FOLD_STUDENT`, the network of one fold.
 
 Parts that either may have, see `optional_parts`: ``rejection.json`` with ``rejection.safetensors`` (how a photo is
 told from those of the fit), and ``properties.json`` (properties of the classes). A student may have the
@@ -45,6 +46,7 @@ from ensemble_minerals.system.plain_json import parse_json
 
 FORMAT = 2
 ENSEMBLE = "committee.json"
+FOLD_STUDENT = "fold_student.safetensors"
 Index: TypeAlias = dict[str, Any]
 
 
@@ -229,6 +231,6 @@ STUDENT_SCHEMA = Schema(
     "distill",
     StudentIndex,
     files=frozenset({"student.safetensors", "out_of_fold.safetensors"}),
-    others=OPTIONAL_PARTS | {MANIFEST},
+    others=OPTIONAL_PARTS | {MANIFEST, FOLD_STUDENT},
     upgrades={1: _unchanged},
 )

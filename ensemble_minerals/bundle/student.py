@@ -2,7 +2,7 @@
 
 ``student.json`` says what it is, how it was made and its figures, and holds digests of the other files;
 ``student.safetensors`` is the network; ``out_of_fold.safetensors`` are answers for the photos of the fit, by students
-that never saw them. Nothing in it executes.
+that never saw them; ``fold_student.safetensors`` is one of these students. Nothing in it executes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ensemble_minerals.bundle.optional_parts import (
 )
 from ensemble_minerals.bundle.rejection import read_rejection, write_rejection
 from ensemble_minerals.bundle.saved_folder import SavedFolder, damage
-from ensemble_minerals.bundle.schema import STUDENT, STUDENT_SCHEMA, write_json
+from ensemble_minerals.bundle.schema import FOLD_STUDENT, STUDENT, STUDENT_SCHEMA, write_json
 from ensemble_minerals.config.messages import validated
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.ensemble.conformal import ConformalSets
@@ -48,6 +48,23 @@ if TYPE_CHECKING:
 
 _TENSORS = "student.safetensors"
 _ANSWERS = "out_of_fold.safetensors"
+
+
+@dataclass(frozen=True)
+class FoldStudent:
+    """The student of one fold, on which the cost of a change to the network is measured.
+
+    Attributes:
+        graph: From photos to probabilities.
+        held_out: Rows of the manifest that it never saw, (n,).
+        y: Class positions of these.
+        training: Rows of the manifest that it learned from.
+    """
+
+    graph: StudentGraph
+    held_out: NDArray[np.int64]
+    y: NDArray[np.int64]
+    training: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -98,6 +115,26 @@ class Student:
         from ensemble_minerals.networks.graphs.student import read_student_graph
 
         return read_student_graph(self.folder.files[_TENSORS], self.temperature)
+
+    def fold_student(self) -> FoldStudent | None:
+        """The student of one fold; None for a student of an earlier version.
+
+        Raises:
+            BundleError: If it is damaged.
+        """
+        from ensemble_minerals.networks.graphs.student import read_student_graph
+
+        if FOLD_STUDENT not in self.folder.files:
+            return None
+        y, _, _ = self._out_of_fold()
+        with self.folder.reading(_ANSWERS) as file:
+            arrays, _ = read_arrays(file)
+            row = checked_array(arrays, "row", np.int64, (len(y),))
+            held_out = checked_array(arrays, "held_out", np.int64, (len(y),)) == 1
+            if held_out.all() or not held_out.any():
+                raise ValueError("held_out must name some of the rows, and not all")
+        graph = read_student_graph(self.folder.files[FOLD_STUDENT], self.temperature)
+        return FoldStudent(graph, row[held_out], y[held_out], row[~held_out])
 
     @property
     def properties(self) -> Properties | None:
@@ -154,7 +191,14 @@ def read_student(path: Path) -> Student:
     stated = validated(StudentIndex, folder.index)
     with damage(path / STUDENT.marker, folder.again):
         taxonomy = Taxonomy.from_tree(stated.classes, stated.taxonomy)
-    with folder.reading(_TENSORS) as file:
+    for name in sorted(folder.files.keys() & {_TENSORS, FOLD_STUDENT}):
+        _check_network(folder, name, stated)
+    check_properties(folder, stated.classes)
+    return Student(folder, taxonomy, read_rejection(folder, len(stated.classes), ["student"]))
+
+
+def _check_network(folder: SavedFolder, name: str, stated: StudentIndex) -> None:
+    with folder.reading(name) as file:
         state, _ = read_state_metadata(file)
         check_stated(state, stated.network)
         check_numbers(file)
@@ -165,8 +209,6 @@ def read_student(path: Path) -> Student:
             )
         if state.n_tensors != len(read_header(file).arrays):
             raise ValueError(f"it lacks tensors of its network, which has {state.n_tensors}")
-    check_properties(folder, stated.classes)
-    return Student(folder, taxonomy, read_rejection(folder, len(stated.classes), ["student"]))
 
 
 def write_student(
@@ -178,6 +220,7 @@ def write_student(
     properties: Properties | None = None,
     rejection: Rejection | None = None,
     manifest_csv: bytes | None = None,
+    fold_student: tuple[int, NetworkState] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Save a student; it appears under `path` whole or not at all.
@@ -190,6 +233,7 @@ def write_student(
         properties: Of the classes, if there are any.
         rejection: What tells photos that show none of the classes, if there is such a thing.
         manifest_csv: The photos of the fit as `Manifest.write_csv` wrote them, if they are to be found again.
+        fold_student: Number of a fold, and the complete network that never saw its rows, if one is kept.
         overwrite: Replace a student that is there.
 
     Raises:
@@ -198,15 +242,17 @@ def write_student(
     check_output(path, kind=STUDENT, overwrite=overwrite)
     with user_errors(path), atomic_folder(path) as folder:
         state.save(folder / _TENSORS)
-        save_file(
-            {
-                "proba": np.ascontiguousarray(answers.proba),
-                "y": answers.known.y.astype(np.int64),
-                "row_group": answers.known.groups.astype(np.int64),
-                "row": answers.row.astype(np.int64),
-            },
-            folder / _ANSWERS,
-        )
+        arrays = {
+            "proba": np.ascontiguousarray(answers.proba),
+            "y": answers.known.y.astype(np.int64),
+            "row_group": answers.known.groups.astype(np.int64),
+            "row": answers.row.astype(np.int64),
+        }
+        if fold_student is not None:
+            fold, fold_state = fold_student
+            fold_state.save(folder / FOLD_STUDENT)
+            arrays["held_out"] = (answers.known.folds == fold).astype(np.int64)
+        save_file(arrays, folder / _ANSWERS)
         write_rejection(folder, rejection)
         if properties is not None:
             write_json(folder / PROPERTIES, properties.model_dump(mode="json"))

@@ -20,6 +20,8 @@ app = typer.Typer()
 
   ensemble-minerals export artifacts/small --format html --out minerals.html
 
+  ensemble-minerals export artifacts/small --quantize int8 --out small.onnx
+
 An ensemble with color and texture members has no graph: distill a student from it, or fit one without them.
 """,
 )
@@ -36,6 +38,14 @@ def command(
             "--format", help="A graph, or a page that opens from a file and answers photos without a network."
         ),
     ] = "onnx",
+    quantize: Annotated[
+        Literal["int8"] | None,
+        typer.Option(
+            "--quantize",
+            help="Compute a student in 8-bit integers: a quarter of the size. What it costs is measured on photos "
+            "that a student never saw, and printed.",
+        ),
+    ] = None,
     photos: PhotosMoved = None,
     runtime: Annotated[
         Path | None,
@@ -66,6 +76,7 @@ def command(
                 model,
                 out,
                 form=form,
+                quantize=quantize,
                 photos=photos,
                 runtime=runtime,
                 cache_dir=paths.cache_folder(cache, none=no_cache),
@@ -83,4 +94,12 @@ def command(
                 terminal,
                 f"Compared with predict on {result.files} files of the fit of several sizes: probabilities differ by "
                 f"{result.difference_on_files:.4f} at most.",
+            )
+        if result.int8 is not None:
+            accuracy, log_loss = result.int8.accuracy, result.int8.log_loss
+            console.say(
+                terminal,
+                f"On {result.int8.n} photos that the student of one fold never saw, its accuracy is "
+                f"{accuracy[1]:.3f} in int8 and {accuracy[0]:.3f} in float32, "
+                f"its log-loss {log_loss[1]:.3f} and {log_loss[0]:.3f}.",
             )

@@ -41,11 +41,13 @@ class TrainedStudents:
 
     Attributes:
         state: The network that was trained on all rows, complete.
+        of_fold: The student of the first fold.
         log_odds: What the students of the folds answered for the rows that they never saw, (n, n_classes).
         notes: What the user should know, one sentence each.
     """
 
     state: NetworkState
+    of_fold: FoldStudent
     log_odds: NDArray[np.float64]
     notes: tuple[str, ...]
 
@@ -138,7 +140,7 @@ class StudentTraining:
         for student in students:
             log_odds[known.held_out(student.fold)] = student.log_odds
         notes = tuple(dict.fromkeys(note for student in students for note in student.notes))
-        return TrainedStudents(students[-1].state, log_odds, notes)
+        return TrainedStudents(students[-1].state, students[0], log_odds, notes)
 
     def train(self, fold: int, work: Path, n_threads: int) -> FoldStudent:
         """Train the student of one fold, and let it answer for the fold's photos."""

@@ -77,7 +77,8 @@ def distill(
     Its target for a photo is a mixture of the label and the ensemble's out-of-fold answer, which is soft where the
     ensemble is unsure (Hinton, Vinyals and Dean 2015, arXiv:1503.02531; on out-of-fold answers see Fakoor et al.
     2020, NeurIPS). A student is trained for each fold, on the rows outside of it, and answers for the rows in it. The
-    figures and the temperature come from those answers. Another student, trained on all rows, is saved.
+    figures and the temperature come from those answers. Another student, trained on all rows, is saved, and that of
+    the first fold beside it, on which `export` measures what int8 costs.
 
     A student never sees the label or the answer of a row that it is scored on. As is usual in such distillation, the
     ensemble that answered for its training rows had learned from other rows, among them those of the student's fold;
@@ -167,6 +168,7 @@ def distill(
             properties=teacher.properties,
             rejection=rejection,
             manifest_csv=teacher.folder.files[MANIFEST].read(),
+            fold_student=(students.of_fold.fold, students.of_fold.state),
             overwrite=overwrite,
         )
         shutil.rmtree(work, ignore_errors=True)

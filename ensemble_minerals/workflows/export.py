@@ -18,6 +18,7 @@ from ensemble_minerals.exporting.browser_runtime import browser_runtime
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
 from ensemble_minerals.exporting.offline_page import write_offline_page
+from ensemble_minerals.exporting.quantization import Int8Loss, quantize_student
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.paths import claimed_output
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.graphs.student import StudentGraph
 
 ExportFormat: TypeAlias = Literal["onnx", "html"]
+Quantization: TypeAlias = Literal["int8"]
 
 _PAGE = ("index.html", "page.css", "page.js")
 _LARGE = 25.0
@@ -41,11 +43,12 @@ class ExportResult:
     Attributes:
         file: The ONNX file, or the page.
         megabytes: Its size.
-        difference: Largest absolute difference between its probabilities and those of PyTorch.
+        difference: Largest absolute difference between its probabilities in float32 and those of PyTorch.
         files: Number of photos of the fit on which it was compared with `predict`; 0 where none are at hand.
         difference_on_files: Largest absolute difference of a probability on those, each given whole.
         runtime: Runtime in which the file was compared, with its version.
         metadata: The metadata in the ONNX.
+        int8: What int8 costs on held-out photos; None where the graph is in float32.
     """
 
     file: Path
@@ -55,6 +58,7 @@ class ExportResult:
     difference_on_files: float
     runtime: str
     metadata: Mapping[str, str]
+    int8: Int8Loss | None = None
 
     def __repr__(self) -> str:
         """The file, and its size."""
@@ -66,6 +70,7 @@ def export(
     out: str | Path,
     *,
     form: ExportFormat = "onnx",
+    quantize: Quantization | None = None,
     photos: str | Path | None = None,
     runtime: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -85,6 +90,8 @@ def export(
         model: Folder of a bundle or of a student.
         out: The file, ending in ``.onnx`` or ``.html``.
         form: ``onnx``, or ``html``: one page that holds the student, its properties and ONNX Runtime Web.
+        quantize: ``int8`` computes the layers of a student, all but the last, in 8-bit integers, and measures what
+            that costs: the student of one fold answers photos that it never saw in float32 and in int8.
         photos: Where the photos of the fit are now, if they were moved; on some of them the graph is compared with
             `predict`.
         runtime: Folder of an unpacked onnxruntime-web; if None it is taken from the cache, or fetched by npm.
@@ -101,8 +108,13 @@ def export(
     progress = Silent() if progress is None else progress
     cache, moved = None if cache_dir is None else Path(cache_dir), None if photos is None else Path(photos)
     with claimed_output(out, "an export", suffixes=(f".{form}",), overwrite=overwrite):
+        if quantize is not None and not is_student(model):
+            raise UserError(
+                f"--quantize {quantize}: {model} is no student; train one small network on its answers with "
+                f"`ensemble-minerals distill {model}`, and export that"
+            )
         if form == "onnx":
-            return _export(model, out, progress, moved, cache)
+            return _export(model, out, progress, moved, cache, quantize)
         if not is_student(model):
             raise UserError(
                 f"--format html: {model} is no student, and an ensemble is too large for a page; train one small "
@@ -112,7 +124,7 @@ def export(
         found = browser_runtime(None if runtime is None else Path(runtime), cache)
         stage(1, 1)
         with tempfile.TemporaryDirectory() as folder:
-            made = _export(model, Path(folder) / "student.onnx", progress, moved, cache)
+            made = _export(model, Path(folder) / "student.onnx", progress, moved, cache, quantize)
             student = read_student(model)
             pages = resources.files("ensemble_minerals.serving") / "page"
             page = {name: (pages / name).read_text(encoding="utf-8") for name in _PAGE}
@@ -121,13 +133,19 @@ def export(
         megabytes = out.stat().st_size / 1e6
         if megabytes > _LARGE:
             progress.note(
-                f"the page takes {megabytes:.0f} MB, which phones open slowly; a smaller --student makes it smaller"
+                f"the page takes {megabytes:.0f} MB, which phones open slowly; "
+                "a smaller --student or --quantize int8 make it smaller"
             )
         return replace(made, file=out, megabytes=megabytes)
 
 
 def _export(
-    model: Path, out: Path, progress: Progress, photos: Path | None, cache: Path | None
+    model: Path,
+    out: Path,
+    progress: Progress,
+    photos: Path | None,
+    cache: Path | None,
+    quantize: Quantization | None,
 ) -> ExportResult:
     from ensemble_minerals.networks.graphs.onnx_file import export_onnx, require_packages
     from ensemble_minerals.networks.graphs.rejection import RejectionGraph
@@ -149,7 +167,16 @@ def _export(
         network, metadata = ensemble_graph(bundle, progress), bundle_metadata(bundle)
         n_classes, min_side = len(bundle.classes), bundle.config.data.min_side
         manifest = bundle.manifest(bundle.photo_root if photos is None else photos)
-    made = export_onnx(network, out, metadata=metadata, n_classes=n_classes, min_side=min_side)
+    loss = None
+    if quantize is None:
+        made = export_onnx(network, out, metadata=metadata, n_classes=n_classes, min_side=min_side)
+    else:
+        metadata["precision"] = quantize
+        with tempfile.TemporaryDirectory() as folder:
+            graph = Path(folder) / "float32.onnx"
+            made = export_onnx(network, graph, metadata=metadata, n_classes=n_classes, min_side=min_side)
+            loss = quantize_student(read_student(model), manifest, graph, out, progress)
+        made = replace(made, file=out, megabytes=out.stat().st_size / 1e6)
     files = [] if manifest is None else files_of_several_sizes(manifest)
     difference = 0.0
     if files:
@@ -165,5 +192,5 @@ def _export(
             f"on files of the fit the graph answers otherwise than predict, by up to {difference:.3f}"
         )
     return ExportResult(
-        made.file, made.megabytes, made.difference, len(files), difference, made.runtime, metadata
+        made.file, made.megabytes, made.difference, len(files), difference, made.runtime, metadata, loss
     )

@@ -7,10 +7,13 @@ import shutil
 import numpy as np
 import onnxruntime
 import pytest
+import torch
+from drawn.onnx_files import metadata_of
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.config.students import student_config
+from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.distillation.data import read_distillation_data
 from ensemble_minerals.distillation.students import StudentTraining
@@ -137,6 +140,57 @@ def test_a_student_tells_strangers_by_its_own_answers(spied, tiny, tmp_path):
             export(result.student, tmp_path / "student.onnx").file
         ).get_outputs()
     }
+
+
+def test_the_student_of_a_fold_is_kept_and_its_answers_are_those_out_of_fold(spied, tiny):
+    result, _, _, _ = spied
+    teacher = read_distillation_data(read_bundle(tiny.bundle)).teacher
+    first = teacher.known.held_out(teacher.known.numbers[0])
+    student = read_student(result.student)
+    fold = student.fold_student()
+    np.testing.assert_array_equal(fold.held_out, teacher.row[first])
+    np.testing.assert_array_equal(fold.y, teacher.known.y[first])
+    assert not set(fold.training) & set(fold.held_out)
+    assert len(fold.training) + len(fold.held_out) == len(teacher.row)
+    manifest = student.manifest(student.photo_root)
+    log_odds = [fold.graph.answer(decode(manifest.file(row)).pixels) for row in fold.held_out.tolist()]
+    _, saved, _ = student._out_of_fold()
+    np.testing.assert_array_equal(np.argmax(log_odds, axis=1), saved[first].argmax(axis=1))
+
+
+def test_int8_is_measured_on_photos_that_the_student_never_saw(spied, tmp_path, monkeypatch):
+    student = read_student(spied[0].student)
+    fold = student.fold_student()
+    monkeypatch.setattr("ensemble_minerals.exporting.quantization.WORTH_A_REMARK", -2.0)
+    told = Told()
+    made = export(student.path, tmp_path / "student.onnx", quantize="int8", progress=told)
+    manifest = student.manifest(student.photo_root)
+    with torch.inference_mode():
+        proba = [
+            fold.graph(torch.tensor(decode(manifest.file(row)).pixels)[None])[0].numpy()
+            for row in fold.held_out.tolist()
+        ]
+    expected = summary(fold.y, np.array(proba, np.float64), student.classes)
+    assert made.int8.n == len(fold.held_out)
+    assert made.int8.accuracy[0] == pytest.approx(expected["accuracy"])
+    assert made.int8.log_loss[0] == pytest.approx(expected["log_loss"], abs=1e-3)
+    assert made.int8.log_loss[1] != made.int8.log_loss[0]
+    assert made.int8.log_loss[1] == pytest.approx(expected["log_loss"], abs=0.1)
+    assert any("int8 costs" in note for note in told.notes)
+    assert metadata_of(made.file) == made.metadata
+    assert made.metadata["precision"] == "int8"
+    assert made.megabytes == made.file.stat().st_size / 1e6
+    with pytest.raises(UserError, match=r"needs the photos of the fit.*--photos"):
+        export(student.path, tmp_path / "moved.onnx", quantize="int8", photos=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["student.onnx"]
+
+
+def test_int8_without_held_out_photos_is_refused(student, tiny, tmp_path):
+    with pytest.raises(UserError, match=r"keeps no student of a fold.*distill it again"):
+        export(student, tmp_path / "student.onnx", quantize="int8")
+    with pytest.raises(UserError, match=r"--quantize int8: .* is no student"):
+        export(tiny.bundle, tmp_path / "bundle.onnx", quantize="int8")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_student_learns_what_its_teacher_says_and_not_the_labels(tiny, tmp_path):
