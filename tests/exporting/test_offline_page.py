@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from PIL import Image
 
 from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.config.properties import load_properties
+from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.exporting import browser_runtime
+from ensemble_minerals.exporting.offline_page import write_offline_page
+from ensemble_minerals.networks.graphs.quantized_file import quantize_file
 from ensemble_minerals.prediction.evidence import Evidence, weigh
 from ensemble_minerals.prediction.hand_tests import HandTests, as_readings
 from ensemble_minerals.prediction.student import load_student
@@ -87,6 +91,24 @@ def page(page_file):
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def int8_page_file(knowing, page_file, drawn_photos, tmp_path_factory):
+    """The page of a quantized student."""
+    folder = tmp_path_factory.mktemp("int8")
+    whole = export(knowing, folder / "float32.onnx").file
+    quantize_file(whole, folder / "int8.onnx", (decode(file).pixels for file in drawn_photos[:12]))
+    student = read_student(knowing)
+    pages = resources.files("ensemble_minerals.serving") / "page"
+    return write_offline_page(
+        folder / "int8.html",
+        student,
+        (folder / "int8.onnx").read_bytes(),
+        browser_runtime.browser_runtime(None, cache_folder(None)),
+        {name: (pages / name).read_text() for name in ("index.html", "page.css", "page.js")},
+        side=student.graph().side,
+    )
+
+
 def answers_of(page, files):
     """What the page answers, without waiting for its cards."""
     page.set_input_files("#choose", [str(file) for file in files])
@@ -113,6 +135,20 @@ def test_the_page_answers_as_predict_does_without_a_network(page, knowing, drawn
     assert rows["broken.jpg"]["status"] == "unreadable"
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.wrong == []
+
+
+def test_a_page_of_a_quantized_student_answers_almost_as_predict_does(
+    page, int8_page_file, knowing, drawn_photos
+):
+    expected = load_student(knowing, 1).predict(drawn_photos[:7])
+    quantized = page.context.new_page()
+    quantized.goto(int8_page_file.as_uri())
+    rows = answers_of(quantized, drawn_photos[:7])
+    quantized.close()
+    found = np.array(
+        [[float(rows[file.name][f"p_{name}"]) for name in expected.classes] for file in drawn_photos[:7]]
+    )
+    assert np.abs(found - expected.proba).max() < 0.05
 
 
 @pytest.mark.parametrize(
