@@ -19,6 +19,7 @@ from drawn.command_line import run
 
 from ensemble_minerals.cli.app import app
 from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.data.corrections import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,6 +59,8 @@ def named(tiny, tmp_path_factory):
         tiny.draw_photo(home / "chairs" / f"{number}.png", 3, number)
     tiny.draw_photo(home / "odd.jpg", 0, 400)
     (home / "list.csv").write_text("path,hardness,streak\nodd.jpg,3,black\n", encoding="utf-8")
+    for name in ("corrections.csv", "ann.csv", "bob.csv"):  # of people who decided nothing yet
+        (home / name).write_text(f"{','.join(COLUMNS)}\n", encoding="utf-8")
     (home / "place.csv").write_text("class,weight\nmalachite,2\npyrite,3\nquartz,1\n", encoding="utf-8")
     return home
 
@@ -143,7 +146,7 @@ def test_commands_run_as_printed(page, workplace, fitted):
         shutil.copytree(fitted, "artifacts/mine")
     for line in typed:
         _, *words = shlex.split(line)
-        if words[0] == "serve":
+        if words[0] in ("serve", "review"):
             serves(words)
         else:
             outcome = run(*words, *SHORTER.get(words[0], ()))
@@ -156,7 +159,7 @@ def serves(words: list[str]) -> None:
     environment = {**os.environ, "COLUMNS": "200"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as server:
         told = ""
-        while "listening" not in told:
+        while "http://" not in told:
             told = server.stderr.readline()
             assert told, "it ended"
         server.send_signal(signal.SIGTERM)
