@@ -111,3 +111,11 @@ RawCsv = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", envvar=DEBUG_VARIABLE, help="Show the traceback of an error.")
 ]
+
+Host = Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")]
+Port = Annotated[int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any that is free.")]
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", metavar="NAME", help="Name by which it may be addressed. Repeatable."),
+]
+Token = Annotated[str | None, typer.Option(envvar="ENSEMBLE_MINERALS_TOKEN", hidden=True)]

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Jobs, NoCache, PhotosMoved
+from ensemble_minerals.cli.options import (
+    AllowHosts,
+    BundleFolder,
+    Cache,
+    Debug,
+    Host,
+    Jobs,
+    NoCache,
+    PhotosMoved,
+    Port,
+    Token,
+)
 from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
@@ -49,14 +60,9 @@ def command(
         ),
     ] = None,
     photos: PhotosMoved = None,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any that is free.")
-    ] = 8000,
-    allow_hosts: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Name by which it may be addressed. Repeatable."),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    allow_hosts: AllowHosts = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -66,7 +72,7 @@ def command(
             "Otherwise the address that is said holds one.",
         ),
     ] = None,
-    token: Annotated[str | None, typer.Option(envvar="ENSEMBLE_MINERALS_TOKEN", hidden=True)] = None,
+    token: Token = None,
     n_jobs: Jobs = -1,
     cache: Cache = None,
     no_cache: NoCache = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache
+from ensemble_minerals.cli.options import AllowHosts, Cache, Debug, Host, Jobs, NoCache, Port, Token
 from ensemble_minerals.cli.running import handle_errors, jobs
 
 app = typer.Typer()
@@ -27,14 +27,9 @@ def command(
     model: Annotated[
         Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
     ],
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 for any that is free.")
-    ] = 8000,
-    allow_hosts: Annotated[
-        list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Name by which it may be addressed. Repeatable."),
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    allow_hosts: AllowHosts = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -43,7 +38,7 @@ def command(
             help="Holds the token that requests must show; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN.",
         ),
     ] = None,
-    token: Annotated[str | None, typer.Option(envvar="ENSEMBLE_MINERALS_TOKEN", hidden=True)] = None,
+    token: Token = None,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="DIR", help="Keep photos and answers there; else nothing is written."),
