@@ -9,9 +9,9 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)  ## fit and predict on the embedded demonstration set
 	$(BIN)/ensemble-minerals demo --out artifacts/demo
 
-JOBS ?= 1
-test: $(INSTALLED)  ## the whole test suite; JOBS=2 for two files at a time
-	$(if $(filter 1,$(JOBS)),,OMP_NUM_THREADS=1) $(BIN)/python -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist loadfile)
+JOBS ?= 2
+test: $(INSTALLED)  ## the whole test suite, two files of tests at a time; JOBS=1 for one after the other
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
 
 SCALE ?= 1
 campaign: $(INSTALLED)  ## attack what the program promises, and count: two hours at most; SCALE=0.1 PART=cache for less

@@ -50,7 +50,7 @@ def keys(section: type[BaseModel]) -> list[Key]:
 
     >>> from ensemble_minerals.config.members import LogisticHeadConfig
     >>> [(key.name, key.allowed, key.default) for key in keys(LogisticHeadConfig)]
-    [('C', 'number, above 0', '300.0')]
+    [('C', 'number, above 0 | auto', '300.0')]
     """
     meanings = _meanings(section)
     return [

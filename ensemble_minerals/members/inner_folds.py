@@ -22,7 +22,7 @@ def inner_folds(
 
     Example:
         >>> inner_folds(np.array([0, 0, 1, 1]), np.arange(4), 5, seed=0).tolist()
-        [1, 0, 1, 0]
+        [1, 0, 0, 1]
         >>> inner_folds(np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), 5, seed=0)
     """
     fewest = min(len(np.unique(groups[y == position])) for position in np.unique(y))

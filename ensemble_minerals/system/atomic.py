@@ -235,7 +235,8 @@ def _recover(work: Path, target: Path) -> bool:
                 shutil.rmtree(work, ignore_errors=True)
         else:
             locked = try_lock(lock)
-            if locked or (locked is None and _is_older(work, _ABANDONED)):
+            abandoned = locked or (locked is None and _is_older(work, _ABANDONED))
+            if abandoned and is_still(lock, work / _LOCK):
                 _remove(work, target, lock)
             else:
                 os.close(lock)
@@ -243,7 +244,11 @@ def _recover(work: Path, target: Path) -> bool:
 
 
 def _remove(work: Path, target: Path, lock: int) -> None:
-    """Remove a work folder, its lock last; a folder that went aside and was not replaced is brought back before."""
+    """Remove a work folder; a folder that went aside and was not replaced is brought back before.
+
+    The lock goes last, while it is held, and then the empty folder: others may begin a folder of this name as soon
+    as it is gone, so nothing of it may be touched after that.
+    """
     try:
         if (work / _OLD).exists() and (work / f"{_NEW}{target.name}").exists() and not target.exists():
             (work / _OLD).rename(target)
@@ -252,9 +257,13 @@ def _remove(work: Path, target: Path, lock: int) -> None:
                 shutil.rmtree(path, ignore_errors=True)
                 with suppress(OSError):  # it is a file, or gone
                     path.unlink()
+        with suppress(PermissionError):  # of Windows, as long as it is open
+            (work / _LOCK).unlink()
     finally:
         os.close(lock)
-    shutil.rmtree(work, ignore_errors=True)
+    with suppress(OSError):
+        (work / _LOCK).unlink(missing_ok=True)
+        work.rmdir()
 
 
 def _is_older(path: Path, seconds: float) -> bool:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from drawn.faults import KILL, NO_PERMISSION, NO_SPACE, at_every_call, with_fault
@@ -398,6 +399,29 @@ def test_work_in_progress_is_not_taken_for_remains(tmp_path):
         recover(file)
         assert draft.exists()
     assert file.read_text() == "new"
+
+
+def test_readers_that_mend_take_nothing_from_a_writer(tmp_path):
+    """Readers that find the work folder while its writer removes it must not remove that of the next write."""
+    folder, ended = tmp_path / "bundle", Event()
+
+    def mend() -> None:
+        while not ended.is_set():
+            recover(folder)
+
+    readers = [Thread(target=mend) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(200):
+            with atomic_folder(folder, durable=False) as draft:
+                (draft / "answers.csv").write_text(str(number), encoding="utf-8")
+            assert (folder / "answers.csv").read_text(encoding="utf-8") == str(number)
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @pytest.mark.parametrize("age", [3600, 90_000])
