@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -102,7 +103,7 @@ class Guard:
             self._check(scope, headers)
             if scope["method"] in _CHANGING:
                 held = self._claim(headers)
-            await self._app(scope, _bounded(receive, self._limits.body_bytes), answering)
+            await self._app(scope, _bounded(receive, self._limits), answering)
         except ProblemError as problem:
             await problem.response()(scope, receive, answering)
         except Exception:  # the framework has answered 500; the connection stays for the next request
@@ -144,17 +145,23 @@ class Guard:
         return length
 
 
-def _bounded(receive: Receive, most: int) -> Receive:
-    """Receive a body that is no longer than it may be."""
-    n_bytes = 0
+def _bounded(receive: Receive, limits: ServingLimits) -> Receive:
+    """Receive a body that is no longer than it may be, and arrives in time."""
+    n_bytes, arrives = 0, True
+    ends = asyncio.get_running_loop().time() + limits.receive_seconds
 
     async def receiving() -> Message:
-        nonlocal n_bytes
-        message = await receive()
+        nonlocal n_bytes, arrives
+        try:
+            async with asyncio.timeout_at(ends if arrives else None):
+                message = await receive()
+        except TimeoutError as error:
+            raise ProblemError(408, f"it did not arrive within {limits.receive_seconds:g} s") from error
         body: Any = message.get("body", b"")
+        arrives = message.get("more_body", False)
         n_bytes += len(body)
-        if n_bytes > most:
-            raise _too_long(most)
+        if n_bytes > limits.body_bytes:
+            raise _too_long(limits.body_bytes)
         return message
 
     return receiving

@@ -6,37 +6,40 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 MEDIA_TYPE = "application/problem+json"
 
 
-class ProblemError(Exception):
+class ProblemError(HTTPException):
     """A request that is not answered as it was meant.
 
-    Attributes:
+    The framework lets an HTTP error pass where a body is read, and takes any other for a body that makes no sense.
+
+    Args:
         status: HTTP status.
         detail: What is wrong, and the way out.
         headers: Of the answer.
-        more: Further members of the problem.
+        **more: Further members of the problem.
     """
 
     def __init__(
         self, status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any
     ) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers, self.more = status, detail, dict(headers or {}), more
+        super().__init__(status, detail, headers)
+        self.more = more
 
     def response(self) -> Response:
         """The answer."""
         content = {
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
+            "title": HTTPStatus(self.status_code).phrase,
+            "status": self.status_code,
             "detail": self.detail,
             **self.more,
         }
-        return JSONResponse(content, self.status, self.headers, media_type=MEDIA_TYPE)
+        return JSONResponse(content, self.status_code, self.headers, media_type=MEDIA_TYPE)
 
 
 def too_busy(seconds: float) -> ProblemError:

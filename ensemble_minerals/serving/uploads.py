@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,15 +55,12 @@ async def read_upload(request: Request, limits: ServingLimits) -> Upload:
     )
     parser.spool_max_size = limits.body_bytes + 1  # in memory, however large
     try:
-        async with asyncio.timeout(limits.receive_seconds):
-            form = await parser.parse()
+        form = await parser.parse()
     except MultiPartException as error:
         status = 413 if "Too many" in error.message else 400
         raise ProblemError(status, f"{error.message} At most {limits.photos} photos a request.") from error
     except (KeyError, ValueError) as error:
         raise ProblemError(400, f"it is no multipart/form-data that can be read: {error}") from error
-    except TimeoutError as error:
-        raise ProblemError(408, f"it did not arrive within {limits.receive_seconds:g} s") from error
     names: list[str] = []
     photos: list[bytes] = []
     try:

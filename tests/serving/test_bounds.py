@@ -67,6 +67,9 @@ def test_bodies_and_photos_beyond_the_bounds_are_refused(served, photo):
         stream = (part if n == 0 else bytes(5000) for n in range(20))  # no length is stated
         headers = {"content-type": "multipart/form-data; boundary=x"}
         assert client.post("/v1/predict", content=stream, headers=headers).status_code == 413
+        stream = (b" " * 5000 for _ in range(20))
+        headers = {"content-type": "application/json"}
+        assert "at most" in detail(client.post("/v1/weigh", content=stream, headers=headers), 413)
         until(lambda: server.flight.n_bytes == 0)  # it ends just after its answer
 
 
@@ -129,8 +132,9 @@ def test_what_takes_too_long_is_told(served, photo):
             time.sleep(1)
             yield b"--x--\r\n"
 
-        headers = {"content-type": "multipart/form-data; boundary=x"}
-        assert "did not arrive" in detail(client.post("/v1/predict", content=slowly(), headers=headers), 408)
+        for path, kind in (("predict", "multipart/form-data; boundary=x"), ("weigh", "application/json")):
+            late = client.post(f"/v1/{path}", content=slowly(), headers={"content-type": kind})
+            assert "did not arrive" in detail(late, 408)
 
 
 def test_a_failure_of_the_model_is_an_error_of_the_server_and_the_next_is_answered(
