@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from ensemble_minerals.bundle.student import Student
-from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.data.image_cache import decode_side
 from ensemble_minerals.exporting.browser_runtime import NOTICE, BrowserRuntime
-from ensemble_minerals.prediction.hand_tests import Floats, HandTests, Reading
+from ensemble_minerals.prediction.advice import ADVISED, COMMON, SURE, WORTH, outcome_names, range_in_words
+from ensemble_minerals.prediction.hand_tests import Floats, HandTest, HandTests, Reading
 from ensemble_minerals.system.atomic import atomic_file, user_errors
 
 LEVEL = 0.95
 """Confidence of the prediction sets that the page names."""
 
-_SCRIPTS = ("evidence.js", "photos.js", "answering.js")
+_SCRIPTS = ("evidence.js", "advice.js", "photos.js", "answering.js")
 _NOTICE = f"<details><summary>Runs in ONNX Runtime Web (MIT License)</summary><p>{html.escape(NOTICE)}</p></details>"
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; style-src 'unsafe-inline'; "
@@ -93,7 +93,8 @@ def _model(student: Student, side: int) -> dict[str, Any]:
     taxonomy, limits, rejection = student.taxonomy, student.limits, student.rejection
     groups = [taxonomy.group_names[group] for group in taxonomy.group_of()]
     properties = student.properties
-    tests = [] if properties is None else list(_tests(properties, student.classes))
+    hand = None if properties is None else HandTests(properties, student.classes)
+    tests = [] if hand is None else list(_tests(hand))
     highest = student.conformal_sets().highest_scores(LEVEL).tolist()
     return {
         "described": {
@@ -106,6 +107,13 @@ def _model(student: Student, side: int) -> dict[str, Any]:
             "limits": {"photos": 1},
         },
         "tests": tests,
+        "advice": {
+            "tests": [] if hand is None else [_advisable(hand, test) for test in hand.tests()],
+            "sure": SURE,
+            "worth": WORTH,
+            "advised": ADVISED,
+            "common": COMMON,
+        },
         "highest_scores": [score if np.isfinite(score) else None for score in highest],
         "refuse": 0.0 if rejection is None else rejection.refuse,
         "side": decode_side(side),
@@ -114,9 +122,21 @@ def _model(student: Student, side: int) -> dict[str, Any]:
     }
 
 
-def _tests(properties: Properties, classes: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def _advisable(tests: HandTests, test: HandTest) -> dict[str, Any]:
+    """A test with what the formulas of the advice need."""
+    return {
+        "name": test.name,
+        "how": f"{test.how} {test.tool}".strip(),
+        "likelihoods": [tests.likelihood(outcome).tolist() for outcome in test.outcomes],
+        "outcomes": outcome_names(tests, test),
+        "all_named": bool(test.tool),
+        "ranges": [range_in_words(tests, test.name, label) for label in tests.classes],
+    }
+
+
+def _tests(tests: HandTests) -> Iterator[dict[str, Any]]:
     """Each property with what the formulas of a reading need."""
-    tests = HandTests(properties, classes)
+    properties = tests.properties
     for name in tests.names:
         if name in properties.words:
             word = properties.words[name]

@@ -12,13 +12,13 @@ from ensemble_minerals.prediction.hand_tests import Floats, HandTest, HandTests
 SURE = 0.95
 """From this probability on no test is advised."""
 
-_WORTH = 0.02
+WORTH = 0.02
 """Nats that a test must be expected to tell."""
 
-_ADVISED = 2
+ADVISED = 2
 """So many tests are named, the best first."""
 
-_COMMON = 0.1
+COMMON = 0.1
 """Outcomes below this probability are left out of the words."""
 
 
@@ -75,7 +75,7 @@ def advise(tests: HandTests, proba: Floats, given: Sequence[Collection[str]]) ->
         found.sort(key=lambda entry: -entry[0].information)
         best: dict[str, str] = {}  # one way to test a property: the one that tells most
         for expects, test, table in found:
-            if expects.information >= _WORTH and test.name not in best and len(best) < _ADVISED:
+            if expects.information >= WORTH and test.name not in best and len(best) < ADVISED:
                 best[test.name] = _in_words(tests, row, expects, test, table)
         yield "test next: " + "; or ".join(best.values()) if best else "no test known here tells more"
 
@@ -83,31 +83,34 @@ def advise(tests: HandTests, proba: Floats, given: Sequence[Collection[str]]) ->
 def _in_words(tests: HandTests, proba: Floats, expects: Expected, test: HandTest, table: Floats) -> str:
     joint = table * proba
     share, speaks_for = joint.sum(axis=1), [tests.classes[k] for k in joint.argmax(axis=1)]
-    if test.tool:
-        outcomes = [
-            f"{what} ({outcome}): {label}"
-            for what, outcome, label in zip(
-                ("scratched", "not scratched"), test.outcomes, speaks_for, strict=True
-            )
-        ]
-    elif test.name in tests.properties.words:
-        outcomes = [
-            f"{outcome}: {label}"
-            for outcome, label, likely in zip(test.outcomes, speaks_for, share, strict=True)
-            if likely >= _COMMON
-        ]
+    names = outcome_names(tests, test)
+    if names is None:
+        outcomes = [range_in_words(tests, test.name, label) for label in _most_probable(tests, proba)]
     else:
-        outcomes = [_range_in_words(tests, test.name, label) for label in _most_probable(tests, proba)]
+        outcomes = [
+            f"{name}: {label}"
+            for name, label, likely in zip(names, speaks_for, share, strict=True)
+            if test.tool or likely >= COMMON
+        ]
     how = f"{test.how} {test.tool}".strip()
     gain = f"confidence {100 * proba.max():.0f} -> {100 * expects.confidence:.0f} % on average"
     return f"{how} ({', '.join(filter(None, [*outcomes, gain]))})"
+
+
+def outcome_names(tests: HandTests, test: HandTest) -> list[str] | None:
+    """Names of the outcomes of a test; None for a number that is measured, which has too many to name."""
+    if test.tool:
+        verbs = ("scratched", "not scratched")
+        return [f"{verb} ({outcome})" for verb, outcome in zip(verbs, test.outcomes, strict=True)]
+    return [str(outcome) for outcome in test.outcomes] if test.name in tests.properties.words else None
 
 
 def _most_probable(tests: HandTests, proba: Floats) -> list[str]:
     return [tests.classes[k] for k in np.argsort(-proba, kind="stable")[:2]]
 
 
-def _range_in_words(tests: HandTests, name: str, label: str) -> str:
+def range_in_words(tests: HandTests, name: str, label: str) -> str:
+    """The range of a number in a class; empty where it is not known."""
     shows = tests.properties.classes.get(label, {}).get(name)
     if shows is None or shows.range is None:
         return ""

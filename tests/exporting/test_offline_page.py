@@ -153,20 +153,32 @@ def test_a_page_of_a_quantized_student_answers_almost_as_predict_does(
 
 @pytest.mark.parametrize(
     "given",
-    [{"hardness": "6.2"}, {"hardness": "3.5-4", "streak": "green"}, {"hardness": "9.9"}, {"streak": "blue"}],
+    [
+        {},
+        {"hardness": "6.2"},
+        {"hardness": "3.5-4", "streak": "green"},
+        {"hardness": "9.9"},
+        {"streak": "blue"},
+    ],
 )
-def test_evidence_is_weighed_as_predict_weighs_it(page, knowing, drawn_photos, given):
+def test_evidence_is_weighed_and_tests_are_advised_as_predict_does(page, knowing, drawn_photos, given):
     student = read_student(knowing)
     tests = HandTests(student.properties, student.classes)
     photo = load_student(knowing, 1).predict(drawn_photos[:1])
-    expected = weigh(photo, Evidence(tests, [as_readings(given, tests)])).evidence
+    told = weigh(photo, Evidence(tests, [as_readings(given, tests)], advise=True))
+    expected = told.evidence
     asked = {
         "probabilities": dict(zip(photo.classes, photo.proba[0].tolist(), strict=True)),
         "evidence": given,
     }
     found = page.evaluate(
         "async asked => await (await answering('v1/weigh', { body: JSON.stringify(asked) })).json()", asked
-    )["with_evidence"]
+    )
+    assert found["advice"] == told.advice[0]
+    if not given:
+        assert found["advice"].startswith("test next: ")
+        return
+    found = found["with_evidence"]
     np.testing.assert_allclose(list(found["probabilities"].values()), expected.proba[0], atol=1e-9)
     assert found["note"] == expected.notes[0]
     assert (found["label"] is not None) == expected.fits[0]

@@ -3,6 +3,7 @@
 window.answering = (() => {
   const model = JSON.parse(document.getElementById("model-data").textContent);
   const { classes } = model.described;
+  const advise = adviser(classes, model.advice);
 
   async function unpacked(id) {
     const text = atob(document.getElementById(id).textContent);
@@ -45,14 +46,17 @@ window.answering = (() => {
       probabilities: Object.fromEntries(classes.map((label, k) => [label, shares[k]])),
       typicality, verdict: typicality === null ? null : strange ? "none_of_these" : "answered",
       set: classes.filter((_, k) => k === best || model.highest_scores[k] === null || 1 - shares[k] <= model.highest_scores[k]),
-      votes: [], with_evidence: null, advice: "",
+      votes: [], with_evidence: null, advice: advise(shares, []),
     };
   }
 
   function weigh({ probabilities, evidence }) {
     const readings = Object.entries(evidence).map(([name, text]) => handTests.read(model.tests.find(test => test.name === name), text));
     readings.sort((one, other) => (one.property.name < other.property.name ? -1 : 1));
-    return { with_evidence: handTests.weigh(classes, classes.map(name => probabilities[name]), readings), advice: "" };
+    const shares = classes.map(name => probabilities[name]);
+    const weighed = handTests.weigh(classes, shares, readings);
+    const known = weighed ? classes.map(name => weighed.probabilities[name]) : shares;
+    return { with_evidence: weighed, advice: advise(known, Object.keys(evidence)) };
   }
 
   const said = (content, status = 200) => new Response(JSON.stringify(content), { status });
