@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         inspect_data,
         load,
         report,
+        review,
         tune,
     )
     from ensemble_minerals.config.loading import load_config
@@ -81,6 +82,7 @@ __all__ = [
     "load",
     "load_config",
     "report",
+    "review",
     "tune",
 ]
 
@@ -114,6 +116,7 @@ _HOMES = {
     "load": "api",
     "load_config": "config.loading",
     "report": "api",
+    "review": "api",
     "tune": "api",
 }
 

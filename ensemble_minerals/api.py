@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
@@ -27,6 +27,7 @@ from ensemble_minerals.system.progress import Progress, Silent
 if TYPE_CHECKING:
     from ensemble_minerals.prediction.inputs import Inputs
     from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
+    from ensemble_minerals.reports.drawing import FigureFormat
     from ensemble_minerals.workflows.ablate import AblationResult
     from ensemble_minerals.workflows.compare import BundleComparison
     from ensemble_minerals.workflows.distill import DistillResult
@@ -42,6 +43,9 @@ R = TypeVar("R")
 
 ConfigLike: TypeAlias = Config | Mapping[str, Any] | str | Path | None
 """A configuration, the content of one, its file, or the name of one in the package; None is ``default``."""
+
+FilesLike: TypeAlias = str | Path | Sequence[str | Path]
+"""A file, or several."""
 
 CacheLike: TypeAlias = str | Path | bool | None
 ProgressLike: TypeAlias = Progress | bool | None
@@ -98,7 +102,8 @@ def fit(
     backend: str = "local",
     scheduler: str | None = None,
     time_limit: float | str | None = None,
-    corrections: Sequence[str | Path] | str | Path = (),
+    strangers: str | Path | None = None,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> FitResult:
     """Train the ensemble on a folder of photos and save it as a bundle.
@@ -115,6 +120,7 @@ def fit(
         backend: Where features are computed and members fitted: ``local``, ``dask`` or ``ray``.
         scheduler: Address of the cluster's scheduler.
         time_limit: Seconds, or a time such as ``1h30m``, for the whole fit; what does not fit in is left out.
+        strangers: Folder of photos that show none of the classes; they help to choose what tells strangers.
         corrections: Files of corrections that ``ensemble-minerals review`` wrote; the photos are not touched.
         progress: See `api`.
     """
@@ -124,7 +130,7 @@ def fit(
         return run(
             data, out, as_config(config), n_jobs=n_jobs, cache_dir=_cache(cache_dir), resume=resume,
             overwrite=overwrite, pack=pack, backend=backend, scheduler=scheduler, time_limit=time_limit,
-            corrections=[corrections] if isinstance(corrections, str | Path) else corrections, progress=shown,
+            strangers=strangers, corrections=_files(corrections), progress=shown,
         )  # fmt: skip
 
 
@@ -155,6 +161,7 @@ def inspect_data(
     *,
     cache_dir: CacheLike = True,
     n_jobs: int = -1,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> Inspection:
     """Find out what a folder of photos holds, without training anything.
@@ -164,6 +171,7 @@ def inspect_data(
         config: Limits, backbones and thresholds.
         cache_dir: See `api`.
         n_jobs: See `api`.
+        corrections: As of `fit`.
         progress: See `api`.
     """
     from ensemble_minerals.system.cpu import count_jobs
@@ -171,8 +179,9 @@ def inspect_data(
 
     with _shown(progress) as shown:
         return run(
-            data, as_config(config), cache_dir=_cache(cache_dir), n_threads=count_jobs(n_jobs), progress=shown
-        )
+            data, as_config(config), cache_dir=_cache(cache_dir), n_threads=count_jobs(n_jobs),
+            corrections=_files(corrections), progress=shown,
+        )  # fmt: skip
 
 
 @_public
@@ -182,10 +191,13 @@ def report(
     data: str | Path | None = None,
     out: str | Path | None = None,
     photos: str | Path | None = None,
+    strangers: str | Path | None = None,
     heatmaps: bool = True,
     random_split: bool | None = None,
+    figure_format: FigureFormat | None = None,
     cache_dir: CacheLike = True,
     n_jobs: int = -1,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> ReportResult:
     """Write where a fitted ensemble fails and why: a page, and the same as JSON, CSV and PNG.
@@ -195,18 +207,22 @@ def report(
         data: Labeled photos that took no part in the fit; by default its out-of-fold answers are analyzed.
         out: Folder of the report, replaced if it is one; ``BUNDLE-report`` beside the bundle by default.
         photos: Where the photos of the fit are now, if not where they were.
+        strangers: Folder of photos that show none of the classes: how many are told?
         heatmaps: Whether the worst photos are shown with what spoke for the wrong answer.
         random_split: Whether the members are trained once more in a random split; if None, where that is quick.
+        figure_format: ``pdf`` or ``svg``, written beside each PNG.
         cache_dir: See `api`.
         n_jobs: See `api`.
+        corrections: Files of corrections that came after the fit: answers are scored by the corrected labels.
         progress: See `api`.
     """
     from ensemble_minerals.workflows.report import write_report
 
     with _shown(progress) as shown:
         return write_report(
-            bundle, data=data, out=out, photos=photos, heatmaps=heatmaps, random_split=random_split,
-            cache_dir=_cache(cache_dir), n_jobs=n_jobs, progress=shown,
+            bundle, data=data, out=out, photos=photos, strangers=strangers, heatmaps=heatmaps,
+            random_split=random_split, figure_format=figure_format,
+            cache_dir=_cache(cache_dir), n_jobs=n_jobs, corrections=_files(corrections), progress=shown,
         )  # fmt: skip
 
 
@@ -259,6 +275,8 @@ def ablate(
     overwrite: bool = False,
     backend: str = "local",
     scheduler: str | None = None,
+    figure_format: FigureFormat | None = None,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> AblationResult:
     """Test the ensemble against single models, and against itself without each of its ingredients.
@@ -277,6 +295,8 @@ def ablate(
         overwrite: Replace an ablation at `out`.
         backend: As of `fit`.
         scheduler: As of `fit`.
+        figure_format: As of `report`.
+        corrections: As of `fit`.
         progress: See `api`.
     """
     from ensemble_minerals.workflows.ablate import ablate as run
@@ -285,7 +305,7 @@ def ablate(
         return run(
             data, out, as_config(config), repeats=repeats, arms=arms, n_splits=n_splits, n_jobs=n_jobs,
             cache_dir=_cache(cache_dir), yes=yes, resume=resume, overwrite=overwrite, backend=backend,
-            scheduler=scheduler, progress=shown,
+            scheduler=scheduler, figure_format=figure_format, corrections=_files(corrections), progress=shown,
         )  # fmt: skip
 
 
@@ -301,6 +321,7 @@ def tune(
     n_jobs: int = -1,
     cache_dir: CacheLike = True,
     overwrite: bool = False,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> TuneResult:
     """Search a better configuration, and measure on photos that the search never saw what it gains.
@@ -315,6 +336,7 @@ def tune(
         n_jobs: See `api`.
         cache_dir: See `api`.
         overwrite: Replace a tuning at `out`.
+        corrections: As of `fit`.
         progress: See `api`.
     """
     from ensemble_minerals.workflows.tune import tune as run
@@ -322,7 +344,7 @@ def tune(
     with _shown(progress) as shown:
         return run(
             data, out, as_config(config), time_limit=time_limit, trials=trials, n_splits=n_splits, n_jobs=n_jobs,
-            cache_dir=_cache(cache_dir), overwrite=overwrite, progress=shown,
+            cache_dir=_cache(cache_dir), overwrite=overwrite, corrections=_files(corrections), progress=shown,
         )  # fmt: skip
 
 
@@ -378,6 +400,7 @@ def distill(
     n_jobs: int = -1,
     resume: bool = False,
     overwrite: bool = False,
+    corrections: FilesLike = (),
     progress: ProgressLike = None,
 ) -> DistillResult:
     """Train a small network on an ensemble's soft answers and save it as a student.
@@ -396,6 +419,7 @@ def distill(
         n_jobs: See `api`.
         resume: Take up a distillation into the same `out` that was interrupted.
         overwrite: Replace a student that is there.
+        corrections: Files of corrections that came after the fit.
         progress: See `api`.
     """
     from ensemble_minerals.config.students import student_config
@@ -406,7 +430,7 @@ def distill(
     with _shown(progress) as shown:
         return run(
             bundle, folder, network, photos=photos, label_share=label_share, n_jobs=n_jobs, resume=resume,
-            overwrite=overwrite, progress=shown,
+            overwrite=overwrite, corrections=_files(corrections), progress=shown,
         )  # fmt: skip
 
 
@@ -452,6 +476,55 @@ def export(
         )
 
 
+@_public
+def review(
+    bundle: str | Path,
+    corrections: str | Path = "corrections.csv",
+    *,
+    others: FilesLike = (),
+    unlabeled: str | Path | None = None,
+    photos: str | Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    allow_hosts: Sequence[str] = (),
+    token: str | None = None,
+    n_jobs: int = -1,
+    cache_dir: CacheLike = True,
+    progress: ProgressLike = True,
+) -> Path:
+    """Serve a page where people decide about doubtful photos, until Ctrl-C or a notebook's stop button ends it.
+
+    Args:
+        bundle: Of a fit.
+        corrections: File to which decisions are added; made with the first one. Photos are not touched.
+        others: Files of corrections by other people, which are read.
+        unlabeled: Folder of new photos to be labeled instead, those first that would teach most.
+        photos: Where the photos of the fit are now, if they were moved.
+        host: Address to listen at.
+        port: Port to listen at; 0 for any that is free.
+        allow_hosts: Further names by which the server may be addressed.
+        token: That every request must show; a random one if None, which the address holds that is told.
+        n_jobs: See `api`.
+        cache_dir: See `api`.
+        progress: Also told the address; see `api`.
+
+    Returns:
+        The file of corrections, for `fit`.
+    """
+    from ensemble_minerals.workflows.review import review as run
+    from ensemble_minerals.workflows.serve import check_installed
+
+    check_installed()
+    from ensemble_minerals.serving.running import Stopped  # needs what was checked
+
+    with _shown(progress) as shown, suppress(Stopped):
+        run(
+            bundle, corrections, others=_files(others), unlabeled=unlabeled, photos=photos, host=host, port=port,
+            allow_hosts=allow_hosts, token=token, n_jobs=n_jobs, cache_dir=_cache(cache_dir), progress=shown,
+        )  # fmt: skip
+    return Path(corrections)
+
+
 def as_config(config: ConfigLike) -> Config:
     """The configuration that is meant.
 
@@ -465,6 +538,10 @@ def as_config(config: ConfigLike) -> Config:
     if isinstance(config, Config):
         return config
     return read_mapping(config) if isinstance(config, Mapping) else load_config(config)
+
+
+def _files(given: FilesLike) -> Sequence[str | Path]:
+    return [given] if isinstance(given, str | Path) else given
 
 
 def _cache(wanted: CacheLike) -> Path | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -222,6 +225,30 @@ def test_messages_speak_of_arguments(told, said):
 def test_the_program_still_speaks_of_options(tiny):
     with pytest.raises(em.EnsembleMineralsError, match="--overwrite"):
         workflow(tiny.photos, tiny.bundle, tiny.config())
+
+
+def test_a_review_ends_with_its_file_where_ctrl_c_ends_the_server(tiny, tmp_path, monkeypatch, capsys):
+    uvicorn = pytest.importorskip("uvicorn", reason="NOT RUN: the extra serve is not installed")
+    threads = []
+
+    def interrupted(_server, sockets):
+        threads.append(threading.current_thread().name)
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(uvicorn.Server, "run", interrupted)
+
+    def review():
+        return em.review(tiny.bundle, tmp_path / "c.csv", port=0, cache_dir=tiny.cache, n_jobs=1)
+
+    async def in_a_notebook():
+        return review()
+
+    assert review() == asyncio.run(in_a_notebook()) == tmp_path / "c.csv"
+    assert threads == ["MainThread", "server"]
+    assert re.search(r"open http://127\.0\.0\.1:\d+/review#\S+", capsys.readouterr().err)
+    with pytest.raises(em.UserError, match=r"corrections .*c\.txt: the name must end in \.csv"):
+        em.review(tiny.bundle, tmp_path / "c.txt", cache_dir=False)
 
 
 def test_all_other_verbs_are_there(tiny, tmp_path):

@@ -72,6 +72,7 @@ def test_the_list_of_names_is_the_truth():
             "load",
             "load_config",
             "report",
+            "review",
             "tune",
         ]
     )

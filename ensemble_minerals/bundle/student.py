@@ -219,7 +219,7 @@ def write_student(
     *,
     properties: Properties | None = None,
     rejection: Rejection | None = None,
-    manifest_csv: bytes | None = None,
+    manifest: Manifest | None = None,
     fold_student: tuple[int, NetworkState] | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -232,7 +232,7 @@ def write_student(
         answers: What students answered for the rows of the fit that they never saw, calibrated and cross-fitted.
         properties: Of the classes, if there are any.
         rejection: What tells photos that show none of the classes, if there is such a thing.
-        manifest_csv: The photos of the fit as `Manifest.write_csv` wrote them, if they are to be found again.
+        manifest: The photos of the fit, if they are to be found again.
         fold_student: Number of a fold, and the complete network that never saw its rows, if one is kept.
         overwrite: Replace a student that is there.
 
@@ -256,7 +256,7 @@ def write_student(
         write_rejection(folder, rejection)
         if properties is not None:
             write_json(folder / PROPERTIES, properties.model_dump(mode="json"))
-        if manifest_csv is not None:
-            (folder / MANIFEST).write_bytes(manifest_csv)
+        if manifest is not None:
+            manifest.write_csv(folder / MANIFEST)
         STUDENT_SCHEMA.write(folder, {**metadata, "packages": installed_versions()})
     return path

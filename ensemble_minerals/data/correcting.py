@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -41,7 +41,9 @@ class Corrected:
     notes: tuple[str, ...]
 
 
-def correct(manifest: Manifest, corrections: Corrections) -> Corrected:
+def correct(
+    manifest: Manifest, corrections: Corrections, classes: Collection[str] | None = None
+) -> Corrected:
     """Apply the decisions that count to the photos of the same content, whatever their path.
 
     A copy, of equal bytes or of equal pixels, gets what its photo gets, unless it has a decision of its own.
@@ -49,14 +51,15 @@ def correct(manifest: Manifest, corrections: Corrections) -> Corrected:
     Args:
         manifest: As scanned, those photos included that corrections add; row groups are not set yet.
         corrections: Of one or several people.
+        classes: Labels that may be given; those of the data if None.
 
     Raises:
-        DataError: If a label is no class of the data.
+        DataError: If another label is given.
     """
-    _check_labels(manifest, corrections)
+    _check_labels(manifest, corrections, classes)
     rows_of, own = _rows_by_digest(manifest, corrections)
     label, status, reason = manifest.label.tolist(), manifest.status.tolist(), manifest.reason.tolist()
-    before = [""] * len(label)
+    before = manifest.corrected.tolist()
     together: set[tuple[int, int]] = set()
     apart: set[tuple[int, int]] = set()
     counts: Counter[str] = Counter()
@@ -79,7 +82,8 @@ def correct(manifest: Manifest, corrections: Corrections) -> Corrected:
         else:
             changed = [row for row in rows[0] if label[row] != decision.label]
             for row in changed:
-                before[row], label[row] = label[row], decision.label
+                first = before[row] or label[row]
+                before[row], label[row] = "" if first == decision.label else first, decision.label
             counts["relabeled"] += len(changed)
             counts["added"] += decision.action == "add"
             counts["kept"] += decision.action == "keep" and not changed
@@ -111,9 +115,10 @@ def in_words(counts: Mapping[str, Any]) -> str:
     return f"corrections: {', '.join(words) or 'nothing changed'}"
 
 
-def _check_labels(manifest: Manifest, corrections: Corrections) -> None:
+def _check_labels(manifest: Manifest, corrections: Corrections, classes: Collection[str] | None) -> None:
     new = {one.path for one in corrections.standing.values() if one.action == "add"}
-    known = sorted(set(manifest.label[~np.isin(manifest.path, list(new))].tolist()))
+    own = manifest.label[~np.isin(manifest.path, list(new))].tolist() if classes is None else classes
+    known = sorted(set(own))
     wrong = {
         one.label: f"\n  - {one.label!r}{nearest(one.label, known)}, which {one.who} gave {one.path or one.photo}"
         for one in corrections.standing.values()

@@ -161,6 +161,11 @@ def read_corrections(files: Iterable[Path]) -> Corrections:
     return _merged(decisions)
 
 
+def given_corrections(files: Sequence[str | Path]) -> Corrections | None:
+    """Corrections as a command is given them; None where it is given no file. See `read_corrections`."""
+    return read_corrections(map(Path, files)) if files else None
+
+
 def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
     """Add decisions to a file of corrections; it is made if it is not there. No row of it is ever changed.
 

@@ -14,7 +14,7 @@ from ensemble_minerals.system.runtime import Runtime
 
 
 def scan_corrected(
-    data: Path, config: Config, runtime: Runtime, corrections: Corrections | None
+    data: Path, config: Config, runtime: Runtime, corrections: Corrections | None, *, n_classes: int = 2
 ) -> Corrected:
     """Read all photos, see `scan_photos`, and those that corrections add, and apply the corrections.
 
@@ -23,15 +23,16 @@ def scan_corrected(
         config: Classes, and limits of what is decoded.
         runtime: Scans are kept in its cache folder; told what the corrections did.
         corrections: Of people; None for none.
+        n_classes: So many classes must have photos that can be read.
 
     Raises:
         DataError: As `scan_photos` and `correct` do, or if corrections leave too few classes.
     """
     if corrections is None:
-        return Corrected(scan_photos(data, config, runtime), NO_PAIRS, {}, ())
-    manifest = scan_photos(data, config, runtime, added=corrections.added())
+        return Corrected(scan_photos(data, config, runtime, n_classes=n_classes), NO_PAIRS, {}, ())
+    manifest = scan_photos(data, config, runtime, n_classes=n_classes, added=corrections.added())
     corrected = correct(manifest, corrections)
     for note in corrected.notes:
         runtime.progress.note(note)
-    check_usable(corrected.manifest)
+    check_usable(corrected.manifest, n_classes)
     return corrected

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle
+from ensemble_minerals.data.correcting import correct
+from ensemble_minerals.data.corrections import Corrections
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.locating import locate_photos
@@ -21,6 +23,7 @@ from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import BundleError, DataError
 from ensemble_minerals.evaluation.answers import Answers
 from ensemble_minerals.log_space import clipped_log, log_normalize
+from ensemble_minerals.prediction.corrected_rows import correct_rows
 from ensemble_minerals.prediction.predictor import Predictor, config_with_weights
 from ensemble_minerals.prediction.unseen import mark_seen
 from ensemble_minerals.system.runtime import Runtime
@@ -41,6 +44,8 @@ class ScoredRows:
             scanned.
         typicality: Of the answered rows, by models that had not seen them, shape (n,); None where the bundle cannot
             tell.
+        kept: Positions of the rows among all that the fit answered; None for all, and for another folder.
+        corrections: What corrections that the fit did not know of did; None where there were none.
     """
 
     kind: Literal["out_of_fold", "labeled_folder"]
@@ -51,6 +56,8 @@ class ScoredRows:
     notes: tuple[str, ...] = ()
     located: Mapping[int, Path] | None = None
     typicality: NDArray[np.float64] | None = None
+    kept: NDArray[np.intp] | None = None
+    corrections: Mapping[str, Any] | None = None
 
     def locate(self, n_threads: int) -> ScoredRows:
         """The same, with the photos that are at hand found by their digests, and notes on all others.
@@ -70,15 +77,17 @@ class ScoredRows:
         return {str(path): self.manifest.file(row) for row, path in enumerate(self.manifest.path)}
 
 
-def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
+def out_of_fold(bundle: Bundle, root: Path, corrections: Corrections | None = None) -> ScoredRows:
     """The fit's own rows, each answered by members, a combination and a temperature that never saw it.
 
     Args:
         bundle: Of the fit.
         root: Where its photos are.
+        corrections: By which labels are other than in the fit, and rows left out.
     """
-    manifest = bundle.manifest(root)
-    answered = bundle.out_of_fold
+    later = None if corrections is None else correct_rows(bundle, root, corrections)
+    manifest = bundle.manifest(root) if later is None else later.manifest
+    answered = bundle.out_of_fold if later is None else later.answers
     rows, folds = answered.row, answered.known.folds
     answers = Answers(
         bundle.taxonomy,
@@ -95,9 +104,14 @@ def out_of_fold(bundle: Bundle, root: Path) -> ScoredRows:
         "row group"
     )
     typicality = None if bundle.rejection is None else bundle.rejection.of_rows
-    if typicality is not None and len(typicality) != len(rows):
+    if typicality is not None and len(typicality) != len(bundle.out_of_fold):
         raise BundleError(f"{bundle.path}: rejection.safetensors is not of the rows of the fit; fit it again")
-    return ScoredRows("out_of_fold", source, answers, rows, manifest, typicality=typicality)
+    if later is None:
+        return ScoredRows("out_of_fold", source, answers, rows, manifest, typicality=typicality)
+    return ScoredRows(
+        "out_of_fold", source, answers, rows, manifest, later.notes,
+        typicality=None if typicality is None else typicality[later.kept], kept=later.kept, corrections=later.counts,
+    )  # fmt: skip
 
 
 def _before_temperature(
@@ -118,7 +132,9 @@ def _before_temperature(
     return np.exp(log_normalize(logs * temperature[:, None]))
 
 
-def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) -> ScoredRows:
+def score_folder(
+    bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime, corrections: Corrections | None = None
+) -> ScoredRows:
     """Answer labeled photos that took no part in the fit.
 
     Photos of the fit, and other photos of the same objects, would be scored too well; they are left out and
@@ -130,12 +146,16 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
         own: The fit's own rows, located.
         data: Folder with a sub-folder a class, or CSV.
         runtime: Threads, progress, and where scans and converted networks are kept between runs.
+        corrections: Of the labels of `data`, and of those of the fit.
 
     Raises:
-        DataError: If nothing can be scored.
+        DataError: If nothing can be scored, or the corrections cannot be used.
     """
     limits = bundle.config.data.limits
     manifest = scan_with_cache(data, runtime, expected=bundle.classes, limits=limits)
+    corrected = None if corrections is None else correct(manifest, corrections, bundle.classes)
+    if corrected is not None:
+        manifest = corrected.manifest
     check_usable(manifest, n_classes=1)
     unseen = mark_seen(
         manifest, own.manifest, own.located or {}, bundle.classes, config_with_weights(bundle), runtime
@@ -147,7 +167,8 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
             f"Every usable photo of {data} took part in the fit, so scoring it would flatter: the out-of-fold "
             "rows of the fit are shown instead."
         )
-        return replace(out_of_fold(bundle, manifest.root), notes=(note,))
+        whole = out_of_fold(bundle, manifest.root, corrections)
+        return replace(whole, notes=(*whole.notes, note))
     if not rows.size:
         raise DataError(
             f"{data} holds no readable photo of the bundle's classes ({', '.join(bundle.classes)}); "
@@ -184,4 +205,8 @@ def score_folder(bundle: Bundle, own: ScoredRows, data: Path, runtime: Runtime) 
     typicality = None
     if bundle.rejection is not None and predictions.typicality is not None:
         typicality = predictions.typicality[predictions.answered]
-    return ScoredRows("labeled_folder", source, answers, rows, manifest, unseen.notes, typicality=typicality)
+    return ScoredRows(
+        "labeled_folder", source, answers, rows, manifest,
+        unseen.notes if corrected is None else (*corrected.notes, *unseen.notes),
+        typicality=typicality, corrections=None if corrected is None else corrected.counts,
+    )  # fmt: skip

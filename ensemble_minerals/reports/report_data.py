@@ -99,6 +99,7 @@ class ReportData:
         strangers: How well strangers are told; None where the bundle cannot tell.
         properties: Of the classes, which a hand can test; None where there are none.
         corrections: What people's corrections did, counted; empty where there were none.
+        corrected_later: Whether the fit did not know of them.
         seed: Of the bootstrap.
     """
 
@@ -117,6 +118,7 @@ class ReportData:
     strangers: StrangerFigures | None = None
     properties: Properties | None = None
     corrections: Mapping[str, Any] = field(default_factory=dict)
+    corrected_later: bool = False
     seed: int = 0
 
     @cached_property
@@ -193,14 +195,18 @@ def collect_report_data(
         splits=split_figures(
             own.answers,
             metrics,
-            random_split.proba,
+            random_split.proba
+            if random_split.proba is None or own.kept is None
+            else random_split.proba[own.kept],
             random_split.reason,
             None if scored.kind == own.kind else scored.answers,
             seed=bundle.config.seed,
         ),
         strangers=_strangers(bundle, scored, strangers),
         properties=bundle.properties,
-        corrections=bundle.info.get("corrections") or {} if scored.kind == "out_of_fold" else {},
+        corrections=scored.corrections
+        or (bundle.info.get("corrections") or {} if scored.kind == "out_of_fold" else {}),
+        corrected_later=scored.corrections is not None,
         seed=bundle.config.seed,
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import socket
 import sys
+import threading
 from typing import Any
 
 import uvicorn
@@ -17,12 +19,19 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
 _LARGE, _HEAPS = 4 << 20, 2
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C ended a server that had begun to serve, which is how it usually ends."""
+
+
 def run(served: Served, listening: socket.socket) -> None:
     """Serve a model; requests in flight are answered before it ends.
 
     Args:
         served: The model.
         listening: The socket of the address.
+
+    Raises:
+        Stopped: If Ctrl-C ends it.
     """
     _share_memory()
     config = uvicorn.Config(
@@ -33,7 +42,31 @@ def run(served: Served, listening: socket.socket) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=served.limits.drain_seconds,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    try:
+        if not _is_in_notebook():
+            server.run(sockets=[listening])
+            return
+        thread = threading.Thread(target=server.run, args=([listening],), name="server", daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        finally:
+            server.should_exit = True
+            thread.join()
+    except KeyboardInterrupt as error:
+        if type(error) is KeyboardInterrupt:
+            raise Stopped from None
+        raise
+
+
+def _is_in_notebook() -> bool:
+    """Whether an event loop runs in this thread already, so that the server needs a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _share_memory() -> None:

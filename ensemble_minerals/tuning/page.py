@@ -39,12 +39,14 @@ class TuningReport:
         start: The first configuration.
         tuning: What was tried, and what it gained.
         demonstration: Whether the photos are the demonstration set.
+        notes: What the user should know.
     """
 
     data: str
     start: Config
     tuning: Tuning
     demonstration: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> Trial:
@@ -103,6 +105,7 @@ class TuningReport:
                 {"trials": len(one.trials), "first": one.trials[0].loss, "best": one.best.loss}
                 for one in (*self.tuning.of_folds, self.tuning.whole)
             ],
+            "notes": list(self.notes),
             "start": self.start.to_yaml(),
             "versions": installed_versions(),
         }

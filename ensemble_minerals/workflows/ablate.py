@@ -21,9 +21,11 @@ from ensemble_minerals.ablation.selection import select_arms
 from ensemble_minerals.ablation.wording import describe
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.corrections import Corrections, given_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
-from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.correcting import scan_corrected
+from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import (
@@ -94,6 +96,7 @@ def ablate(
     backend: str = "local",
     scheduler: str | None = None,
     figure_format: FigureFormat | None = None,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> AblationResult:
     """Test the ensemble against single models, and against itself without each of its ingredients.
@@ -113,11 +116,12 @@ def ablate(
         backend: Where features are computed and members fitted, see `fit`.
         scheduler: Address of the cluster's scheduler.
         figure_format: ``pdf`` or ``svg``, written beside each PNG.
+        corrections: Files of corrections, as of `fit`.
         progress: Told about progress.
 
     Raises:
         UserError: If there is no such arm, `out` holds something else, or the work is long and `yes` was not said.
-        DataError: If the photos cannot be used as they are, or are too few for the folds.
+        DataError: If the photos or the corrections cannot be used as they are, or are too few for the folds.
         WeightsError: If a backbone's weights cannot be had.
         FitError: If a member fails.
     """
@@ -126,6 +130,7 @@ def ablate(
     progress = Silent() if progress is None else progress
     n_jobs, out = count_jobs(n_jobs), Path(out)
     _check_numbers(repeats, n_splits, config.folds.n_splits)
+    decisions = given_corrections(corrections)
     averaged = {one.name for one in config.backbones if one.pooling == "mean" and len(one.views) > 1}
     chosen = select_arms(
         build_members(config),
@@ -141,10 +146,10 @@ def ablate(
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="an ablation")
         runtime = Runtime(n_jobs, cache_dir, progress, cluster=workers)
-        dataset = _prepare(Path(data), _with_views(config, apart), runtime)
+        dataset, told = _prepare(Path(data), _with_views(config, apart), runtime, decisions)
         setup = set_up(dataset, config, runtime, work=work)
         alike = _count_alike(dataset)
-        notes = list(setup.notes)
+        notes = [*told, *setup.notes]
         if not alike and any(arm.name == LEAKY for arm in chosen):
             chosen = tuple(arm for arm in chosen if arm.name != LEAKY)
             notes.append("no two photos show one object, so there is no leak to show")
@@ -171,12 +176,15 @@ def ablate(
     return AblationResult(out, html, out / DATA, report, time.perf_counter() - started)
 
 
-def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
-    """The photos with their features, row groups and folds."""
+def _prepare(
+    data: Path, config: Config, runtime: Runtime, corrections: Corrections | None
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The photos with their features, row groups and folds, and what corrections did."""
     check_networks(config)
-    manifest = scan_photos(data, config, runtime)
-    precision = precision_for(config, len(manifest.usable))
-    return prepare(manifest, config, open_extractors(config, runtime, precision=precision), runtime)
+    corrected = scan_corrected(data, config, runtime, corrections)
+    precision = precision_for(config, len(corrected.manifest.usable))
+    extractors = open_extractors(config, runtime, precision=precision)
+    return prepare(corrected.manifest, config, extractors, runtime, corrected.pairs), corrected.notes
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
-from ensemble_minerals.bundle.optional_parts import MANIFEST
 from ensemble_minerals.bundle.schema import STUDENT
 from ensemble_minerals.bundle.student import write_student
 from ensemble_minerals.config.networks import NetworkConfig
+from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.distillation.data import read_distillation_data
 from ensemble_minerals.distillation.students import StudentTraining, calibrate
 from ensemble_minerals.ensemble.combination import centered
@@ -70,6 +70,7 @@ def distill(
     n_jobs: int = -1,
     resume: bool = False,
     overwrite: bool = False,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> DistillResult:
     """Train a small network on an ensemble's soft answers and save it as a student.
@@ -93,11 +94,13 @@ def distill(
         n_jobs: Students trained at once; -1 for all processors this process may use.
         resume: Take up a distillation into the same `out` that was interrupted.
         overwrite: Replace a student that is there.
+        corrections: Files of corrections that came after the fit, see `prediction.corrected_rows`.
         progress: Told about progress.
 
     Raises:
         BundleError: If the bundle is missing or damaged, or an interrupted distillation is in the way.
-        DataError: If the bundle has no out-of-fold answers, or its photos are not there any more.
+        DataError: If the bundle has no out-of-fold answers, its photos are not there any more, or the corrections
+            cannot be used.
         UserError: If nothing can be saved at `out`, or an argument makes no sense.
         WeightsError: If the weights that training starts from cannot be had.
         FitError: If training diverges.
@@ -109,8 +112,11 @@ def distill(
     runtime = Runtime(count_jobs(n_jobs), progress=Silent() if progress is None else progress)
     check_output(out, kind=STUDENT, overwrite=overwrite)
     teacher = read_bundle(Path(bundle))
-    data = read_distillation_data(teacher, None if photos is None else Path(photos))
+    moved = None if photos is None else Path(photos)
+    data = read_distillation_data(teacher, moved, given_corrections(corrections))
     note = runtime.progress.note
+    for told in data.notes:
+        note(told)
     with claimed_output(out, "a distillation", kind=STUDENT, overwrite=overwrite, outside=data.folders):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a distillation")
         from ensemble_minerals.networks.training.check import check_network  # loads torch
@@ -134,6 +140,7 @@ def distill(
         notes = (*students.notes, *_far_behind(known.y, proba, data.teacher.proba))
         for remark in notes:
             note(remark)
+        notes = (*data.notes, *notes)
         metrics = {
             "oof": summary(known.y, proba, teacher.classes),
             "teacher": summary(known.y, data.teacher.proba, teacher.classes),
@@ -167,7 +174,7 @@ def distill(
             answers,
             properties=teacher.properties,
             rejection=rejection,
-            manifest_csv=teacher.folder.files[MANIFEST].read(),
+            manifest=data.manifest,
             fold_student=(students.of_fold.fold, students.of_fold.state),
             overwrite=overwrite,
         )

@@ -13,7 +13,7 @@ from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.properties import load_properties, properties_of
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.data.corrections import read_corrections
+from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.correcting import scan_corrected
@@ -112,7 +112,7 @@ def fit(
     )
     if others and config.rejection is None:
         raise UserError("strangers are of no use with rejection: null; leave out either")
-    decisions = read_corrections(map(Path, corrections)) if corrections else None
+    decisions = given_corrections(corrections)
     clock = Clock(began, None if time_limit is None else parse_duration(str(time_limit), "--time-limit"))
     runtime = Runtime(
         n_jobs,

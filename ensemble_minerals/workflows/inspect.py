@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.data.warnings import data_warnings
-from ensemble_minerals.experiment.dataset import scan_photos
+from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.inspection import DataFindings
 from ensemble_minerals.reports.inspection import write_inspection
@@ -42,6 +44,7 @@ def inspect_data(
     *,
     cache_dir: Path | None = None,
     n_threads: int = 1,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Inspection:
     """Find out what a folder of photos holds, without training anything.
@@ -53,17 +56,23 @@ def inspect_data(
         config: Limits, backbones and thresholds.
         cache_dir: Where scans, features and converted networks are kept between runs; nowhere if None.
         n_threads: Threads that decode.
+        corrections: Files of corrections, as of `fit`.
         progress: Told about progress.
 
     Raises:
-        DataError: If there are no photos, or fewer than two classes.
+        DataError: If there are no photos, or fewer than two classes, or the corrections cannot be used.
         WeightsError: If the first backbone's weights cannot be had.
     """
     runtime = Runtime(n_threads, cache_dir, Silent() if progress is None else progress)
+    decisions = given_corrections(corrections)
     stopwatch = Stopwatch()
     with stopwatch("scan"):
-        manifest = scan_photos(Path(data), config, runtime, n_classes=0)
+        corrected = scan_corrected(Path(data), config, runtime, decisions, n_classes=0)
     with stopwatch("groups"):
-        manifest, report = group_photos(manifest, config, runtime)
-    warnings = (*manifest.warnings, *data_warnings(manifest, max(config.folds.n_splits, 2), report.pairs))
+        manifest, report = group_photos(corrected.manifest, config, runtime, corrected.pairs)
+    warnings = (
+        *manifest.warnings,
+        *corrected.notes,
+        *data_warnings(manifest, max(config.folds.n_splits, 2), report.pairs),
+    )
     return Inspection(manifest, report.pairs, config, warnings, stopwatch.seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
+from ensemble_minerals.data.corrections import Corrections, given_corrections
 from ensemble_minerals.errors import BundleError, UserError, WeightsError
 from ensemble_minerals.evaluation.class_analysis import worst_errors
 from ensemble_minerals.evaluation.photo_measures import measure_photos
@@ -76,6 +77,7 @@ def write_report(
     figure_format: FigureFormat | None = None,
     cache_dir: Path | None = None,
     n_jobs: int = -1,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> ReportResult:
     """Write where a fitted ensemble fails and why: a page, and the same as JSON, CSV and PNG.
@@ -94,11 +96,12 @@ def write_report(
         figure_format: ``pdf`` or ``svg``, written beside each PNG.
         cache_dir: Where fingerprints and converted networks are kept between runs.
         n_jobs: Threads; -1 for all processors this process may use.
+        corrections: Files of corrections that came after the fit: answers are scored by the corrected labels.
         progress: Told about progress.
 
     Raises:
         BundleError: If the bundle is missing, damaged or of another format.
-        DataError: If `data` holds nothing that can be scored.
+        DataError: If `data` holds nothing that can be scored, or the corrections cannot be used.
         UserError: If `out` holds something else than a report, or `photos` not the photos.
     """
     started = time.perf_counter()
@@ -119,6 +122,7 @@ def write_report(
             heatmaps=heatmaps,
             random_split=random_split,
             figure_format=figure_format,
+            corrections=given_corrections(corrections),
         )
     return ReportResult(html, json, time.perf_counter() - started)
 
@@ -134,12 +138,14 @@ def _write(
     heatmaps: bool,
     random_split: bool | None,
     figure_format: FigureFormat | None,
+    corrections: Corrections | None,
 ) -> tuple[Path, Path]:
     loaded = read_bundle(path)
     if strangers is not None:
         check_can_tell(loaded)
-    own = out_of_fold(loaded, Path(photos or loaded.photo_root)).locate(runtime.n_jobs)
-    scored = own if data is None else score_folder(loaded, own, data, runtime)
+    root = Path(photos or loaded.photo_root)
+    own = out_of_fold(loaded, root, corrections).locate(runtime.n_jobs)
+    scored = own if data is None else score_folder(loaded, own, data, runtime, corrections)
     scored_own = scored is own
     scored = own if scored_own else scored.locate(runtime.n_jobs)
     if photos is not None and not scored.located and scored_own:
@@ -152,7 +158,9 @@ def _write(
     measures = measure_photos(
         scored.manifest, scored.rows, loaded.config.data.limits, runtime, scored.located
     )
-    at_random = answer_random_split(loaded, own.manifest, own.located or {}, runtime, wanted=random_split)
+    at_random = answer_random_split(
+        loaded, loaded.manifest(root), own.located or {}, runtime, wanted=random_split
+    )
     typicality = None
     if strangers is not None:
         name = strangers.resolve().name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.corrections import Corrections, given_corrections
 from ensemble_minerals.data.files import is_synthetic
 from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.errors import DataError, UserError
-from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.correcting import scan_corrected
+from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import open_extractors, resolve_taxonomy
@@ -65,6 +68,7 @@ def tune(
     n_jobs: int = -1,
     cache_dir: Path | None = None,
     overwrite: bool = False,
+    corrections: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> TuneResult:
     """Search a better configuration, and measure on photos that the search never saw what it gains.
@@ -80,11 +84,12 @@ def tune(
         n_jobs: Concurrent tasks; -1 for all processors this process may use.
         cache_dir: Where scans, features and converted networks are kept between runs.
         overwrite: Replace a tuning at `out`.
+        corrections: Files of corrections, as of `fit`.
         progress: Told about progress.
 
     Raises:
         UserError: If Optuna is not installed, the configuration has networks, or `out` holds something else.
-        DataError: If the photos cannot be used as they are, or are too few for the folds.
+        DataError: If the photos or the corrections cannot be used as they are, or are too few for the folds.
         WeightsError: If a backbone's weights cannot be had.
         FitError: If a member of the first configuration fails.
     """
@@ -93,10 +98,11 @@ def tune(
     deadline = began + parse_duration(str(time_limit), "--time-limit")
     progress, out = Silent() if progress is None else progress, Path(out)
     _check(config, trials, n_splits)
+    decisions = given_corrections(corrections)
     space = SearchSpace(config)
     with claimed_output(out, "a tuning", kind=TUNING, overwrite=overwrite, outside=[Path(data)]):
         runtime = Runtime(count_jobs(n_jobs), cache_dir, progress)
-        dataset = _prepare(Path(data), config, runtime)
+        dataset, told = _prepare(Path(data), config, runtime, decisions)
         tree, _, notes = resolve_taxonomy(config, dataset.classes)
         for note in notes:
             progress.note(note)
@@ -112,7 +118,7 @@ def tune(
             progress.stage("Searching" if trials else "Searching, seconds"),
         )
         root = dataset.manifest.root
-        report = TuningReport(root.resolve().name, config, nested.run(), is_synthetic(root))
+        report = TuningReport(root.resolve().name, config, nested.run(), is_synthetic(root), told)
         html = write_tuning(report, out)
     return TuneResult(out, html, out / CONFIG, report, time.perf_counter() - started)
 
@@ -131,13 +137,16 @@ def _check(config: Config, trials: int | None, n_splits: int) -> None:
         )
 
 
-def _prepare(data: Path, config: Config, runtime: Runtime) -> Dataset:
-    """The photos with their features, the views of each backbone apart."""
+def _prepare(
+    data: Path, config: Config, runtime: Runtime, corrections: Corrections | None
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The photos with their features, the views of each backbone apart, and what corrections did."""
     apart = [backbone.model_copy(update={"pooling": "rows"}) for backbone in config.backbones]
     wide = config.model_copy(update={"backbones": tuple(apart)})
-    manifest = scan_photos(data, wide, runtime)
-    precision = precision_for(wide, len(manifest.usable))
-    return prepare(manifest, wide, open_extractors(wide, runtime, precision=precision), runtime)
+    corrected = scan_corrected(data, wide, runtime, corrections)
+    precision = precision_for(wide, len(corrected.manifest.usable))
+    extractors = open_extractors(wide, runtime, precision=precision)
+    return prepare(corrected.manifest, wide, extractors, runtime, corrected.pairs), corrected.notes
 
 
 def _features(dataset: Dataset, config: Config) -> CachedFeatures:

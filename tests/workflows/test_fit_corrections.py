@@ -13,6 +13,8 @@ from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.data.corrections import Decision, append_decisions
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.errors import DataError
+from ensemble_minerals.workflows import ablate as workflow_ablate
+from ensemble_minerals.workflows import tune as workflow_tune
 
 
 def decision(photo, action, label="", **more):
@@ -62,6 +64,37 @@ def test_they_are_counted_in_notes_index_and_card(fitted):
     assert bundle.info["corrections"]["by"] == {"Ann": 6}
     card = (fitted.bundle / "README.md").read_text(encoding="utf-8")
     assert f"People decided about labels before the fit (Ann 6): {said}." in card
+
+
+class SeenError(Exception):
+    """What would have been prepared."""
+
+
+@pytest.mark.parametrize("module", [workflow_ablate, workflow_tune])
+def test_ablate_and_tune_see_what_fit_sees(fitted, tiny, tmp_path, monkeypatch, module):
+    def prepare(manifest, _config, _extractors, _runtime, pairs):
+        raise SeenError(manifest, pairs)
+
+    monkeypatch.setattr(module, "prepare", prepare)
+    run = em.ablate if module is workflow_ablate else em.tune
+    with pytest.raises(SeenError) as seen:
+        run(
+            tiny.photos, tmp_path / "out", tiny.config(), corrections=fitted.bundle.parent / "c.csv",
+            cache_dir=tiny.cache, n_jobs=1,
+        )  # fmt: skip
+    manifest, pairs = seen.value.args
+    assert manifest.digest == read_manifest(fitted.bundle / "manifest.csv", tiny.photos).digest
+    assert (len(pairs.together), len(pairs.apart)) == (1, 1)
+
+
+def test_inspect_sees_what_fit_sees(fitted, tiny):
+    file = fitted.bundle.parent / "c.csv"
+    found = em.inspect_data(tiny.photos, tiny.config(), corrections=file, cache_dir=tiny.cache, n_jobs=1)
+    manifest = read_manifest(fitted.bundle / "manifest.csv", tiny.photos)
+    assert found.manifest.digest == manifest.digest
+    assert found.manifest.row_group.tolist() == manifest.row_group.tolist()
+    assert found.classes["pyrite"]["usable"] == 10
+    assert found.warnings[0].startswith("corrections: 1 label changed")
 
 
 def test_without_corrections_the_index_has_none(tiny):

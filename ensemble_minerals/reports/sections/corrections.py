@@ -64,6 +64,7 @@ class CorrectionsSection(Section):
         photos: Photos with another label, each with its label before; the most doubtful first.
         left_out: Path, label and reason of photos that were left out.
         effect: None where no answered photo has another label.
+        later: Whether the fit did not know of the corrections.
     """
 
     key: ClassVar[str] = "corrections"
@@ -75,6 +76,7 @@ class CorrectionsSection(Section):
     photos: tuple[tuple[AnsweredPhoto, str], ...]
     left_out: tuple[tuple[str, str, str], ...]
     effect: CorrectionEffect | None
+    later: bool = False
 
     @classmethod
     def compute(cls, data: ReportData) -> Self:
@@ -108,6 +110,7 @@ class CorrectionsSection(Section):
             tuple((str(path), str(label), str(why)) for path, label, why in zip(
                 *(column[left_out].tolist() for column in columns), strict=True)),
             _effect(data, before) if rows.size else None,
+            data.corrected_later,
         )  # fmt: skip
 
     @property
