@@ -1,5 +1,8 @@
 """`serve` under load, process included: throughput and times at 1, 8 and 64 clients, beside bare `predict`.
 
+Bare `predict` gets all photos in one call. One client waits for each answer before it asks again, so it is also
+compared with `predict` of one photo after another.
+
 Then many requests of which a third are broken: every one must be answered, none by an error of the server, and the
 memory of the server must not grow. A bundle of one small backbone (`fast`) shows that sooner.
 
@@ -57,9 +60,9 @@ def under_load(address: str, options: argparse.Namespace, files: list[Path], pho
     rows = []
     for n_clients in CLIENTS:
         bodies = [[photo] for photo in photos] * max(1, 2 * n_clients // len(photos))
-        shares, rates, middles, slowest, overs = [], [], [], [], []
+        shares, rates, middles, slowest, overs, singles = [], [], [], [], [], []
         for run in range(options.runs):
-            alone = statistics.median([timing.seconds(partial(predictor.predict, [file])) for file in files])
+            one_by_one = [timing.seconds(partial(predictor.predict, [file])) for file in files]
             bare = timing.seconds(lambda: predictor.predict(files)) / len(files)
             times, seconds, codes = load_of(address, bodies, n_clients)
             assert codes == {200: len(bodies)}, codes
@@ -67,13 +70,15 @@ def under_load(address: str, options: argparse.Namespace, files: list[Path], pho
             shares.append(rates[-1] * bare)
             middles.append(statistics.median(times))
             slowest.append(statistics.quantiles(times, n=20)[-1])
-            overs.append(middles[-1] / alone)
+            overs.append(middles[-1] / statistics.median(one_by_one))
+            singles.append(rates[-1] * statistics.mean(one_by_one))
             timing.note(f"run {run + 1}, {n_clients} clients: {shares[-1]:.2f} of bare predict")
         words = [
             f"{timing.spread(rates, 1, ' photos a second')}, {timing.spread(shares, 2, ' of bare predict')}",
             f"p50 {timing.spread(middles, 3)}, p95 {timing.spread(slowest, 3)}",
         ]
         if n_clients == 1:
+            words.append(f"{timing.spread(singles, 2, ' of bare predict of one photo after another')}")
             words.append(f"p50 over the median of one warm prediction {timing.spread(overs, 2, '')}")
         rows.append((f"{n_clients} clients, one photo a request", "; ".join(words)))
     timing.table(f"serve, {len(photos)} photos", rows)
