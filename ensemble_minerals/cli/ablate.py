@@ -7,21 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    Backend,
-    Cache,
-    ConfigOption,
-    Data,
-    Debug,
-    Figures,
-    Jobs,
-    NoCache,
-    RawCsv,
-    Scheduler,
-    Seed,
-    Settings,
-)
-from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs, resolved_config
 from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
@@ -38,25 +25,17 @@ Interrupted? The same command with --resume goes on.
 """,
 )
 def command(
-    data: Data,
-    config: ConfigOption = None,
+    data: options.Data,
+    config: options.Config = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Where page, table and figures go.",
-            show_default="artifacts/<name of DATA>-ablation",
-        ),
+        options.out("DIR", "Where page, table and figures go.", "artifacts/<name of DATA>-ablation"),
     ] = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
     repeats: Annotated[
         int, typer.Option("--repeats", "-r", metavar="R", help="Outer cross-validations; more are sharper.")
     ] = 1,
-    folds: Annotated[
-        int, typer.Option("--folds", metavar="K", help="Outer folds; the inner ones are the configuration's.")
-    ] = 5,
+    folds: options.Folds = 5,
     arms: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,22 +46,21 @@ def command(
             show_default="all",
         ),
     ] = None,
-    n_jobs: Jobs = -1,
-    seed: Seed = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with an ablation that was interrupted.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the ablation at --out.")] = False,
+    corrections: options.Corrections = None,
+    n_jobs: options.Jobs = -1,
+    seed: options.Seed = None,
+    resume: Annotated[bool, options.resume("an ablation")] = False,
+    overwrite: Annotated[bool, options.overwrite("the ablation at --out")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Go on even if it will take more than half an hour.")
     ] = False,
-    backend: Backend = "local",
-    scheduler: Scheduler = None,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    figures: Figures = None,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    backend: options.Backend = "local",
+    scheduler: options.Scheduler = None,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    figures: options.Figures = None,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Test the ensemble against single models, and against itself without each ingredient."""
     advice = "finished outer folds are kept; run the same command with --resume to go on"
@@ -90,12 +68,10 @@ def command(
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.ablation import show_ablation
-        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.ablate import ablate
 
-        extra = [] if seed is None else [f"seed={seed}"]
-        resolved = load_config(config, [*(settings or []), *extra])
+        resolved = resolved_config(config, settings, seed)
         folder = paths.default_ablation(data) if out is None else out
         wanted = [name.strip() for entry in arms or () for name in entry.split(",") if name.strip()]
         job.standing = finished(folder)
@@ -115,6 +91,7 @@ def command(
                 figure_format=figures,
                 resume=resume,
                 overwrite=overwrite,
+                corrections=corrections or (),
                 progress=progress,
             )
         terminal = console.stdout()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors
 
 app = typer.Typer()
@@ -42,8 +42,8 @@ def command(
         ),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False,
-    cache: Cache = None,
-    debug: Debug = False,
+    cache: options.Cache = None,
+    debug: options.Debug = False,
 ) -> None:
     """Show what is kept between runs, such as features of photos, or remove it: it only saves time.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache, RawCsv
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -36,21 +36,14 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="A .csv of the photos with another answer, or a .json of everything.",
-        ),
+        options.out("FILE", "A .csv of the photos with another answer, or a .json of everything."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file that stands at --out.")
-    ] = False,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    overwrite: Annotated[bool, options.overwrite("the file that stands at --out")] = False,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """See what bundle B gains over bundle A on the same photos, with intervals, and for which classes."""
     with handle_errors(debug), raw_cells(raw_csv):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Debug
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors
 
 app = typer.Typer()
@@ -26,7 +26,7 @@ def command(
             "--explain", help="Write every key out, also those left to their defaults, and say what it means."
         ),
     ] = False,
-    debug: Debug = False,
+    debug: options.Debug = False,
 ) -> None:
     """Print a configuration to start from; without NAME, list those that ship.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Jobs, NoCache, RawCsv
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -17,17 +17,14 @@ app = typer.Typer()
 @app.command("demo", epilog="  ensemble-minerals demo --out artifacts/demo")
 def command(
     out: Annotated[
-        Path,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Where photos, bundle and answers go; replaced when run again."
-        ),
+        Path, options.out("DIR", "Where photos, bundle and answers go; replaced when run again.")
     ] = Path("artifacts/demo"),
     config: Annotated[str, typer.Option("--config", "-c", metavar="NAME|FILE", help="As for fit.")] = "fast",
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """See it work on photos drawn by code: fit, predict, gallery. Needs no data."""
     with handle_errors(debug), raw_cells(raw_csv):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import BundleFolder, Debug, Jobs, PhotosMoved
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import finished, handle_errors, jobs
 
 app = typer.Typer()
@@ -25,7 +25,7 @@ Then:  ensemble-minerals predict artifacts/small PHOTOS,  ensemble-minerals expo
 """,
 )
 def command(
-    bundle: BundleFolder,
+    bundle: options.BundleFolder,
     student: Annotated[
         str, typer.Option("--student", metavar="MODEL", help="The small network: any model name of timm.")
     ] = "tf_efficientnet_lite0",
@@ -38,13 +38,8 @@ def command(
             show_default="installed weights, else hub",
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Where the student goes.", show_default="BUNDLE-student"
-        ),
-    ] = None,
-    photos: PhotosMoved = None,
+    out: Annotated[Path | None, options.out("DIR", "Where the student goes.", "BUNDLE-student")] = None,
+    photos: options.PhotosMoved = None,
     size: Annotated[
         int, typer.Option("--size", metavar="PX", min=16, help="Side of the student's input.")
     ] = 224,
@@ -70,12 +65,11 @@ def command(
             help="Change how it is trained, such as phases.0.train=last:4. Repeatable.",
         ),
     ] = None,
-    n_jobs: Jobs = -1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a distillation that was interrupted.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the student at --out.")] = False,
-    debug: Debug = False,
+    corrections: options.CorrectionsSince = None,
+    n_jobs: options.Jobs = -1,
+    resume: Annotated[bool, options.resume("a distillation")] = False,
+    overwrite: Annotated[bool, options.overwrite("the student at --out")] = False,
+    debug: options.Debug = False,
 ) -> None:
     """Teach one small network what the ensemble knows, for a phone or a browser.
 
@@ -103,6 +97,7 @@ def command(
                 n_jobs=jobs(n_jobs),
                 resume=resume,
                 overwrite=overwrite,
+                corrections=corrections or (),
                 progress=progress,
             )
         terminal = console.stdout()

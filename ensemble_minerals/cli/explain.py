@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import BundleFolder, Cache, Debug, Inputs, Jobs, NoCache, RawCsv
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -23,17 +23,10 @@ app = typer.Typer()
 """,
 )
 def command(
-    bundle: BundleFolder,
-    inputs: Inputs,
+    bundle: options.BundleFolder,
+    inputs: options.Inputs,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Where page, images and tables go.",
-            show_default="BUNDLE-explained",
-        ),
+        Path | None, options.out("DIR", "Where page, images and tables go.", "BUNDLE-explained")
     ] = None,
     target: Annotated[
         str | None,
@@ -54,12 +47,12 @@ def command(
             show_default="three of each network",
         ),
     ] = None,
-    n_jobs: Jobs = -1,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the explanation at --out.")] = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    n_jobs: options.Jobs = -1,
+    overwrite: Annotated[bool, options.overwrite("the explanation at --out")] = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Show what in photos speaks for an answer: heat-maps, feature maps and every member's vote."""
     with handle_errors(debug) as job, raw_cells(raw_csv):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, NoCache, PhotosMoved
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import finished, handle_errors
 
 app = typer.Typer()
@@ -26,12 +26,8 @@ An ensemble with color and texture members has no graph: distill a student from 
 """,
 )
 def command(
-    model: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The file, ending in .onnx or .html.")
-    ],
+    model: options.Model,
+    out: Annotated[Path, options.out("FILE", "The file, ending in .onnx or .html.")],
     form: Annotated[
         Literal["onnx", "html"],
         typer.Option(
@@ -46,7 +42,7 @@ def command(
             "that a student never saw, and printed.",
         ),
     ] = None,
-    photos: PhotosMoved = None,
+    photos: options.PhotosMoved = None,
     runtime: Annotated[
         Path | None,
         typer.Option(
@@ -55,10 +51,10 @@ def command(
             help="For a page: an unpacked onnxruntime-web package, where no npm can fetch it.",
         ),
     ] = None,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,
-    debug: Debug = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    overwrite: Annotated[bool, options.overwrite("the file at --out")] = False,
+    debug: options.Debug = False,
 ) -> None:
     """Write a student or an ensemble as one ONNX file, or a student as a page: photos in, probabilities out.
 

@@ -8,20 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    Backend,
-    Cache,
-    ConfigOption,
-    Data,
-    Debug,
-    Jobs,
-    NoCache,
-    RawCsv,
-    Scheduler,
-    Seed,
-    Settings,
-)
-from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import handle_errors, is_synthetic, jobs, resolved_config
 from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
@@ -38,23 +26,16 @@ app = typer.Typer()
 """,
 )
 def command(
-    data: Data,
-    config: ConfigOption = None,
+    data: options.Data,
+    config: options.Config = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Where the bundle goes.",
-            show_default="artifacts/<name of DATA>",
-        ),
+        Path | None, options.out("DIR", "Where the bundle goes.", "artifacts/<name of DATA>")
     ] = None,
-    settings: Settings = None,
-    n_jobs: Jobs = -1,
-    seed: Seed = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was interrupted.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the bundle at --out.")] = False,
+    settings: options.Settings = None,
+    n_jobs: options.Jobs = -1,
+    seed: options.Seed = None,
+    resume: Annotated[bool, options.resume("a fit")] = False,
+    overwrite: Annotated[bool, options.overwrite("the bundle at --out")] = False,
     allow_failures: Annotated[
         bool, typer.Option("--allow-failures", help="Leave out members that fail instead of stopping.")
     ] = False,
@@ -94,21 +75,13 @@ def command(
             help="Photos that show none of the classes: they help to choose what tells such photos.",
         ),
     ] = None,
-    corrections: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--corrections",
-            metavar="FILE",
-            help="Decisions that review wrote: other labels, photos left out or added, pairs kept apart. Repeatable: "
-            "the last to decide counts. Photos are not touched.",
-        ),
-    ] = None,
-    backend: Backend = "local",
-    scheduler: Scheduler = None,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    corrections: options.Corrections = None,
+    backend: options.Backend = "local",
+    scheduler: options.Scheduler = None,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train an ensemble on a folder of photos and save it as a bundle."""
     advice = "finished parts are kept; run the same command with --resume to go on"
@@ -117,14 +90,10 @@ def command(
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.fit import show_fit
-        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.fit import fit
 
-        flags = {"allow_failures": allow_failures, "refit": refit}
-        extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
-        extra += [] if seed is None else [f"seed={seed}"]
-        resolved = load_config(config, [*(settings or []), *extra])
+        resolved = resolved_config(config, settings, seed, allow_failures=allow_failures, refit=refit)
         bundle = paths.default_bundle(data) if out is None else out
         paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite, outside=[data])
         is_new = not BUNDLE.matches(bundle)

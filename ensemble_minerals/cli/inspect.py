@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, ConfigOption, Data, Debug, Jobs, NoCache, RawCsv, Settings
-from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import handle_errors, jobs, resolved_config
 from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
@@ -17,36 +17,31 @@ app = typer.Typer()
 
 @app.command("inspect", epilog="  ensemble-minerals inspect photos/ --out artifacts/look")
 def command(
-    data: Data,
-    config: ConfigOption = None,
-    settings: Settings = None,
+    data: options.Data,
+    config: options.Config = None,
+    settings: options.Settings = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Save the findings here: inspection.html, .json, manifest.csv, pairs.csv.",
-        ),
+        options.out("DIR", "Save the findings here: inspection.html, .json, manifest.csv, pairs.csv."),
     ] = None,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    corrections: options.Corrections = None,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Look through photos before training: counts, unreadable files, duplicates, conflicts."""
     with handle_errors(debug), raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.inspection import show_inspection
-        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.data.usable import check_usable
         from ensemble_minerals.reports.inspection import INSPECTION
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.inspect import inspect_data
 
-        resolved = load_config(config, settings or [])
+        resolved = resolved_config(config, settings)
         claim = (
             nullcontext()
             if out is None
@@ -60,6 +55,7 @@ def command(
                     resolved,
                     cache_dir=paths.cache_folder(cache, none=no_cache),
                     n_threads=threads,
+                    corrections=corrections or (),
                     progress=progress,
                 )
             terminal = console.stdout()

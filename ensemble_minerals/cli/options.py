@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ Data = Annotated[
         "hold them, or a CSV with path and label.",
     ),
 ]
+Model = Annotated[Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that fit saved.")]
 Inputs = Annotated[
     list[str],
@@ -31,7 +32,7 @@ PhotosMoved = Annotated[
     Path | None,
     typer.Option("--photos", metavar="DIR", help="Where the photos of the fit are now, if they moved."),
 ]
-ConfigOption = Annotated[
+Config = Annotated[
     str | None,
     typer.Option(
         "--config",
@@ -57,6 +58,27 @@ Jobs = Annotated[
         metavar="N",
         help="Work at once on so many cores; -1 for all. Answers stay the same.",
     ),
+]
+Corrections = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE",
+        help="Decisions that review wrote: other labels, photos left out or added, pairs kept apart. Repeatable: "
+        "the last to decide counts. Photos are not touched.",
+    ),
+]
+CorrectionsSince = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--corrections",
+        metavar="FILE",
+        help="Decisions that review wrote since the fit: labels are those of now, without photos that were left out. "
+        "Repeatable: the last to decide counts.",
+    ),
+]
+Folds = Annotated[
+    int, typer.Option("--folds", metavar="K", help="Outer folds; the inner ones are the configuration's.")
 ]
 Seed = Annotated[
     int | None,
@@ -119,3 +141,23 @@ AllowHosts = Annotated[
     typer.Option("--allow-host", metavar="NAME", help="Name by which it may be addressed. Repeatable."),
 ]
 Token = Annotated[str | None, typer.Option(envvar="ENSEMBLE_MINERALS_TOKEN", hidden=True)]
+
+
+def out(metavar: str, text: str, default: bool | str = True) -> Any:
+    """The option ``--out`` of a command: what it makes, and where that goes by default."""
+    return typer.Option("--out", "-o", metavar=metavar, help=text, show_default=default)
+
+
+def overwrite(what: str) -> Any:
+    """The option ``--overwrite`` of a command: what it replaces."""
+    return typer.Option("--overwrite", help=f"Replace {what}.")
+
+
+def resume(what: str) -> Any:
+    """The option ``--resume`` of a command: what it goes on with."""
+    return typer.Option("--resume", help=f"Go on with {what} that was interrupted.")
+
+
+def token_file(text: str) -> Any:
+    """The option ``--token-file`` of a server: what its token is for."""
+    return typer.Option("--token-file", metavar="FILE", help=text)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import Cache, Debug, Inputs, Jobs, NoCache, RawCsv
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -27,15 +27,10 @@ Exit code 0: all answered; 3: some photos could not be read, all others are answ
 """,
 )
 def command(
-    bundle: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
-    ],
-    inputs: Inputs,
+    bundle: options.Model,
+    inputs: options.Inputs,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Table with a row for each input: .csv, .json or .parquet."
-        ),
+        Path | None, options.out("FILE", "Table with a row for each input: .csv, .json or .parquet.")
     ] = None,
     top_k: Annotated[
         int,
@@ -95,14 +90,12 @@ def command(
             help="Page with each photo, its label and every member's vote.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files that stand at --out and --gallery.")
-    ] = False,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    overwrite: Annotated[bool, options.overwrite("the files that stand at --out and --gallery")] = False,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Ask a bundle what is on photos."""
     with handle_errors(debug) as job, raw_cells(raw_csv):

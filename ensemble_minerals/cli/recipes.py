@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from ensemble_minerals.cli.options import Debug
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors
 
 app = typer.Typer()
 
 
 @app.command("recipes")
-def command(debug: Debug = False) -> None:
+def command(debug: options.Debug = False) -> None:
     """List the published systems that ship as configurations, a line each."""
     with handle_errors(debug):
         from ensemble_minerals.cli import console

@@ -7,16 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    BundleFolder,
-    Cache,
-    Debug,
-    Figures,
-    Jobs,
-    NoCache,
-    PhotosMoved,
-    RawCsv,
-)
+from ensemble_minerals.cli import options
 from ensemble_minerals.cli.running import handle_errors, jobs
 from ensemble_minerals.system.csv_file import raw_cells
 
@@ -32,7 +23,7 @@ app = typer.Typer()
 """,
 )
 def command(
-    bundle: BundleFolder,
+    bundle: options.BundleFolder,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -50,16 +41,10 @@ def command(
             help="Photos that show none of the classes: the report says how many of them are told.",
         ),
     ] = None,
-    photos: PhotosMoved = None,
+    photos: options.PhotosMoved = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Where the report goes; an earlier report there is replaced.",
-            show_default="BUNDLE-report",
-        ),
+        options.out("DIR", "Where the report goes; an earlier report there is replaced.", "BUNDLE-report"),
     ] = None,
     no_heatmaps: Annotated[
         bool,
@@ -76,12 +61,13 @@ def command(
             show_default="where the features are in the cache, and it takes a minute at most",
         ),
     ] = None,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    figures: Figures = None,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    corrections: options.CorrectionsSince = None,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    figures: options.Figures = None,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """See where an ensemble fails and why: errors, calibration, suspected labels, weak slices."""
     with handle_errors(debug), raw_cells(raw_csv):
@@ -103,6 +89,7 @@ def command(
                 heatmaps=not no_heatmaps,
                 random_split=random_split,
                 figure_format=figures,
+                corrections=corrections or (),
                 progress=progress,
             )
         terminal = console.stdout()

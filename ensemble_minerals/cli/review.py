@@ -7,19 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    AllowHosts,
-    BundleFolder,
-    Cache,
-    Debug,
-    Host,
-    Jobs,
-    NoCache,
-    PhotosMoved,
-    Port,
-    Token,
-)
-from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import handle_errors, jobs, token_of
 
 app = typer.Typer()
 
@@ -37,7 +26,7 @@ Open the address that it says. Photos are not touched; every decision is a row i
 """,
 )
 def command(
-    bundle: BundleFolder,
+    bundle: options.BundleFolder,
     corrections: Annotated[
         Path,
         typer.Option(
@@ -59,24 +48,22 @@ def command(
             "them, too.",
         ),
     ] = None,
-    photos: PhotosMoved = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    allow_hosts: AllowHosts = None,
+    photos: options.PhotosMoved = None,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    allow_hosts: options.AllowHosts = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            "--token-file",
-            metavar="FILE",
-            help="Holds the token that people enter; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN. "
-            "Otherwise the address that is said holds one.",
+        options.token_file(
+            "Holds the token that people enter; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN. "
+            "Otherwise the address that is said holds one."
         ),
     ] = None,
-    token: Token = None,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    debug: Debug = False,
+    token: options.Token = None,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    debug: options.Debug = False,
 ) -> None:
     """Look at doubtful photos in a page, and decide: keep, relabel, leave out, not the same object."""
     with handle_errors(debug, "decisions so far are in the file of corrections"):
@@ -94,7 +81,7 @@ def command(
                 host=host,
                 port=port,
                 allow_hosts=allow_hosts or (),
-                token=token if token_file is None else token_file.read_text(encoding="utf-8").strip(),
+                token=token_of(token, token_file),
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 progress=progress,

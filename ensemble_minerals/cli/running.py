@@ -18,13 +18,17 @@ Code  Cause
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ensemble_minerals.cli import interruption
+
+if TYPE_CHECKING:
+    from ensemble_minerals.config.schema import Config
 
 DEBUG_VARIABLE = "ENSEMBLE_MINERALS_DEBUG"
 SOME_UNREADABLE = 3
@@ -141,6 +145,32 @@ def jobs(n_jobs: int) -> int:
             f"--n-jobs {n_jobs}: give the number of cores to use, at most {MOST_JOBS}, or -1 for all"
         )
     return count_jobs(n_jobs)
+
+
+def resolved_config(
+    config: str | None, settings: Sequence[str] | None, seed: int | None = None, **flags: bool
+) -> Config:
+    """The configuration that the options of a command ask for.
+
+    Args:
+        config: Name or file.
+        settings: Values to change, each as ``path=value``.
+        seed: The configuration's if None.
+        **flags: Values that are true where their flag is set.
+
+    Raises:
+        ConfigError: If it does not fit; lists every problem.
+    """
+    from ensemble_minerals.config.loading import load_config
+
+    extra = [f"{name}=true" for name, is_set in flags.items() if is_set]
+    extra += [] if seed is None else [f"seed={seed}"]
+    return load_config(config, [*(settings or []), *extra])
+
+
+def token_of(token: str | None, file: Path | None) -> str | None:
+    """The token of a server: that in a file, if one is given."""
+    return token if file is None else file.read_text(encoding="utf-8").strip()
 
 
 def is_synthetic(data: Path) -> bool:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import AllowHosts, Cache, Debug, Host, Jobs, NoCache, Port, Token
-from ensemble_minerals.cli.running import handle_errors, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import handle_errors, jobs, token_of
 
 app = typer.Typer()
 
@@ -24,29 +24,25 @@ The page is at http://127.0.0.1:8000/, the interface for programs is described a
 """,
 )
 def command(
-    model: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|STUDENT", help="Folder that fit or distill saved.")
-    ],
-    host: Host = "127.0.0.1",
-    port: Port = 8000,
-    allow_hosts: AllowHosts = None,
+    model: options.Model,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    allow_hosts: options.AllowHosts = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(
-            "--token-file",
-            metavar="FILE",
-            help="Holds the token that requests must show; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN.",
+        options.token_file(
+            "Holds the token that requests must show; needed beyond this machine. Or ENSEMBLE_MINERALS_TOKEN."
         ),
     ] = None,
-    token: Token = None,
+    token: options.Token = None,
     keep: Annotated[
         Path | None,
         typer.Option("--keep", metavar="DIR", help="Keep photos and answers there; else nothing is written."),
     ] = None,
-    n_jobs: Jobs = -1,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    debug: Debug = False,
+    n_jobs: options.Jobs = -1,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    debug: options.Debug = False,
 ) -> None:
     """Serve a bundle: a page to drop photos on, and an HTTP interface."""
     with handle_errors(debug):
@@ -60,7 +56,7 @@ def command(
                 host=host,
                 port=port,
                 allow_hosts=allow_hosts or (),
-                token=token if token_file is None else token_file.read_text(encoding="utf-8").strip(),
+                token=token_of(token, token_file),
                 keep=keep,
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ensemble_minerals.cli.options import (
-    Cache,
-    ConfigOption,
-    Data,
-    Debug,
-    Jobs,
-    NoCache,
-    RawCsv,
-    Seed,
-    Settings,
-)
-from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs
+from ensemble_minerals.cli import options
+from ensemble_minerals.cli.running import finished, handle_errors, is_synthetic, jobs, resolved_config
 from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
@@ -37,19 +28,13 @@ gain is measured on the others, with an interval. Needs  pip install 'ensemble-m
 """,
 )
 def command(
-    data: Data,
-    config: ConfigOption = None,
+    data: options.Data,
+    config: options.Config = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            help="Where the configuration and the page go.",
-            show_default="artifacts/<name of DATA>-tune",
-        ),
+        options.out("DIR", "Where the configuration and the page go.", "artifacts/<name of DATA>-tune"),
     ] = None,
-    settings: Settings = None,
+    settings: options.Settings = None,
     time_limit: Annotated[
         str,
         typer.Option(
@@ -68,29 +53,25 @@ def command(
             show_default="what the time allows",
         ),
     ] = None,
-    folds: Annotated[
-        int,
-        typer.Option("--folds", metavar="K", help="Outer folds; the inner ones are the configuration's."),
-    ] = 3,
-    n_jobs: Jobs = -1,
-    seed: Seed = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the tuning at --out.")] = False,
-    cache: Cache = None,
-    no_cache: NoCache = False,
-    raw_csv: RawCsv = False,
-    debug: Debug = False,
+    folds: options.Folds = 3,
+    corrections: options.Corrections = None,
+    n_jobs: options.Jobs = -1,
+    seed: options.Seed = None,
+    overwrite: Annotated[bool, options.overwrite("the tuning at --out")] = False,
+    cache: options.Cache = None,
+    no_cache: options.NoCache = False,
+    raw_csv: options.RawCsv = False,
+    debug: options.Debug = False,
 ) -> None:
     """Search a configuration that answers better than the first, and measure honestly what it gains."""
     with handle_errors(debug) as job, raw_cells(raw_csv):
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.tuning import show_tuning
-        from ensemble_minerals.config.loading import load_config
         from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.tune import tune
 
-        extra = [] if seed is None else [f"seed={seed}"]
-        resolved = load_config(config, [*(settings or []), *extra])
+        resolved = resolved_config(config, settings, seed)
         folder = paths.default_tuning(data) if out is None else out
         job.standing = finished(folder)
         with show_progress() as progress:
@@ -104,13 +85,13 @@ def command(
                 n_jobs=jobs(n_jobs),
                 cache_dir=paths.cache_folder(cache, none=no_cache),
                 overwrite=overwrite,
+                corrections=corrections or (),
                 progress=progress,
             )
         terminal = console.stdout()
         show_tuning(terminal, result, synthetic=is_synthetic(data))
         console.say(terminal)
         console.say(terminal, f"Page: {result.html}; configuration: {result.config}")
-        console.say(
-            terminal,
-            f"Train it with  ensemble-minerals fit {data} --config {result.config} --out artifacts/tuned",
-        )
+        given = "".join(f" --corrections {shlex.quote(str(file))}" for file in corrections or ())
+        train = f"fit {shlex.quote(str(data))} --config {shlex.quote(str(result.config))}{given}"
+        console.say(terminal, f"Train it with  ensemble-minerals {train} --out artifacts/tuned")

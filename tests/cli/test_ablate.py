@@ -44,7 +44,7 @@ def test_every_option_of_ablate_arrives(workplace, tiny, handed_on):
     outcome = run(
         "ablate", tiny.photos, "-c", "tiny.yaml", "-o", "out", "-j", 1, "--seed", 7, "--repeats", 3, "--folds", 4,
         "--arms", "uniform,single", "--arms", "greedy", "--resume", "--overwrite", "--yes", "--cache", "c",
-        "--set", "meta.greedy_iterations=5",
+        "--set", "meta.greedy_iterations=5", "--corrections", "a.csv", "--corrections", "b.csv",
     )  # fmt: skip
     assert outcome.exit_code == 130
     assert "run the same command with --resume" in outcome.stderr
@@ -54,6 +54,7 @@ def test_every_option_of_ablate_arrives(workplace, tiny, handed_on):
     assert handed_on.arms == ["uniform", "single", "greedy"]
     assert (handed_on.resume, handed_on.overwrite, handed_on.yes) == (True, True, True)
     assert handed_on.cache_dir == Path("c")
+    assert handed_on.corrections == [Path("a.csv"), Path("b.csv")]
 
 
 def test_what_is_not_given_to_ablate(workplace, tiny, handed_on):

@@ -31,7 +31,10 @@ def test_every_option_of_report_arrives(workplace, tiny, handed_on):
         1,
         "--cache",
         "c",
+        "--corrections",
+        "a.csv",
     )
+    assert handed_on.corrections == [Path("a.csv")]
     assert outcome.exit_code == 130
     assert handed_on.first == tiny.bundle
     assert (handed_on.data, handed_on.photos, handed_on.out) == (tiny.new, tiny.photos, Path("page"))

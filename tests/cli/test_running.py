@@ -37,6 +37,8 @@ from ensemble_minerals.errors import FitError, UserError
         (["predict", "{home}/bundle", "{home}/new", "--out", "{home}/new/a.csv"], "is inside the photos in"),
         (["predict", "{home}/bundle", "{home}/n*w", "--gallery", "{home}/new/a.html"], "is inside the photos in"),
         (["predict", "{home}/bundle", "{home}/new", "--out", 235 * "a" + ".csv"], "is too long; choose a"),
+        (["distill", "{home}/bundle", "--corrections", "{home}/no.csv", "--out", "a"], "cannot be opened"),
+        (["inspect", "{home}/photos", "--corrections", "{home}/no.csv"], "cannot be opened"),
         (["distill", "{home}/bundle", "--photos", "{home}/photos", "--out", "{home}/photos/a"], "inside the photos"),
         (["demo", "--out", "{home}/tiny.yaml/demo"], "nothing can be saved in"),
     ],

@@ -24,12 +24,14 @@ def test_every_option_of_tune_arrives(workplace, tiny, handed_on):
     outcome = run(
         "tune", tiny.photos, "-c", "tiny.yaml", "-o", "out", "-j", 1, "--seed", 7, "--time-limit", "5m",
         "--trials", 9, "--folds", 4, "--overwrite", "--cache", "c", "--set", "meta.greedy_iterations=5",
+        "--corrections", "a.csv",
     )  # fmt: skip
     assert outcome.exit_code == 130
     assert (handed_on.first, handed_on.second) == (tiny.photos, Path("out"))
     assert (handed_on.third.seed, handed_on.third.meta.greedy_iterations) == (7, 5)
     assert (handed_on.time_limit, handed_on.trials, handed_on.n_splits, handed_on.n_jobs) == ("5m", 9, 4, 1)
     assert (handed_on.overwrite, handed_on.cache_dir) == (True, Path("c"))
+    assert handed_on.corrections == [Path("a.csv")]
 
 
 def test_what_is_not_given_to_tune(workplace, tiny, handed_on):
