@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -170,15 +170,19 @@ def _warnings(listing: Listing, status: Sequence[Status], chosen: Sequence[str])
     usable = Counter(
         entry.label for entry, one in zip(listing.entries, status, strict=True) if one == Status.OK
     )
-    for name in chosen:
-        if usable[name] == 0:
-            yield f"class {name!r} has no readable photo"
-        elif usable[name] < FEW_PHOTOS:
-            photos = "photo" if usable[name] == 1 else "photos"
-            yield (
-                f"class {name!r} has {usable[name]} readable {photos}; below {FEW_PHOTOS} the results of a class "
-                "are uncertain"
-            )
+    yield from (f"class {name!r} has no readable photo" for name in chosen if not usable[name])
+    yield from few_photos({name: usable[name] for name in chosen if usable[name]}, "readable photos")
+
+
+def few_photos(counts: Mapping[str, int], photos: str) -> Iterator[str]:
+    """A sentence that names the classes with fewer than `FEW_PHOTOS`, if there are any.
+
+    >>> print(*few_photos({"azurite": 3, "pyrite": 30}, "readable photos"))
+    below 20 readable photos what a class reaches is uncertain: 'azurite' has 3
+    """
+    few = [f"{name!r} has {count}" for name, count in counts.items() if count < FEW_PHOTOS]
+    if few:
+        yield f"below {FEW_PHOTOS} {photos} what a class reaches is uncertain: {', '.join(few)}"
 
 
 def _assemble(

@@ -10,7 +10,7 @@ import numpy as np
 from ensemble_minerals.data.contamination import is_test, split_notes
 from ensemble_minerals.data.manifest import Manifest, Status
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
-from ensemble_minerals.data.scanning import FEW_PHOTOS
+from ensemble_minerals.data.scanning import FEW_PHOTOS, few_photos
 from ensemble_minerals.data.too_few_groups import too_few_groups, ways_out
 
 SMALL_SIDE = 64
@@ -63,18 +63,21 @@ def _of_duplicates(manifest: Manifest) -> Iterator[str]:
 def _of_counts(manifest: Manifest) -> Iterator[str]:
     readable = manifest.width > 0
     usable = manifest.status == Status.OK.value
-    sizes = {}
-    for label in sorted(set(manifest.label[readable].tolist())):
-        mine = manifest.label == label
-        left = int(np.sum(mine & usable))
-        sizes[label] = left
-        if left < FEW_PHOTOS <= int(np.sum(mine & readable)):
-            yield (
-                f"class {label!r} has {_photos(left)} once copies and conflicts are set aside; below "
-                f"{FEW_PHOTOS} the results of a class are uncertain"
-            )
-        if not left:
-            yield f"class {label!r} has no usable photo left, so it is not learned"
+    sizes = {
+        label: int(np.sum((manifest.label == label) & usable))
+        for label in sorted(set(manifest.label[readable].tolist()))
+    }
+    left = {
+        label: size
+        for label, size in sizes.items()
+        if np.sum((manifest.label == label) & readable) >= FEW_PHOTOS
+    }
+    yield from few_photos(left, "usable photos, once copies and conflicts are set aside,")
+    yield from (
+        f"class {label!r} has no usable photo left, so it is not learned"
+        for label, size in sizes.items()
+        if not size
+    )
     if sizes and max(sizes.values()) >= _IMBALANCE * max(min(sizes.values()), 1):
         few, many = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
         yield (

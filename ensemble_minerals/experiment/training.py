@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -67,7 +68,7 @@ def train(plan: Plan, dataset: Dataset, runtime: Runtime, *, work: Path) -> Trai
     seconds = time.perf_counter() - started
     late = _late(ensemble)
     notes = [
-        *(f"{member}: {note}" for member, note in ensemble.notes_),
+        *_of_members(ensemble.notes_),
         *late,
         *(
             f"{failure.member} was left out: fold {failure.fold}: {failure.reason}"
@@ -84,6 +85,15 @@ def train(plan: Plan, dataset: Dataset, runtime: Runtime, *, work: Path) -> Trai
         (*setup.notes, *notes),
         {"members": ensemble.cross_fit_seconds_, "meta": seconds - ensemble.cross_fit_seconds_},
     )
+
+
+def _of_members(notes: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """For each member its first note, and how many more it has: small classes give one a specialist and fold."""
+    by_member: dict[str, list[str]] = {}
+    for member, note in notes:
+        by_member.setdefault(member, []).append(note)
+    for member, (first, *more) in by_member.items():
+        yield f"{member}: {first}" + (f" (and {len(more)} more notes like this)" if more else "")
 
 
 def import_samplers(config: Config, runtime: Runtime) -> None:

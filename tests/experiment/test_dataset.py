@@ -140,7 +140,7 @@ def test_the_user_hears_of_stages_and_warnings(tiny, photos):
     assert heard[0] == "Reading photos"
     assert "Computing features" in heard
     assert any("stray.png" in text for text in heard)
-    assert any("'pyrite' has 12 readable photos; below 20" in text for text in heard)
+    assert any("below 20 readable photos" in text and "'pyrite' has 12" in text for text in heard)
 
 
 # -- copies, look-alikes, conflicts -------------------------------------------------------------------------

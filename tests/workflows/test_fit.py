@@ -334,6 +334,16 @@ def test_a_failing_member_is_left_out_with_consent_and_said_to_be(tiny, tmp_path
     assert load(out).predict([tiny.new]).answered.all()
 
 
+def test_a_member_that_had_to_copy_rows_in_many_folds_says_so_once(tiny, tmp_path):
+    photos = tiny.folder(tmp_path / "photos", {"azurite": 4, "malachite": 9, "pyrite": 12})
+    members = [{"features": ["descriptor"], "strategy": "one_vs_rest", "sampler": "smote"}]
+    result = tiny.fit(photos, tmp_path / "bundle", tiny.config(members=members))
+    said = [note for note in result.notes if "random oversampling used" in note]
+    assert len(said) == 1
+    assert said[0].startswith("descriptor-one_vs_rest: azurite against the rest: class 1 has")
+    assert said[0].endswith("more notes like this)")
+
+
 def test_refit_answers_with_models_of_all_rows_and_has_the_same_figures(tiny, tmp_path, spied):
     seen = spied()
     tiny.fit(tiny.photos, tmp_path / "refit", tiny.config(refit=True))

@@ -323,7 +323,7 @@ def test_too_few_groups_for_the_folds():
 def test_few_photos_once_copies_are_set_aside():
     status = ["duplicate"] * 10 + ["ok"] * 45
     text = warned(manifest_of(["a"] * 25 + ["b"] * 30, status=status))
-    assert "class 'a' has 15 usable photos once copies and conflicts are set aside" in text
+    assert "once copies and conflicts are set aside, what a class reaches is uncertain: 'a' has 15" in text
     assert "10 of 55 readable files are exact copies" in text
 
 
