@@ -18,6 +18,7 @@ from ensemble_minerals.experiment.trimming import Trimmed, trim
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.quantization import check_installed
+from ensemble_minerals.features.registry import learn_metadata
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.sealed import read_sealed, write_sealed
@@ -133,6 +134,7 @@ def _new_plan(
     config: Config, manifest: Manifest, clock: Clock, runtime: Runtime, precision: Mapping[str, Precision]
 ) -> Plan:
     extractors = open_extractors(config, runtime, precision=precision)
+    learn_metadata(extractors.values(), runtime.n_jobs)
     limited = clock.limit is not None
     costs = measure_costs(config, manifest, extractors, runtime, always=limited)
     if limited:

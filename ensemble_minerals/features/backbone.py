@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -204,15 +203,13 @@ class BackboneExtractor(EmbeddingExtractor):
             return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
         except engines.DamagedNetworkError:
             forget(folder)
-            prepared = self._prepare()
-        if prepared.known.precision != precision:
+            made, engine = self._prepare()
+        if made.precision != precision:
             raise WeightsError(
                 f"{self._name}: its network in {precision} was damaged in the cache and cannot be made anew here; "
                 "run again to compute in float32"
             )
-        if prepared.is_kept:
-            return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
-        return prepared.engine
+        return engine
 
     @property
     def map_names(self) -> tuple[str, ...]:
@@ -254,14 +251,11 @@ class BackboneExtractor(EmbeddingExtractor):
                 if self._precision != "auto":
                     self._known = read_metadata(self._folder(self._cache_dir))
             if self._known is None:
-                prepared = self._prepare()
-                self._known = prepared.known
-                if not prepared.is_kept:
-                    self._engine = prepared.engine
+                self._known, self._engine = self._prepare()
             return self._known
 
-    def _prepare(self) -> _Prepared:
-        """Load the network, choose its engine, and keep both on disk where there is a cache."""
+    def _prepare(self) -> tuple[BackboneMetadata, engines.Engine]:
+        """Load the network, choose its engine, and keep what is known and compiled where there is a cache."""
         with torch_threads(1):
             network, metadata = self._load()
             choice = self._choose(network)
@@ -271,13 +265,14 @@ class BackboneExtractor(EmbeddingExtractor):
                 keep_choice(self._cache_dir, self._request(self._cache_dir), taken)
             self._settle(taken)
         known = metadata_of(network, metadata, choice)
-        is_kept = False
         if self._cache_dir is not None:
+            folder = self._folder(self._cache_dir)
             save = None if choice.model is None else partial(engines.save, choice.model)
-            is_kept = keep_metadata(self._folder(self._cache_dir), known, save) and choice.model is not None
+            if keep_metadata(folder, known, save) and isinstance(choice.engine, engines.OpenVINOEngine):
+                choice.engine.keep(folder / NETWORK)
         if choice.name == "torch" and choice.device == "cpu":
             self._network = network
-        return _Prepared(known, choice.engine, is_kept)
+        return known, choice.engine
 
     def _choose(self, network: TappedNetwork) -> Choice:
         return choose(network, self._engine_wanted, self._precision)
@@ -330,12 +325,3 @@ class BackboneExtractor(EmbeddingExtractor):
             "versions": library_versions(),
             "sealed": True,
         }
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A network that was loaded, what runs it, and whether the converted form is on disk."""
-
-    known: BackboneMetadata
-    engine: engines.Engine
-    is_kept: bool

@@ -123,12 +123,13 @@ class OpenVINOEngine:
             "INFERENCE_NUM_THREADS": cpu.cores(),
             "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
         }
+        self._precision = precision
         if isinstance(model, Path):
-            compiled = _compiled(model, model.with_suffix(f".{precision}.blob"), options)
+            self._compiled = _compiled(model, _blob(model, precision), options)
         else:
-            compiled = _core().compile_model(model, "CPU", options)
+            self._compiled = _core().compile_model(model, "CPU", options)
         self._n_features = n_features
-        self._queue = _openvino().AsyncInferQueue(compiled)
+        self._queue = _openvino().AsyncInferQueue(self._compiled)
         self._queue.set_callback(_keep)
         self._lock = threading.Lock()
 
@@ -142,6 +143,14 @@ class OpenVINOEngine:
             finally:
                 self._queue.wait_all()
         return matrix
+
+    def keep(self, model: Path) -> None:
+        """Keep the compiled form beside what `save` wrote, where later runs find it."""
+        write_sealed(_blob(model, self._precision), self._compiled.export_model().getvalue())
+
+
+def _blob(model: Path, precision: Precision) -> Path:
+    return model.with_suffix(f".{precision}.blob")
 
 
 def _compiled(model: Path, kept: Path, options: Mapping[str, Any]) -> Any:
@@ -174,6 +183,9 @@ def installed() -> bool:
     return find_spec("openvino") is not None
 
 
+_TRACING = threading.Lock()
+
+
 def convert(network: TappedNetwork, notes: list[str]) -> Any | None:
     """Trace a network into an OpenVINO model for one image; None, and a note that says why, where that fails."""
     import torch
@@ -186,7 +198,8 @@ def convert(network: TappedNetwork, notes: list[str]) -> Any | None:
         return network(pixels)
 
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        # The filters of warnings belong to the process, and several networks are converted at once.
+        with _TRACING, torch.no_grad(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", FutureWarning)
             warnings.filterwarnings(
                 "ignore", category=TracerWarning

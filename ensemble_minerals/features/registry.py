@@ -5,7 +5,10 @@ A kind of extractor is a section in `config.extractors`, a file in this package 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +17,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.held_file import HeldFile
+from ensemble_minerals.system.prefetch import prefetch
 
 Builder: TypeAlias = Callable[[Any, Config, Path | None], FeatureExtractor]
 """Makes an extractor of its section, the whole configuration, and the cache folder, if there is one."""
@@ -83,6 +87,24 @@ def build_extractors(
         for section in sections
         if section.name in wanted
     }
+
+
+def learn_metadata(extractors: Iterable[FeatureExtractor], n_threads: int) -> None:
+    """Let extractors know their metadata; networks that were never converted are converted side by side.
+
+    Args:
+        extractors: As `build_extractors` made them.
+        n_threads: Networks that are converted at once.
+
+    Raises:
+        WeightsError: If a backbone's weights cannot be had.
+    """
+    several = list(extractors)
+    known = prefetch(
+        attrgetter("metadata"), several, n_threads=n_threads, ahead=len(several), name="convert"
+    )
+    with closing(known):
+        deque(known, maxlen=0)
 
 
 def build_network_extractors(

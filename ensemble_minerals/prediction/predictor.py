@@ -21,7 +21,7 @@ from ensemble_minerals.features.extractor import JSON, FeatureExtractor
 from ensemble_minerals.features.pooling import pool_views, pooled_width, pooling_of
 from ensemble_minerals.features.quantization import Calibration
 from ensemble_minerals.features.quantized_backbone import QuantizedBackbone
-from ensemble_minerals.features.registry import build_extractors, build_network_extractors
+from ensemble_minerals.features.registry import build_extractors, build_network_extractors, learn_metadata
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.prediction.photo_predictor import Answer, PhotoPredictor
 from ensemble_minerals.prediction.typicality import typicality_of
@@ -65,6 +65,7 @@ class Predictor(PhotoPredictor):
             **extractors_in_precision(bundle, config, cache_dir),
             **build_network_extractors(config, bundle.networks, metadata, n_threads=n_threads),
         }
+        learn_metadata(extractors.values(), n_threads)
         for name, extractor in extractors.items():
             facts = metadata[name]
             if name in packed:  # they have another digest than the hub's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Barrier
 from typing import Literal
 
 import pytest
@@ -14,7 +15,7 @@ from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
 from ensemble_minerals.features.pooling import pooling_of
-from ensemble_minerals.features.registry import BUILDERS, build_extractors
+from ensemble_minerals.features.registry import BUILDERS, build_extractors, learn_metadata
 
 
 @pytest.fixture
@@ -95,3 +96,19 @@ def test_a_further_kind_is_a_section_and_a_line(monkeypatch):
     made = build_extractors(config, ["colors", "descriptor"], cache_dir=None)
     assert list(made) == ["colors", "descriptor"]
     assert isinstance(made["colors"], MeanColorExtractor)
+
+
+class Meeting(ColorTextureExtractor):
+    """Learns its metadata when another does."""
+
+    barrier = Barrier(2)
+
+    @property
+    def metadata(self):
+        self.barrier.wait(timeout=30)
+        return {}
+
+
+def test_extractors_learn_their_metadata_side_by_side():
+    learn_metadata([Meeting("one"), Meeting("other")], 2)
+    learn_metadata([], 2)
