@@ -100,9 +100,7 @@ def learn_metadata(extractors: Iterable[FeatureExtractor], n_threads: int) -> No
         WeightsError: If a backbone's weights cannot be had.
     """
     several = list(extractors)
-    known = prefetch(
-        attrgetter("metadata"), several, n_threads=n_threads, ahead=len(several), name="convert"
-    )
+    known = prefetch(attrgetter("metadata"), several, n_threads=n_threads, ahead=len(several), name="convert")
     with closing(known):
         deque(known, maxlen=0)
 
