@@ -215,7 +215,7 @@ def test_progress_is_shown_where_somebody_looks(monkeypatch, capsys):
         ("--backend dask needs --scheduler ADDRESS", "backend dask needs scheduler ADDRESS"),
         ("a - b -- c", "a - b -- c"),
         ("`ensemble-minerals fit` makes one", "`em.fit` makes one"),
-        ("pip install 'ensemble-minerals[explain]'", "pip install 'ensemble-minerals[explain]'"),
+        ("pip install 'ensemble-minerals[serve]'", "pip install 'ensemble-minerals[serve]'"),
     ],
 )
 def test_messages_speak_of_arguments(told, said):

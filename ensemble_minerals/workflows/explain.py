@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.errors import UserError
 from ensemble_minerals.explanation.explainer import Explainer
 from ensemble_minerals.explanation.page import EXPLANATION, write_explanation
 from ensemble_minerals.explanation.request import ExplanationRequest
@@ -79,8 +77,6 @@ def explain(
         UserError: If an input matches nothing, a name is not known, or `out` may not be replaced.
     """
     started = time.perf_counter()
-    if find_spec("captum") is None:
-        raise UserError("explaining needs the package captum: pip install 'ensemble-minerals[explain]'")
     runtime = Runtime(count_jobs(n_jobs), cache_dir, Silent() if progress is None else progress)
     folder = Path(out)
     note = runtime.progress.note

@@ -128,9 +128,7 @@ def describe(model: str | Path, *, n_threads: int, cache_dir: str | Path | None 
 def _heat_map(
     predictor: Predictor, cache_dir: str | Path | None
 ) -> Callable[[bytes, int], NDArray[np.uint8]] | None:
-    """Draws what speaks for a class; None where no network is there to ask, or Captum is not installed."""
-    if find_spec("captum") is None:
-        return None
+    """Draws what speaks for a class; None where no network is there to ask."""
     from ensemble_minerals.explanation.explainer import Explainer
 
     if not Explainer(predictor).networks:
