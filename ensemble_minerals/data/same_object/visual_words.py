@@ -1,7 +1,7 @@
 """Photos as bags of visual words: two photos that share rare local features may show the same object.
 
-What is around a keypoint becomes a word: each half of its descriptor is replaced by the nearest of some halves that
-were drawn from the demonstration photos, the same for all data sets (Sivic and Zisserman 2003; halves: Babenko and
+What is around a keypoint becomes a word: each half of its descriptor is replaced by the nearest of some halves, the
+same for all data sets, which were taken from drawn photos once (Sivic and Zisserman 2003; halves: Babenko and
 Lempitsky 2012). So a collage is found by a part of it, which resembles the whole as little as any other photo.
 """
 
@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from ensemble_minerals.data.same_object.keypoints import find_keypoints, root_sift
-from ensemble_minerals.data.synthetic.photo_set import DEMONSTRATION_COUNTS, draw_photo
+from ensemble_minerals.data.same_object.keypoints import root_sift
 
 COMMON = 1000
 """A word of more photos than this is left out: it tells little, and to compare by it costs most."""
 
 _HALVES = 256  # so 65,536 words
-_SIDE = 224  # pixels of the photos that halves are drawn from
 _ROWS = 256  # photos that are compared with all at once
 _WEIGHED = 4096  # photos whose words are weighted at once
 
@@ -107,7 +106,6 @@ def _weighted(words: Iterable[NDArray[np.uint16]]) -> csr_array[Any]:
 
 @cache
 def _codebook() -> NDArray[np.float32]:
-    """Descriptors of drawn photos, shape (`_HALVES`, 128)."""
-    photos = (draw_photo(mineral, np.random.default_rng(0), _SIDE) for mineral in DEMONSTRATION_COUNTS)
-    pool = np.concatenate([find_keypoints(photo).descriptors for photo in photos])
-    return root_sift(pool[np.random.default_rng(0).permutation(len(pool))[:_HALVES]])
+    """Descriptors of drawn photos, shape (`_HALVES`, 128): those of the file beside this module."""
+    drawn = resources.files("ensemble_minerals.data.same_object") / "visual_words.bin"
+    return root_sift(np.frombuffer(drawn.read_bytes(), dtype=np.uint8).reshape(_HALVES, -1))
