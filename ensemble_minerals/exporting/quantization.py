@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.bundle.student import Student
+from ensemble_minerals.bundle.student import FoldStudent, Student
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.locating import locate_photos
 from ensemble_minerals.data.manifest import Manifest
@@ -45,28 +45,33 @@ class Int8Loss:
     log_loss: tuple[float, float]
 
 
-def quantize_student(
-    student: Student, manifest: Manifest | None, graph: Path, out: Path, progress: Progress
-) -> Int8Loss:
-    """Write the graph of a student in int8, and measure what that costs.
+@dataclass(frozen=True)
+class Int8Trial:
+    """What int8 is measured on: the student of one fold, which is quantized as the saved one will be.
 
-    The saved student learned from all photos. So the loss is measured on the student of one fold, which is quantized
-    in the same way, with photos that it learned from, and answers those that it never saw.
+    Attributes:
+        fold: This student.
+        calibration: Photos that it learned from.
+        asked: Photos that it never saw.
+        y: Class positions of the latter (n,).
+    """
+
+    fold: FoldStudent
+    calibration: Sequence[Path]
+    asked: Sequence[Path]
+    y: NDArray[np.int64]
+
+
+def int8_trial(student: Student, manifest: Manifest | None) -> Int8Trial:
+    """Choose what int8 is measured on.
 
     Args:
-        student: The student.
+        student: The student, which learned from all photos.
         manifest: The photos of the fit, where they are now; None where nobody knows.
-        graph: The student as ONNX, in float32.
-        out: The same in int8.
-        progress: Told about progress, and of a loss that is large.
 
     Raises:
         UserError: If the student has no network of a fold, or the photos are not at hand.
-        ExportError: If a graph answers otherwise than PyTorch.
     """
-    from ensemble_minerals.networks.graphs.onnx_file import export_onnx, graph_answers
-    from ensemble_minerals.networks.graphs.quantized_file import quantize_file
-
     fold = student.fold_student()
     if fold is None or manifest is None:
         raise UserError(
@@ -82,25 +87,46 @@ def quantize_student(
             f"--quantize int8 needs the photos of the fit, and they are not in {manifest.root}; say with --photos "
             "where they are now"
         )
-    calibration = [at_hand[row] for row in training.tolist()]
-    asked = [at_hand[row] for row in held_out.tolist()]
+    calibration, asked = ([at_hand[row] for row in rows.tolist()] for rows in (training, held_out))
+    return Int8Trial(fold, calibration, asked, y)
+
+
+def quantize_student(
+    student: Student, trial: Int8Trial, graph: Path, out: Path, progress: Progress
+) -> Int8Loss:
+    """Write the graph of a student in int8, and measure what that costs.
+
+    Args:
+        student: The student.
+        trial: What that is measured on.
+        graph: The student as ONNX, in float32.
+        out: The same in int8.
+        progress: Told about progress, and of a loss that is large.
+
+    Raises:
+        ExportError: If a graph answers otherwise than PyTorch.
+    """
+    from ensemble_minerals.networks.graphs.onnx_file import export_onnx, graph_answers
+    from ensemble_minerals.networks.graphs.quantized_file import quantize_file
+
+    asked, n_classes = trial.asked, len(student.classes)
     stage = progress.stage("Measuring int8 on held-out photos")
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        n_classes, min_side = len(student.classes), student.limits.min_side
-        export_onnx(fold.graph, files[0], metadata={}, n_classes=n_classes, min_side=min_side)
-        quantize_file(*files, _pixels(calibration, student.limits))
+        min_side = student.limits.min_side
+        export_onnx(trial.fold.graph, files[0], metadata={}, n_classes=n_classes, min_side=min_side)
+        quantize_file(*files, _pixels(trial.calibration, student.limits))
         proba = []
         for file in files:
             for answer in graph_answers(file, _pixels(asked, student.limits)):
                 proba.append(answer)
                 stage(len(proba), 2 * len(asked))
     with atomic_file(out) as draft:
-        quantize_file(graph, draft, _pixels(calibration, student.limits))
+        quantize_file(graph, draft, _pixels(trial.calibration, student.limits))
     both = np.array(proba, dtype=np.float64).reshape(2, len(asked), n_classes)
     both /= both.sum(axis=2, keepdims=True)
     accuracy, log_loss = (
-        (float(METRICS[name](y, both[0]).estimate), float(METRICS[name](y, both[1]).estimate))
+        (float(METRICS[name](trial.y, both[0]).estimate), float(METRICS[name](trial.y, both[1]).estimate))
         for name in ("accuracy", "log_loss")
     )
     if accuracy[0] - accuracy[1] > WORTH_A_REMARK:

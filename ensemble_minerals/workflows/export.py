@@ -18,7 +18,7 @@ from ensemble_minerals.exporting.browser_runtime import browser_runtime
 from ensemble_minerals.exporting.ensemble_graph import ensemble_graph
 from ensemble_minerals.exporting.metadata import bundle_metadata, student_metadata
 from ensemble_minerals.exporting.offline_page import write_offline_page
-from ensemble_minerals.exporting.quantization import Int8Loss, quantize_student
+from ensemble_minerals.exporting.quantization import Int8Loss, int8_trial, quantize_student
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.paths import claimed_output
@@ -172,10 +172,11 @@ def _export(
         made = export_onnx(network, out, metadata=metadata, n_classes=n_classes, min_side=min_side)
     else:
         metadata["precision"] = quantize
+        trial = int8_trial(student, manifest)
         with tempfile.TemporaryDirectory() as folder:
             graph = Path(folder) / "float32.onnx"
             made = export_onnx(network, graph, metadata=metadata, n_classes=n_classes, min_side=min_side)
-            loss = quantize_student(read_student(model), manifest, graph, out, progress)
+            loss = quantize_student(student, trial, graph, out, progress)
         made = replace(made, file=out, megabytes=out.stat().st_size / 1e6)
     files = [] if manifest is None else files_of_several_sizes(manifest)
     difference = 0.0

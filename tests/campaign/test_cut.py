@@ -14,7 +14,7 @@ from campaign.workplace import Workplace
 
 CUT = (
     (pictures.decode_mutants, 200),
-    (pictures.predict_mutants, 20),
+    (pictures.predict_mutants, 8),
     (kills.every_call, 12),
     (disks.full_cache, 1),
     (bundles.command_bundles, 1),

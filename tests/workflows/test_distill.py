@@ -134,12 +134,13 @@ def test_a_student_tells_strangers_by_its_own_answers(spied, tiny, tmp_path):
     assert len(rejection.calibration) == 36
     found = load_student(result.student, 1).predict([tiny.new])
     assert set(map(found.verdict, range(6))) <= {"answered", "none_of_these"}
-    assert "typicality" in {
-        node.name
-        for node in onnxruntime.InferenceSession(
-            export(result.student, tmp_path / "student.onnx").file
-        ).get_outputs()
-    }
+    told = Told()
+    made = export(result.student, tmp_path / "student.onnx", photos=tmp_path, progress=told)
+    assert "typicality" in {node.name for node in onnxruntime.InferenceSession(made.file).get_outputs()}
+    assert made.files == 0
+    assert told.notes == [
+        "not compared with predict on photos of the fit, which are not at hand; --photos says where they are now"
+    ]
 
 
 def test_the_student_of_a_fold_is_kept_and_its_answers_are_those_out_of_fold(spied, tiny):

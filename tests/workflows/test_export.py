@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -50,14 +49,6 @@ def test_a_bundle_of_networks_is_one_graph(network_bundle, tiny, tmp_path):
     assert all(
         len(source["weights"]) == 32 and source["preprocessing"]["mean"] for source in sources.values()
     )
-
-
-def test_photos_that_are_not_at_hand_are_not_compared_and_that_is_said(network_bundle, tmp_path):
-    notes = []
-    progress = SimpleNamespace(stage=lambda _: lambda *_: None, note=notes.append)
-    result = export(network_bundle, tmp_path / "ensemble.onnx", photos=tmp_path, progress=progress)
-    assert result.files == 0
-    assert "not compared with predict" in notes[-1]
 
 
 def test_a_student_is_one_graph(student, tiny, tmp_path):
