@@ -1,37 +1,29 @@
 """Conformal prediction sets: the classes that cannot be ruled out at a stated confidence.
 
-Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); scores as in Sadinle, Lei and
-Wasserman (2019, JASA 114: `lac`, the smallest sets) and Romano, Sesia and Candes (2020, NeurIPS: `aps`, with
-the mean of its random share, one half, so that a photo always gets the same answer). The calibration is a
-few plain arrays, from which sets of any confidence can be computed.
+Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World" (2005); the score of a class is one minus its
+probability, which gives the smallest sets (Sadinle, Lei and Wasserman 2019, JASA 114). The calibration is a few plain
+arrays, from which sets of any confidence can be computed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-SetScore = Literal["lac", "aps"]
-SCORES: tuple[SetScore, ...] = ("lac", "aps")
 
 
 class ConformalSets:
     """Prediction sets from probabilities of rows that the model had not seen.
 
     If new photos come from where the calibration photos came, the set holds the true class with at least
-    the stated probability: for every class by itself (`by_class`, Mondrian), or on average over all photos.
+    the stated probability, for every class by itself: it is compared with its own calibration rows (Mondrian).
     A class with too few calibration groups to be ruled out at a confidence, see `groups_needed`, is in every
     set at that confidence.
-
-    Args:
-        score: `lac`: one minus the probability of the class. `aps`: the summed probability of all
-            more probable classes and half of its own; sets grow more evenly with the model's hesitation.
-        by_class: Compare with calibration rows of the same class only.
 
     Attributes:
         scores_: (n,) scores of the calibration rows at their true class.
@@ -39,10 +31,6 @@ class ConformalSets:
         weights_: (n,) their weights: the rows of a group share the weight of one.
         n_classes_: Number of classes.
     """
-
-    def __init__(self, score: SetScore = "lac", by_class: bool = True) -> None:
-        self.score = score
-        self.by_class = by_class
 
     def fit(self, y: ArrayLike, proba: ArrayLike, groups: ArrayLike | None = None) -> Self:
         """Calibrate.
@@ -58,10 +46,8 @@ class ConformalSets:
             Itself.
 
         Raises:
-            ValueError: An unknown score, no rows, or probabilities that are not numbers.
+            ValueError: No rows, or probabilities that are not numbers.
         """
-        if self.score not in SCORES:
-            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
         p = _checked(proba)
         self.labels_ = np.asarray(y, dtype=np.int64)
         if self.labels_.shape != p.shape[:1] or not len(p):
@@ -69,9 +55,9 @@ class ConformalSets:
                 f"expected labels (n,) and probabilities (n, K), got {self.labels_.shape}, {p.shape}"
             )
         self.n_classes_ = p.shape[1]
-        self.scores_ = _scores(p, self.score)[np.arange(len(p)), self.labels_]
+        self.scores_ = 1.0 - p[np.arange(len(p)), self.labels_]
         group = np.arange(len(p)) if groups is None else np.asarray(groups)
-        unit = np.column_stack([group, self.labels_]) if self.by_class else group
+        unit = np.column_stack([group, self.labels_])
         _, inverse, size = np.unique(unit, axis=0, return_inverse=True, return_counts=True)
         self.weights_ = 1.0 / size[inverse.reshape(-1)]
         return self
@@ -88,7 +74,7 @@ class ConformalSets:
         p = _checked(proba)
         if p.shape[1] != self.n_classes_:
             raise ValueError(f"calibrated for {self.n_classes_} classes, got {p.shape[1]} columns")
-        at_least, total = self.counts(_scores(p, self.score))
+        at_least, total = self.counts(1.0 - p)
         return np.minimum((at_least + 1.0) / (total + 1.0), 1.0)
 
     def counts(self, scores: Floats) -> tuple[Floats, Floats]:
@@ -99,7 +85,7 @@ class ConformalSets:
         """
         at_least, total = np.empty_like(scores), np.empty_like(scores)
         for k in range(self.n_classes_):
-            chosen = (self.labels_ == k) if self.by_class else np.ones(len(self.labels_), dtype=bool)
+            chosen = self.labels_ == k
             order = np.argsort(self.scores_[chosen])
             known, weights = self.scores_[chosen][order], self.weights_[chosen][order]
             above = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
@@ -129,16 +115,12 @@ class ConformalSets:
         _, total = self.counts(np.zeros((1, self.n_classes_)))
         return np.flatnonzero(total[0] < groups_needed(level) - 1e-9)
 
-    def predict(
-        self, proba: ArrayLike, level: float = 0.95, *, allow_empty: bool = False
-    ) -> NDArray[np.bool_]:
-        """The classes that cannot be ruled out.
+    def predict(self, proba: ArrayLike, level: float = 0.95) -> NDArray[np.bool_]:
+        """The classes that cannot be ruled out, and the most probable one.
 
         Args:
             proba: (m, K) class probabilities.
             level: Probability, 0..1, that a set holds the true class.
-            allow_empty: Leave a set empty when every class can be ruled out (the photo resembles none);
-                by default the most probable class stays.
 
         Returns:
             (m, K) membership.
@@ -149,7 +131,7 @@ class ConformalSets:
         if not 0 < level < 1:
             raise ValueError(f"the level of a prediction set lies between 0 and 1, got {level}")
         p = _checked(proba)
-        return _members(p, self.p_values(p), level, allow_empty=allow_empty)
+        return _members(p, self.p_values(p), level)
 
 
 def groups_needed(level: float) -> int:
@@ -161,11 +143,10 @@ def groups_needed(level: float) -> int:
     return math.ceil(1.0 / (1.0 - level) - 1e-6) - 1
 
 
-def _members(p: Floats, p_values: Floats, level: float, *, allow_empty: bool = False) -> NDArray[np.bool_]:
-    """The classes with p-values above 1 - level, and the most probable one unless sets may be empty."""
+def _members(p: Floats, p_values: Floats, level: float) -> NDArray[np.bool_]:
+    """The classes with p-values above 1 - level, and the most probable one."""
     member: NDArray[np.bool_] = p_values > 1 - level + 1e-9  # a p-value of exactly 1 - level rules out
-    if not allow_empty:
-        member[np.arange(len(p)), p.argmax(axis=1)] = True
+    member[np.arange(len(p)), p.argmax(axis=1)] = True
     return member
 
 
@@ -176,17 +157,6 @@ def _checked(proba: ArrayLike) -> Floats:
             "probabilities must be a finite (n, K) array; leave out rows that were never predicted"
         )
     return p
-
-
-def _scores(p: Floats, score: SetScore) -> Floats:
-    """Nonconformity score of each class as the true one, (n, K); larger is less likely."""
-    if score == "lac":
-        return 1.0 - p
-    summed = np.empty_like(p)
-    for k in range(p.shape[1]):
-        own = p[:, [k]]
-        summed[:, k] = np.where(p > own, p, 0.0).sum(axis=1) + own[:, 0] / 2
-    return np.round(summed, 12)  # so that rounding of the sums makes no ranks
 
 
 @dataclass(frozen=True)
@@ -211,13 +181,7 @@ class SetCoverage:
 
 
 def leave_one_out_sets(
-    y: ArrayLike,
-    proba: ArrayLike,
-    *,
-    level: float = 0.95,
-    score: SetScore = "lac",
-    by_class: bool = True,
-    groups: ArrayLike | None = None,
+    y: ArrayLike, proba: ArrayLike, *, level: float, groups: ArrayLike | None = None
 ) -> NDArray[np.bool_]:
     """Prediction sets of rows, each calibrated on all rows but those of its own group.
 
@@ -228,21 +192,18 @@ def leave_one_out_sets(
         y: (n,) class positions.
         proba: (n, K) out-of-fold probabilities.
         level: Stated confidence.
-        score: As in `ConformalSets`.
-        by_class: As in `ConformalSets`.
         groups: (n,) row groups.
 
     Returns:
         (n, K) membership.
     """
     p = _checked(proba)
-    fitted = ConformalSets(score, by_class).fit(y, p, groups)
-    scores = _scores(p, score)
+    fitted, scores = ConformalSets().fit(y, p, groups), 1.0 - p
     at_least, total = fitted.counts(scores)
     _, group = np.unique(np.arange(len(p)) if groups is None else groups, return_inverse=True)
     for own in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
         for row in own:
-            k = fitted.labels_[row] if by_class else slice(None)
+            k = fitted.labels_[row]
             at_least[own, k] -= fitted.weights_[row] * (fitted.scores_[row] >= scores[own, k])
             total[own, k] -= fitted.weights_[row]
     return _members(p, (at_least + 1.0) / (total + 1.0), level)

@@ -6,7 +6,7 @@ Ensembles", Machine Learning 51 (2003) 181-207.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,19 +83,12 @@ def uniform_mean(probas: Mapping[str, Floats]) -> Floats:
     return np.asarray(np.mean(list(probas.values()), axis=0))
 
 
-def leave_one_member_out(
-    y_true: ArrayLike,
-    probas: Mapping[str, ArrayLike],
-    *,
-    combine: Callable[[Mapping[str, Floats]], Floats] = uniform_mean,
-) -> dict[str, dict[str, float]]:
-    """What each member brings: the ensemble's scores without it, minus those with all.
+def leave_one_member_out(y_true: ArrayLike, probas: Mapping[str, ArrayLike]) -> dict[str, dict[str, float]]:
+    """What each member brings to the plain average: its scores without the member, minus those with all.
 
     Args:
         y_true: (n,) class positions.
         probas: (n, K) class probabilities of each member; two members or more.
-        combine: How the remaining members are combined into (n, K) probabilities; the plain average by
-            default. A combiner that learns must be cross-fitted inside.
 
     Returns:
         For each member the change of every score of `metrics.METRICS` when it is left out: a fall in
@@ -110,7 +103,7 @@ def leave_one_member_out(
     checked = {name: check_rows(y, proba)[1] for name, proba in probas.items()}
 
     def scores(members: Mapping[str, Floats]) -> dict[str, float]:
-        combined = combine(members)
+        combined = uniform_mean(members)
         return {name: float(build(*check_rows(y, combined)).estimate) for name, build in METRICS.items()}
 
     whole = scores(checked)

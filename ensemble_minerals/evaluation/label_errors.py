@@ -7,14 +7,11 @@ Uncertainty in Dataset Labels", JAIR 70 (2021) 1373-1411. Written from the paper
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ensemble_minerals.evaluation.metrics import Floats, Ints, check_rows
-
-RankBy = Literal["self_confidence", "normalized_margin"]
 
 
 @dataclass(frozen=True)
@@ -25,28 +22,20 @@ class LabelErrors:
         rows: (s,) row positions.
         given: (s,) the labels they carry.
         suggested: (s,) the classes that the model suggests instead.
-        self_confidence: (s,) probability of the given label.
         suggested_confidence: (s,) probability of the suggested class.
         normalized_margin: (s,) probability of the given label minus the largest of any other; at most 0.
-        confident_joint: (K, K) confidently counted rows by (given label, likely class).
-        thresholds: (K,) mean probability of each class over the rows labeled so; NaN without rows.
         estimated_count: How many of the n labels the joint distribution estimates to be wrong.
     """
 
     rows: Ints
     given: Ints
     suggested: Ints
-    self_confidence: Floats
     suggested_confidence: Floats
     normalized_margin: Floats
-    confident_joint: Ints
-    thresholds: Floats
     estimated_count: float
 
 
-def label_errors(
-    y_true: ArrayLike, proba: ArrayLike, *, rank_by: RankBy = "normalized_margin"
-) -> LabelErrors:
+def label_errors(y_true: ArrayLike, proba: ArrayLike) -> LabelErrors:
     """Find the rows off the diagonal of the confident joint.
 
     A row counts for a class when its probability of it reaches the class's threshold, the mean probability
@@ -56,17 +45,13 @@ def label_errors(
     Args:
         y_true: (n,) given class positions.
         proba: (n, K) probabilities from a model that never saw the row.
-        rank_by: What comes first: the smallest probability of the given label, or the largest lead of
-            another class over it.
 
     Returns:
-        The suspects in order.
+        The suspects: the largest lead of another class over the given label comes first.
 
     Raises:
-        ValueError: An unknown order, or rows that are not labels and distributions.
+        ValueError: Rows that are not labels and distributions.
     """
-    if rank_by not in ("self_confidence", "normalized_margin"):
-        raise ValueError(f"rank_by must be self_confidence or normalized_margin, got {rank_by!r}")
     y, p = check_rows(y_true, proba)
     n, k = p.shape
     rows = np.arange(n)
@@ -88,16 +73,12 @@ def label_errors(
     others[rows, y] = -1.0
     margin = own - others.max(axis=1)
     suspect = np.flatnonzero(confident & (likely != y) & (p.argmax(axis=1) != y))
-    key = own if rank_by == "self_confidence" else margin
-    suspect = suspect[np.lexsort((suspect, key[suspect]))]
+    suspect = suspect[np.lexsort((suspect, margin[suspect]))]
     return LabelErrors(
         rows=suspect,
         given=y[suspect],
         suggested=likely[suspect],
-        self_confidence=own[suspect],
         suggested_confidence=p[suspect, likely[suspect]],
         normalized_margin=margin[suspect],
-        confident_joint=joint,
-        thresholds=thresholds,
         estimated_count=float((support * wrong_share).sum()),
     )

@@ -10,6 +10,8 @@ from ensemble_minerals.evaluation.answers import AnsweredPhoto, Answers
 from ensemble_minerals.evaluation.confusion import errors_by_group, roll_up, row_percentages
 from ensemble_minerals.evaluation.metrics import Floats, Ints
 
+_PAIRS, _EXAMPLES = 10, 3  # most pairs, and photos of each kind
+
 
 @dataclass(frozen=True, eq=False)
 class GroupConfusion:
@@ -104,13 +106,11 @@ class ConfusedPair:
     like: tuple[AnsweredPhoto, ...]
 
 
-def confused_pairs(answers: Answers, *, most: int = 10, examples: int = 3) -> tuple[ConfusedPair, ...]:
+def confused_pairs(answers: Answers) -> tuple[ConfusedPair, ...]:
     """The most frequent mistakes, with photos to compare side by side.
 
     Args:
         answers: The rows.
-        most: How many pairs at most.
-        examples: How many photos of each kind at most.
 
     Returns:
         The pairs, most frequent first; of equal counts the one that concerns the larger share of its class.
@@ -121,7 +121,7 @@ def confused_pairs(answers: Answers, *, most: int = 10, examples: int = 3) -> tu
     off = [(g, a) for g in range(len(names)) for a in range(len(names)) if g != a and counts[g, a]]
     off.sort(key=lambda pair: (-counts[pair], -counts[pair] / support[pair[0]], pair))
     pairs = []
-    for given, answered in off[:most]:
+    for given, answered in off[:_PAIRS]:
         mistaken = np.flatnonzero((answers.y == given) & (answers.answer == answered))
         mistaken = mistaken[np.argsort(-answers.proba[mistaken, answered], kind="stable")]
         true = np.flatnonzero((answers.y == answered) & (answers.answer == answered))
@@ -135,8 +135,8 @@ def confused_pairs(answers: Answers, *, most: int = 10, examples: int = 3) -> tu
                 share_of_class=float(counts[given, answered] / support[given]),
                 share_of_errors=float(counts[given, answered] / errors),
                 within_group=bool(group_of[given] == group_of[answered]),
-                mistaken=tuple(answers.photo(int(row)) for row in mistaken[:examples]),
-                like=tuple(answers.photo(int(row)) for row in true[:examples]),
+                mistaken=tuple(answers.photo(int(row)) for row in mistaken[:_EXAMPLES]),
+                like=tuple(answers.photo(int(row)) for row in true[:_EXAMPLES]),
             )
         )
     return tuple(pairs)

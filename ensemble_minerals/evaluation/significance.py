@@ -91,9 +91,7 @@ class CorrectedT:
     high: float
 
 
-def corrected_resampled_t(
-    differences: ArrayLike, *, test_share: float | None = None, level: float = 0.95
-) -> CorrectedT:
+def corrected_resampled_t(differences: ArrayLike, *, test_share: float | None = None) -> CorrectedT:
     """The t test over folds and repeats, corrected for their shared training rows.
 
     Nadeau and Bengio, "Inference for the Generalization Error", Machine Learning 52 (2003) 239-281; for
@@ -103,11 +101,10 @@ def corrected_resampled_t(
     Args:
         differences: (repeats, folds) or (J,) difference of the two arms' scores in each test fold.
         test_share: n_test / n_train; by default 1 / (folds - 1), which needs the two-dimensional form.
-        level: Nominal coverage of the interval.
 
     Returns:
-        The test. Where the spread cannot be estimated (a single difference, or all the same, as can happen
-        with accuracies of small folds), t is NaN and p is 1.
+        The test, with an interval of 95 %. Where the spread cannot be estimated (a single difference, or all the
+        same, as can happen with accuracies of small folds), t is NaN and p is 1.
 
     >>> round(corrected_resampled_t([[0.02, 0.03, 0.01, 0.02, 0.03]]).p, 3)
     0.017
@@ -133,7 +130,7 @@ def corrected_resampled_t(
         end = 0.0 if mean == 0 else math.nan
         return CorrectedT(mean, math.nan, j - 1, 1.0, end, end)
     t = mean / error
-    reach = float(stats.t.ppf((1 + level) / 2, j - 1)) * error
+    reach = float(stats.t.ppf(0.975, j - 1)) * error
     return CorrectedT(mean, t, j - 1, float(2 * stats.t.sf(abs(t), j - 1)), mean - reach, mean + reach)
 
 

@@ -19,18 +19,17 @@ AGREES = 0.02
 """Largest difference of a probability that is not worth a remark."""
 
 
-def files_of_several_sizes(manifest: Manifest, n: int = N_FILES) -> list[Path]:
+def files_of_several_sizes(manifest: Manifest) -> list[Path]:
     """Photos of a fit that are at hand, from the smallest to the largest.
 
     Args:
         manifest: Its root is where the photos are now.
-        n: So many, at most.
     """
     rows = manifest.usable
     shorter = np.minimum(manifest.width, manifest.height)[rows]
     ordered = rows[np.argsort(shorter, kind="stable")]
     chosen = ordered[
-        np.unique(np.linspace(0, len(ordered) - 1, min(n, len(ordered))).round().astype(np.intp))
+        np.unique(np.linspace(0, len(ordered) - 1, min(N_FILES, len(ordered))).round().astype(np.intp))
     ]
     return [
         manifest.file(row) for row in chosen.tolist() if _digest(manifest.file(row)) == manifest.image_id[row]

@@ -222,21 +222,18 @@ def load(path: str | Path, cache_dir: str | Path | None = None, n_threads: int =
     return Predictor(read_bundle(Path(path)), None if cache_dir is None else Path(cache_dir), n_threads)
 
 
-def check_extractor(
-    name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any], ignored: frozenset[str] = frozenset()
-) -> None:
+def check_extractor(name: str, now: Mapping[str, JSON], fitted: Mapping[str, Any]) -> None:
     """Make sure that a feature extractor is the one that a bundle was fitted with.
 
     Args:
         name: Its name.
         now: Its metadata.
         fitted: Its metadata in the bundle.
-        ignored: Keys that may differ, besides those of the machine.
 
     Raises:
-        BundleError: If the value of another key differs.
+        BundleError: If the value of a key differs, other than those of the machine.
     """
-    for key in sorted((set(now) | set(fitted)) - _KEYS_OF_THE_MACHINE - ignored):
+    for key in sorted((set(now) | set(fitted)) - _KEYS_OF_THE_MACHINE):
         if now.get(key) != fitted.get(key):
             raise BundleError(
                 f"feature extractor {name!r} is not what the bundle was fitted with: {key} is {now.get(key)!r}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensemble_minerals.evaluation.diversity import diversity, leave_one_member_out, uniform_mean
+from ensemble_minerals.evaluation.diversity import diversity, leave_one_member_out
 
 
 def answering(right, y, k=2):
@@ -67,17 +67,6 @@ def test_leaving_out_the_useful_member_costs_and_the_misleading_one_gains():
     assert change["good"]["log_loss"] > 0
     assert change["bad"]["accuracy"] > 0.02
     assert change["bad"]["log_loss"] < 0
-
-
-def test_leaving_out_uses_the_given_combiner():
-    seen = []
-
-    def combine(members):
-        seen.append(tuple(members))
-        return uniform_mean(members)
-
-    leave_one_member_out(Y, MEMBERS, combine=combine)
-    assert seen == [("a", "b", "c"), ("b", "c"), ("a", "c"), ("a", "b")]
 
 
 def test_too_few_members_and_missing_rows_are_refused():

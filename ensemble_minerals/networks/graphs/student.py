@@ -83,21 +83,19 @@ class StudentGraph(nn.Module):
         return log_odds
 
 
-def student_graph(state: NetworkState, temperature: float, weights: str = "random") -> StudentGraph:
+def student_graph(state: NetworkState, temperature: float) -> StudentGraph:
     """Build a trained network as a student.
 
     Args:
-        state: State of a network with one subproblem, the classes.
+        state: Complete state of a network with one subproblem, the classes.
         temperature: Divides its logits.
-        weights: Where its starting weights are; a complete state needs none.
 
     Raises:
         BundleError: If tensors do not fit.
-        WeightsError: If the starting weights cannot be loaded.
     """
     metadata = state.metadata
     return StudentGraph(
-        state.build(weights),
+        state.build("random"),
         views=metadata["views"],
         resize=str(metadata["resize"]),
         shift=metadata["shift"],
