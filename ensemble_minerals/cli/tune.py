@@ -94,4 +94,5 @@ def command(
         console.say(terminal, f"Page: {result.html}; configuration: {result.config}")
         given = "".join(f" --corrections {shlex.quote(str(file))}" for file in corrections or ())
         train = f"fit {shlex.quote(str(data))} --config {shlex.quote(str(result.config))}{given}"
-        console.say(terminal, f"Train it with  ensemble-minerals {train} --out artifacts/tuned")
+        bundle = shlex.quote(f"{folder}-bundle")
+        console.say(terminal, f"Train it with  ensemble-minerals {train} --out {bundle}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ def test_tune_shows_what_it_gained_and_how_to_fit_it(workplace, tiny):
     assert "it chose by that figure, which flatters" in outcome.stdout
     assert "configuration: out/config.yaml" in outcome.stdout
     assert "Searching: " in outcome.stderr
-    assert run("fit", tiny.photos, "-c", "out/config.yaml", "-o", "bundle").exit_code == 0
+    advice = outcome.stdout.rpartition("Train it with  ensemble-minerals ")[2]
+    assert run(*shlex.split(advice)).exit_code == 0
 
 
 def test_every_option_of_tune_arrives(workplace, tiny, handed_on):
