@@ -33,8 +33,8 @@ from ensemble_minerals.system.runtime import Runtime
 FEW = 32
 """Up to this number of photos without features none is timed: they are soon done."""
 
-_WARM_UP, _TIMED = 2, 12
-"""Photos on which networks are loaded, and then timed."""
+_WARM_UP, _TIMED = 4, 12
+"""Photos on which networks are loaded, for more than a few photos, and then timed."""
 
 _COMBINING = 4e-7
 """Seconds of the meta-learner on one core for each photo, member, class, and fold or pair of folds."""

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
+FEW = 3
+"""Photos up to which a network is opened for one pass at a time: to open it takes longer than to pass so few."""
+
 FORMAT = 1
 """Raised with any change of this code after which the same metadata give other numbers."""
 
@@ -101,6 +104,7 @@ class BackboneExtractor(EmbeddingExtractor):
         self._choice: PrecisionChoice | None = None
         self._known: BackboneMetadata | None = None
         self._engine: engines.Engine | None = None
+        self._for_few = False
         self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
 
@@ -177,30 +181,35 @@ class BackboneExtractor(EmbeddingExtractor):
         Returns:
             Features of shape (n, n_views, n_features).
         """
-        size, engine = self._known_metadata().size, self.open()
+        size, engine = self._known_metadata().size, self.open(len(photos))
         views = (view for photo in photos for view in draw_views(photo, self._views, size))
         matrix = engine.run(views, len(photos) * self.n_views)
         return matrix.reshape(len(photos), self.n_views, self.n_features)
 
-    def open(self) -> engines.Engine:
-        """Make the network ready to run; `extract` does it at its first call."""
+    def open(self, n_photos: int = FEW + 1) -> engines.Engine:
+        """Make the network ready to run; `extract` does it at its first call.
+
+        Args:
+            n_photos: Photos that are computed at once: the engine is another for a few.
+        """
         with self._lock:
-            known = self._known_metadata()
-            if self._engine is None:
+            known, few = self._known_metadata(), n_photos <= FEW
+            if self._engine is None or (self._for_few and not few):
                 precision = cast("Precision", known.precision)
                 if known.engine == "openvino" and self._cache_dir is not None:
-                    self._engine = self._open_kept(self._folder(self._cache_dir), known)
+                    self._engine = self._open_kept(self._folder(self._cache_dir), known, few)
+                    self._for_few = few
                 elif known.engine == "openvino":
                     self._engine = self._choose(self._load()[0]).engine
                 else:
                     self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
 
-    def _open_kept(self, folder: Path, known: BackboneMetadata) -> engines.Engine:
+    def _open_kept(self, folder: Path, known: BackboneMetadata, few: bool) -> engines.Engine:
         """The converted network of the cache, made anew where it is damaged."""
         precision = cast("Precision", known.precision)
         try:
-            return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features)
+            return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features, one_at_a_time=few)
         except engines.DamagedNetworkError:
             forget(folder)
             made, engine = self._prepare()

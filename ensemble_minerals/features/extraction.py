@@ -49,8 +49,11 @@ class SingleThreaded(Protocol):
 class Openable(Protocol):
     """Marks an extractor that takes a while to get ready, and may do so in another thread before its first photo."""
 
-    def open(self) -> object:
-        """Get ready. `extract` does it as well, and waits where another thread is doing it."""
+    def open(self, n_photos: int) -> object:
+        """Get ready for so many photos at once.
+
+        `extract` does it as well, and waits where another thread is doing it.
+        """
         ...
 
 
@@ -123,7 +126,9 @@ def extract_features(
         stack.callback(beside.shutdown, cancel_futures=True)
         for extractor in extractors:
             if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
-                beside.submit(extractor.open)  # what goes wrong there is raised by `extract`
+                beside.submit(
+                    extractor.open, min(len(tasks), CHUNK)
+                )  # what goes wrong there is raised by `extract`
         prepare = partial(_prepare, decode_photo, check_contents, beside)
         stream = stack.enter_context(
             closing(

@@ -159,8 +159,11 @@ class TrainedNetworkExtractor:
 
         return trained_forward_pass(self.open(), self.network.weights, shrink(photo, self._side))
 
-    def open(self) -> NetworkPredictor:
+    def open(self, n_photos: int = 1) -> NetworkPredictor:
         """Get the networks ready; `extract` does it at its first call.
+
+        Args:
+            n_photos: Does not matter here.
 
         Raises:
             BundleError: If a file is damaged, or the networks do not fit each other.

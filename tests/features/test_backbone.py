@@ -165,6 +165,29 @@ def test_a_network_is_converted_once(
     np.testing.assert_array_equal(second.extract(photos), features)
 
 
+def test_a_few_photos_open_a_network_for_one_pass_at_a_time(
+    converted: Path, weights: Path, photos: list[NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openvino import Core
+
+    streams: list[object] = []
+    load = Core.import_model
+
+    def spy(core: Core, blob: bytes, device: str, options: dict[str, Any]) -> Any:
+        streams.append(options.get("NUM_STREAMS"))
+        return load(core, blob, device, options)
+
+    many = (photos * 4)[: backbone.FEW + 1]
+    expected = extractor(weights, converted).extract(many)
+    monkeypatch.setattr(Core, "import_model", spy)
+    small = extractor(weights, converted)
+    one = small.extract(many[:1])
+    np.testing.assert_array_equal(one, expected[:1])
+    np.testing.assert_array_equal(small.extract(many), expected)
+    np.testing.assert_array_equal(small.extract(many[:1]), one)
+    assert streams == [1, None]
+
+
 @pytest.mark.parametrize("how", [flip_one, truncated], ids=lambda how: how.__name__)
 @pytest.mark.parametrize(
     ("name", "lost"),

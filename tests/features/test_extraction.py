@@ -399,14 +399,15 @@ def test_arguments_must_fit(photos):
 
 
 class OpenSpy(Spy):
-    def open(self) -> None:
+    def open(self, n_photos: int) -> None:
+        self.opened_for = n_photos
         self.opened_by = threading.current_thread().name
         if self.name == "broken":
             raise WeightsError("no weights")
 
     def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
         if self.name == "broken":
-            self.open()
+            self.open(len(photos))
         return super().extract(photos)
 
 
@@ -417,6 +418,7 @@ def test_sources_are_opened_beside_the_decoders_where_they_are_needed(photos, st
     del known.opened_by
     found = extract_features(photos, ids, [known, needed, Spy("other")], store=store, n_threads=2)
     assert needed.opened_by.startswith("beside")
+    assert needed.opened_for == CHUNK
     assert not hasattr(known, "opened_by")
     assert found.n_computed == {"known": 0, "needed": 40, "other": 40}
 
