@@ -19,6 +19,8 @@ import timing
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.experiment.cost_model import member_seconds
+from ensemble_minerals.system.cpu import cores
 
 SIDE = 288
 
@@ -40,6 +42,7 @@ def main() -> None:
             prepared = photos.prepared(data, config, cache, Path(temporary))
             features = time.perf_counter() - started
             dataset, ensemble = prepared.dataset, photos.ensemble(config, prepared)
+            estimated = sum(member_seconds(config, dataset.manifest, dataset.extractors, cores()).values())
             started = time.perf_counter()
             ensemble.fit(prepared.row_data(), dataset.labels, dataset.groups, dataset.folds)
             whole = time.perf_counter() - started
@@ -50,6 +53,7 @@ def main() -> None:
             rows += [
                 (f"{name}: scan and features", f"{features:.1f} s"),
                 (f"{name}: members", f"{members:.1f} s"),
+                (f"{name}: what was estimated for members, over it", f"{estimated / members:.2f}"),
                 (f"{name}: meta-learner ({ensemble.meta_.chosen_})", f"{whole - members:.1f} s"),
                 (f"**{name}: members and meta-learner over features**", f"{whole / features:.2f}"),
                 (f"{name}: out-of-fold log-loss", f"{-np.log(np.clip(proba, 1e-15, None)).mean():.4f}"),

@@ -101,6 +101,14 @@ class Tiny:
         return fit(data, out, self.config() if config is None else config, **settings)
 
 
+@pytest.fixture
+def members_anew(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No member is found in the cache: a spy sees all that are fitted."""
+    from ensemble_minerals.members import checkpoints
+
+    monkeypatch.setattr(checkpoints, "MEMBERS", tmp_path_factory.mktemp("members"))
+
+
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     """Photos and their bundle; read only."""

@@ -61,10 +61,9 @@ def command(
         typer.Option(
             "--time-limit",
             metavar="TIME",
-            help="Be done in about this time, such as 10m or 1h30m. What does not fit is left out, in this order: "
-            "trained networks, the longest first; members with an MLP head; extra views of the backbones; the "
-            "learning curve; backbones from the last to the second; members but for a flat one. If even that is too "
-            "long, it is fitted all the same and says so. The report comes on top.",
+            help="Be done in about this time, such as 10m or 1h30m. Members are taken in the order of the "
+            "configuration, trained networks last; those that the time is not enough for are left out, and the "
+            "learning curve. If not even one fits, the quickest is fitted all the same. The report comes on top.",
         ),
     ] = None,
     strangers: Annotated[

@@ -6,6 +6,7 @@ but the configuration itself: no data, no weights, no network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -197,6 +198,22 @@ class Config(Section):
             [backbone.name for backbone in self.backbones],
             [*(extractor.name for extractor in self.extractors), DESCRIPTOR],
         )
+
+    def with_members(self, members: Sequence[MemberConfig]) -> Config:
+        """The configuration of some of its expanded members, with the backbones and networks that these need.
+
+        The first backbone stays in any case: it finds photos of the same object.
+        """
+        used = {name for member in members for name in member.features or ()}
+        trained = {member.network for member in members}
+        parts = {
+            "members": [{**member.model_dump(), "features": member.features or None} for member in members],
+            "backbones": [
+                one.model_dump() for n, one in enumerate(self.backbones) if n == 0 or one.name in used
+            ],
+            "networks": [network.model_dump() for network in self.networks if network.name in trained],
+        }
+        return Config.model_validate(self.model_dump() | parts)
 
     def to_yaml(self) -> str:
         """The whole configuration, defaults written out; `load_config` reads it back as an equal object."""

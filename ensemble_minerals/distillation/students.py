@@ -104,15 +104,13 @@ class StudentTraining:
 
     def seconds(self, n_jobs: int) -> float:
         """About how long `run` takes, measured on single steps of training; photos that are read are not counted."""
-        from ensemble_minerals.networks.training.cost import epoch_seconds, training_seconds
+        from ensemble_minerals.networks.training.cost import measure_training
 
-        network, known = self.network, self.data.teacher.known
-        if all(phase.train == "all" for phase in network.phases):
-            network = network.model_copy(update={"prefix_views": 0})  # nothing is frozen
-        forward, step = training_seconds(network, self.soft_targets.shape[1])
+        known = self.data.teacher.known
+        cost = measure_training(self.network, self.soft_targets.shape[1])
         folds = [*known.numbers, NO_FOLD]
-        trained = sum(len(known.training(fold)) for fold in folds) * epoch_seconds(network, forward, step)
-        answered = len(known.y) * forward * len(network.views)
+        trained = sum(len(known.training(fold)) for fold in folds) * cost.training
+        answered = len(known.y) * cost.forward * len(self.network.views)
         return (trained + answered) / min(n_jobs, len(folds))
 
     def run(self, runtime: Runtime) -> TrainedStudents:

@@ -23,7 +23,7 @@ from ensemble_minerals.members.base import (
     OutOfTime,
     fit_folds,
 )
-from ensemble_minerals.members.checkpoints import load_task, save_task
+from ensemble_minerals.members.checkpoints import TaskFiles, load_task, save_task
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
@@ -69,7 +69,7 @@ def cross_fit(
         runtime: Tasks at once; where progress is reported, in steps of each member in each fold; and the time after
             which no task starts. Members that lack a fold then are left out. If no member is complete, one is fitted
             nevertheless.
-        checkpoint: Folder for finished tasks; the caller names one folder for one set of inputs.
+        checkpoint: Folder for finished tasks, one for one set of inputs; see `TaskFiles`.
         allow_failures: Leave failed members out instead of raising.
 
     Raises:
@@ -80,7 +80,10 @@ def cross_fit(
     if twice:
         raise ValueError(f"two members are named {twice[0]!r}; every member needs a name of its own")
     runtime = Runtime() if runtime is None else runtime
-    work = _CrossFitting(members, data, inputs, checkpoint, allow_failures, runtime.progress.stage(STAGE))
+    files = TaskFiles(members, data, inputs, checkpoint=checkpoint, cache_dir=runtime.cache_dir)
+    work = _CrossFitting(
+        members, data, inputs, checkpoint, files, allow_failures, runtime.progress.stage(STAGE)
+    )
     work.run(work.load(), runtime)
     if (spared := work.spare()) is not None:
         work.run(work.late(spared), replace(runtime, deadline=None))
@@ -99,6 +102,7 @@ class _CrossFitting:
     data: RowData
     inputs: FoldInputs
     checkpoint: Path | None
+    files: TaskFiles
     allow_failures: bool
     progress: StageProgress
     results: dict[tuple[str, int], FoldResult] = field(default_factory=dict)
@@ -108,7 +112,7 @@ class _CrossFitting:
         rest = []
         for member in self.members:
             for fold in self.inputs.numbers:
-                finished = load_task(self.checkpoint, member, fold, self.inputs.names)
+                finished = load_task(self.files.path(member.name, fold), member, fold, self.inputs.names)
                 if finished is None:
                     rest.append(FoldTask(member, fold))
                 else:
@@ -135,7 +139,7 @@ class _CrossFitting:
         """
         self.results[result.member, result.fold] = result
         if isinstance(result, FittedFold):
-            save_task(self.checkpoint, result)
+            save_task(self.files.path(result.member, result.fold), result)
         elif not (self.allow_failures or isinstance(result, OutOfTime)):
             raise FitError(
                 f"member {result.member!r} failed in fold {result.fold}: {result.reason}\n"

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.config.members import MemberConfig
-from ensemble_minerals.config.schema import Config
+from ensemble_minerals.config.members import LogisticHeadConfig, MemberConfig, MlpHeadConfig
+from ensemble_minerals.config.schema import Config, FoldsConfig
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.experiment.dataset import FEATURES
-from ensemble_minerals.experiment.fold_shape import FoldShape, multiplication_rate
-from ensemble_minerals.experiment.grouping import computes_all_views
 from ensemble_minerals.features.extraction import SingleThreaded, extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
@@ -26,6 +24,7 @@ from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
+from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -42,111 +41,54 @@ _COMBINING = 4e-7
 _CURVE_FITS = 1.5
 """Fits of a fold's training rows that the learning curve takes for each fold: a quarter, half, three quarters."""
 
-_THREAD = 0.6
-"""What a thread more brings to the training of a network, as a share of the first."""
+_SOLVING = 2700
+"""Operations of a flat logistic regression for each row, column and square root of the number of classes."""
 
-_DECODING = ""
-"""Stands for decoding among the names of extractors."""
-
-
-@dataclass(frozen=True)
-class ExtractorTime:
-    """What a feature extractor takes.
-
-    Attributes:
-        per_view: Seconds for one view of a photo.
-        missing: Photos whose features, with the views as configured, are not stored yet.
-        n_views: Views of a photo, as configured.
-    """
-
-    per_view: float
-    missing: int
-    n_views: int = 1
+_CHOOSING = 7.0
+"""Times that a regression takes whose penalty is chosen, over one of a given penalty."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """How long the parts of a fit take, measured or modelled, for the whole configuration.
+    """Seconds of the parts of a fit.
 
     Attributes:
-        n_photos: Photos with different contents.
-        extractors: By name.
-        members: Seconds of each member in all folds.
-        learning_curve: Seconds.
-        rest: Seconds of what cannot be left out, such as what has been spent already.
+        n_missing: Photos that lack features.
+        features: Of each extractor, for all photos that lack its features.
+        members: Of each member in all folds.
+        learning_curve: Of the learning curve.
+        rest: Of what cannot be left out, such as what has been spent already.
+        always: Extractors that are used in any case: the one that finds photos of the same object.
     """
 
-    n_photos: int
-    extractors: Mapping[str, ExtractorTime]
+    n_missing: int
+    features: Mapping[str, float]
     members: Mapping[str, float]
     learning_curve: float = 0.0
     rest: float = 0.0
+    always: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """How long a fit takes, in seconds.
-
-    Attributes:
-        features: All extractors.
-        members: Members on features.
-        networks: Members on trained networks.
-        rest: All else.
-    """
-
-    features: float
-    members: float
-    networks: float
-    rest: float
-
-    @property
-    def total(self) -> float:
-        """All of it."""
-        return self.features + self.members + self.networks + self.rest
-
-
-def estimate(config: Config, costs: Costs, *, learning_curve: bool = True) -> Estimate:
-    """How long a configuration takes.
-
-    Args:
-        config: The one whose costs are known, or less: fewer members, backbones or views.
-        costs: Of the whole configuration.
-        learning_curve: Whether it is computed.
-    """
-    members = config.expanded_members()
-    used = {name for member in members for name in member.features or ()}
-    n_views = {backbone.name: len(backbone.views) for backbone in config.backbones}
-    features = 0.0
-    for name, one in costs.extractors.items():
-        if name in used:
-            views = n_views.get(name, one.n_views)
-            # Stored features are of all views together: other views are computed anew.
-            photos = one.missing if views == one.n_views else costs.n_photos
-            features += photos * views * one.per_view
-    seconds = [costs.members.get(str(member.name), 0.0) for member in members]
-    networks = sum(one for member, one in zip(members, seconds, strict=True) if member.network)
-    curve = costs.learning_curve if learning_curve else 0.0
-    return Estimate(features, sum(seconds) - networks, networks, curve + costs.rest)
+    def total(self, members: Iterable[MemberConfig]) -> float:
+        """Seconds of a fit of some of the members, without the learning curve."""
+        own = list(members)
+        used = {*self.always, *(name for member in own for name in member.features or ())}
+        features = sum(seconds for name, seconds in self.features.items() if name in used)
+        return features + sum(self.members[str(member.name)] for member in own) + self.rest
 
 
 def describe(config: Config, costs: Costs) -> str:
-    """An estimate in words: ``about 21 s: features 3 s (1 backbone x 3 views x 100 photos), members 18 s``."""
-    estimated = estimate(config, costs)
-    missing = {name: one.missing for name, one in costs.extractors.items() if one.missing}
-    views = [len(backbone.views) for backbone in config.backbones if backbone.name in missing]
-    photos = counted(max(missing.values(), default=0), "photo")
-    if views:
-        each = counted(views[0], "view") if len(set(views)) == 1 else "several views"
-        what = f" ({counted(len(views), 'backbone')} x {each} x {photos})"
-    else:
-        what = f" ({photos})" if missing else " (stored)"
+    """An estimate in words: ``about 21 s: features 3 s (100 photos), members 18 s``."""
+    members = config.expanded_members()
+    by_network = [costs.members[str(member.name)] for member in members if member.network is not None]
+    photos = counted(costs.n_missing, "photo") if costs.n_missing else "stored"
     parts = [
-        f"features {format_estimate(estimated.features)}{what}",
-        f"members {format_estimate(estimated.members)}",
+        f"features {format_estimate(sum(costs.features.values()))} ({photos})",
+        f"members {format_estimate(sum(costs.members.values()) - sum(by_network))}",
     ]
-    if estimated.networks:
-        parts.append(f"trained networks {format_estimate(estimated.networks)} at most")
-    return f"about {format_estimate(estimated.total)}: {', '.join(parts)}"
+    if by_network:
+        parts.append(f"trained networks {format_estimate(sum(by_network))} at most")
+    total = costs.total(members) + costs.learning_curve
+    return f"about {format_estimate(total)}: {', '.join(parts)}"
 
 
 def measure_costs(
@@ -168,44 +110,34 @@ def measure_costs(
     """
     rows = manifest.usable
     ids, first = np.unique(np.array(manifest.feature_ids)[rows], return_index=True)
+    features = dict.fromkeys(extractors, 0.0)
     with ExitStack() as stack:
         store = None
         if runtime.cache_dir is not None:
             store = stack.enter_context(FeatureStore(runtime.cache_dir / FEATURES))
-        missing = {
-            name: np.ones(len(ids), dtype=bool)
-            if store is None
-            else ~np.isin(ids, list(store.contains(extractor.fingerprint, ids.tolist())))
+        stored = {
+            name: set() if store is None else set(store.contains(extractor.fingerprint, ids.tolist()))
             for name, extractor in extractors.items()
         }
-        lacking = np.flatnonzero(np.any([*missing.values(), np.zeros(len(ids), bool)], axis=0))
-        seconds: dict[str, float] = {}
-        same_object = 0.0
+        lacking = [
+            n for n, one in enumerate(ids.tolist()) if any(one not in known for known in stored.values())
+        ]
+        rest = 0.0
         if len(lacking) > (0 if always else FEW):
             spread = np.linspace(0, len(lacking) - 1, min(_WARM_UP + _TIMED, len(lacking))).astype(np.intp)
-            needed = [extractor for name, extractor in extractors.items() if missing[name].any()]
-            timed = rows[first[lacking[spread]]]
-            seconds = _time_extractors(manifest, timed, needed, store, config, runtime)
-            same_object = len(lacking) * _same_object_seconds(manifest, timed, config, runtime)
-    times = {
-        name: ExtractorTime(
-            seconds.get(name, 0.0) / extractor.n_views, int(missing[name].sum()), extractor.n_views
-        )
-        for name, extractor in extractors.items()
-    }
-    own_view = config.duplicates.near and not computes_all_views(config, runtime)
-    if own_view and config.backbones and config.backbones[0].name in times:
-        # Likely pairs are proposed by one view of the first backbone.
-        same_object += len(lacking) * times[config.backbones[0].name].per_view
+            timed = rows[first[np.array(lacking)[spread]]]
+            seconds, decoding = _time_extractors(manifest, timed, extractors, store, config, runtime)
+            features = {name: one * (len(ids) - len(stored[name])) for name, one in seconds.items()}
+            rest = len(lacking) * (decoding + _same_object_seconds(manifest, timed, config, runtime))
     members = member_seconds(config, manifest, extractors, runtime.n_tasks)
     on_features = [members[str(m.name)] for m in config.expanded_members() if m.network is None]
     # The learning curve is computed on this machine, also where a cluster fits the members.
     curve = _CURVE_FITS * float(np.mean(on_features)) * runtime.n_tasks / cpu.cores() if on_features else 0.0
     n_classes = len(set(manifest.label[rows].tolist()))
     left_out = 1 + math.comb(config.folds.n_splits + 1, 2)
-    combining = _COMBINING * len(rows) * len(members) * n_classes * left_out / cpu.cores()
-    decoding = len(lacking) * seconds.get(_DECODING, 0.0)
-    return Costs(len(ids), times, members, curve, decoding + same_object + combining)
+    rest += _COMBINING * len(rows) * len(members) * n_classes * left_out / cpu.cores()
+    finding = config.backbones[:1] if config.duplicates.near else ()
+    return Costs(len(lacking), features, members, curve, rest, tuple(one.name for one in finding))
 
 
 def _same_object_seconds(
@@ -223,33 +155,33 @@ def _same_object_seconds(
 def _time_extractors(
     manifest: Manifest,
     rows: NDArray[np.intp],
-    extractors: Sequence[FeatureExtractor],
+    extractors: Mapping[str, FeatureExtractor],
     store: FeatureStore | None,
     config: Config,
     runtime: Runtime,
-) -> dict[str, float]:
-    """Seconds a photo of each extractor that computes something, and of decoding, with all the cores there are."""
+) -> tuple[dict[str, float], float]:
+    """Seconds a photo of each extractor, and of decoding, with all the cores there are."""
     n_threads = cpu.cores()
     # A cluster computes with all its cores what is timed here on those of this machine.
     scale = 1.0 if runtime.is_local else n_threads / runtime.n_tasks
-    seconds: dict[str, float] = {}
+    seconds, decoding = dict.fromkeys(extractors, 0.0), 0.0
     for part in filter(len, (rows[:_WARM_UP], rows[_WARM_UP:])):
         extracted = extract_features(
             [manifest.file(row) for row in part.tolist()],
             manifest.image_id[part].tolist(),
-            extractors,
+            list(extractors.values()),
             store=store,
             n_threads=n_threads,
             limits=config.data.limits,
             check_contents=True,
         )
-        for extractor in extractors:
-            if n_computed := extracted.n_computed[extractor.name]:
+        for name, extractor in extractors.items():
+            if n_computed := extracted.n_computed[name]:
                 at_once = n_threads if isinstance(extractor, SingleThreaded) else 1
-                seconds[extractor.name] = scale * extracted.seconds[extractor.name] / n_computed / at_once
+                seconds[name] = scale * extracted.seconds[name] / n_computed / at_once
         n_decoded = max(extracted.n_computed.values(), default=0)
-        seconds[_DECODING] = scale * extracted.decode_seconds / max(n_decoded, 1) / n_threads
-    return seconds
+        decoding = scale * extracted.decode_seconds / max(n_decoded, 1) / n_threads
+    return seconds, decoding
 
 
 def member_seconds(
@@ -264,52 +196,109 @@ def member_seconds(
         n_tasks: Fits of a member at once.
     """
     rows = manifest.usable
-    shape = FoldShape.of(manifest.label[rows[manifest.split[rows] != "test"]].tolist(), config)
-    rate = multiplication_rate()
+    fold = Fold.of(manifest.label[rows[manifest.split[rows] != "test"]].tolist(), config.folds)
     columns = {
         name: extractor.n_features * (extractor.n_views if pooling_of(config, name) == "concat" else 1)
         for name, extractor in extractors.items()
     }
-    seconds: dict[str, float] = {}
-    trained: dict[str, tuple[float, float]] = {}
+    # A member on one backbone may learn from each view as a row.
+    views = {one.name: len(one.views) for one in config.backbones if one.pooling == "rows"}
     members = config.expanded_members()
     sharing = Counter(name for member in members for name in member.features or ())
-    n_networks = sum(member.network is not None for member in members)
+    rate = multiplication_rate() * n_tasks / config.folds.n_splits
+    seconds = {}
     for member in members:
-        if member.network is not None:
-            if member.network not in trained:
-                trained[member.network] = _network_seconds(config, member.network, shape.n_classes)
-            one = shape.training(member, *trained[member.network], config)
-            at_once = _networks_at_once(n_networks * config.folds.n_splits, n_tasks)
-        else:
-            width = sum(columns[name] for name in member.features or ())
-            viewed = shape.in_views(_views_as_rows(config, member))
-            space = sum(viewed.space(columns[name]) / sharing[name] for name in member.features or ())
-            one = (space + viewed.head(member, width)) / rate
-            at_once = n_tasks
+        if (own := member.features) and member.network is None:
+            viewed = replace(fold, n_rows=fold.n_rows * (views.get(own[0], 1) if len(own) == 1 else 1))
+            products = sum(viewed.products(columns[name]) / sharing[name] for name in own)
+            solving = viewed.solving(member, sum(columns[name] for name in own))
+            seconds[str(member.name)] = (products + solving) / rate
+    return seconds | _network_seconds(config, fold, n_tasks)
+
+
+def _network_seconds(config: Config, fold: Fold, n_tasks: int) -> dict[str, float]:
+    members = [member for member in config.expanded_members() if member.network is not None]
+    if not members:
+        return {}
+    from ensemble_minerals.networks.training.cost import measure_training
+
+    at_once = n_tasks if devices()[0] == "cpu" else min(len(members) * config.folds.n_splits, len(devices()))
+    measured = {
+        network.name: (network, measure_training(network, fold.n_classes, device=devices()[0]))
+        for network in config.networks
+    }
+    seconds = {}
+    for member in members:
+        network, cost = measured[str(member.network)]
+        epochs = sum(phase.epochs for phase in network.phases)
+        passes = fold.n_held_out * len(network.views) + network.validation_fraction * fold.n_rows * epochs
+        trained = fold.oversampled(member) * (1 - network.validation_fraction)
+        apart = member.specialists == "separate"
+        n_networks = {"one_vs_rest": fold.n_classes, "hierarchical": fold.n_classes // 2 + 1}
+        one = (trained * cost.training + passes * cost.forward) * (
+            n_networks.get(member.strategy, 1) if apart else 1
+        )
         seconds[str(member.name)] = one * config.folds.n_splits / at_once
     return seconds
 
 
-def _views_as_rows(config: Config, member: MemberConfig) -> int:
-    """Training rows of a photo: its views, where a member learns from each."""
-    by_name = {backbone.name: backbone for backbone in config.backbones}
-    own = [by_name[name] for name in member.features or () if name in by_name]
-    return len(own[0].views) if len(member.features or ()) == 1 and own and own[0].pooling == "rows" else 1
+@dataclass(frozen=True)
+class Fold:
+    """An average fold in numbers.
+
+    Attributes:
+        n_rows: Training rows.
+        n_held_out: Rows to be predicted.
+        n_classes: Classes.
+        largest: Training rows of the largest class.
+    """
+
+    n_rows: float
+    n_held_out: float
+    n_classes: int
+    largest: float
+
+    @classmethod
+    def of(cls, labels: Sequence[str], folds: FoldsConfig) -> Fold:
+        """Of rows with these labels."""
+        counts = Counter(labels)
+        trained = 1 - (folds.holdout if folds.n_splits == 1 else 1 / folds.n_splits)
+        n = trained * len(labels)
+        return cls(n, len(labels) - n, max(2, len(counts)), trained * max(counts.values(), default=0))
+
+    def products(self, width: int) -> float:
+        """Operations that prepare so many columns: inner products of the rows, or of many rows the columns'."""
+        return 2 * self.n_rows * min(self.n_rows, 1.5 * width) * width
+
+    def solving(self, member: MemberConfig, width: int) -> float:
+        """Operations of a member's head."""
+        rank = min(self.n_rows, width)
+        if isinstance(member.head, MlpHeadConfig):
+            n_passes = member.head.max_epochs * (2 if member.strategy == "flat" else 4)
+            return 6 * self.oversampled(member) * rank * sum(member.head.hidden) * n_passes
+        auto = isinstance(member.head, LogisticHeadConfig) and member.head.C == "auto"
+        # Copies of a row are a weight on it, and rows that a sampler makes are solved with those that it combines.
+        times = (
+            (1 if member.strategy == "flat" else 1.3)
+            * (1.4 if member.sampler.makes_rows else 1)
+            * (_CHOOSING if auto else 1)
+        )
+        return _SOLVING * self.n_rows * rank * math.sqrt(self.n_classes) * times
+
+    def oversampled(self, member: MemberConfig) -> float:
+        """Training rows after over-sampling."""
+        if member.sampler.kind == "none":
+            return self.n_rows
+        return max(self.n_rows, self.n_classes * self.largest * getattr(member.sampler, "ratio", 1.0))
 
 
-def _networks_at_once(n_trained: int, n_tasks: int) -> float:
-    """Networks that train at once; fewer than there are cores have several threads each and count for more."""
-    if devices()[0] != "cpu":
-        return min(n_trained, len(devices()))
-    at_once = min(n_trained, n_tasks)
-    return at_once * (1 + _THREAD * (n_tasks // at_once - 1))
-
-
-def _network_seconds(config: Config, name: str, n_classes: int) -> tuple[float, float]:
-    """Seconds of a photo in training, all phases together, and in one forward pass."""
-    from ensemble_minerals.networks.training.cost import epoch_seconds, training_seconds
-
-    network = next(network for network in config.networks if network.name == name)
-    forward, step = training_seconds(network, n_classes, device=devices()[0])
-    return epoch_seconds(network, forward, step), forward
+def multiplication_rate() -> float:
+    """Floating point operations a second of one core, in double precision, beside all else that runs now."""
+    side, rounds = 384, 10
+    factor = np.random.default_rng(0).random((side, side))
+    with single_thread:
+        factor @ factor  # the first is slow
+        started = time.perf_counter()
+        for _ in range(rounds):
+            factor @ factor
+        return 2 * rounds * side**3 / (time.perf_counter() - started)

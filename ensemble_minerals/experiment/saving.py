@@ -125,8 +125,8 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset, corrected: Correct
     if plan.limit is not None:
         metadata["time_limit"] = {
             "seconds": plan.limit,
-            "estimated": round(plan.trimmed.estimated, 3),
-            "left_out": [*plan.trimmed.left_out, *trained.late],
+            "estimated": round(plan.estimated, 3),
+            "left_out": [*plan.left_out, *trained.late],
         }
     return metadata
 

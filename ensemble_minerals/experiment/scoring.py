@@ -62,7 +62,7 @@ def score(
         metrics |= _without_twins(
             dataset, dataset.rows[answered], ensemble.oof_proba_[answered], seed=plan.config.seed
         )
-    if plan.trimmed.learning_curve:
+    if plan.learning_curve:
         curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
         if curve is not None:
             metrics["learning_curve"] = jsonable(curve)

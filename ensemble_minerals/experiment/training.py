@@ -16,7 +16,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.checkpoint import inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset
-from ensemble_minerals.experiment.plan import Plan, keep_plan
+from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.setup import Setup, build_ensemble, set_up
 from ensemble_minerals.members.base import OutOfTime
 from ensemble_minerals.system.atomic import make_folder
@@ -59,7 +59,6 @@ def train(plan: Plan, dataset: Dataset, runtime: Runtime, *, work: Path) -> Trai
     setup = set_up(dataset, config, runtime, work=work)
     checkpoint = work / inputs_digest(config, dataset)
     make_folder(checkpoint)
-    keep_plan(plan, work)
     for images in setup.images:
         images.prepare(runtime.n_jobs, progress.stage("Shrinking photos"))
     started = time.perf_counter()

@@ -1,19 +1,28 @@
-"""Finished tasks on disk, so that an interrupted fit runs only the missing ones."""
+"""Finished tasks on disk: an interrupted fit runs only the missing ones, and another fit none a second time."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import load, save
 
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.members.base import FittedFold, Member
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
+from ensemble_minerals.members.strategy import Strategy
+from ensemble_minerals.system.arrays import array_digest
+from ensemble_minerals.system.atomic import make_folder
+from ensemble_minerals.system.cache_folder import MEMBERS
 from ensemble_minerals.system.digest import content_digest, file_checksum
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed_pair, write_sealed_pair
+from ensemble_minerals.system.versions import code_digest, installed_versions
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
@@ -27,11 +36,69 @@ def task_path(checkpoint: Path, member: str, fold: int) -> Path:
     return checkpoint / f"{member}.{fold}.safetensors"
 
 
-def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
+class TaskFiles:
+    """Where finished tasks are kept.
+
+    Tasks of seconds are kept in the cache, under a digest of all that decides them: features, labels, row groups and
+    folds of the rows, the member and those that are solved with it, their seeds, the code of this program, and the
+    versions of libraries. So any fit with the same task finds it. Others, and all where there is no cache, are kept
+    in the checkpoint of one fit.
+
+    Args:
+        members: Of the fit.
+        data: What they see of the rows.
+        inputs: Labels, row groups and folds of the rows.
+        checkpoint: Folder for one set of inputs; nowhere if None.
+        cache_dir: The cache folder, if there is one.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        data: RowData,
+        inputs: FoldInputs,
+        *,
+        checkpoint: Path | None,
+        cache_dir: Path | None,
+    ) -> None:
+        self._checkpoint, self._kept = checkpoint, dict[str, tuple[Path, str]]()
+        if cache_dir is None:
+            return
+        folder = cache_dir / MEMBERS
+        make_folder(folder)
+        arrays = [array_digest(one) for one in (inputs.y, inputs.groups, inputs.folds)]
+        shared = (inputs.names, arrays, code_digest(), installed_versions())
+        digests = {
+            name: [array_digest(one[name]) for one in (data.matrices, data.views) if name in one]
+            for name in data.matrices
+        }
+        for member in members:
+            together = [_described(one.strategy) for one in members if one.features == member.features]
+            if member.is_quick and None not in together:
+                seen = [digests[name] for name in member.features]
+                self._kept[member.name] = folder, repr((shared, seen, together, _described(member.strategy)))
+
+    def path(self, member: str, fold: int) -> Path | None:
+        """File of a task; None where it is not kept."""
+        if member in self._kept:
+            folder, described = self._kept[member]
+            return folder / content_digest(f"{described} {fold}".encode())
+        return None if self._checkpoint is None else task_path(self._checkpoint, member, fold)
+
+
+def _described(strategy: Strategy) -> str | None:
+    """A strategy and its parameters as a text; None where a part is of other people's code, which may change."""
+    parts = {"": strategy, **strategy.get_params(deep=True)}
+    estimators = [one for one in parts.values() if hasattr(one, "get_params")]
+    if not all(type(one).__module__.startswith("ensemble_minerals.") for one in estimators):
+        return None
+    return repr([(name, type(one) if hasattr(one, "get_params") else one) for name, one in parts.items()])
+
+
+def save_task(path: Path | None, fitted: FittedFold) -> None:
     """Save a finished task; the file appears whole or not at all."""
-    if checkpoint is None:
+    if path is None:
         return
-    path = task_path(checkpoint, fitted.member, fitted.fold)
     networks = fitted.fitted.networks
     states = () if networks is None else networks.states
     files = [_state_path(path, number) for number in range(len(states))]
@@ -54,16 +121,13 @@ def save_task(checkpoint: Path | None, fitted: FittedFold) -> None:
     write_sealed_pair(path, metadata, tensors)
 
 
-def load_task(
-    checkpoint: Path | None, member: Member, fold: int, names: tuple[str, ...]
-) -> FittedFold | None:
+def load_task(path: Path | None, member: Member, fold: int, names: tuple[str, ...]) -> FittedFold | None:
     """A finished task of an earlier run, or None where there is none, or a damaged one."""
-    if checkpoint is None:
+    sealed = None if path is None else read_sealed_pair(path)
+    if path is None or sealed is None:
         return None
-    path = task_path(checkpoint, member.name, fold)
-    sealed = read_sealed_pair(path)
-    if sealed is None:
-        return None
+    with suppress(OSError):  # the time of its last use, by which the cache is pruned
+        os.utime(path)
     metadata, arrays = sealed[0], load(sealed[1])
     states = _load_states(path, metadata["states"])
     if states is None:

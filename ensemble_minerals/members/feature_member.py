@@ -102,7 +102,7 @@ class FeatureMember(Member):
             together[member.features, fold].append(member)
         # Members on some of the same features share what is prepared of them, fold by fold so that it can go again.
         # By a deadline, members have to be done one by one.
-        shares = runtime.deadline is None and runtime.cluster is None
+        shares = runtime.deadline is None and runtime.is_local
         order = sorted(together, key=lambda task: task[1]) if shares else list(together)
 
         def calls() -> Iterator[DelayedCall]:

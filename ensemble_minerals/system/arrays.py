@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.held_file import HeldFile
 from ensemble_minerals.system.plain_json import MOST_BYTES, parse_json
 
@@ -79,6 +80,15 @@ def read_arrays(file: HeldFile) -> tuple[dict[str, NDArray[Any]], Mapping[str, s
         return load(file.read()), header.metadata
     except SafetensorError as error:
         raise ValueError(f"it is damaged: {error}") from error
+
+
+def array_digest(array: NDArray[Any]) -> str:
+    """Digest of an array: its type, its shape and its values.
+
+    >>> array_digest(np.arange(3)) == array_digest(np.arange(3).astype(float))
+    False
+    """
+    return content_digest(f"{array.dtype.str} {array.shape} ".encode(), np.ascontiguousarray(array).data)
 
 
 def checked_array(

@@ -27,6 +27,7 @@ DEFAULT_LIMIT = "10GB"
 TABLES = ("features.sqlite", "scans.sqlite", "keypoints.sqlite")
 NETWORKS = "networks"
 DIGESTS = "digests"
+MEMBERS = "members"
 COSTS = "costs.sealed"
 RUNTIME = "onnxruntime-web"
 CARD = "card.json"
@@ -173,8 +174,8 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _outside_tables(folder: Path) -> Iterator[CachedItem]:
-    """Networks and digests one by one, costs, a runtime, and what killed programs and earlier versions left."""
-    for kind in (NETWORKS, DIGESTS):
+    """Networks, digests and members one by one, costs, a runtime, and what killed and former programs left."""
+    for kind in (NETWORKS, DIGESTS, MEMBERS):
         for path in sorted((folder / kind).iterdir()) if (folder / kind).is_dir() else []:
             if _OURS.fullmatch(path.name):
                 yield _item(kind, path)

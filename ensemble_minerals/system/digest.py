@@ -12,13 +12,16 @@ _BYTES = 16
 _AT_ONCE = 1 << 20  # bytes
 
 
-def content_digest(data: bytes) -> str:
+def content_digest(*parts: bytes | memoryview) -> str:
     """Digest of some bytes, 32 hexadecimal digits.
 
     >>> content_digest(b"quartz")
     'ef7259c3eecf3ac0c8b3b252b49742bd'
     """
-    return hashlib.blake2b(data, digest_size=_BYTES).hexdigest()
+    digest = hashlib.blake2b(digest_size=_BYTES)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def checksum(parts: Iterable[bytes | memoryview]) -> int:

@@ -87,8 +87,8 @@ def fit(
         backend: Where features are computed and members fitted: ``local``, or a ``dask`` or ``ray`` cluster, whose
             workers see photos, weights and `out` under the same paths. Answers do not depend on it.
         scheduler: Address of the cluster's scheduler.
-        time_limit: Seconds, or a time such as ``1h30m``, for the whole fit. What does not fit in is left out, see
-            `experiment.trimming.ORDER`. Members that have not begun by then are not fitted, except one.
+        time_limit: Seconds, or a time such as ``1h30m``, for the whole fit. Members that do not fit in are left
+            out, see `experiment.plan`; those that have not begun by then are not fitted, except one.
         strangers: Folder of photos that show none of the classes; they help to choose what tells strangers.
         corrections: Files of corrections, see `data.corrections`; the photos are not touched.
         progress: Told about progress.
@@ -132,7 +132,7 @@ def fit(
             manifest = corrected.manifest
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
         with stopwatch("features"):
-            plan = plan_fit(config, manifest, clock, runtime, work=work)
+            plan = plan_fit(config, manifest, clock, runtime)
             import_samplers(plan.config, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
         trained = train(plan, dataset, runtime, work=work)

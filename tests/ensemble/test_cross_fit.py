@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn.damage import DAMAGES
@@ -11,9 +13,11 @@ from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.errors import FitError
+from ensemble_minerals.members import checkpoints
 from ensemble_minerals.members import feature_member as module
 from ensemble_minerals.members.feature_member import FeatureMember, fit_together
 from ensemble_minerals.members.flat import FlatClassifier
+from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
@@ -50,10 +54,11 @@ MEMBERS = [
 ]
 
 
-def run(members=MEMBERS, *, folds=None, n_jobs=1, on_step=None, **settings):
+def run(members=MEMBERS, *, folds=None, n_jobs=1, on_step=None, cache_dir=None, **settings):
     blocks, y, groups, own = specimens()
     inputs = FoldInputs(y, groups, own if folds is None else folds, CLASSES)
-    return cross_fit(members, RowData(blocks), inputs, runtime(on_step, n_jobs=n_jobs), **settings)
+    how = runtime(on_step, n_jobs=n_jobs, cache_dir=cache_dir)
+    return cross_fit(members, RowData(blocks), inputs, how, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +213,80 @@ def test_an_interrupted_fit_runs_only_what_is_missing(tmp_path, tasks, whole):
         for member in MEMBERS:
             for mine, fresh in zip(other.fitted[member.name], whole.fitted[member.name], strict=True):
                 np.testing.assert_array_equal(mine.fitted.log_proba(new), fresh.fitted.log_proba(new))
+
+
+def test_a_fit_of_the_same_rows_finds_members_in_the_cache(tmp_path, tasks, whole):
+    run(cache_dir=tmp_path)
+    assert len(tasks) == 9
+    tasks.clear()
+    renamed = [replace(MEMBERS[0], name="renamed"), *MEMBERS[1:]]
+    again = run(renamed, cache_dir=tmp_path)
+    assert tasks == []
+    np.testing.assert_array_equal(again.out_of_fold.member_proba, whole.out_of_fold.member_proba)
+    assert again.notes == [("renamed" if name == "tree" else name, note) for name, note in whole.notes]
+
+
+def changed_seed(blocks, inputs, members):
+    members[1] = replace(members[1], strategy=FlatClassifier(random_state=1))
+
+
+def changed_head(blocks, inputs, members):
+    members[1] = replace(members[1], strategy=FlatClassifier(head=LogisticHead(C=2.0)))
+
+
+def changed_feature(blocks, inputs, members):
+    blocks["color"][5, 2] += 1e-3
+
+
+def changed_label(blocks, inputs, members):
+    inputs.y[np.flatnonzero(inputs.y == 0)[0]] = 1
+
+
+def changed_group(blocks, inputs, members):
+    inputs.groups[inputs.groups == 7] = 1000
+
+
+def changed_fold(blocks, inputs, members):
+    inputs.folds[inputs.groups == 7] = (inputs.folds[inputs.groups == 7] + 1) % 3
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        (changed_seed, {("flat", "against")}),
+        (changed_head, {("flat", "against")}),  # what is solved together is kept together
+        (changed_feature, {("flat", "against"), ("auto",)}),
+        *(
+            (change, {("tree", "mlp"), ("flat", "against"), ("auto",)})
+            for change in (changed_label, changed_group)
+        ),
+        (changed_fold, {("tree", "mlp"), ("flat", "against"), ("auto",)}),
+    ],
+)
+def test_whatever_decides_a_member_is_part_of_what_it_is_found_by(tmp_path, tasks, change, anew):
+    run(cache_dir=tmp_path)
+    tasks.clear()
+    blocks, y, groups, folds = specimens()
+    inputs, members = FoldInputs(y, groups, folds, CLASSES), list(MEMBERS)
+    change(blocks, inputs, members)
+    cross_fit(members, RowData(blocks), inputs, runtime(cache_dir=tmp_path))
+    assert sorted(tasks) == sorted((names, fold) for names in anew for fold in range(3))
+
+
+def test_members_of_other_code_or_versions_are_not_found(tmp_path, tasks, monkeypatch):
+    monkeypatch.setattr(checkpoints, "code_digest", lambda: "before")
+    run(cache_dir=tmp_path)
+    tasks.clear()
+    monkeypatch.setattr(checkpoints, "code_digest", lambda: "now")
+    run(cache_dir=tmp_path)
+    assert len(tasks) == 9
+    tasks.clear()
+    theirs = [
+        FeatureMember("bayes", ("color",), FlatClassifier(head=GaussianNB()))
+    ]  # may change behind our back
+    for _ in range(2):
+        run(theirs, cache_dir=tmp_path)
+    assert len(tasks) == 6
 
 
 def test_finished_tasks_outlive_a_failure(tmp_path, tasks):

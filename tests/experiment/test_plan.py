@@ -6,15 +6,16 @@ import re
 import time
 
 import pytest
-from drawn.costs import two_backbones
+import yaml
+from drawn.configurations import two_backbones
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.loading import load_config
+from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.scanning import scan
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.experiment import plan
-from ensemble_minerals.experiment.cost_model import Costs, ExtractorTime
-from ensemble_minerals.experiment.plan import Clock, plan_fit
+from ensemble_minerals.experiment.cost_model import Costs
+from ensemble_minerals.experiment.plan import Clock, Plan, plan_fit, within
 from ensemble_minerals.members import feature_member
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.progress import Silent
@@ -39,12 +40,10 @@ def scanned(tiny):
     return scan(tiny.photos)
 
 
-def test_an_estimate_is_told_where_it_is_worth_it(tiny, scanned, monkeypatch, tmp_path):
+def test_an_estimate_is_told_where_it_is_worth_it(tiny, scanned, monkeypatch):
     def notes_of(limit=None):
         progress = Notes()
-        planned = plan_fit(
-            tiny.config(), scanned, Clock(time.time(), limit), Runtime(progress=progress), work=tmp_path
-        )
+        planned = plan_fit(tiny.config(), scanned, Clock(time.time(), limit), Runtime(progress=progress))
         assert planned.notes == ()
         return progress.notes
 
@@ -53,6 +52,58 @@ def test_an_estimate_is_told_where_it_is_worth_it(tiny, scanned, monkeypatch, tm
     assert re.fullmatch(r"about \d+ s: features \d+ s \(36 photos\), members \d+ s", note)
     monkeypatch.setattr(plan, "WORTH_TELLING", 0.0)
     assert len(notes_of()) == 1
+
+
+# -- what is left out -----------------------------------------------------------------------------------------
+
+
+MEMBERS = ("one-flat", "two-flat", "both", "descriptor-flat", "net-flat")
+
+
+def planned(limit, learning_curve=1.0):
+    """Backbones take 10 s and 20 s, color and texture 2 s, each member 1 s, the network 100 s."""
+    config = two_backbones(
+        networks=[{"name": "net", "model": "test_efficientnet"}],
+        members=[
+            {"network": "net", "strategy": "flat"},
+            {"features": "each", "strategy": "flat"},
+            {"features": ["one", "two"], "strategy": "flat", "name": "both"},
+            {"features": ["descriptor"], "strategy": "flat"},
+        ],
+    )
+    features = {"one": 10.0, "two": 20.0, "descriptor": 2.0}
+    members = dict.fromkeys(MEMBERS, 1.0) | {"net-flat": 100.0}
+    costs = Costs(9, features, members, learning_curve, rest=1.0)
+    return within(Plan(config, True, {}, None, 0.0), costs, limit)
+
+
+@pytest.mark.parametrize(
+    ("limit", "missing", "seconds"),
+    [
+        (1000.0, [], 138.0),
+        (136.9, ["net-flat"], 38.0),
+        (37.0, ["net-flat"], 37.0),
+        (32.9, ["net-flat", "two-flat", "both"], 16.0),
+        (12.0, ["net-flat", "two-flat", "both", "descriptor-flat"], 12.0),
+        (11.0, ["net-flat", "one-flat", "two-flat", "both"], 5.0),
+        (1.0, ["net-flat", "one-flat", "two-flat", "both"], 4.0),
+    ],
+)
+def test_members_are_taken_in_their_order_while_there_is_time(limit, missing, seconds):
+    plan = planned(limit)
+    kept = [member.name for member in plan.config.expanded_members()]
+    assert set(kept) == {*MEMBERS} - {*missing}
+    assert plan.estimated == seconds
+    curve = seconds in (138.0, 38.0, 16.0, 5.0)
+    assert plan.learning_curve == curve
+    told = [f"time limit: left out {', '.join(missing)}"] if missing else []
+    assert list(plan.left_out) == told + ([] if curve else ["time limit: left out the learning curve"])
+    assert any("even the smallest plan takes about" in note for note in plan.notes) == (limit < seconds)
+    assert [backbone.name for backbone in plan.config.backbones] == (
+        ["one", "two"] if "both" in kept else ["one"]  # the first finds photos of one object
+    )
+    assert [network.name for network in plan.config.networks] == ["net"] * ("net-flat" in kept)
+    assert build_config(yaml.safe_load(plan.config.to_yaml())) == plan.config
 
 
 # -- fits ---------------------------------------------------------------------------------------------------
@@ -89,10 +140,9 @@ def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_pa
     assert [member.name for member in bundle.config.expanded_members()] == ["descriptor-flat"]
     assert "learning_curve" not in result.metrics
     left_out = bundle.info["time_limit"]["left_out"]
-    assert "time limit: left out the learning curve" in left_out
-    assert [text.split(" (")[0] for text in left_out[1:]] == [
-        "time limit: left out descriptor-hierarchical",
-        "time limit: left out descriptor-one_vs_rest",
+    assert left_out == [
+        "time limit: left out descriptor-one_vs_rest, descriptor-hierarchical",
+        "time limit: left out the learning curve",
     ]
     wish = [note for note in result.notes if "even the smallest plan takes about" in note]
     assert len(wish) == 1
@@ -101,41 +151,12 @@ def test_where_nothing_fits_the_smallest_plan_is_fitted_and_says_so(tiny, tmp_pa
     assert load(tmp_path / "bundle").predict(sorted(tiny.new.iterdir())).answered.all()
 
 
-@pytest.fixture
-def slow_second_view(monkeypatch):
-    """Costs that leave room for one view of each backbone."""
-
-    def costs(config, manifest, extractors, runtime, **settings):
-        times = {name: ExtractorTime(1.0, 36, one.n_views) for name, one in extractors.items()}
-        members = {str(member.name): 1.0 for member in config.expanded_members()}
-        return Costs(36, times, members, 1.0, 0.0)
-
-    monkeypatch.setattr(plan, "measure_costs", costs)
-
-
-def test_the_configuration_in_the_bundle_is_what_was_fitted(tiny, tmp_path, slow_second_view):
-    config = two_backbones()
-    tiny.fit(tiny.photos, tmp_path / "bundle", config, time_limit=118)
-    bundle = read_bundle(tmp_path / "bundle")
-    assert bundle.info["time_limit"]["left_out"] == [
-        "time limit: left out views of two: center",
-        "time limit: left out views of one: center",
-    ]
-    assert [backbone.views for backbone in bundle.config.backbones] == [("squash",), ("squash",)]
-    assert bundle.extractors["one"]["facts"]["views"] == ["squash"]
-    again = load_config(tmp_path / "bundle" / "config.yaml")
-    assert again == bundle.config
-    tiny.fit(tiny.photos, tmp_path / "again", again)
-    assert files_of(tmp_path / "again", "README.md") == files_of(tmp_path / "bundle", "README.md")
-
-
 class Interrupted(BaseException):
     """Like Ctrl-C."""
 
 
-def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_second_view):
-    config, out = two_backbones(), tmp_path / "bundle"
-    real, fitted = feature_member._fit_task, []
+def test_an_interrupted_fit_takes_up_what_it_had_finished(tiny, tmp_path, monkeypatch):
+    out, real, fitted = tmp_path / "bundle", feature_member._fit_task, []
 
     def dying(members, *arguments):
         if len(fitted) == 4:
@@ -145,14 +166,10 @@ def test_an_interrupted_fit_keeps_its_plan(tiny, tmp_path, monkeypatch, slow_sec
 
     monkeypatch.setattr(feature_member, "_fit_task", dying)
     with pytest.raises(Interrupted):
-        tiny.fit(tiny.photos, out, config, time_limit=118)
+        tiny.fit(tiny.photos, out, two_backbones(), time_limit="1h", cache_dir=None)
     monkeypatch.setattr(feature_member, "_fit_task", lambda *a: fitted.append(a[0][0].name) or real(*a))
-    monkeypatch.setattr(plan, "measure_costs", lambda *_, **__: pytest.fail("it was planned anew"))
-    progress = Notes()
-    tiny.fit(tiny.photos, out, config, time_limit=118, resume=True, progress=progress)
+    tiny.fit(tiny.photos, out, two_backbones(), time_limit="1h", cache_dir=None, resume=True)
     assert len(fitted) == 9  # three sets of features in three folds
-    assert "time limit: left out views of two: center" in progress.notes
-    assert len(read_bundle(out).info["time_limit"]["left_out"]) == 2
 
 
 def test_a_fit_that_could_not_begin_leaves_nothing_to_take_up(tiny, tmp_path):
@@ -167,7 +184,8 @@ def test_members_that_had_no_time_are_left_out_with_a_sentence(tiny, tmp_path, m
     monkeypatch.setattr(Clock, "deadline", property(lambda self: self.began))
     progress = Notes()
     config = two_backbones(members=members)
-    result = tiny.fit(tiny.photos, tmp_path / "bundle", config, time_limit="1h", progress=progress)
+    options = {"time_limit": "1h", "cache_dir": None, "progress": progress}
+    result = tiny.fit(tiny.photos, tmp_path / "bundle", config, **options)
     bundle = read_bundle(tmp_path / "bundle")
     assert [member.name for member in bundle.fitted_ensemble.members] == ["descriptor-flat"]
     told = "time limit: left out one-flat, of which 3 of 3 folds were not fitted in time"

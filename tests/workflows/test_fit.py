@@ -170,7 +170,7 @@ class Interrupted(BaseException):
 
 
 @pytest.fixture
-def spied(monkeypatch):
+def spied(monkeypatch, members_anew):
     """Every (fold, members) that `fit_fold` is asked for; dies after so many, if told to."""
     real = feature_member.fit_together
     seen: list[tuple[int, tuple[str, ...]]] = []
@@ -245,14 +245,14 @@ def test_overwrite_forgets_an_interrupted_fit_and_replaces_the_bundle(tiny, tmp_
     before = tree(out)
     spied(survived=2)
     with pytest.raises(Interrupted):
-        tiny.fit(tiny.photos, out, overwrite=True)
+        tiny.fit(tiny.photos, out, overwrite=True, cache_dir=None)
     assert tree(out) == before  # the old one answers until the new one is there
     seen = spied(survived=2)
     with pytest.raises(Interrupted):
-        tiny.fit(tiny.photos, out, overwrite=True)
+        tiny.fit(tiny.photos, out, overwrite=True, cache_dir=None)
     assert [fold for fold, _ in seen] == [0, 1]
     seen = spied()
-    tiny.fit(tiny.photos, out, overwrite=True, resume=True)
+    tiny.fit(tiny.photos, out, overwrite=True, resume=True, cache_dir=None)
     assert [fold for fold, _ in seen] == [2]
     assert untimed(out) == untimed(tiny.bundle)
 
@@ -412,7 +412,7 @@ def test_groups_that_name_an_absent_class_are_refused_by_name(tiny, tmp_path):
 
 
 @pytest.fixture
-def trained_on(monkeypatch):
+def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from, and those it was held back from, over all folds and refits."""
     real, seen = feature_member.fit_together, set()
 

@@ -65,7 +65,7 @@ def manifest(tiny, result):
 
 
 @pytest.fixture
-def trained_on(monkeypatch):
+def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from."""
     real, seen = feature_member.fit_together, []
 

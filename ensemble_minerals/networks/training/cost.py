@@ -1,91 +1,108 @@
-"""Time that training a network takes, estimated from single steps on random images."""
+"""Time that training a network takes, from single steps of each phase on random images."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from ensemble_minerals.config.networks import NetworkConfig, PhaseConfig
+from ensemble_minerals.config.networks import AugmentConfig, NetworkConfig
+from ensemble_minerals.networks.models.blocks import evaluating
 from ensemble_minerals.networks.models.multi_head import build_network
 from ensemble_minerals.networks.models.transforms import TrainTransform
 from ensemble_minerals.networks.threads import torch_threads
+from ensemble_minerals.networks.training.freezing import freeze
+from ensemble_minerals.networks.training.prefix import n_last_blocks
 from ensemble_minerals.networks.training.schedules import optimizer_of
 
 _BATCH = 4
 
 
-def training_seconds(network: NetworkConfig, n_classes: int, *, device: str = "cpu") -> tuple[float, float]:
-    """Measure the seconds a photo takes in a forward pass and in a training step of all layers.
+class TrainingCost(NamedTuple):
+    """Seconds of a photo, on one core or one GPU.
 
-    Weights and photos do not influence the time, so random ones are used. The second of two rounds counts. A photo's
-    view is part of both on the CPU; beside a GPU other processes draw it.
+    Attributes:
+        training: In all epochs of all phases, at most: early stopping may end them sooner.
+        forward: In one pass through the whole network.
+    """
+
+    training: float
+    forward: float
+
+
+def measure_training(network: NetworkConfig, n_classes: int, *, device: str = "cpu") -> TrainingCost:
+    """Time a step of each phase with the layers that it trains, and a pass through those that are frozen.
+
+    Weights and photos do not influence the time, so random ones are used. A photo's view is part of a pass on the
+    CPU; beside a GPU other processes draw it.
 
     Args:
         network: The network that would be trained.
         n_classes: Number of classes.
         device: Where it runs; on the CPU it runs on one thread.
-
-    Returns:
-        Seconds of the forward pass and of the training step.
     """
     with torch_threads(1), torch.random.fork_rng(devices=[]):
         net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
-        net.to(device).train().requires_grad_(True)
-        kind, settings = optimizer_of(network.phases[-1])
-        optimizer = kind([{"params": list(net.parameters()), "lr": 1e-9}], **settings)
+        net.to(device).train()
         images = torch.rand(_BATCH, 3, *net.size, device=device)
         photo = np.zeros((*net.size, 3), dtype=np.uint8)
         draw = TrainTransform(network.augment, net.size, network.resize, 0)
+        drawing = _seconds(lambda: draw(photo, epoch=0, row=0), device) if device == "cpu" else 0.0
 
-        def forward() -> None:
+        def passed() -> None:
             with torch.inference_mode():
                 net(images)
 
-        for _ in range(2):
-            passed = _seconds(forward, device) / _BATCH
-            trained = _seconds(lambda: net(images).square().mean().backward(), device) / _BATCH
-            updated = _seconds(optimizer.step, device) / (network.batch_size * network.accumulate)
-            drawn = _seconds(lambda: draw(photo, epoch=0, row=0), device) if device == "cpu" else 0.0
-    return passed + drawn, max(trained, passed) + updated + drawn
+        forward = drawing + _seconds(passed, device) / _BATCH
+        training = 0.0
+        for phase in network.phases:
+            freeze(net, phase.train)
+            n_last = n_last_blocks(net, phase.train) if network.prefix_views else None
+            inputs, module, each_epoch = images, net, drawing
+            if n_last is not None:
+                prefix, module = net.split(n_last)
+                with torch.no_grad(), evaluating(prefix):
+                    inputs = prefix(images)
+                    each_view = drawing + _seconds(partial(prefix, images[:1]), device)
+                # Without augmentation all views of a photo are the same.
+                n_views = 1 if network.augment == AugmentConfig() else network.prefix_views
+                training += distinct_views(n_views, phase.epochs) * each_view
+                each_epoch = 0.0
+            module.train()
+            kind, settings = optimizer_of(phase)
+            trained = [{"params": [one for one in module.parameters() if one.requires_grad], "lr": 1e-9}]
+            optimizer = kind(trained, **settings)
+            each_epoch += _seconds(partial(_train, module, inputs), device) / _BATCH
+            each_epoch += _seconds(optimizer.step, device) / (network.batch_size * network.accumulate)
+            training += phase.epochs * each_epoch
+    return TrainingCost(training, forward)
 
 
-def epoch_seconds(network: NetworkConfig, forward: float, step: float) -> float:
-    """Estimate the seconds of each training photo over all phases, at most: early stopping may end them sooner.
-
-    In an epoch, training the head alone takes a forward pass a photo. Training the last layers takes half of a
-    backward pass more. With `prefix_views`, the forward pass of the frozen layers is paid once for each view.
-
-    Args:
-        network: Its phases.
-        forward: Seconds of a forward pass of a photo.
-        step: Seconds of a training step of all layers for a photo.
+def distinct_views(n_views: int, n_epochs: int) -> float:
+    """How many of the kept views of a photo some epochs draw, in expectation: each draws one.
 
     Example:
-        >>> network = NetworkConfig(name="a", model="b", phases=[{"train": "head", "epochs": 5}, {"epochs": 2}])
-        >>> epoch_seconds(network, forward=1.0, step=3.0)
-        11.0
+        >>> [distinct_views(16, epochs) for epochs in (0, 1, 2)]
+        [0.0, 1.0, 1.9375]
     """
-    cached = network.prefix_views > 0
-    total = forward * network.prefix_views
-    for phase in network.phases:
-        total += phase.epochs * _photo_seconds(phase, forward, step, cached=cached)
-    return total
+    return n_views * (1 - (1 - 1 / n_views) ** n_epochs)
 
 
-def _photo_seconds(phase: PhaseConfig, forward: float, step: float, *, cached: bool) -> float:
-    if phase.train == "all":
-        return step
-    if phase.train == "head":
-        return 0.1 * forward if cached else forward
-    return 0.5 * (step - forward) + (0.0 if cached else forward)
+def _train(module: nn.Module, inputs: Tensor) -> None:
+    module(inputs).square().mean().backward()
 
 
 def _seconds(run: Callable[[], object], device: str) -> float:
-    started = time.perf_counter()
-    run()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - started
+    """Of the second of two runs."""
+    for _ in range(2):
+        started = time.perf_counter()
+        run()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+    return seconds

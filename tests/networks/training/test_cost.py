@@ -1,31 +1,67 @@
+"""Estimates of training: what they count is what training does."""
+
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from ensemble_minerals.networks.training.cost import epoch_seconds, training_seconds
+from ensemble_minerals.networks.models.multi_head import MultiHeadNetwork
+from ensemble_minerals.networks.training import cost
+from ensemble_minerals.networks.training.cost import distinct_views, measure_training
+from ensemble_minerals.networks.training.estimator import FineTunedNetwork
+from ensemble_minerals.networks.training.prefix import ActivationCache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_training_step_takes_no_less_than_a_forward_pass_and_random_numbers_stay(network_config):
+def test_no_weights_are_loaded_and_random_numbers_stay(network_config):
     state = torch.get_rng_state()
-    forward, step = training_seconds(network_config(weights="hub"), 3)  # no weights are loaded
-    assert 0 < forward <= step
+    whole = measure_training(network_config(weights="hub"), 3)
+    assert min(whole) > 0
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(
-    ("phase", "prefix_views", "expected"),
-    [
-        ({"train": "all", "epochs": 3}, 0, 3 * 5.0),
-        ({"train": "head", "epochs": 3}, 0, 3 * 1.0),
-        ({"train": "last:2", "epochs": 3}, 0, 3 * (1.0 + 0.5 * 4.0)),
-        # Each of the four views of a photo passes through the frozen layers once.
-        ({"train": "head", "epochs": 30}, 4, 4 * 1.0 + 30 * 0.1),
-        ({"train": "last:2", "epochs": 30}, 4, 4 * 1.0 + 30 * 0.5 * 4.0),
-    ],
-)
-def test_a_phase_costs_the_layers_that_it_trains(network_config, phase, prefix_views, expected):
-    config = network_config(phase, prefix_views=prefix_views)
-    assert epoch_seconds(config, forward=1.0, step=5.0) == pytest.approx(expected)
+EPOCHS, VIEWS = 5, 8
+AUGMENTED = {"horizontal_flip": True, "brightness": 0.2}
+
+
+@pytest.mark.parametrize("train", ["all", "head", "last:2"])
+@pytest.mark.parametrize("prefix_views", [0, VIEWS])
+def test_the_estimate_counts_the_passes_that_training_makes(
+    network_config, photos, monkeypatch, train, prefix_views
+):
+    config = network_config(
+        {"train": train, "epochs": EPOCHS},
+        prefix_views=prefix_views,
+        augment=AUGMENTED,
+        validation_fraction=0.0,
+    )
+    made = {"frozen": 0, "trained": 0}
+    compute, forward = ActivationCache._compute, MultiHeadNetwork.forward
+
+    def computed(self, image):
+        made["frozen"] += 1
+        return compute(self, image)
+
+    def passed(self, images):
+        made["trained"] += len(images) if torch.is_grad_enabled() else 0
+        return forward(self, images)
+
+    monkeypatch.setattr(ActivationCache, "_compute", computed)
+    monkeypatch.setattr(MultiHeadNetwork, "forward", passed)
+    FineTunedNetwork(config, photos).fit(np.arange(36), np.arange(36) % 3)
+
+    def seconds_of(is_counted):
+        """Of a training in which a pass of one image takes a second, and all else nothing."""
+        monkeypatch.setattr(cost, "_seconds", lambda run, _: float(is_counted(getattr(run, "func", None))))
+        return 36 * measure_training(config, 3).training
+
+    assert seconds_of(lambda run: run is cost._train) == pytest.approx(made["trained"] / cost._BATCH)
+    frozen = seconds_of(lambda run: run not in (None, cost._train))
+    assert frozen == pytest.approx(max(0, made["frozen"] - 1), rel=0.2)  # the first shows the shape
+
+
+def test_few_epochs_draw_few_of_the_views():
+    assert distinct_views(16, 8) == pytest.approx(6.45, abs=0.01)
+    assert distinct_views(4, 1000) == pytest.approx(4)
