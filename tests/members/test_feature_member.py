@@ -65,29 +65,6 @@ def test_limits_of_a_head_are_its_own(loose):
     assert not close.notes
 
 
-def test_one_row_space_and_one_solve_for_all(monkeypatch):
-    spaces, solves = [], []
-    solve = module.solve_together
-
-    class Spy(module.RowSpace):
-        def standardize(self, X):
-            spaces.append(X.shape)
-            return super().standardize(X)
-
-    monkeypatch.setattr(module, "RowSpace", Spy)
-    monkeypatch.setattr(
-        module,
-        "solve_together",
-        lambda rows, unsolved: (
-            solves.append([len(one.problems) for one in unsolved]) or solve(rows, unsolved)
-        ),
-    )
-    n_training = int(np.sum(np.arange(len(overlapping()[1])) % 3 != 1))
-    fit(TOGETHER)
-    assert spaces == [(n_training, overlapping()[0].shape[1])]
-    assert solves == [[1, 4, 2, 2]]
-
-
 def test_time_is_charged_by_columns(monkeypatch):
     clock = [0.0]
     solve = module.solve_together

@@ -153,10 +153,9 @@ def test_overwriting(run, tmp_path):
         ({"n_splits": 1}, "1 outer folds were asked for"),
     ],
 )
-def test_mistakes_are_found_before_any_photo_is_read(run, monkeypatch, options, message):
-    monkeypatch.setattr(module, "scan_photos", None)
+def test_mistakes_are_found_before_any_photo_is_read(run, tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        run(**options)
+        run(data=tmp_path / "nowhere", **options)
 
 
 def test_too_few_photos_for_the_folds(tiny, run):

@@ -15,7 +15,6 @@ import pytest
 from drawn.manifests import read_manifest
 
 from ensemble_minerals.bundle.bundle import read_bundle
-from ensemble_minerals.config.loading import build_config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble import stacked
 from ensemble_minerals.errors import BundleError, DataError, FitError, TaxonomyError, UserError
@@ -561,19 +560,3 @@ def test_odd_member_names_share_no_checkpoint(tmp_path, spied):
     assert seen == []
     np.testing.assert_array_equal(again.out_of_fold_.member_proba, first.out_of_fold_.member_proba)
     assert len({proba.tobytes() for proba in first.out_of_fold_.member_proba}) == len(names)
-
-
-def test_without_a_configuration_the_shipped_one_is_used(tiny, tmp_path, monkeypatch):
-    from ensemble_minerals.workflows import fit
-
-    class AskedError(Exception):
-        pass
-
-    def scanned(data, config, runtime, decisions):
-        assert config == build_config(config.model_dump(mode="json"))
-        assert len(config.backbones) == 3
-        raise AskedError
-
-    monkeypatch.setattr(fit, "scan_corrected", scanned)
-    with pytest.raises(AskedError):
-        fit.fit(str(tiny.photos), str(tmp_path / "bundle"))
