@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from ensemble_minerals.data.own_outputs import SYNTHETIC_MARKER
-from ensemble_minerals.data.synthetic.scenes import photograph
-from ensemble_minerals.data.synthetic.specimens import SPECIMENS
+from ensemble_minerals.data.synthetic.camera import background, photograph
+from ensemble_minerals.data.synthetic.specimens import MINERALS, draw_specimen
 from ensemble_minerals.errors import DataError
 from ensemble_minerals.system.atomic import atomic_folder
 
@@ -45,12 +45,9 @@ labels, and two files are broken.
 
 _FEWEST = 6  # files of a class
 _SMALLEST_SIDE = 64
-_OVERSAMPLING = 13 / 14  # side of a drawing as a part of the side of the image, to which it is enlarged
-_LEAST_IN_VIEW = 0.08  # share of the pixels that show the specimen
 _DUPLICATE_SHARE = 0.04
 _CONFLICT = ("chrysocolla", "malachite")
 _ALTERATIONS = ("mirrored", "rescaled", "recompressed")
-_BROKEN = {"quartz": "truncated", "bornite": "text"}
 
 
 @dataclass(frozen=True)
@@ -88,19 +85,11 @@ def draw_photo(mineral: str, rng: np.random.Generator, side: int = 224) -> NDArr
     Raises:
         DataError: If the mineral is unknown, or the side too small.
     """
-    if mineral not in SPECIMENS:
-        raise DataError(f"There is no drawing of {mineral!r}; choose one of {', '.join(SPECIMENS)}.")
+    if mineral not in MINERALS:
+        raise DataError(f"There is no drawing of {mineral!r}; choose one of {', '.join(MINERALS)}.")
     if side < _SMALLEST_SIDE:
         raise DataError(f"A drawing of side {side} px is too small; the least is {_SMALLEST_SIDE} px.")
-    specimen = SPECIMENS[mineral](rng, round(side * _OVERSAMPLING))
-    while specimen.relief.mask.mean() < _LEAST_IN_VIEW:
-        specimen = SPECIMENS[mineral](rng, round(side * _OVERSAMPLING))
-    pixels = photograph(rng, specimen, side)
-    if rng.random() < 0.4:
-        kept = round(side * rng.uniform(0.75, 0.95))
-        start = (side - kept) // 2
-        pixels = pixels[start : start + kept] if rng.random() < 0.7 else pixels[:, start : start + kept]
-    return np.ascontiguousarray(pixels)
+    return photograph(rng, draw_specimen(rng, MINERALS[mineral], background(rng, side)))
 
 
 def draw_demonstration_set(
@@ -152,15 +141,14 @@ def _draw_into(folder: Path, root: Path, *, seed: int, scale: float, side: int) 
             _save(Image.fromarray(draw_photo(mineral, rng, side)), folder / names[-1], quality)
         originals[mineral] = names[0]
         for number in range(n_duplicates):
+            rng = np.random.default_rng([seed, index, n_drawn + number])
             original = names[(number + 1) * n_drawn // (n_duplicates + 1)]
             duplicates.append((original, f"{mineral}/{n_drawn + number + 1:03d}.jpg"))
-            rng = np.random.default_rng([seed, index, n_drawn + number])
-            _save_near_duplicate(
-                rng, folder, duplicates[-1], _ALTERATIONS[len(duplicates) % len(_ALTERATIONS)]
-            )
+            alteration = _ALTERATIONS[len(duplicates) % len(_ALTERATIONS)]
+            _save_near_duplicate(rng, folder / original, folder / duplicates[-1][1], alteration)
         if mineral in _BROKEN:
             broken.append(f"{mineral}/{count:03d}.jpg")
-            _save_broken(folder / names[0], folder / broken[-1], truncated=_BROKEN[mineral] == "truncated")
+            (folder / broken[-1]).write_bytes(_BROKEN[mineral](draw_photo(mineral, rng, side)))
     first, second = _CONFLICT
     conflict = (originals[first], f"{second}/{counts[second]:03d}{Path(originals[first]).suffix}")
     shutil.copyfile(folder / conflict[0], folder / conflict[1])
@@ -176,11 +164,9 @@ def _save(image: Image.Image, path: Path, quality: int) -> None:
         image.save(path, "JPEG", quality=quality)
 
 
-def _save_near_duplicate(
-    rng: np.random.Generator, folder: Path, pair: tuple[str, str], alteration: str
-) -> None:
-    """Save the first image of a pair as its second: mirrored, scaled, or strongly compressed."""
-    with Image.open(folder / pair[0]) as source:
+def _save_near_duplicate(rng: np.random.Generator, original: Path, path: Path, alteration: str) -> None:
+    """Save an image again: mirrored, scaled, or strongly compressed."""
+    with Image.open(original) as source:
         image = source.convert("RGB")
     quality = int(rng.integers(75, 90))
     if alteration == "mirrored":
@@ -189,16 +175,17 @@ def _save_near_duplicate(
         image = ImageOps.scale(image, rng.uniform(0.6, 0.85), Image.Resampling.LANCZOS)
     else:
         quality = int(rng.integers(25, 40))
-    _save(image, folder / pair[1], quality)
+    _save(image, path, quality)
 
 
-def _save_broken(original: Path, path: Path, *, truncated: bool) -> None:
-    """Save a .jpg file that ends in the middle of the image, or that is plain text."""
-    if truncated:
-        with Image.open(original) as source:
-            buffer = io.BytesIO()
-            source.convert("RGB").save(buffer, "JPEG", quality=85)
-        data = buffer.getvalue()
-        path.write_bytes(data[: 2 * len(data) // 5])
-    else:
-        path.write_text("This is a note, not a photo.\n", encoding="utf-8")
+def _truncated(pixels: NDArray[np.uint8]) -> bytes:
+    """A JPEG file that ends in the middle of the image."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()[: 2 * buffer.tell() // 5]
+
+
+_BROKEN: Mapping[str, Callable[[NDArray[np.uint8]], bytes]] = {
+    "quartz": _truncated,
+    "bornite": lambda _: b"This is a note, not a photo.\n",
+}
