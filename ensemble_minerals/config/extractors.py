@@ -59,6 +59,8 @@ class BackboneConfig(ExtractorSection):
             chooses.
         pooling: Features of the views are averaged (``mean``), or concatenated (``concat``). ``rows`` averages them
             as well, but members on this backbone alone learn from each view, a row that counts a part of the photo.
+        covariances: Of each layer the covariances of so many combinations of its channels are features, too, which
+            tell textures; 0 leaves them out.
         preprocessing: Only for weights that do not state theirs.
     """
 
@@ -68,6 +70,7 @@ class BackboneConfig(ExtractorSection):
     views: Distinct[View] = ("squash",)
     layers: Distinct[int] | None = None
     pooling: Literal["mean", "concat", "rows"] = "mean"
+    covariances: int = Field(default=0, ge=0, le=64)
     preprocessing: PreprocessingConfig | None = None
 
 

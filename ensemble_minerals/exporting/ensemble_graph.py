@@ -107,7 +107,7 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
         size=backbone.size,
         preprocessing=None if stated is None else Preprocessing.from_mapping(stated.model_dump()),
     )
-    network = TappedNetwork(loaded, backbone.layers)
+    network = TappedNetwork(loaded, backbone.layers, covariances=backbone.covariances)
     now: dict[str, JSON] = {
         "weights": loaded.digest,
         "layers": list(network.layers),

@@ -63,6 +63,7 @@ class BackboneExtractor(EmbeddingExtractor):
         size: int | None = None,
         views: Sequence[str] = ("squash", "squash_flip", "center", "detail"),
         layers: Sequence[int] | None = None,
+        covariances: int = 0,
         preprocessing: Mapping[str, Any] | None = None,
         engine: Literal["auto", "torch", "openvino"] = "auto",
         precision: Wanted = "auto",
@@ -78,6 +79,7 @@ class BackboneExtractor(EmbeddingExtractor):
             size: Side of the square input in pixels; None takes the weights' own.
             views: Deterministic crops, see `data.views`.
             layers: Stages or blocks, counted from 0, negative from the end, see `TappedNetwork`.
+            covariances: Combinations of channels whose covariances are features, see `TappedNetwork`.
             preprocessing: Mean, std, order and scale for weights that do not state theirs.
             engine: What runs the network; `auto` takes the quickest that agrees with PyTorch in float32.
             precision: Of the computation; `auto` takes bfloat16 where it was measured to be quicker on this machine.
@@ -94,6 +96,8 @@ class BackboneExtractor(EmbeddingExtractor):
         self._size = size
         self._views = check_views(views)
         self._layers = None if layers is None else tuple(layers)
+        # Left out where it is not used, as in the metadata of earlier versions.
+        self._covariances: dict[str, int] = {"covariances": covariances} if covariances else {}
         self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
         self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
         self._precision: Wanted = precision
@@ -301,7 +305,7 @@ class BackboneExtractor(EmbeddingExtractor):
             size=self._size,
             preprocessing=self._preprocessing,
         )
-        network = TappedNetwork(loaded, self._layers)
+        network = TappedNetwork(loaded, self._layers, **self._covariances)
         return network, {
             "kind": "backbone",
             "format": FORMAT,
@@ -309,6 +313,7 @@ class BackboneExtractor(EmbeddingExtractor):
             "weights": loaded.digest,
             "initialization": "random" if loaded.source.kind == "random" else "pretrained",
             "layers": list(network.layers),
+            **self._covariances,
             "size": network.size,
             "transform": TRANSFORM,
             "preprocessing": loaded.preprocessing.as_mapping(),
@@ -327,6 +332,7 @@ class BackboneExtractor(EmbeddingExtractor):
             "weights": self._weights if file is None else cached_digest(file, cache_dir),
             "size": self._size,
             "layers": self._layers,
+            **self._covariances,
             "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
             "engine": self._engine_wanted,
             "precision": self._precision,

@@ -34,6 +34,7 @@ def _backbone(section: BackboneConfig, config: Config, cache_dir: Path | None) -
         size=section.size,
         views=section.views,
         layers=section.layers,
+        covariances=section.covariances,
         preprocessing=None if section.preprocessing is None else section.preprocessing.model_dump(),
         engine=config.engine,
         precision="float32" if config.precision == "int8" else config.precision,

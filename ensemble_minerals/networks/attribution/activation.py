@@ -78,17 +78,20 @@ class DetachedIdentity(nn.Module):
 class _Pooling(nn.Module):
     """The pooling of a tapped network, from maps to features; patches are given as a map of their square grid."""
 
-    def __init__(self, class_tokens: Sequence[Tensor | None], are_patches: Sequence[bool]) -> None:
+    def __init__(
+        self, class_tokens: Sequence[Tensor | None], are_patches: Sequence[bool], covariances: int
+    ) -> None:
         super().__init__()
         self.maps = DetachedIdentity()
         self._class_tokens, self._are_patches = class_tokens, are_patches
+        self._covariances = covariances
 
     def forward(self, *maps: Tensor) -> Tensor:
         outputs = [
             each.flatten(2).transpose(1, 2) if are_patches else each
             for each, are_patches in zip(self.maps(*maps), self._are_patches, strict=True)
         ]
-        return pool_taps(list(zip(outputs, self._class_tokens, strict=True)))
+        return pool_taps(list(zip(outputs, self._class_tokens, strict=True)), self._covariances)
 
 
 @torch.no_grad()
@@ -114,7 +117,7 @@ def frozen_forward_pass(
         tokens = [token for _, token in layer if token is not None]
         class_tokens.append(torch.cat(tokens) if tokens else None)
         maps.append(torch.cat([output for output, _ in layer]))
-    pooling = _Pooling(class_tokens, [each.ndim == 3 for each in maps])
+    pooling = _Pooling(class_tokens, [each.ndim == 3 for each in maps], network.covariances)
     grids = tuple(patch_grid(each) if each.ndim == 3 else each for each in maps)
     return ForwardPass(pooling, grids, pooling.maps, tuple(network.layers), boxes, mirrored)
 

@@ -4,15 +4,21 @@ For every stage of a convolutional network and for its last feature map, the vec
 over space. For every chosen block of a transformer it holds the class token, where there is one, and mean and
 standard deviation over the patches. The statistics are part of the network, so an inference engine returns vectors,
 not maps.
+
+On demand the vector also holds how channels vary together: covariances of a few combinations of the channels, which
+tell textures (Lin et al. 2015, ICCV, "Bilinear CNN models"; Gao et al. 2016, CVPR, "Compact bilinear pooling").
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Sequence
+from hashlib import shake_128
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,13 +39,16 @@ class TappedNetwork(nn.Module):
         layers: Slice of each layer in the vector, by name: `stage0`, ..., `final`, or `block4`, ...
         embedding: Slice of the mean over space, or over patches, of the last tapped layer.
         n_features: Length of the vector.
+        covariances: Combinations of the channels of each layer whose covariances it holds.
         size: Side of the square input in pixels.
     """
 
     _factor: Tensor
     _shift: Tensor
 
-    def __init__(self, loaded: LoadedNetwork, layers: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, loaded: LoadedNetwork, layers: Sequence[int] | None = None, *, covariances: int = 0
+    ) -> None:
         """Tap a network.
 
         Args:
@@ -47,6 +56,7 @@ class TappedNetwork(nn.Module):
             layers: Numbers of stages or blocks, from 0, or negative from the end. The final map of a convolutional
                 network, where it differs from the last stage, comes after the stages. None takes every stage and
                 the final map, or the blocks from a third to three quarters of the depth.
+            covariances: See `pool_taps`.
 
         Raises:
             WeightsError: timm cannot return the inner layers of this network.
@@ -55,6 +65,7 @@ class TappedNetwork(nn.Module):
         super().__init__()
         self.network = loaded.network.eval().requires_grad_(False)
         self.size = loaded.input_size
+        self.covariances = covariances
         intermediates = getattr(loaded.network, "forward_intermediates", None)
         if intermediates is None:
             raise WeightsError(
@@ -82,7 +93,7 @@ class TappedNetwork(nn.Module):
         Returns:
             float32 of shape (n, n_features).
         """
-        return pool_taps(self.taps(pixels))
+        return pool_taps(self.taps(pixels), self.covariances)
 
     def taps(self, pixels: Tensor) -> list[Tap]:
         """Outputs of the tapped layers, before `pool_taps` pools them.
@@ -149,29 +160,31 @@ class TappedNetwork(nn.Module):
         """Compute every layer once, choose the tapped ones, and lay out the vector."""
         noise = torch.rand(1, 3, self.size, self.size, generator=torch.Generator().manual_seed(0))
         if self._tokens:
-            statistics = [_token_statistics(*entry) for entry in self._blocks(noise, None)]
-            depth = len(statistics)
+            taps = self._blocks(noise, None)
+            depth = len(taps)
             names = [f"block{index}" for index in range(depth)]
             default = list(range(depth // 3, max(depth // 3 + 1, depth * 3 // 4)))
         else:
             stages, final = self._maps(noise, None, final=True)
             if final[0].shape == stages[-1].shape and torch.equal(final[0], stages[-1]):
                 final = []
-            statistics = [_map_statistics(each) for each in [*stages, *final]]
+            taps = [(each, None) for each in [*stages, *final]]
             names = [f"stage{index}" for index in range(len(stages))] + ["final"] * len(final)
             # Where timm counts every block as a stage, the first one is the stem.
-            default = list(range(1 if self._extra else 0, len(statistics)))
+            default = list(range(1 if self._extra else 0, len(taps)))
         chosen = _chosen_layers(model, names, default, layers)
         self._final = "final" in (names[index] for index in chosen)
         self._indices = [index for index in chosen if names[index] != "final"]
         self.layers: dict[str, slice] = {}
         start = 0
         for index in chosen:
-            widths = [int(statistic.shape[1]) for statistic in statistics[index]]
-            self.layers[names[index]] = slice(start, start + sum(widths))
-            mean = start + (widths[0] if len(widths) == 3 else 0)
-            self.embedding = slice(mean, mean + widths[-1])
-            start += sum(widths)
+            output, class_token = taps[index]
+            n_channels = output.shape[1 if output.ndim == 4 else 2]
+            mean = start + (0 if class_token is None else class_token.shape[1])
+            self.embedding = slice(mean, mean + n_channels)
+            end = start + pool_taps([taps[index]], self.covariances).shape[1]
+            self.layers[names[index]] = slice(start, end)
+            start = end
         self.n_features = start
 
 
@@ -187,28 +200,61 @@ def _chosen_layers(
     return sorted({index % len(names) for index in layers})
 
 
-def pool_taps(taps: Sequence[Tap]) -> Tensor:
+def pool_taps(taps: Sequence[Tap], covariances: int = 0) -> Tensor:
     """Statistics of tapped layers side by side, float32 of shape (n, n_features).
+
+    Args:
+        taps: Outputs of the layers.
+        covariances: The signed roots of the covariances of so many combinations of the channels of each layer
+            (fewer where it has fewer channels) follow its means and standard deviations; 0 leaves them out.
 
     >>> pool_taps([(torch.tensor([[[[1.0, 3.0]]]]), None)])  # mean and standard deviation of one channel
     tensor([[2., 1.]])
     """
     pooled = [
-        _map_statistics(output) if output.ndim == 4 else _token_statistics(output, class_token)
+        _map_statistics(output, covariances)
+        if output.ndim == 4
+        else _token_statistics(output, class_token, covariances)
         for output, class_token in taps
     ]
     return torch.cat([statistic.float() for layer in pooled for statistic in layer], 1)
 
 
-def _map_statistics(features: Tensor) -> list[Tensor]:
+def _map_statistics(features: Tensor, covariances: int) -> list[Tensor]:
     mean = features.mean((2, 3))
-    return [mean, _deviation(features - mean[:, :, None, None], (2, 3))]
+    centered = features - mean[:, :, None, None]
+    pooled = [mean, _deviation(centered, (2, 3))]
+    return [*pooled, _covariances(centered.flatten(2), covariances)] if covariances else pooled
 
 
-def _token_statistics(patches: Tensor, class_token: Tensor | None) -> list[Tensor]:
+def _token_statistics(patches: Tensor, class_token: Tensor | None, covariances: int) -> list[Tensor]:
     mean = patches.mean(1)
-    pooled = [mean, _deviation(patches - mean[:, None], (1,))]
+    centered = patches - mean[:, None]
+    pooled = [mean, _deviation(centered, (1,))]
+    pooled += [_covariances(centered.transpose(1, 2), covariances)] if covariances else []
     return pooled if class_token is None else [class_token, *pooled]
+
+
+def _covariances(centered: Tensor, n_combinations: int) -> Tensor:
+    """Signed roots of the covariances of sums of channels with fixed random signs.
+
+    Args:
+        centered: Channels less their means, shape (n, channels, positions).
+        n_combinations: Number of such sums, k; at most that of the channels.
+
+    Returns:
+        Shape (n, k * (k + 1) / 2).
+    """
+    n_channels = centered.shape[1]
+    k = min(n_combinations, n_channels)
+    # From a hash, whose bits are the same with every version of every library.
+    bits = np.unpackbits(np.frombuffer(shake_128(b"signs").digest(k * n_channels // 8 + 1), np.uint8))
+    signs = torch.from_numpy(1.0 - 2.0 * bits[: k * n_channels].reshape(k, n_channels)).to(centered)
+    mixed = signs @ centered / math.sqrt(n_channels)
+    products = (mixed @ mixed.transpose(1, 2) / centered.shape[2]).flatten(1)
+    rows, columns = np.triu_indices(k)
+    upper = products[:, torch.from_numpy(rows * k + columns)]
+    return upper.sign() * upper.abs().clamp_min(_SMALLEST_VARIANCE).sqrt()
 
 
 def _deviation(centered: Tensor, dims: tuple[int, ...]) -> Tensor:

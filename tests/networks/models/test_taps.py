@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import shake_128
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -124,3 +126,22 @@ def test_the_final_map_alone_can_be_asked_for() -> None:
     every, last = TappedNetwork(loaded), TappedNetwork(loaded, [-1])
     assert list(last.layers) == ["final"]
     torch.testing.assert_close(last(pixels(64)), every(pixels(64))[:, every.layers["final"]])
+
+
+@pytest.mark.parametrize("model", ["test_efficientnet", "test_vit"])
+@torch.inference_mode()
+def test_covariances_of_signed_sums_of_channels_follow_the_other_statistics(model: str) -> None:
+    loaded = load_network(model, "random", size=64)
+    plain, tapped = TappedNetwork(loaded, [-1]), TappedNetwork(loaded, [-1], covariances=3)
+    assert tapped.n_features == plain.n_features + 6
+    assert tapped.embedding == plain.embedding
+    vectors, ((output, _),) = tapped(pixels(64)), tapped.taps(pixels(64))
+    torch.testing.assert_close(vectors[:, :-6], plain(pixels(64)))
+    channels = output.flatten(2) if output.ndim == 4 else output.transpose(1, 2)
+    found = vectors[:, -6:].sign() * vectors[:, -6:] ** 2
+    covariances = torch.stack([torch.cov(each, correction=0) for each in channels])
+    bits = np.unpackbits(np.frombuffer(shake_128(b"signs").digest(channels.shape[1]), np.uint8))
+    signs = torch.from_numpy(1 - 2 * bits[: 3 * channels.shape[1]].reshape(3, -1).astype(np.float32))
+    expected = signs @ covariances @ signs.T / channels.shape[1]
+    rows, columns = np.triu_indices(3)
+    torch.testing.assert_close(found, expected[:, rows, columns], rtol=1e-3, atol=1e-5)
