@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def network() -> TappedNetwork:
-    return TappedNetwork(load_network("test_efficientnet", "random", size=SIZE))
+    return TappedNetwork(load_network("test_efficientnet", "random", size=SIZE), covariances=24)
 
 
 @pytest.fixture(scope="module")

@@ -245,7 +245,7 @@ def _covariances(centered: Tensor, n_combinations: int) -> Tensor:
     Returns:
         Shape (n, k * (k + 1) / 2).
     """
-    n_channels = centered.shape[1]
+    n_channels = int(centered.shape[1])  # while it is traced, a tensor
     k = min(n_combinations, n_channels)
     # From a hash, whose bits are the same with every version of every library.
     bits = np.unpackbits(np.frombuffer(shake_128(b"signs").digest(k * n_channels // 8 + 1), np.uint8))

@@ -129,7 +129,7 @@ def test_several_layers_are_explained_at_once():
 @pytest.mark.parametrize("model", ["test_efficientnet", "test_vit"])
 def test_a_tapped_network_gives_the_same_features_through_its_maps(model):
     torch.manual_seed(0)
-    network = TappedNetwork(load_network(model, "random", size=64))
+    network = TappedNetwork(load_network(model, "random", size=64), covariances=4)
     views = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     passed = frozen_forward_pass(network, views, np.repeat(WHOLE, 2, 0), np.array([False, True]))
     with torch.no_grad():

@@ -80,7 +80,7 @@ def test_logits_are_those_of_the_predictor(changed, resize, pooling):
 
 @pytest.mark.parametrize("pooling", ["mean", "concat"])
 def test_features_are_those_of_the_tapped_network_on_drawn_views(pooling):
-    network = TappedNetwork(load_network("test_efficientnet", "random", size=32), [1, 2])
+    network = TappedNetwork(load_network("test_efficientnet", "random", size=32), [1, 2], covariances=4)
     photo = photo_of(50, 40)
     drawn = torch.from_numpy(np.stack(list(draw_views(photo, VIEWS, 32))))
     expected = network(drawn).flatten()[None] if pooling == "concat" else network(drawn).mean(0, keepdim=True)
