@@ -143,6 +143,25 @@ main()
     assert (ran.returncode, ran.stderr) == (code, f"{words}: run the same command again\n")
 
 
+@pytest.mark.parametrize(("worker", "freed"), [("none", ""), ("joblib", "freed\n")])
+def test_openvino_is_not_unloaded_piece_by_piece(worker, freed):
+    program = f"""
+import atexit, sys, types
+from ensemble_minerals.__main__ import main
+class Network:
+    def __del__(self):
+        print("freed")
+sys.modules["openvino"] = types.SimpleNamespace(network=Network())
+sys.modules["{worker}"] = types.SimpleNamespace()
+atexit.register(print, "tidied up")
+sys.argv = ["ensemble-minerals", "--version"]
+main()
+"""
+    ran = spawn("-c", program)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.partition("tidied up\n")[2] == freed
+
+
 @pytest.mark.parametrize("arguments", [["fit", ""], ["report", "bundle", "--photos", ""], ["demo", "--out="]])
 def test_an_empty_argument_is_not_the_current_folder(arguments):
     ran = spawn("-m", "ensemble_minerals", *arguments)
