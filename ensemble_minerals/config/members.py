@@ -78,7 +78,20 @@ class DiscriminantHeadConfig(HeadSection):
     shrinkage: Ratio = 0.3
 
 
-HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig, DiscriminantHeadConfig)
+class RandomFeaturesHeadConfig(HeadSection):
+    """A discriminant on random nonlinear features, in closed form.
+
+    Attributes:
+        n_components: Number of random features.
+        shrinkage: As of ``discriminant``.
+    """
+
+    kind: Literal["random_features"] = "random_features"
+    n_components: Count = 500
+    shrinkage: Ratio = 0.3
+
+
+HEADS = Kinds(LogisticHeadConfig, MlpHeadConfig, DiscriminantHeadConfig, RandomFeaturesHeadConfig)
 """Kinds of a member's ``head``. To add one, write its section and list it here."""
 
 HeadConfig: TypeAlias = Annotated[SerializeAsAny[HeadSection], HEADS]

@@ -10,6 +10,7 @@ from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.discriminant import DiscriminantHead
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
+from ensemble_minerals.members.heads.random_features import RandomFeaturesHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.strategy import Strategy
@@ -24,6 +25,7 @@ HEADS: dict[str, type[Any]] = {
     "logistic": LogisticHead,
     "mlp": MLPHead,
     "discriminant": DiscriminantHead,
+    "random_features": RandomFeaturesHead,
 }
 """Heads by kind: scikit-learn classifiers whose parameters are the keys of the section in the configuration."""
 

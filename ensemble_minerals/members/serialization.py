@@ -71,7 +71,7 @@ def predictor_to_arrays(predictor: AveragedPredictor, prefix: str = "") -> tuple
                 if not isinstance(specialist, DenseSpecialist):
                     raise BundleError(
                         "a member whose head is a foreign classifier cannot be saved in a bundle; "
-                        "use the heads 'logistic', 'mlp' or 'discriminant'"
+                        "use a head that a configuration can name"
                     )
                 depths[-1].append(len(specialist.layers))
                 for depth, (layer_weight, layer_bias) in enumerate(specialist.layers):

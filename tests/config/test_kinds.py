@@ -90,7 +90,7 @@ def test_mistakes_in_an_added_kind_are_told_like_all_others(added):
     )
     assert problem_of({"members": [{**FLAT, "head": "rigde"}]}) == (
         "members.0.head.kind: 'rigde' is not known (did you mean 'ridge'?); choose from logistic, mlp, discriminant, "
-        "ridge"
+        "random_features, ridge"
     )
 
 

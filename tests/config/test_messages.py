@@ -59,7 +59,7 @@ calibration: null
         "backbones.2.name: 'lite0' is already the name at backbones.1.name",
         "members.0.features: no feature extractor is called 'litee0' (did you mean 'lite0'?)",
         "members.0.strategy: 'flatt' is not known (did you mean 'flat'?); choose from flat,",
-        "members.0.head.kind: 'mpl' is not known (did you mean 'mlp'?); choose from logistic, mlp, discriminant",
+        "members.0.head.kind: 'mpl' is not known (did you mean 'mlp'?); choose from logistic, mlp, discriminant,",
         "members.1.head.c: unknown key (did you mean 'C'?); known here: C",
         "members.1.head.C: must be a number, got '1'; or write auto",
         "members.1.sampler.kind: is needed but missing",

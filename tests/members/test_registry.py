@@ -29,7 +29,7 @@ def test_every_kind_of_the_schema_is_in_the_tables():
     assert set(get_args(MemberConfig.model_fields["strategy"].annotation)) == set(STRATEGIES)
     for kind in HEADS:
         assert isinstance(build_strategy(member(head=kind), "auto", 0).head, HEADS[kind])
-    assert set(HEADS) == {"logistic", "mlp", "discriminant"}
+    assert set(HEADS) == {"logistic", "mlp", "discriminant", "random_features"}
 
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
