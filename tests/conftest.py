@@ -104,9 +104,9 @@ class Tiny:
 @pytest.fixture
 def members_anew(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No member is found in the cache: a spy sees all that are fitted."""
-    from ensemble_minerals.members import checkpoints
+    from ensemble_minerals.members import cached_rows
 
-    monkeypatch.setattr(checkpoints, "MEMBERS", tmp_path_factory.mktemp("members"))
+    monkeypatch.setattr(cached_rows, "MEMBERS", tmp_path_factory.mktemp("members"))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +13,6 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 
 from ensemble_minerals.system.seeds import derived_seed
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 _ONE_AT_A_TIME = Lock()
 """Only one thread samples at a time: samplers rarely leave the interpreter, and in parallel they take longer."""
@@ -92,8 +89,11 @@ SAMPLERS: dict[str, SamplerKind] = {
 """Kinds of over-samplers. To add one, add a row here and its section to `config.members`."""
 
 
-Maker: TypeAlias = Callable[[Any, NDArray[Any], NDArray[np.intp], NDArray[np.intp]], Any]
-"""New rows of a sampler that is given some rows: from it, all rows, their codes, and the positions of those given."""
+Maker: TypeAlias = Callable[[int, int], Any]
+"""New rows of a class: from its code, and the number of rows that it is to have."""
+
+Neighbors: TypeAlias = Callable[[NDArray[np.intp], int], NDArray[np.intp]]
+"""For some rows, (k,), the nearest so many others among them, as positions in the k, nearest first."""
 
 
 class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -141,53 +141,86 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         Raises:
             ValueError: If a parameter is out of range, or X and y have different lengths.
         """
-        return self._resample(X, y, _new_rows, np.concatenate, lambda rows, taken: rows[taken])
-
-    def combine(self, X: ArrayLike, y: ArrayLike) -> Resampled:
-        """Oversample the rare classes, and tell of which rows the added ones are combinations.
-
-        Args:
-            X: Rows, shape (n, d), as for `resample`; the kind is one that combines rows.
-            y: Labels of any type, shape (n,).
-
-        Example:
-            >>> OverSampler("random").combine([[1.0], [2.0], [3.0]], ["a", "a", "b"]).X.toarray()[3:]
-            array([[0., 0., 1.]])
-        """
-        from scipy.sparse import eye_array, vstack
-
-        return self._resample(
-            X, y, _new_combinations, vstack, lambda rows, taken: eye_array(len(rows), format="csr")[taken]
-        )
-
-    def _resample(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        make: Maker,
-        join: Callable[[list[Any]], Any],
-        take: Callable[[NDArray[Any], NDArray[np.intp]], Any],
-    ) -> Resampled:
-        """Oversample rows in one form or the other.
-
-        Args:
-            X: As of `resample`.
-            y: As of `resample`.
-            make: New rows of a sampler.
-            join: Concatenates rows.
-            take: Rows at positions.
-        """
-        self._check_parameters()
         rows, labels = np.asarray(X), np.asarray(y)
         if labels.ndim != 1 or rows.ndim == 0 or len(rows) != len(labels):
             raise ValueError(
                 f"X has shape {rows.shape} and y {labels.shape}: give (n, ...) rows and (n,) labels"
             )
+        if self.kind in SAMPLERS and self.makes_rows:
+            if rows.ndim != 2 or rows.dtype.kind != "f":
+                raise ValueError(f"{self.kind} needs (n, d) floats, not {rows.dtype} of shape {rows.shape}")
+            if not np.isfinite(rows).all():
+                raise ValueError("X has NaN or infinite values: give finite features")
+        codes = np.unique(labels, return_inverse=True)[1]
+
+        def new_rows(code: int, goal: int) -> NDArray[Any]:
+            given = np.arange(len(rows))
+            if SAMPLERS[self.kind].own_class:
+                # imbalanced-learn copies all that it is given, for each class again; it needs two classes.
+                given = np.append(np.flatnonzero(codes == code), np.flatnonzero(codes != code)[0])
+            sampler = self._sampler({code: goal}, len(rows), code)
+            # Its parameters and the rows have been checked before.
+            with _ONE_AT_A_TIME, config_context(assume_finite=True, skip_parameter_validation=True):
+                grown, _ = sampler.fit_resample(rows[given], codes[given])
+            return np.asarray(grown)[len(given) :].astype(rows.dtype, copy=False)
+
+        return self._resample(labels, new_rows, np.concatenate, lambda taken: rows[taken])
+
+    def combine(self, neighbors: Neighbors, y: ArrayLike) -> Resampled:
+        """Oversample the rare classes, and tell of which rows the added ones are combinations.
+
+        Rows are never needed, only which are neighbors: draws are those of imbalanced-learn's SMOTE.
+
+        Args:
+            neighbors: Finds neighbors of rows; the kind is one that combines rows.
+            y: Labels of any type, shape (n,).
+
+        Example:
+            >>> OverSampler("random").combine(lambda rows, k: rows, ["a", "a", "b"]).X.toarray()[3:]
+            array([[0., 0., 1.]])
+        """
+        from scipy.sparse import csr_array, eye_array, vstack
+
+        labels = np.asarray(y)
+        codes = np.unique(labels, return_inverse=True)[1]
+
+        def combinations(code: int, goal: int) -> csr_array:
+            own = np.flatnonzero(codes == code)
+            near = neighbors(own, self.k_neighbors)
+            random = np.random.RandomState(derived_seed(self.random_state, code))
+            bases, numbers = np.divmod(random.randint(0, near.size, goal - len(own)), near.shape[1])
+            steps = random.uniform(size=len(bases))
+            both = np.append(own[bases], own[near[bases, numbers]])
+            return csr_array(
+                (np.append(1 - steps, steps), (np.tile(np.arange(len(bases)), 2), both)),
+                shape=(len(bases), len(codes)),
+            )
+
+        return self._resample(
+            labels, combinations, vstack, lambda taken: eye_array(len(codes), format="csr")[taken]
+        )
+
+    def _resample(
+        self,
+        labels: NDArray[Any],
+        make: Maker,
+        join: Callable[[list[Any]], Any],
+        take: Callable[[NDArray[np.intp]], Any],
+    ) -> Resampled:
+        """Oversample rows in one form or the other.
+
+        Args:
+            labels: Of the rows.
+            make: New rows of a class.
+            join: Concatenates rows.
+            take: Rows at positions.
+        """
+        self._check_parameters()
         n = len(labels)
         names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         target = round(self.ratio * int(counts.max())) if n else 0
         wanted = {code: target for code, count in enumerate(counts.tolist()) if count < target}
-        originals = take(rows, np.arange(n))
+        originals = take(np.arange(n))
         if self.kind == "none" or not wanted:
             return Resampled(originals, labels, n)
 
@@ -195,17 +228,13 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         parts: list[tuple[Any, NDArray[np.intp]]] = []
         to_copy = dict(wanted)  # rows of each class that are still missing after others were made
         if self.makes_rows:
-            if rows.ndim != 2 or rows.dtype.kind != "f":
-                raise ValueError(f"{self.kind} needs (n, d) floats, not {rows.dtype} of shape {rows.shape}")
-            if not np.isfinite(rows).all():
-                raise ValueError("X has NaN or infinite values: give finite features")
             for code, goal in wanted.items():
-                drawn, why = self._synthesize(make, rows, codes, code, goal)
+                drawn, why = self._synthesize(make, code, goal, int(counts[code]))
                 parts += [] if drawn is None else [(drawn, np.full(drawn.shape[0], code))]
                 to_copy[code] -= 0 if drawn is None else drawn.shape[0]
                 notes += [f"class {names[code]} {why}: random oversampling used"] if why else []
         copied = _copies(codes, to_copy, self.random_state)
-        parts.append((take(rows, copied), codes[copied]))
+        parts.append((take(copied), codes[copied]))
         return Resampled(
             X=join([originals, *(part for part, _ in parts)]),
             y=np.concatenate([labels, names[np.concatenate([part for _, part in parts])]]),
@@ -223,23 +252,14 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
                 f"ratio={self.ratio!r} must be above 0 and at most 1 (as many rows as the largest)"
             )
 
-    def _synthesize(
-        self, make: Maker, rows: NDArray[Any], codes: NDArray[np.intp], code: int, goal: int
-    ) -> tuple[Any, str]:
+    def _synthesize(self, make: Maker, code: int, goal: int, n_own: int) -> tuple[Any, str]:
         """As many new rows of one class as can be made up to `goal`, None for none, and why there are fewer."""
-        n = len(rows)
-        n_own = int(np.count_nonzero(codes == code))
         n_needed = goal - n_own
         if n_own <= self.k_neighbors:
             count = "1 row" if n_own == 1 else f"{n_own} rows"
             return None, f"has {count}, fewer than {self.kind}'s {self.k_neighbors + 1}"
-        if SAMPLERS[self.kind].own_class:
-            # imbalanced-learn copies all that it is given, for each class again; it needs two classes.
-            given = np.append(np.flatnonzero(codes == code), np.flatnonzero(codes != code)[0])
-        else:
-            given = np.arange(n)
         try:
-            drawn = make(self._sampler({code: goal}, n, code), rows, codes, given)
+            drawn = make(code, goal)
         except (RuntimeError, ValueError) as error:  # raised where no row can be made
             return None, f"got no rows from {self.kind} ({str(error).split('.', maxsplit=1)[0]})"
         drawn = drawn[:n_needed]  # ADASYN may make too many, by rounding
@@ -252,47 +272,6 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         # Each class has a random stream of its own; with a common one their new rows would repeat the same steps.
         seed = derived_seed(self.random_state, code)
         return build({"sampling_strategy": strategy, "random_state": seed}, self.k_neighbors, n)
-
-
-def _resampled(sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp]) -> NDArray[Any]:
-    """Rows after one of imbalanced-learn's samplers. Its parameters and the rows have been checked before."""
-    with _ONE_AT_A_TIME, config_context(assume_finite=True, skip_parameter_validation=True):
-        grown, _ = sampler.fit_resample(rows, codes)
-    return np.asarray(grown)
-
-
-def _new_rows(
-    sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp], given: NDArray[np.intp]
-) -> NDArray[Any]:
-    """Rows that a sampler adds."""
-    return _resampled(sampler, rows[given], codes[given])[len(given) :].astype(rows.dtype, copy=False)
-
-
-def _new_combinations(
-    sampler: Any, rows: NDArray[Any], codes: NDArray[np.intp], given: NDArray[np.intp]
-) -> csr_array:
-    """The same as coefficients of the rows, of a sampler that makes each of them between two rows of its class."""
-    from scipy.sparse import csr_array
-
-    drawn = []
-
-    def record(
-        X: NDArray[Any], others: NDArray[Any], neighbors: NDArray[np.intp], bases: NDArray[np.intp],
-        numbers: NDArray[np.intp], steps: NDArray[Any], *rest: Any,
-    ) -> NDArray[Any]:  # fmt: skip
-        drawn.append((bases, neighbors[bases, numbers], steps[:, 0]))
-        return X[bases]
-
-    sampler._generate_samples = record
-    _resampled(sampler, rows[given], codes[given])
-    ((bases, neighbors, steps),) = drawn
-    return csr_array(
-        (
-            np.append(1 - steps, steps),
-            (np.tile(np.arange(len(bases)), 2), given[np.append(bases, neighbors)]),
-        ),
-        shape=(len(bases), len(rows)),
-    )
 
 
 def _copies(codes: NDArray[np.intp], wanted: Mapping[int, int], seed: int) -> NDArray[np.intp]:

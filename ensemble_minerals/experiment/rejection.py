@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load, save
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import photo_digest
 from ensemble_minerals.ensemble.combination import centered
-from ensemble_minerals.ensemble.rejection import ANSWERS, refused
+from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection, refused
 from ensemble_minerals.ensemble.rejection_fit import FittedRejection, can_be_fitted, fit_rejection
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import DataError, ImageError
@@ -22,7 +23,10 @@ from ensemble_minerals.experiment.training import Trained
 from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import gather, pooling_of
+from ensemble_minerals.members.cached_rows import CachedRows
+from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import read_sealed_pair, write_sealed_pair
 
 NOT_LEARNED = (
     "photos that show none of the classes will not be told: "
@@ -62,14 +66,18 @@ def learn_rejection(
     if not can_be_fitted(known):
         runtime.progress.note(NOT_LEARNED)
         return None
-    return fit_rejection(
-        matrices,
-        known,
-        refuse=config.rejection.refuse,
-        strangers=others,
-        leave_out=bool(names),
-        n_jobs=runtime.n_jobs,
+    refuse, file = config.rejection.refuse, None
+    if runtime.cache_dir is not None and others is None:
+        file = CachedRows(runtime.cache_dir, RowData(matrices), known).file([*matrices], "rejection", refuse)
+        if (sealed := read_sealed_pair(file)) is not None:
+            rejection = Rejection.read(tuple(matrices), refuse, load(sealed[1]), len(known.classes))
+            return FittedRejection(rejection, sealed[0])
+    fitted = fit_rejection(
+        matrices, known, refuse=refuse, strangers=others, leave_out=bool(names), n_jobs=runtime.n_jobs
     )
+    if file is not None:
+        write_sealed_pair(file, fitted.left_out, save(fitted.rejection.arrays()))
+    return fitted
 
 
 def rejection_figures(fitted: FittedRejection, strangers: Sequence[Path]) -> dict[str, Any]:

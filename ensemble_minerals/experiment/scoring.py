@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.data.contamination import has_twin, is_test
-from ensemble_minerals.evaluation.learning_curve import LearningCurve, learning_curve
+from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.evaluation.metrics import jsonable, summary
 from ensemble_minerals.evaluation.twins import scores_without_twins
 from ensemble_minerals.experiment.dataset import Dataset, counts
 from ensemble_minerals.experiment.plan import Plan
 from ensemble_minerals.experiment.training import Trained
+from ensemble_minerals.members.cached_rows import CachedRows, describe_strategy
+from ensemble_minerals.system.arrays import array_digest
 from ensemble_minerals.system.runtime import Runtime
+from ensemble_minerals.system.sealed import read_sealed, write_sealed
 
 
 def score(
@@ -63,9 +67,9 @@ def score(
             dataset, dataset.rows[answered], ensemble.oof_proba_[answered], seed=plan.config.seed
         )
     if plan.learning_curve:
-        curve = _learning_curve(trained, dataset, metrics, n_jobs=runtime.n_jobs, seed=plan.config.seed)
+        curve = _learning_curve(trained, dataset, metrics, runtime, seed=plan.config.seed)
         if curve is not None:
-            metrics["learning_curve"] = jsonable(curve)
+            metrics["learning_curve"] = curve
     return metrics
 
 
@@ -83,20 +87,27 @@ def _without_twins(
 
 
 def _learning_curve(
-    trained: Trained, dataset: Dataset, metrics: Mapping[str, Any], *, n_jobs: int, seed: int
-) -> LearningCurve | None:
-    """Of the best member that is quick to fit, on growing parts of the training rows."""
+    trained: Trained, dataset: Dataset, metrics: Mapping[str, Any], runtime: Runtime, *, seed: int
+) -> Any:
+    """JSON values of that of the best member that is quick to fit, on growing parts of the training rows."""
     answers = trained.ensemble.out_of_fold_
     quick = {member.name: member for member in trained.setup.members if member.is_quick}
     candidates = [number for number, name in enumerate(answers.members) if name in quick]
     if not candidates:
         return None
     best = min(candidates, key=lambda m: float(metrics["members"][answers.members[m]]["log_loss"]))
-    return learning_curve(
-        [quick[answers.members[best]]],
+    member, whole = quick[answers.members[best]], answers.member_proba[[best]]
+    data, described, file = (
         trained.setup.row_data(dataset, dataset.rows),
-        dataset.inputs,
-        answers.member_proba[[best]],
-        n_jobs=n_jobs,
-        seed=seed,
+        describe_strategy(member.strategy),
+        None,
     )
+    if runtime.cache_dir is not None and described is not None:
+        rows = CachedRows(runtime.cache_dir, data, dataset.inputs)
+        file = rows.file(member.features, "learning curve", member.name, described, array_digest(whole), seed)
+        if (sealed := read_sealed(file)) is not None:
+            return json.loads(sealed)
+    curve = jsonable(learning_curve([member], data, dataset.inputs, whole, n_jobs=runtime.n_jobs, seed=seed))
+    if file is not None:
+        write_sealed(file, json.dumps(curve).encode())
+    return curve

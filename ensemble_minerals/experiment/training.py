@@ -6,13 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 
-from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.checkpoint import inputs_digest
 from ensemble_minerals.experiment.dataset import Dataset
@@ -93,12 +90,6 @@ def _of_members(notes: Iterable[tuple[str, str]]) -> Iterator[str]:
         by_member.setdefault(member, []).append(note)
     for member, (first, *more) in by_member.items():
         yield f"{member}: {first}" + (f" (and {len(more)} more notes like this)" if more else "")
-
-
-def import_samplers(config: Config, runtime: Runtime) -> None:
-    """Import the library of over-samplers in a thread: it takes half a second, during which extraction runs."""
-    if runtime.is_local and any(member.sampler.kind != "none" for member in config.members):
-        Thread(target=import_module, args=("imblearn.over_sampling",), daemon=True).start()
 
 
 def _late(ensemble: StackedEnsemble) -> list[str]:

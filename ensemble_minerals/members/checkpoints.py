@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +12,11 @@ from safetensors.numpy import load, save
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.members.base import FittedFold, Member
+from ensemble_minerals.members.cached_rows import CachedRows, describe_strategy
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.serialization import predictor_from_arrays, predictor_to_arrays
-from ensemble_minerals.members.strategy import Strategy
-from ensemble_minerals.system.arrays import array_digest
-from ensemble_minerals.system.atomic import make_folder
-from ensemble_minerals.system.cache_folder import MEMBERS
 from ensemble_minerals.system.digest import content_digest, file_checksum
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed_pair, write_sealed_pair
-from ensemble_minerals.system.versions import code_digest, installed_versions
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
@@ -61,38 +55,21 @@ class TaskFiles:
         checkpoint: Path | None,
         cache_dir: Path | None,
     ) -> None:
-        self._checkpoint, self._kept = checkpoint, dict[str, tuple[Path, str]]()
+        self._checkpoint, self._described = checkpoint, dict[str, tuple[Member, list[str | None]]]()
         if cache_dir is None:
             return
-        folder = cache_dir / MEMBERS
-        make_folder(folder)
-        arrays = [array_digest(one) for one in (inputs.y, inputs.groups, inputs.folds)]
-        shared = (inputs.names, arrays, code_digest(), installed_versions())
-        digests = {
-            name: [array_digest(one[name]) for one in (data.matrices, data.views) if name in one]
-            for name in data.matrices
-        }
+        self._cached = CachedRows(cache_dir, data, inputs)
         for member in members:
-            together = [_described(one.strategy) for one in members if one.features == member.features]
+            together = [describe_strategy(one.strategy) for one in members if one.features == member.features]
             if member.is_quick and None not in together:
-                seen = [digests[name] for name in member.features]
-                self._kept[member.name] = folder, repr((shared, seen, together, _described(member.strategy)))
+                self._described[member.name] = member, together
 
     def path(self, member: str, fold: int) -> Path | None:
         """File of a task; None where it is not kept."""
-        if member in self._kept:
-            folder, described = self._kept[member]
-            return folder / content_digest(f"{described} {fold}".encode())
+        if member in self._described:
+            own, together = self._described[member]
+            return self._cached.file(own.features, "member", describe_strategy(own.strategy), together, fold)
         return None if self._checkpoint is None else task_path(self._checkpoint, member, fold)
-
-
-def _described(strategy: Strategy) -> str | None:
-    """A strategy and its parameters as a text; None where a part is of other people's code, which may change."""
-    parts = {"": strategy, **strategy.get_params(deep=True)}
-    estimators = [one for one in parts.values() if hasattr(one, "get_params")]
-    if not all(type(one).__module__.startswith("ensemble_minerals.") for one in estimators):
-        return None
-    return repr([(name, type(one) if hasattr(one, "get_params") else one) for name, one in parts.items()])
 
 
 def save_task(path: Path | None, fitted: FittedFold) -> None:
@@ -126,8 +103,6 @@ def load_task(path: Path | None, member: Member, fold: int, names: tuple[str, ..
     sealed = None if path is None else read_sealed_pair(path)
     if path is None or sealed is None:
         return None
-    with suppress(OSError):  # the time of its last use, by which the cache is pruned
-        os.utime(path)
     metadata, arrays = sealed[0], load(sealed[1])
     states = _load_states(path, metadata["states"])
     if states is None:

@@ -159,7 +159,9 @@ class SpecialistTraining:
         """The regression of a subproblem, the targets it is trained on, and the sampler's note."""
         n = len(self.rows)
         if sampler.makes_rows:
-            drawn = sampler.combine(self.rows.isometric[subproblem.rows], subproblem.targets)
+            drawn = sampler.combine(
+                lambda own, k: self.rows.neighbors(subproblem.rows[own], k), subproblem.targets
+            )
             entries = (drawn.X.data, subproblem.rows[drawn.X.indices], drawn.X.indptr)
             combinations = csr_array(entries, (len(drawn.y), n))
             problem = self.rows.problem(

@@ -21,10 +21,6 @@ FloatMatrix = NDArray[np.floating[Any]]
 MOST_BY_PRODUCTS = 4096
 """More rows than this are not described by their inner products: the matrix would take more memory than they do."""
 
-_APART = 1e-9
-"""Squared distance by which rows of unit length that are alike are told apart."""
-
-
 _COLUMNS = 1024
 """Columns that are brought to double precision at once."""
 
@@ -49,8 +45,8 @@ class Block:
         standard = space.standardize(rows.whole())
         gram = np.zeros((len(standard), len(standard)))
         for start in range(0, standard.shape[1], _COLUMNS):
-            part = standard[:, start : start + _COLUMNS].astype(np.float64)
-            gram += part @ part.T
+            part = standard[:, start : start + _COLUMNS]
+            gram += part @ part.T  # a product in the features' own precision takes half the time
         return cls(space, standard, gram)
 
 
@@ -126,14 +122,19 @@ class TrainingRows:
         """Of the space that the views lie in; they are centered."""
         return min(len(self) * self.n_views - 1, self.space.n_features_in_)
 
-    @cached_property
-    def isometric(self) -> FloatMatrix:
-        """Few coordinates of the rows, with the distances between the means of their views, one line each."""
+    def neighbors(self, rows: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+        """For some rows the nearest so many others among them, nearest first, as positions in `rows`."""
         if self.gram is None:
-            return self.of_views(self.coordinates)
-        products = self.of_views(self.of_views(self.gram).T)
-        # What is added makes all rows a little farther from each other, each as much.
-        return np.linalg.cholesky(products + _APART * np.eye(len(products)))
+            from sklearn.neighbors import NearestNeighbors
+
+            found = NearestNeighbors(n_neighbors=count).fit(self.of_views(self.coordinates)[rows])
+            return np.asarray(found.kneighbors(return_distance=False))
+        views = self.positions(rows)
+        products = self.of_views(self.of_views(self.gram[np.ix_(views, views)]).T)
+        squares = np.diag(products)
+        distances = squares - 2 * products  # of a row, but for what it adds to all
+        np.fill_diagonal(distances, np.inf)
+        return np.argsort(distances, axis=1, kind="stable")[:, :count]
 
     @cached_property
     def shared(self) -> SharedRows:

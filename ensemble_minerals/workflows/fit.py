@@ -22,7 +22,7 @@ from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
-from ensemble_minerals.experiment.training import import_samplers, train
+from ensemble_minerals.experiment.training import train
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.system.cluster import open_cluster
@@ -133,7 +133,6 @@ def fit(
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime)
-            import_samplers(plan.config, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
         trained = train(plan, dataset, runtime, work=work)
         with stopwatch("rejection"):

@@ -51,11 +51,12 @@ def test_some_rows_are_told_by_the_others(d):
 
 
 @pytest.mark.parametrize("d", [8, 300])
-def test_distances_are_those_of_the_coordinates(d):
+def test_neighbors_are_those_of_the_coordinates(d):
     X, _ = overlapping(d=d)
-    rows = TrainingRows.of(X)
-    to_first = [np.linalg.norm(one - one[0], axis=1) for one in (rows.isometric, rows.coordinates)]
-    np.testing.assert_allclose(*to_first, atol=1e-4)
+    rows, some = TrainingRows.of(X), np.arange(3, len(X), 2)
+    own = rows.coordinates[some]
+    distances = np.linalg.norm(own[:, None] - own, axis=2) + 1e6 * np.eye(len(some))
+    np.testing.assert_array_equal(rows.neighbors(some, 4), distances.argsort(axis=1)[:, :4])
 
 
 def test_extractors_side_by_side_are_one_row_space_of_blocks():
