@@ -21,19 +21,14 @@ from ensemble_minerals.system import cpu
 
 Backend: TypeAlias = Literal["local", "dask", "ray"]
 
-PATIENCE = 10
-"""Seconds to wait for a scheduler, and then for its first worker."""
-
-
 DelayedCall: TypeAlias = tuple[Callable[..., Any], Sequence[Any], Mapping[str, Any]]
 """A function, its arguments and its keyword arguments, as `joblib.delayed` returns them."""
 
-_ATTEMPTS = 5
-"""So many times in a row, without any result in between, tasks are sent again after workers have died."""
-
-
-_ALONE = 60
-"""Seconds without any worker after which nobody waits any more."""
+PATIENCE = 10  # seconds to wait for a scheduler, and then for its first worker
+_ATTEMPTS = (
+    5  # so often in a row, without any result in between, tasks are sent again after workers have died
+)
+_ALONE = 60  # seconds without any worker after which nobody waits any more
 
 
 class Workers(Protocol):
@@ -89,11 +84,8 @@ def open_cluster(
                 f"a scheduler ({scheduler}) is of use to a cluster only; name what it is of: --backend dask, or ray"
             )
         yield Cluster("local", 0, joblib.cpu_count() if n_jobs is None else n_jobs)
-    elif backend == "dask":
-        with _dask(scheduler) as opened:
-            yield opened
     else:
-        with _ray(scheduler) as opened:
+        with (_dask if backend == "dask" else _ray)(scheduler) as opened:
             yield opened
 
 
@@ -130,11 +122,7 @@ def _dask(scheduler: str | None) -> Iterator[Cluster]:
 
 @dataclass(frozen=True)
 class _DaskWorkers:
-    """The workers of a Dask cluster.
-
-    Attributes:
-        client: Connected to the cluster.
-    """
+    """The workers of the Dask cluster that `client` is connected to."""
 
     client: Any
 
@@ -151,9 +139,9 @@ class _DaskWorkers:
                     yield result
             except CancelledError as error:
                 if attempts == _ATTEMPTS:
-                    raise FitError(
-                        f"workers of the cluster died {attempts} times before any of them had finished a task.\n"
-                        "What was finished is kept: go on with --resume when the cluster is well again."
+                    raise _gives_up(
+                        f"workers of the cluster died {attempts} times before any of them had finished a task",
+                        "the cluster is well again",
                     ) from error
 
     def _attempt(self, calls: Mapping[int, DelayedCall], shared: Sequence[Any]) -> Generator[tuple[int, Any]]:
@@ -202,12 +190,10 @@ class _DaskWorkers:
 def _run_on_dask(function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
     from distributed import get_worker
 
-    return _run(function, named, arguments, n_cores=int(get_worker().state.nthreads))
+    return _run(int(get_worker().state.nthreads), function, named, *arguments)
 
 
-def _run(
-    function: Callable[..., Any], named: Mapping[str, Any], arguments: Sequence[Any], *, n_cores: int
-) -> Any:
+def _run(n_cores: int, function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
     """Run a call in a worker that may use `n_cores` cores, without parallel tasks inside it."""
     cpu.limit_cores(n_cores)
     with parallel_config(backend="sequential"):
@@ -220,18 +206,17 @@ def _sent(arguments: Sequence[Any], shared: Sequence[Any], sent: Sequence[Any]) 
     return [there.get(id(argument), argument) for argument in arguments]
 
 
+def _gives_up(why: str, until: str) -> FitError:
+    return FitError(f"{why}.\nWhat was finished is kept: go on with --resume when {until}.")
+
+
 def _no_workers() -> FitError:
-    return FitError(
-        "the cluster has no workers any more.\n"
-        "What was finished is kept: go on with --resume when it has some again."
-    )
+    return _gives_up("the cluster has no workers any more", "it has some again")
 
 
 def _keeps_dying(error: Exception) -> FitError:
-    return FitError(
-        f"several workers died one after the other of the same task ({error}); is their memory too small?\n"
-        "What was finished is kept: go on with --resume when they have more."
-    )
+    why = f"several workers died one after the other of the same task ({error}), which may be too large for them"
+    return _gives_up(why, "they have more memory")
 
 
 def _check_answers(scheduler: str, no_answer: str, way_out: str) -> None:
@@ -343,9 +328,9 @@ class _RayWorkers:
         import ray
 
         sent = [ray.put(one) for one in shared]
-        task = ray.remote(num_cpus=1)(_run_on_ray)
+        task = ray.remote(num_cpus=1)(_run)
         left = [
-            task.remote(function, named, *_sent(arguments, shared, sent))
+            task.remote(1, function, named, *_sent(arguments, shared, sent))
             for function, arguments, named in calls
         ]
         try:
@@ -359,10 +344,6 @@ class _RayWorkers:
         finally:
             for reference in left:
                 ray.cancel(reference)
-
-
-def _run_on_ray(function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
-    return _run(function, named, arguments, n_cores=1)
 
 
 def _not_installed(backend: str, package: str) -> str:
