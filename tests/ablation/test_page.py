@@ -6,11 +6,11 @@ import csv
 import json
 import re
 from html import escape, unescape
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from drawn.browser import browser, look_at
+from drawn.html_page import Page
 from PIL import Image
 
 from ensemble_minerals.ablation import page as module
@@ -30,7 +30,6 @@ from ensemble_minerals.system.paths import check_output
 __all__ = ["browser"]
 
 N = 120
-VOID = {"meta", "img", "br", "input", "link", "hr"}
 KINDS = {
     FULL: "full",
     "single:<b>|odd": "single",
@@ -101,41 +100,6 @@ CASES = {
 }
 
 
-class Page(HTMLParser):
-    """A strict reading: every element closed in order, every number kept with its text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.ids, self.links, self.numbers, self.texts = [], [], [], [], []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        self.ids += [found["id"]] if "id" in found else []
-        self.links += [found["href"]] if "href" in found else []
-        assert "src" not in found
-        if tag == "data":
-            self.numbers.append([found["value"], found["data-kind"], ""])
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        inside = self.open[-1] if self.open else ""
-        if inside == "data":
-            self.numbers[-1][2] += data
-        if inside not in ("style", "script"):
-            self.texts.append(data)
-
-
 @pytest.fixture(scope="module", params=list(CASES))
 def made(request, tmp_path_factory):
     """(name of the case, content, folder, text of the page, the page read)."""
@@ -157,6 +121,7 @@ def leaves(value):
 def test_the_page_parses(made):
     _, _, _, text, page = made
     assert page.open == []
+    assert page.pictures == []
     assert len(page.ids) == len(set(page.ids))
     assert text.startswith("<!doctype html>")
     assert {"finding", "table", "method"} <= set(page.ids)

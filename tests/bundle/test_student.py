@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
+from drawn.student_copies import copied, restate
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -15,20 +15,9 @@ from ensemble_minerals.ensemble.oof import OutOfFold
 from ensemble_minerals.errors import BundleError, UserError
 from ensemble_minerals.system.digest import file_digest
 
+__all__ = ["copied"]
+
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def copied(student, tmp_path):
-    return shutil.copytree(student, tmp_path / "copy")
-
-
-def restate(folder, **changes):
-    """Change what student.json says, digests made to agree."""
-    file = folder / STUDENT.marker
-    info = json.loads(file.read_text()) | changes
-    info["files"] = {name: file_digest(folder / name) for name in info["files"]}
-    file.write_text(json.dumps(info))
 
 
 def test_the_directory_states_what_it_is(student):

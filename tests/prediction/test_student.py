@@ -1,33 +1,18 @@
 from __future__ import annotations
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
+from drawn.student_copies import copied, restate
 from PIL import Image
 
-from ensemble_minerals.bundle.schema import STUDENT
 from ensemble_minerals.bundle.student import read_student
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.prediction.student import StudentPredictor, load_student
-from ensemble_minerals.system.digest import file_digest
+
+__all__ = ["copied"]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture
-def copied(student, tmp_path):
-    return shutil.copytree(student, tmp_path / "copy")
-
-
-def restate(folder, **changes):
-    """Change what student.json says, digests made to agree."""
-    file = folder / STUDENT.marker
-    info = json.loads(file.read_text()) | changes
-    info["files"] = {name: file_digest(folder / name) for name in info["files"]}
-    file.write_text(json.dumps(info))
 
 
 def test_a_student_answers_as_its_network_does(student, tiny):

@@ -4,11 +4,11 @@ import base64
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.html_page import Page
 from PIL import Image
 
 from ensemble_minerals.errors import UserError
@@ -19,44 +19,13 @@ from ensemble_minerals.taxonomy import Taxonomy
 
 CLASSES = ("biotite", "muscovite", "quartz")
 TREE = {"mica": ["biotite", "muscovite"], "quartz": ["quartz"]}
-VOID = {"meta", "br", "img", "input", "link", "hr"}
-
-
-class Page(HTMLParser):
-    """What a page holds; fails where tags do not close in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open and self._open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
-        return [a for name, a in self.tags if name == tag and attributes.items() <= a.items()]
 
 
 def read(file: Path) -> Page:
     """The page, without the frame in which a photo opens large."""
-    return Page(re.sub(r"<dialog.*?</dialog>", "", file.read_text(encoding="utf-8"), flags=re.S))
+    page = Page(re.sub(r"<dialog.*?</dialog>", "", file.read_text(encoding="utf-8"), flags=re.S))
+    assert page.open == []
+    return page
 
 
 @pytest.fixture

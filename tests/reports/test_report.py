@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn.html_page import Page
 from drawn.training_logs import record
 from PIL import Image
 
@@ -20,52 +20,6 @@ from ensemble_minerals.reports import report as module
 from ensemble_minerals.reports.report import Report, save_report
 from ensemble_minerals.reports.sections.registry import SECTIONS
 from ensemble_minerals.reports.wording import show
-
-VOID = {"meta", "img", "br", "input", "link", "hr"}
-
-
-class Page(HTMLParser):
-    """A strict reading: every element closed in order, every attribute and number kept."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.pictures: list[str] = []
-        self.numbers: list[tuple[str, str, str]] = []
-        self.headings: list[str] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        self.ids += [found["id"]] if "id" in found else []
-        self.links += [found["href"]] if "href" in found else []
-        self.pictures += [found["src"]] if "src" in found else []
-        if tag == "data":
-            self.numbers.append((found["value"], found["data-kind"], ""))
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        inside = self.open[-1] if self.open else ""
-        if inside == "data":
-            value, kind, text = self.numbers[-1]
-            self.numbers[-1] = value, kind, text + data
-        if inside == "h2":
-            self.headings.append(data)
-        if inside not in ("style", "script"):
-            self.texts.append(data)
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("uvicorn", reason="NOT RUN: the extra serve is not installed")
 
+from drawn.browser import browser
+
 from ensemble_minerals.data.corrections import Corrections, read_corrections
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.workflows.review import prepare_review
 
-CHROMIUM = Path("/usr/bin/chromium")
+__all__ = ["browser"]
+
 TOKEN = "0123456789abcdef"
 
 
@@ -21,17 +23,6 @@ def expect(locator):
     from playwright.sync_api import expect
 
     return expect(locator)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync = pytest.importorskip("playwright.sync_api", reason="NOT RUN: Playwright is not installed")
-    if not CHROMIUM.exists():
-        pytest.skip(f"NOT RUN: there is no {CHROMIUM}")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
