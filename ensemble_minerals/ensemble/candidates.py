@@ -176,7 +176,7 @@ def _select_greedily(members: FloatMatrix, y: NDArray[np.intp], iterations: int)
     return weights
 
 
-def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1.0) -> FloatMatrix:
+def _pool_weights(members: FloatMatrix, y: NDArray[np.intp]) -> FloatMatrix:
     """Non-negative powers of the members, with a weak ridge penalty on their distance from the uniform pool."""
     n, n_members, n_classes = members.shape
     rows = np.arange(n)
@@ -190,8 +190,8 @@ def _pool_weights(members: FloatMatrix, y: NDArray[np.intp], strength: float = 1
         pooled = log_normalize((of_member @ weight).reshape(n, n_classes))
         expected = np.exp(pooled).ravel() @ of_member
         away = weight - start
-        loss = -float(pooled[rows, y].sum()) + 0.5 * strength * n_members * float(away @ away)
-        return loss, expected - of_truth + strength * n_members * away
+        loss = -float(pooled[rows, y].sum()) + 0.5 * n_members * float(away @ away)
+        return loss, expected - of_truth + n_members * away
 
     result = scipy.optimize.minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * n_members

@@ -38,7 +38,6 @@ def reliability(
     *,
     of_class: int | None = None,
     n_bins: int = N_BINS,
-    adaptive: bool = False,
 ) -> ReliabilityBins:
     """Compare stated with observed frequencies.
 
@@ -47,8 +46,7 @@ def reliability(
         proba: (n, K) class probabilities.
         of_class: Compare the probability of this class with its presence; by default the probability of the
             answer with its being right.
-        n_bins: How many bins.
-        adaptive: Bins of equal count instead of equal width.
+        n_bins: How many bins, of equal width.
 
     Returns:
         The bins.
@@ -59,7 +57,7 @@ def reliability(
     y, p = check_rows(y_true, proba)
     confidence = p.max(axis=1) if of_class is None else p[:, of_class]
     happened = (p.argmax(axis=1) == y) if of_class is None else (y == of_class)
-    edges = bin_edges(confidence, n_bins=n_bins, adaptive=adaptive)
+    edges = bin_edges(confidence, n_bins=n_bins)
     bins, m = bin_of(confidence, edges), len(edges) - 1
     count = np.bincount(bins, minlength=m)
     stated, observed = (np.bincount(bins, weights=w, minlength=m) for w in (confidence, happened))

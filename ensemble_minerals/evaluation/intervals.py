@@ -30,6 +30,8 @@ Score = Callable[[Floats], Floats]
 
 Method = Literal["percentile", "bca"]
 
+_TAILS = (0.025, 0.975)  # quantiles at the ends of an interval of 95 %
+
 CHUNK = 4_000_000  # weights held at once, so that memory does not grow with the number of rows
 JACKKNIFE_BLOCKS = (
     400  # the acceleration is a skewness, which blocks of groups estimate as well as single groups
@@ -134,7 +136,7 @@ class GroupBootstrap:
         return _evaluate(score, minus, self.weights())
 
     def intervals(
-        self, score: Score, *, minus: Score | None = None, level: float = 0.95, method: Method | None = None
+        self, score: Score, *, minus: Score | None = None, method: Method | None = None
     ) -> tuple[Interval, ...]:
         """An interval for each component of a score, or of the difference of two scores.
 
@@ -142,7 +144,6 @@ class GroupBootstrap:
             score: A score over row weights, e.g. F1 of each class.
             minus: A score over the same rows that is subtracted: the interval is then of the paired
                 difference.
-            level: Nominal coverage.
             method: `percentile`, or `bca` (bias-corrected and accelerated, Efron 1987); by default `bca`
                 for a score and `percentile` for a difference.
 
@@ -161,20 +162,18 @@ class GroupBootstrap:
             column = np.sort(drawn[~np.isnan(drawn[:, j]), j])
             silent = not len(column) or (minus is None and column[0] == column[-1])
             if np.isnan(value) or silent:
-                result.append(Interval(float(value), float("nan"), float("nan"), level))
+                result.append(Interval(float(value), float("nan"), float("nan")))
                 continue
-            tails = np.array([(1 - level) / 2, (1 + level) / 2])
+            tails = np.array(_TAILS)
             if left_out is not None:
                 tails = _bca_tails(tails, float(value), column, left_out[:, j])
             low, high = np.quantile(column, tails)
-            result.append(Interval(float(value), float(low), float(high), level))
+            result.append(Interval(float(value), float(low), float(high)))
         return tuple(result)
 
-    def interval(
-        self, score: Score, *, minus: Score | None = None, level: float = 0.95, method: Method | None = None
-    ) -> Interval:
+    def interval(self, score: Score, *, minus: Score | None = None, method: Method | None = None) -> Interval:
         """The interval of a score that is one number; see `intervals`."""
-        (only,) = self.intervals(score, minus=minus, level=level, method=method)
+        (only,) = self.intervals(score, minus=minus, method=method)
         return only
 
 
@@ -202,7 +201,6 @@ def ece_interval(
     bootstrap: GroupBootstrap,
     *,
     adaptive: bool = False,
-    level: float = 0.95,
 ) -> Interval:
     """The expected calibration error without the part that chance alone adds, with an interval.
 
@@ -216,7 +214,6 @@ def ece_interval(
         proba: (n, K) class probabilities.
         bootstrap: Draws over the same rows.
         adaptive: Bins of equal count instead of equal width.
-        level: Nominal coverage.
 
     Returns:
         The corrected error (as a rule below the plug-in one) and its interval, which begins at 0 when the
@@ -226,12 +223,12 @@ def ece_interval(
     observed = gaps.estimate
     chance = bootstrap.replicates(gaps) - observed
     if not np.ptp(chance, axis=0).any():
-        return Interval(float(np.abs(observed).sum()), float("nan"), float("nan"), level)
+        return Interval(float(np.abs(observed).sum()), float("nan"), float("nan"))
     low, middle, high = (
         _scale_at(observed, chance, quantile) * float(np.abs(observed).sum())
-        for quantile in ((1 + level) / 2, 0.5, (1 - level) / 2)
+        for quantile in (_TAILS[1], 0.5, _TAILS[0])
     )
-    return Interval(middle, low, high, level)
+    return Interval(middle, low, high)
 
 
 def _scale_at(observed: Floats, chance: Floats, quantile: float) -> float:
@@ -249,13 +246,12 @@ def _scale_at(observed: Floats, chance: Floats, quantile: float) -> float:
     return float(brentq(excess, 0.0, upper, xtol=1e-4))
 
 
-def wilson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
+def wilson(successes: int, trials: int) -> Interval:
     """Wilson's interval of a proportion, such as the recall of a class.
 
     Args:
         successes: Count of successes.
         trials: Count of trials.
-        level: Nominal coverage.
 
     Returns:
         The proportion and its interval; all NaN without trials.
@@ -265,12 +261,11 @@ def wilson(successes: int, trials: int, *, level: float = 0.95) -> Interval:
     (0.596, 0.9, 0.982)
     """
     if trials == 0:
-        return Interval(float("nan"), float("nan"), float("nan"), level)
-    found = stats.binomtest(successes, trials).proportion_ci(level, method="wilson")
+        return Interval(float("nan"), float("nan"), float("nan"))
+    found = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     share = successes / trials
-    return Interval(
-        share, min(float(found.low), share), max(float(found.high), share), level
-    )  # free of rounding at 0 and 1
+    # free of rounding at 0 and 1
+    return Interval(share, min(float(found.low), share), max(float(found.high), share))
 
 
 def mcnemar_power(n: int, discordance: float, difference: float, *, alpha: float = 0.05) -> float:

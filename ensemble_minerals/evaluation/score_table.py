@@ -64,4 +64,4 @@ def _with_ends(interval: Interval, right: NDArray[np.bool_], n_groups: int) -> I
     """Wilson's interval over row groups where all rows are right, or none: the bootstrap gives no ends then."""
     if interval.has_ends:
         return interval
-    return wilson(n_groups if right.all() else 0, n_groups, level=interval.level)
+    return wilson(n_groups if right.all() else 0, n_groups)

@@ -23,6 +23,9 @@ FloatMatrix = NDArray[np.floating[Any]]
 _C = 300.0
 """Inverse strength of their penalty."""
 
+_FOLDS = 3
+"""In which confusions are counted; fewer where a class has fewer row groups."""
+
 _TOLERANCE = 1e-3
 """Of the solver for confusions: they need fewer digits than answers."""
 
@@ -85,7 +88,6 @@ def learn_taxonomy(
     names: tuple[str, ...],
     *,
     n_groups: int | None = None,
-    n_splits: int = 3,
     seed: int = 0,
 ) -> Taxonomy:
     """Group the classes that an inner cross-validation confuses.
@@ -100,7 +102,6 @@ def learn_taxonomy(
         groups: Row groups, shape (n,).
         names: Class names.
         n_groups: Number of groups; half the number of classes, rounded up, if None.
-        n_splits: Inner folds; fewer where a class has fewer row groups.
         seed: Of the inner folds.
 
     Returns:
@@ -108,7 +109,7 @@ def learn_taxonomy(
     """
     n_classes = len(names)
     wanted = -(-n_classes // 2) if n_groups is None else n_groups
-    folds = inner_folds(y, groups, n_splits, seed)
+    folds = inner_folds(y, groups, _FOLDS, seed)
     if n_classes < 3 or folds is None or not 1 < wanted < n_classes:
         return Taxonomy.flat(names)
     confusion = np.zeros((n_classes, n_classes))

@@ -23,20 +23,21 @@ from ensemble_minerals.system.memmap import allocate
 
 FloatMatrix = NDArray[np.floating[Any]]
 
+_CONSTANT = 1e-6  # of the largest singular value: axes below it do not vary
+
 
 class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Standardize columns, scale rows to unit mean square length, rotate onto the principal axes.
 
     The scaling gives a penalty the same meaning for any number of columns. Blocks of columns, such as the features of
     several extractors, count alike: a thousand columns of color are not lost beside ten thousand of networks. The
-    rotation is exact: it drops only axes along which the training rows do not vary (below ``rtol`` of the largest
-    singular value).
+    rotation is exact: it drops only axes along which the training rows do not vary (below a
+    millionth of the largest singular value).
 
     Args:
         blocks: Number of columns of each block; all columns are one block if None.
         max_rank: With more rows and more columns than this, a factorization costs more time than it saves, and the
             standardized columns are kept.
-        rtol: Relative size below which an axis counts as constant.
 
     Attributes:
         mean_: Column means, shape (n_features,).
@@ -44,10 +45,9 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         n_features_in_: Number of columns seen in `fit`.
     """
 
-    def __init__(self, blocks: Sequence[int] | None = None, max_rank: int = 2048, rtol: float = 1e-6) -> None:
+    def __init__(self, blocks: Sequence[int] | None = None, max_rank: int = 2048) -> None:
         self.blocks = blocks
         self.max_rank = max_rank
-        self.rtol = rtol
 
     def fit(self, X: ArrayLike, y: object = None) -> RowSpace:
         """Learn means, scales and the rotation from training rows, shape (n, n_features)."""
@@ -134,7 +134,7 @@ class RowSpace(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit
     def _kept(self, values: FloatMatrix) -> tuple[NDArray[np.bool_], FloatMatrix]:
         """Which axes vary, and their singular values, from the eigenvalues of a Gram matrix."""
         singular = np.sqrt(np.clip(values, 0.0, None))
-        kept = singular > self.rtol * max(float(singular[-1]), 1e-300)
+        kept = singular > _CONSTANT * max(float(singular[-1]), 1e-300)
         if not kept.any():  # constant features: keep one axis so that heads have a column
             kept[-1] = True
             singular = np.maximum(singular, 1.0)

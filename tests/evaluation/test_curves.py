@@ -16,25 +16,18 @@ def draw(n=500, k=4, seed=0):
     return y, p
 
 
-@pytest.mark.parametrize("adaptive", [False, True])
-def test_bins_hold_every_row_once_and_give_the_score_of_the_summary(adaptive):
+def test_bins_hold_every_row_once_and_give_the_score_of_the_summary():
     y, p = draw()
-    bins = reliability(y, p, adaptive=adaptive)
+    bins = reliability(y, p)
     assert bins.count.sum() == 500
     assert len(bins.count) == 15
     filled = bins.count > 0
     assert np.isnan(bins.confidence[~filled]).all()
     gap = np.abs(bins.confidence - bins.frequency)[filled] @ bins.count[filled] / 500
     assert bins.error == pytest.approx(gap)
-    key = "ece_adaptive" if adaptive else "ece"
-    assert bins.error == pytest.approx(summary(y, p, list("abcd"))[key])
+    assert bins.error == pytest.approx(summary(y, p, list("abcd"))["ece"])
     inside = (bins.confidence >= bins.edges[:-1]) & (bins.confidence <= bins.edges[1:])
     assert inside[filled].all()
-
-
-def test_adaptive_bins_hold_equally_many():
-    count = reliability(*draw(), adaptive=True).count
-    assert count.max() - count.min() <= 2
 
 
 def test_a_class_against_the_rest():
