@@ -109,7 +109,8 @@ class Lines(_Display):
 
         def proceed(done: int, total: int) -> None:
             stage.done, stage.total = done, total
-            if done == total:
+            if done == total and not stage.is_finished:
+                stage.is_finished = True
                 if self._current is stage:
                     self._current = None
                 say(self._where, f"{name}: {total} in {format_duration(time.monotonic() - stage.started)}")
@@ -133,6 +134,7 @@ class _Stage:
     started: float
     done: int = 0
     total: int = 0
+    is_finished: bool = False
 
 
 class Bars(_Display):

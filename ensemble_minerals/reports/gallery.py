@@ -13,6 +13,7 @@ from ensemble_minerals.ensemble.rejection import IN_WORDS
 from ensemble_minerals.prediction.advice import SURE
 from ensemble_minerals.prediction.table import Predictions
 from ensemble_minerals.reports.page import thumbnails, write_page
+from ensemble_minerals.system.plural import listed
 
 FEW = 200
 """Up to this number, photos are shown large."""
@@ -135,6 +136,7 @@ def write_gallery(
         not_asked=predictions.not_asked,
         has_evidence=predictions.evidence is not None,
         level=predictions.level,
+        listed=listed,
         few=FEW,
         rejects=any(predictions.typicality_of(row) is not None for row in answered.tolist()),
         sure=SURE,

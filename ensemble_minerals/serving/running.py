@@ -15,8 +15,8 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.serving.app import Served, Server
 
 _MOST_CONNECTIONS = 1024
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # of malloc.h
-_LARGE, _HEAPS = 4 << 20, 2
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_KEPT, _LARGE, _HEAPS = 64 << 20, 16 << 20, 2
 
 
 class Stopped(KeyboardInterrupt):
@@ -73,11 +73,13 @@ def _share_memory() -> None:
     """Let all threads free their memory into few heaps, and large pieces go back to the system at once.
 
     Every request decodes in threads of its own. glibc keeps what each has freed, in up to 8 heaps for every core, and
-    once a large piece was freed it keeps others of that size, too: one photo that claims many pixels would stay.
+    once a large piece was freed it keeps others of that size, too: one photo that claims many pixels would stay. With
+    a fixed bound it gives every free end of a heap back, and the next photo pays for it; so a heap may keep some.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_ARENA_MAX, _HEAPS)
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
 
 
 def listen(host: str, port: int) -> socket.socket:

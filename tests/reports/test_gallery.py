@@ -235,6 +235,18 @@ def test_set_given_label_and_what_is_unsure_are_shown(photos, tmp_path):
     assert not read(write_gallery(answers(photos), tmp_path / "b.html")).all("option", value="wrong")
 
 
+def test_a_set_of_many_classes_names_the_first(photos, tmp_path):
+    names = tuple(f"c{number:02}" for number in range(90))
+    proba = np.linspace(2, 1, 90)[None] / 135
+    made = Predictions(
+        (photos[0],), ("",), proba, proba[:, None], ("one",), Taxonomy.flat(names),
+        sets=np.ones((1, 90), dtype=bool), level=0.95,
+    )  # fmt: skip
+    page = read(write_gallery(made, tmp_path / "gallery.html"))
+    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    assert "In 95 % of cases it is one of 90 classes: c00, c01, c02, c03, c04, c05 and 84 more" in text
+
+
 def test_why_a_minority_can_win_is_said(photos, tmp_path):
     made = answers(photos, members=("a", "b", "c"))
     each = made.member_proba.copy()

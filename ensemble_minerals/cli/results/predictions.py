@@ -10,7 +10,7 @@ from ensemble_minerals.cli.results.remarks import show_unreadable
 from ensemble_minerals.cli.tables import FEW, Column, decimal, table
 from ensemble_minerals.ensemble.rejection import IN_WORDS
 from ensemble_minerals.prediction.table import Predictions
-from ensemble_minerals.system.plural import counted
+from ensemble_minerals.system.plural import counted, listed
 
 
 def show_predictions(
@@ -131,7 +131,7 @@ def _cells(predictions: Predictions, row: int, guesses: int, *, rejects: bool) -
     for label, share in others:
         cells += [label, decimal(share)]
     if predictions.sets is not None:
-        rest = ", ".join(predictions.set_of(row))
+        rest = listed(predictions.set_of(row))
         cells.append(f"{IN_WORDS}, else: {rest}" if predictions.refused[row] else rest)
     if predictions.evidence is not None:
         best = predictions.top_with_evidence(row)

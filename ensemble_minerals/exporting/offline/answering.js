@@ -37,7 +37,8 @@ window.answering = (() => {
     const input = new runtime.Tensor("uint8", photo.pixels, [1, photo.high, photo.wide, 3]);
     const found = await session.run({ photos: input });
     const shares = [...found.probabilities.data];
-    const best = shares.indexOf(Math.max(...shares));
+    const order = classes.map((_, k) => k).sort((one, other) => shares[other] - shares[one]);
+    const [best] = order;
     const typicality = found.typicality ? found.typicality.data[0] : null;
     const strange = model.refuse > 0 && typicality !== null && typicality <= model.refuse;
     return {
@@ -45,7 +46,7 @@ window.answering = (() => {
       label: classes[best], group: model.described.groups[classes[best]], confidence: shares[best],
       probabilities: Object.fromEntries(classes.map((label, k) => [label, shares[k]])),
       typicality, verdict: typicality === null ? null : strange ? "none_of_these" : "answered",
-      set: classes.filter((_, k) => k === best || model.highest_scores[k] === null || 1 - shares[k] <= model.highest_scores[k]),
+      set: order.filter(k => k === best || model.highest_scores[k] === null || 1 - shares[k] <= model.highest_scores[k]).map(k => classes[k]),
       votes: [], with_evidence: null, advice: advise(shares, []),
     };
   }

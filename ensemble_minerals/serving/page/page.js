@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const $ = id => document.getElementById(id);
+  const NAMED = 6;  // classes of a set that are named
   const cards = [];
   let model = null;
   let token = "";
@@ -113,7 +114,9 @@
     const verdict = node.querySelector(".verdict");
     verdict.hidden = answer.verdict !== "none_of_these";
     verdict.textContent = "It may be none of these: the photo is unlike those that the model learned from.";
-    node.querySelector(".set").textContent = answer.set && answer.set.length > 1 ? `In 95 % of cases it is one of: ${answer.set.join(", ")}` : "";
+    const set = answer.set ?? [];
+    const more = set.length - NAMED;
+    node.querySelector(".set").textContent = set.length > 1 ? `In 95 % of cases it is one of${more > 0 ? ` ${set.length} classes` : ""}: ${set.slice(0, NAMED).join(", ")}${more > 0 ? ` and ${more} more` : ""}` : "";
     const shares = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
     for (const [name, share] of shares) row(node.querySelector(".classes"), [name, percent(share)]);
     for (const vote of answer.votes) row(node.querySelector(".votes"), [vote.member, vote.label, percent(vote.probability)], vote.label === answer.label);
