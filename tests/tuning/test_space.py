@@ -99,5 +99,5 @@ def test_a_discriminant_takes_rows_as_they_are():
 
 
 def test_configurations_with_networks_are_refused():
-    with pytest.raises(UserError, match="tuned0-flat trains a network: take a configuration without"):
+    with pytest.raises(UserError, match="tuned1-flat trains a network: take a configuration without"):
         SearchSpace(load_config("finetuned"))
