@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +31,7 @@ from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.cache_folder import NETWORKS
 from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
@@ -126,6 +129,15 @@ def extractor_names(config: Config) -> list[str]:
     return names + [
         DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
     ]
+
+
+def import_torch(config: Config, runtime: Runtime) -> None:
+    """Import PyTorch in a thread, three seconds during which photos are read, where no network was ever converted."""
+    networks = None if runtime.cache_dir is None else runtime.cache_dir / NETWORKS
+    if {backbone.name for backbone in config.backbones}.isdisjoint(extractor_names(config)):
+        return
+    if networks is None or not networks.is_dir():
+        Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
 
 
 def check_networks(config: Config) -> None:

@@ -39,7 +39,7 @@ WORTH = 0.9
 """Share of the time in float32 that a pass in bfloat16 may take, at most: less gain is not worth the rounding."""
 
 _SECONDS = 1.0
-_ROUNDS = 3
+_ROUNDS = 2
 _CLEAR = 1.3
 _ONE_AT_A_TIME = Lock()
 
@@ -145,15 +145,13 @@ def milliseconds_a_pass(
 ) -> Mapping[Precision, float]:
     """Time engines in turns; the quickest round counts, so that other work disturbs little.
 
-    A few rounds are enough where one takes much longer than another; else it takes about a second.
+    Two rounds are enough where one takes much longer than another; else it takes about a second.
 
     Args:
-        engines: By precision.
+        engines: By precision; each has computed something before, since the first pass asks for memory.
         images: Passed in every round.
     """
     quickest = dict.fromkeys(engines, np.inf)
-    for engine in engines.values():
-        engine.run(images, len(images))  # the first pass asks for memory
     began, rounds = time.perf_counter(), 0
     while rounds < _ROUNDS or (
         time.perf_counter() - began < _SECONDS and max(quickest.values()) < _CLEAR * min(quickest.values())

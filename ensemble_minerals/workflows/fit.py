@@ -22,6 +22,7 @@ from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
+from ensemble_minerals.experiment.setup import import_torch
 from ensemble_minerals.experiment.training import train
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.prediction.inputs import expand_inputs
@@ -127,6 +128,7 @@ def fit(
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
+        import_torch(config, runtime)
         with stopwatch("scan"):
             corrected = scan_corrected(data, config, runtime, decisions)
             manifest = corrected.manifest
