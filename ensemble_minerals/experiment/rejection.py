@@ -67,8 +67,9 @@ def learn_rejection(
         runtime.progress.note(NOT_LEARNED)
         return None
     refuse, file = config.rejection.refuse, None
-    if runtime.cache_dir is not None and others is None:
-        file = CachedRows(runtime.cache_dir, RowData(matrices), known).file([*matrices], "rejection", refuse)
+    cached = CachedRows.open(runtime.cache_dir, RowData(matrices), known) if others is None else None
+    if cached is not None:
+        file = cached.file([*matrices], "rejection", refuse)
         if (sealed := read_sealed_pair(file)) is not None:
             rejection = Rejection.read(tuple(matrices), refuse, load(sealed[1]), len(known.classes))
             return FittedRejection(rejection, sealed[0])

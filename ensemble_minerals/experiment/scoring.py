@@ -102,8 +102,8 @@ def _learning_curve(
         describe_strategy(member.strategy),
         None,
     )
-    if runtime.cache_dir is not None and described is not None:
-        rows = CachedRows(runtime.cache_dir, data, dataset.inputs)
+    rows = CachedRows.open(runtime.cache_dir, data, dataset.inputs)
+    if rows is not None and described is not None:
         file = rows.file(member.features, "learning curve", member.name, described, array_digest(whole), seed)
         if (sealed := read_sealed(file)) is not None:
             return json.loads(sealed)

@@ -6,14 +6,15 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.members.strategy import Strategy
 from ensemble_minerals.system.arrays import array_digest
-from ensemble_minerals.system.atomic import make_folder
 from ensemble_minerals.system.cache_folder import MEMBERS
 from ensemble_minerals.system.digest import content_digest
+from ensemble_minerals.system.sealed import not_kept
 from ensemble_minerals.system.versions import code_digest, installed_versions
 
 
@@ -29,9 +30,20 @@ class CachedRows:
         inputs: Labels, row groups and folds of the rows.
     """
 
+    @classmethod
+    def open(cls, cache_dir: Path | None, data: RowData, inputs: FoldInputs) -> Self | None:
+        """None where there is no cache, or, with a warning, where nothing can be kept in it."""
+        if cache_dir is None:
+            return None
+        try:
+            (cache_dir / MEMBERS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            not_kept(cache_dir / MEMBERS, error)
+            return None
+        return cls(cache_dir, data, inputs)
+
     def __init__(self, cache_dir: Path, data: RowData, inputs: FoldInputs) -> None:
         self._folder = cache_dir / MEMBERS
-        make_folder(self._folder)
         arrays = [array_digest(one) for one in (inputs.y, inputs.groups, inputs.folds)]
         self._shared = repr((inputs.names, arrays, code_digest(), installed_versions()))
         self._features = {

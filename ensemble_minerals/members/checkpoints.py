@@ -56,9 +56,7 @@ class TaskFiles:
         cache_dir: Path | None,
     ) -> None:
         self._checkpoint, self._described = checkpoint, dict[str, tuple[Member, list[str | None]]]()
-        if cache_dir is None:
-            return
-        self._cached = CachedRows(cache_dir, data, inputs)
+        self._cached = CachedRows.open(cache_dir, data, inputs)
         for member in members:
             together = [describe_strategy(one.strategy) for one in members if one.features == member.features]
             if member.is_quick and None not in together:
@@ -66,7 +64,7 @@ class TaskFiles:
 
     def path(self, member: str, fold: int) -> Path | None:
         """File of a task; None where it is not kept."""
-        if member in self._described:
+        if self._cached is not None and member in self._described:
             own, together = self._described[member]
             return self._cached.file(own.features, "member", describe_strategy(own.strategy), together, fold)
         return None if self._checkpoint is None else task_path(self._checkpoint, member, fold)

@@ -13,7 +13,10 @@ from safetensors.numpy import load
 
 from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.held_file import HeldFile
+from ensemble_minerals.system.memmap import release
 from ensemble_minerals.system.plain_json import MOST_BYTES, parse_json
+
+_ROWS = 4096  # of a digest's part: a mapped array need not fit into memory
 
 _TYPES = ("F32", "F64", "I64")
 """What files of arrays may hold, by safetensors' names."""
@@ -88,7 +91,11 @@ def array_digest(array: NDArray[Any]) -> str:
     >>> array_digest(np.arange(3)) == array_digest(np.arange(3).astype(float))
     False
     """
-    return content_digest(f"{array.dtype.str} {array.shape} ".encode(), np.ascontiguousarray(array).data)
+    parts = []
+    for start in range(0, max(1, len(array)), _ROWS):
+        parts.append(content_digest(np.ascontiguousarray(array[start : start + _ROWS]).data))
+        release(array)
+    return content_digest(f"{array.dtype.str} {array.shape} {parts}".encode())
 
 
 def checked_array(

@@ -12,16 +12,13 @@ _BYTES = 16
 _AT_ONCE = 1 << 20  # bytes
 
 
-def content_digest(*parts: bytes | memoryview) -> str:
+def content_digest(data: bytes | memoryview) -> str:
     """Digest of some bytes, 32 hexadecimal digits.
 
     >>> content_digest(b"quartz")
     'ef7259c3eecf3ac0c8b3b252b49742bd'
     """
-    digest = hashlib.blake2b(digest_size=_BYTES)
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+    return hashlib.blake2b(data, digest_size=_BYTES).hexdigest()
 
 
 def checksum(parts: Iterable[bytes | memoryview]) -> int:

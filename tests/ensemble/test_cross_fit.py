@@ -236,6 +236,16 @@ def test_a_fit_of_the_same_rows_finds_members_in_the_cache(cache, tasks):
     assert again.notes == [("renamed" if name == "tree" else name, note) for name, note in first.notes]
 
 
+def test_trouble_with_the_cache_is_said_once_and_costs_time_only(tmp_path, tasks, caplog):
+    (tmp_path / "members").write_text("somebody else's")
+    run(QUICK[1:2], cache_dir=tmp_path)
+    run(QUICK[1:2], cache_dir=tmp_path)
+    assert len(tasks) == 6
+    assert [record.getMessage().startswith(str(tmp_path / "members")) for record in caplog.records] == [
+        True
+    ] * 2
+
+
 def changed_seed(blocks, inputs, members):
     members[1] = replace(members[1], strategy=FlatClassifier(random_state=1))
 
