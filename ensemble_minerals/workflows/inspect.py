@@ -71,8 +71,8 @@ def inspect_data(
     with stopwatch("groups"):
         manifest, report = group_photos(corrected.manifest, config, runtime, corrected.pairs)
     warnings = (
-        *manifest.warnings,
         *corrected.notes,
+        *manifest.warnings,
         *data_warnings(manifest, max(config.folds.n_splits, 2), report.pairs),
     )
     return Inspection(manifest, report.pairs, config, warnings, stopwatch.seconds)

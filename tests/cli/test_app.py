@@ -135,6 +135,7 @@ class Interrupted(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == "typer":
             os.kill(os.getpid(), signal.{signal})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
 sys.meta_path.insert(0, Interrupted())
 from ensemble_minerals.__main__ import main
 main()

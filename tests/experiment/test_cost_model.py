@@ -59,7 +59,7 @@ def test_extractors_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(s
     assert set(costs.features) == {"one", "two", "descriptor"}
     assert min(costs.features.values()) > 0
     assert costs.rest > 0  # decoding, and the search for photos of one object
-    assert measured(config, scanned, cache_dir=tmp_path / "cache").n_missing == 36 - 14
+    assert measured(config, scanned, cache_dir=tmp_path / "cache").n_missing == 36 - 16
     few = measured(config, scanned, cache_dir=tmp_path / "cache", always=False)  # they are soon done
     assert set(few.features.values()) == {0.0}
 
