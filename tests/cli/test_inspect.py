@@ -20,7 +20,7 @@ def test_inspect_prints_and_saves(home, tmp_path):
     assert ["all", "8", "8", "1", "0", "1", "10"] in lines
     assert "1 exact copy set aside" in outcome.stdout
     assert "not_an_image" in outcome.stdout
-    assert "uncertain: 'azurite' has 4, 'pyrite' has 4" in " ".join(outcome.stdout.split())
+    assert "uncertain: 'azurite' has 4, 'pyrite' has 5" in " ".join(outcome.stdout.split())
     assert "note:" not in outcome.stderr
     assert "Photos of one object: 1 group, with 1 exact copy set aside" in outcome.stdout
     assert (tmp_path / "look" / "inspection.html").is_file()
