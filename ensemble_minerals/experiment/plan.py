@@ -1,7 +1,7 @@
 """The stage that decides what a fit will be: what the user wants, or what of it fits into a time limit.
 
-Under a time limit members are taken in the order in which the configuration lists them, those that train networks
-last: each one that the time is enough for, with the features that only it needs.
+The rule: all of it where there is time for that. Otherwise members in the order in which the configuration lists
+them, those that train networks last: each one that the time is enough for, with the features that only it needs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
-from ensemble_minerals.experiment.cost_model import Costs, describe, measure_costs
+from ensemble_minerals.experiment.cost_model import Costs, measure_costs
 from ensemble_minerals.experiment.precision import describe_engines, precision_for
-from ensemble_minerals.experiment.setup import check_networks, open_extractors
+from ensemble_minerals.experiment.setup import check_networks, extractor_names, open_extractors
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.quantization import check_installed
 from ensemble_minerals.features.registry import learn_metadata
@@ -24,6 +24,9 @@ from ensemble_minerals.system.runtime import Runtime
 
 WORTH_TELLING = 10.0
 """Seconds from which on an estimate is worth a note to the user."""
+
+_FEW = 32
+"""Photos without features that are not timed where time is not limited: they are soon done."""
 
 _FOR_MEMBERS = 0.95
 """Share of a time limit after which no member begins: what is fitted has to be combined and saved."""
@@ -52,13 +55,12 @@ class Plan:
     """What will be fitted.
 
     Attributes:
-        config: The members, with the backbones and networks that they need; what the user gave where all is fitted.
+        config: The members, with the backbones and networks that they need; the user's where nothing is left out.
         learning_curve: Whether it is computed.
         extractors: The feature extractors that are needed, by name.
         limit: Seconds for the whole fit; None where they are not limited.
         estimated: Seconds that it takes.
-        left_out: Sentences on what a limit leaves out.
-        notes: These, and whether even the rest takes too long.
+        notes: What a limit leaves out, and whether even the rest takes too long; a sentence each.
     """
 
     config: Config
@@ -66,7 +68,6 @@ class Plan:
     extractors: Mapping[str, FeatureExtractor]
     limit: float | None
     estimated: float
-    left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -77,8 +78,7 @@ def plan_fit(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime)
         config: What the user wants.
         manifest: The photos.
         clock: Time spent, and the limit.
-        runtime: Where the fit will run. Stored features cost nothing, and those of the photos that are timed are
-            stored as well.
+        runtime: Where the fit will run. Stored features cost nothing.
 
     Raises:
         ConfigError: If a network cannot be built as it is described.
@@ -86,22 +86,16 @@ def plan_fit(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime)
     """
     if config.precision == "int8":
         check_installed()
-    precision = precision_for(config, len(manifest.usable))
-    extractors = open_extractors(config, runtime, precision=precision)
+    extractors = open_extractors(config, runtime, precision=precision_for(config, len(manifest.usable)))
     learn_metadata(extractors.values(), runtime.n_jobs)
-    limited = clock.limit is not None
-    costs = measure_costs(config, manifest, extractors, runtime, always=limited)
-    if limited:
-        costs = replace(costs, rest=costs.rest + clock.spent)
-    estimated = costs.total(config.expanded_members()) + costs.learning_curve
-    if limited or estimated >= WORTH_TELLING:
-        runtime.progress.note(describe(config, costs))
-    plan = Plan(config, True, extractors, None, estimated)
-    if clock.limit is not None:
+    costs = measure_costs(config, manifest, extractors, runtime, few=_FEW if clock.limit is None else 0)
+    costs = replace(costs, rest=costs.rest + clock.spent)
+    everything = costs.total(config) + costs.learning_curve
+    if clock.limit is not None or everything >= WORTH_TELLING:
+        runtime.progress.note(costs.in_words(config))
+    plan = Plan(config, True, extractors, clock.limit, everything)
+    if clock.limit is not None and everything > clock.limit:
         plan = within(plan, costs, clock.limit)
-        plan = replace(
-            plan, extractors=open_extractors(plan.config, runtime, extractors, precision=precision)
-        )
     for note in (*plan.notes, describe_engines(plan.extractors)):
         if note:
             runtime.progress.note(note)
@@ -110,7 +104,7 @@ def plan_fit(config: Config, manifest: Manifest, clock: Clock, runtime: Runtime)
 
 
 def within(plan: Plan, costs: Costs, limit: float) -> Plan:
-    """What of a plan fits into a time limit; where not even one member does, the one that is done first.
+    """What of a plan fits into a time limit that all of it does not; at least the member that is done first.
 
     Args:
         plan: Of all that the user wants.
@@ -118,28 +112,22 @@ def within(plan: Plan, costs: Costs, limit: float) -> Plan:
         limit: Seconds.
     """
     members = plan.config.expanded_members()
+
+    def seconds(*some: MemberConfig) -> float:
+        return costs.total(plan.config.with_members(some))
+
     kept: list[MemberConfig] = []
     for member in sorted(members, key=lambda member: member.network is not None):
-        if costs.total([*kept, member]) <= limit:
+        if seconds(*kept, member) <= limit:
             kept.append(member)
-    kept = kept or [min(members, key=lambda member: costs.total([member]))]
-    seconds = costs.total(kept)
-    curve = seconds + costs.learning_curve <= limit
-    missing = [str(member.name) for member in members if member not in kept]
-    left_out = [f"time limit: left out {', '.join(missing)}"] if missing else []
-    left_out += [] if curve else ["time limit: left out the learning curve"]
-    too_long = (
-        f"time limit: even the smallest plan takes about {format_estimate(seconds)}, more than the "
-        f"{format_estimate(limit)} asked for; it is fitted all the same"
-    )
-    return Plan(
-        plan.config.with_members([member for member in members if member in kept])
-        if missing
-        else plan.config,
-        curve,
-        plan.extractors,
-        limit,
-        seconds + costs.learning_curve * curve,
-        tuple(left_out),
-        (*left_out, *([too_long] if seconds > limit else [])),
-    )
+    kept = kept or [min(members, key=seconds)]
+    missing = [*(str(member.name) for member in members if member not in kept), "the learning curve"]
+    notes = [f"time limit: left out {', '.join(missing)}"]
+    if (estimated := seconds(*kept)) > limit:
+        notes.append(
+            f"time limit: even the smallest plan takes about {format_estimate(estimated)}, more than the "
+            f"{format_estimate(limit)} asked for; it is fitted all the same"
+        )
+    config = plan.config.with_members([member for member in members if member in kept])
+    extractors = {name: one for name, one in plan.extractors.items() if name in {*extractor_names(config)}}
+    return Plan(config, False, extractors, limit, estimated, tuple(notes))

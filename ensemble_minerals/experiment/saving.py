@@ -126,7 +126,7 @@ def _metadata(trained: Trained, plan: Plan, dataset: Dataset, corrected: Correct
         metadata["time_limit"] = {
             "seconds": plan.limit,
             "estimated": round(plan.estimated, 3),
-            "left_out": [*plan.left_out, *trained.late],
+            "left_out": [*plan.notes, *trained.late],
         }
     return metadata
 

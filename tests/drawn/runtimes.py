@@ -17,6 +17,16 @@ class Told:
         pass
 
 
+class Notes(Silent):
+    """Progress that remembers the notes."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
 def runtime(on_step=None, **settings):
     """How a job runs; steps of its progress are handed to a function."""
     return Runtime(progress=Silent() if on_step is None else Told(on_step), **settings)

@@ -11,6 +11,8 @@ from PIL import Image
 
 pytest.importorskip("uvicorn", reason="NOT RUN: the extra serve is not installed")
 
+from drawn.runtimes import Notes
+
 from ensemble_minerals.data.corrections import Corrections, read_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.system.runtime import Runtime
@@ -53,23 +55,12 @@ def labeling(tiny, tmp_path):
     (new / "copy.png").write_bytes((new / "azurite 100.png").read_bytes())
     (new / "known.png").write_bytes((tiny.photos / "azurite" / "00.png").read_bytes())
     (new / "broken.png").write_bytes(b"no photo")
-    told = Told()
+    told = Notes()
     served = prepare_review(
         tiny.bundle, tmp_path / "c.csv", Corrections(), Runtime(1, tiny.cache, told), unlabeled=new
     )
     with listening(replace(served, token=TOKEN)) as (_, client):
         yield asking(client), tmp_path / "c.csv", told.notes
-
-
-class Told:
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-    def stage(self, _name):
-        return lambda _done, _all: None
 
 
 def test_conflicts_come_first_then_suspected_labels_and_a_photo_comes_once_for_itself(reviewing):

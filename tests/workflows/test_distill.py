@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 from drawn.onnx_files import metadata_of
+from drawn.runtimes import Notes
 
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.bundle.student import read_student
@@ -22,7 +23,6 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.networks.training.estimator import FineTunedNetwork
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.system.digest import file_digest
-from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.workflows.distill import distill
 from ensemble_minerals.workflows.export import export
 
@@ -35,16 +35,6 @@ def config_of(*overrides, epochs=1):
     return student_config(
         "test_efficientnet", weights="random", size=32, epochs=epochs, overrides=[*FAST, *overrides]
     )
-
-
-class Told(Silent):
-    """Keeps the notes."""
-
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +57,7 @@ def spied(tiny, tmp_path_factory):
     patch.setattr(FineTunedNetwork, "fit_subproblems", spied_fit)
     out = tmp_path_factory.mktemp("distilled") / "student"
     try:
-        told = Told()
+        told = Notes()
         result = distill(tiny.bundle, out, config_of(), label_share=0.25, n_jobs=1, progress=told)
     finally:
         patch.undo()
@@ -134,7 +124,7 @@ def test_a_student_tells_strangers_by_its_own_answers(spied, tiny, tmp_path):
     assert len(rejection.calibration) == 36
     found = load_student(result.student, 1).predict([tiny.new])
     assert set(map(found.verdict, range(6))) <= {"answered", "none_of_these"}
-    told = Told()
+    told = Notes()
     made = export(result.student, tmp_path / "student.onnx", photos=tmp_path, progress=told)
     assert "typicality" in {node.name for node in onnxruntime.InferenceSession(made.file).get_outputs()}
     assert made.files == 0
@@ -163,7 +153,7 @@ def test_int8_is_measured_on_photos_that_the_student_never_saw(spied, tmp_path, 
     student = read_student(spied[0].student)
     fold = student.fold_student()
     monkeypatch.setattr("ensemble_minerals.exporting.quantization.WORTH_A_REMARK", -2.0)
-    told = Told()
+    told = Notes()
     made = export(student.path, tmp_path / "student.onnx", quantize="int8", progress=told)
     manifest = student.manifest(student.photo_root)
     with torch.inference_mode():

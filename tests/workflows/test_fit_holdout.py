@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn.manifests import read_manifest
+from drawn.runtimes import Notes
 from PIL import Image
 from rich.console import Console
 
@@ -24,7 +25,6 @@ from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.members import feature_member
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import report as report_module
-from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.workflows.ablate import ablate
 from ensemble_minerals.workflows.inspect import inspect_data
 from ensemble_minerals.workflows.report import write_report
@@ -32,19 +32,9 @@ from ensemble_minerals.workflows.report import write_report
 ONCE = {"n_splits": 1, "holdout": 0.25}
 
 
-class Ears(Silent):
-    """Remembers notes."""
-
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
 @pytest.fixture(scope="module")
 def ears():
-    return Ears()
+    return Notes()
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +152,7 @@ def test_the_report_speaks_of_the_hold_out(tiny, result, tmp_path, monkeypatch):
 
 def test_photos_that_were_trained_on_are_not_scored_again(tiny, result, tmp_path, monkeypatch):
     monkeypatch.setattr(report_module, "draw_figures", lambda sections, folder, also: {})
-    ears = Ears()
+    ears = Notes()
     write_report(result.bundle, data=tiny.photos, out=tmp_path / "report", n_jobs=1, progress=ears)
     assert "took part in the fit" in ears.notes[0]
 

@@ -18,7 +18,6 @@ from ensemble_minerals.networks.models.transforms import TrainTransform
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.networks.training.freezing import freeze
 from ensemble_minerals.networks.training.prefix import n_last_blocks
-from ensemble_minerals.networks.training.schedules import optimizer_of
 
 _BATCH = 4
 
@@ -53,12 +52,7 @@ def measure_training(network: NetworkConfig, n_classes: int, *, device: str = "c
         photo = np.zeros((*net.size, 3), dtype=np.uint8)
         draw = TrainTransform(network.augment, net.size, network.resize, 0)
         drawing = _seconds(lambda: draw(photo, epoch=0, row=0), device) if device == "cpu" else 0.0
-
-        def passed() -> None:
-            with torch.inference_mode():
-                net(images)
-
-        forward = drawing + _seconds(passed, device) / _BATCH
+        forward = drawing + _seconds(partial(torch.inference_mode()(net.forward), images), device) / _BATCH
         training = 0.0
         for phase in network.phases:
             freeze(net, phase.train)
@@ -74,11 +68,8 @@ def measure_training(network: NetworkConfig, n_classes: int, *, device: str = "c
                 training += distinct_views(n_views, phase.epochs) * each_view
                 each_epoch = 0.0
             module.train()
-            kind, settings = optimizer_of(phase)
-            trained = [{"params": [one for one in module.parameters() if one.requires_grad], "lr": 1e-9}]
-            optimizer = kind(trained, **settings)
+            # The optimizer's step, once a batch, takes little beside the passes of its photos.
             each_epoch += _seconds(partial(_train, module, inputs), device) / _BATCH
-            each_epoch += _seconds(optimizer.step, device) / (network.batch_size * network.accumulate)
             training += phase.epochs * each_epoch
     return TrainingCost(training, forward)
 
