@@ -135,7 +135,9 @@ class OpenVINOEngine:
         else:
             self._compiled = _core().compile_model(model, "CPU", options)
         self._n_features = n_features
-        self._queue = _openvino().AsyncInferQueue(self._compiled)
+        # As many more requests wait as are computed: a core that is done goes on without waiting for Python.
+        computed = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._queue = _openvino().AsyncInferQueue(self._compiled, 2 * computed)
         self._queue.set_callback(_keep)
         self._lock = threading.Lock()
 
