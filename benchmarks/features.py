@@ -32,7 +32,7 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import decoded, photo_digest
 from ensemble_minerals.data.image_cache import decode_side
-from ensemble_minerals.data.views import draw_views
+from ensemble_minerals.data.views import PILLOW_TRANSFORM, draw_views
 from ensemble_minerals.experiment.quantization import CALIBRATED_ON
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extraction import extract_features
@@ -182,7 +182,7 @@ def _own_milliseconds(backbone: Any, cache: Path) -> float:
         file
         for file in (cache / NETWORKS).glob(f"*/{NETWORK}")
         if (known := read_metadata(file.parent)) is not None
-        and backbone.metadata == {**known.metadata, "views": list(backbone.views)}
+        and backbone.metadata == {**backbone.metadata, **known.metadata}
     )
     arguments = ["-m", model, "-hint", "none", "-nstreams", cores(), "-nthreads", cores(), "-t", 3]
     arguments += ["-infer_precision", "bf16" if precision == "bfloat16" else "f32"]
@@ -229,7 +229,7 @@ class _Pixels:
 
     def __init__(self, photos: Sequence[Path], views: Sequence[str], side: int) -> None:
         self.photos = photos
-        self.draw = partial(draw_views, names=views, size=side)
+        self.draw = partial(draw_views, names=views, size=side, transform=PILLOW_TRANSFORM)
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -3,7 +3,7 @@
 Draws its own photos, uses the torch that it finds, and random weights (time does not depend on them). On a machine
 that has torch but no package index, bring the other packages along:
 
-    python benchmarks/gpu.py --pack wheels      # where PyPI can be reached: 90 MB, without torch
+    python benchmarks/gpu.py --pack wheels      # where PyPI can be reached: 150 MB, without torch
     python benchmarks/gpu.py --wheels wheels    # on the machine with the card
 
 Without a card the same runs on the processor, small, so that the script itself stays tested.
@@ -27,7 +27,7 @@ PACKAGES = {
     "pydantic": "pydantic", "pydantic_core": "pydantic-core", "annotated_types": "annotated-types",
     "typing_inspection": "typing-inspection", "yaml": "pyyaml", "PIL": "pillow", "pi_heif": "pi-heif",
     "imagehash": "imagehash", "pywt": "pywavelets", "tqdm": "tqdm", "tabulate": "tabulate",
-    "platformdirs": "platformdirs", "numpy": "numpy",
+    "platformdirs": "platformdirs", "numpy": "numpy", "cv2": "opencv-python-headless",
 }  # fmt: skip
 """What the package and its networks import, beside torch and torchvision: module and distribution."""
 

@@ -116,7 +116,7 @@ def _backbone(bundle: Bundle, backbone: BackboneConfig) -> ExtractorGraph:
     }
     expected = metadata if packed is None else {**metadata, "weights": packed.digest()}
     check_extractor(name, now, {fact: expected.get(fact) for fact in now})
-    return ExtractorGraph(network, backbone.views, backbone.pooling)
+    return ExtractorGraph(network, backbone.views, backbone.pooling, str(metadata.get("transform")))
 
 
 def _trained(bundle: Bundle, name: str) -> LogitsGraph:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from ensemble_minerals.features.metadata import (
     keep_metadata,
     library_versions,
     metadata_of,
+    metadata_of_views,
     read_choice,
     read_metadata,
 )
@@ -101,6 +103,7 @@ class BackboneExtractor(EmbeddingExtractor):
         self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
         self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
         self._precision: Wanted = precision
+        self._transform = TRANSFORM
         self._base_dir = base_dir
         self._cache_dir = cache_dir
         self._weights_source = parse(weights)
@@ -148,7 +151,7 @@ class BackboneExtractor(EmbeddingExtractor):
     @property
     def metadata(self) -> Mapping[str, JSON]:
         """What decides the numbers, and why this engine runs them (`engine_note`)."""
-        return {**self._known_metadata().metadata, "views": list(self._views)}
+        return {**self._known_metadata().metadata, **metadata_of_views(self._views, self._transform)}
 
     @property
     def fingerprint(self) -> str:
@@ -176,6 +179,12 @@ class BackboneExtractor(EmbeddingExtractor):
         """Agreement with PyTorch in float32 by layer, see `engine.agreement`; empty if it is that."""
         return self._known_metadata().agreement
 
+    def drawing(self, transform: str) -> Self:
+        """The same backbone with views that are drawn otherwise, as `data.views.TRANSFORMS` names it."""
+        other = copy(self)
+        other._transform = transform
+        return other
+
     def extract(self, photos: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the features of decoded photos, each independently of the others.
 
@@ -186,7 +195,7 @@ class BackboneExtractor(EmbeddingExtractor):
             Features of shape (n, n_views, n_features).
         """
         size, engine = self._known_metadata().size, self.open(len(photos))
-        views = (view for photo in photos for view in draw_views(photo, self._views, size))
+        views = (view for photo in photos for view in draw_views(photo, self._views, size, self._transform))
         matrix = engine.run(views, len(photos) * self.n_views)
         return matrix.reshape(len(photos), self.n_views, self.n_features)
 
@@ -236,7 +245,7 @@ class BackboneExtractor(EmbeddingExtractor):
         with self._lock:
             if self._network is None:
                 self._network = self._load()[0]
-        pixels = np.stack(list(draw_views(photo, self._views, self._network.size)))
+        pixels = np.stack(list(draw_views(photo, self._views, self._network.size, self._transform)))
         return frozen_forward_pass(self._network, pixels, *view_places(self._views, photo))
 
     def megabytes(self) -> float:
@@ -315,7 +324,6 @@ class BackboneExtractor(EmbeddingExtractor):
             "layers": list(network.layers),
             **self._covariances,
             "size": network.size,
-            "transform": TRANSFORM,
             "preprocessing": loaded.preprocessing.as_mapping(),
             "versions": library_versions(),
         }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ensemble_minerals.data.views import PILLOW_TRANSFORM
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.system.atomic import atomic_folder
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
 NETWORK = "network.xml"
+_OPENCV = "opencv-python-headless"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,14 @@ def metadata_of(network: TappedNetwork, metadata: Mapping[str, JSON], choice: Ch
         megabytes=4e-6 * sum(tensor.numel() for tensor in network.state_dict().values()),
         agreement=choice.agreement,
     )
+
+
+def metadata_of_views(views: Sequence[str], transform: str) -> dict[str, JSON]:
+    """What decides the pixels of views; see `data.views.draw_views`."""
+    metadata: dict[str, JSON] = {"views": list(views), "transform": transform}
+    if transform != PILLOW_TRANSFORM:  # Pillow's version is among the others
+        metadata["libraries"] = {_OPENCV: version(_OPENCV)}
+    return metadata
 
 
 @dataclass(frozen=True)

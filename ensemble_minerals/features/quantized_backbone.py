@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ensemble_minerals.data.views import PILLOW_TRANSFORM
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.engine_choice import Choice, choose_int8
 from ensemble_minerals.features.extractor import JSON
@@ -41,4 +42,6 @@ class QuantizedBackbone(BackboneExtractor):
         return network, {**metadata, "calibration": self._calibration.digest}
 
     def _request(self, cache_dir: Path) -> dict[str, JSON]:
-        return {**super()._request(cache_dir), "calibration": self._calibration.digest}
+        # Left out where views are drawn as they were in earlier versions.
+        drawn = {} if self._transform == PILLOW_TRANSFORM else {"transform": self._transform}
+        return {**super()._request(cache_dir), "calibration": self._calibration.digest, **drawn}

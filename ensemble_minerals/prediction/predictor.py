@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.bundle.bundle import Bundle, read_bundle
 from ensemble_minerals.config.properties import Properties
 from ensemble_minerals.config.schema import Config
+from ensemble_minerals.data.views import TRANSFORMS
 from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.conformal import ConformalSets
 from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection
@@ -133,7 +134,7 @@ def extractors_in_precision(
 ) -> dict[str, FeatureExtractor]:
     """A bundle's frozen extractors in the precision of the fit, or in float32 where this machine cannot.
 
-    Networks in int8 were quantized on photos of the fit, and are only in the cache of the fit.
+    Views are drawn as in the fit. Networks in int8 were quantized on photos of the fit, and are only in its cache.
 
     Args:
         bundle: Names the extractors.
@@ -141,12 +142,15 @@ def extractors_in_precision(
         cache_dir: Where converted networks are kept.
     """
     extractors = build_extractors(config, bundle.extractors, cache_dir=cache_dir, precision=bundle.precision)
-    for name, extractor in extractors.items():
-        digest = bundle.extractors[name]["facts"].get("calibration")
-        if digest is not None and isinstance(extractor, BackboneExtractor):
-            quantized = QuantizedBackbone(extractor, Calibration(digest))
-            if quantized.is_kept():
-                extractors[name] = quantized
+    for name, backbone in extractors.items():
+        if not isinstance(backbone, BackboneExtractor):
+            continue
+        facts = bundle.extractors[name]["facts"]
+        transform, digest = facts.get("transform"), facts.get("calibration")
+        # Of an unknown transform it is told later that it is another.
+        drawing = backbone.drawing(transform) if transform in TRANSFORMS else backbone
+        quantized = None if digest is None else QuantizedBackbone(drawing, Calibration(digest))
+        extractors[name] = quantized if quantized is not None and quantized.is_kept() else drawing
     return extractors
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
 
+from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM, draw_views
 from ensemble_minerals.errors import ConfigError, WeightsError
 from ensemble_minerals.features import backbone, engine_choice
 from ensemble_minerals.features.backbone import BackboneExtractor
@@ -97,6 +98,7 @@ def test_facts_are_plain_and_decide_the_fingerprint(weights: Path, cache_dir: Pa
     assert (metadata["engine"], metadata["precision"], metadata["engine_note"]) == ("openvino", "float32", "")
     assert metadata["initialization"] == "pretrained"
     assert set(metadata["versions"]) == {"openvino", "pillow", "timm", "torch"}
+    assert set(metadata["libraries"]) == {"opencv-python-headless"}
     assert min(small.agreement.values()) > 0.999
 
 
@@ -123,6 +125,23 @@ def test_what_moves_the_numbers_moves_the_fingerprint(
     ]
     assert len({same, *(each.fingerprint for each in changed)}) == 1 + len(changed)
     assert changed[-1].metadata["initialization"] == "random"
+
+
+def test_views_are_drawn_as_they_were_before_where_that_is_asked_for(
+    weights: Path, cache_dir: Path, photos: list[NDArray[np.uint8]]
+) -> None:
+    small = extractor(weights, cache_dir)
+    former = small.drawing(PILLOW_TRANSFORM)
+    assert former.metadata["transform"] == PILLOW_TRANSFORM
+    assert "libraries" not in former.metadata  # stored features of earlier versions are found again
+    assert former.fingerprint != small.fingerprint == small.drawing(TRANSFORM).fingerprint
+    size = int(str(small.metadata["size"]))
+    drawn = [view for photo in photos for view in draw_views(photo, small.views, size, PILLOW_TRANSFORM)]
+    expected = small.open().run(drawn, len(drawn)).reshape(3, 4, -1)
+    np.testing.assert_array_equal(former.extract(photos), expected)
+    assert np.abs(small.extract(photos) - expected).max() > 1e-3
+    places = [each.open_pass(photos[0]).features() for each in (small, former)]
+    assert np.abs(np.subtract(*places)).max() > 1e-3
 
 
 def test_changed_weights_are_noticed(tmp_path: Path, weights: Path, cache_dir: Path) -> None:
@@ -269,7 +288,7 @@ def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArr
         precision="float32",
         views=["squash"],
         cache_dir=cache_dir,
-    )
+    ).drawing(PILLOW_TRANSFORM)
     assert (lite.n_features, lite.side) == (4128, 224)
     features = lite.extract(photos[:1])
     image = Image.fromarray(photos[0]).resize((224, 224), Image.Resampling.BICUBIC)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ensemble_minerals.data.image_cache import decode_side
-from ensemble_minerals.data.views import needed_side
+from ensemble_minerals.data.views import TRANSFORM, needed_side
 from ensemble_minerals.networks.graphs.members import FittedEnsembleGraph
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews, view_names
 from ensemble_minerals.networks.graphs.rejection import RejectionGraph
@@ -26,13 +26,15 @@ class ExtractorGraph(nn.Module):
         network: From pixels to features.
         views: Names of the views.
         pooling: ``"mean"`` over the views, or ``"concat"``.
+        transform: How the views are drawn, see `data.views`.
     """
 
-    def __init__(self, network: TappedNetwork, views: Sequence[str], pooling: str) -> None:
+    def __init__(
+        self, network: TappedNetwork, views: Sequence[str], pooling: str, transform: str = TRANSFORM
+    ) -> None:
         super().__init__()
-        self.views = PhotoViews(
-            views, network.size, network.size, side=decode_side(needed_side(views, network.size))
-        )
+        side = decode_side(needed_side(views, network.size))
+        self.views = PhotoViews(views, network.size, network.size, side, transform)
         self.network = network
         self._pooling = pooling
 

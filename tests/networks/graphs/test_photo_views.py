@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.data.decoding import decode
-from ensemble_minerals.data.views import VIEWS, draw_views
+from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM, VIEWS, draw_views
 from ensemble_minerals.networks.graphs.photo_views import PhotoViews
 from ensemble_minerals.networks.models.transforms import EvalTransform
 
@@ -22,24 +22,39 @@ def drawn(height, width, seed=0):
     return np.array(Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def views_of(photo, names, height, width):
-    return PhotoViews(names, height, width)(torch.from_numpy(photo)[None])[0].permute(0, 2, 3, 1).numpy()
+def views_of(photo, names, height, width, transform=PILLOW_TRANSFORM):
+    return (
+        PhotoViews(names, height, width, transform=transform)(torch.from_numpy(photo)[None])[0]
+        .permute(0, 2, 3, 1)
+        .numpy()
+    )
 
 
 @pytest.mark.parametrize("shape", [(40, 52), (31, 30), (24, 24), (25, 61), (90, 44)])
 def test_views_are_those_of_pillow_but_for_its_rounding(shape):
     photo = drawn(*shape)
     actual = views_of(photo, VIEWS, 24, 24)
-    expected = np.stack(list(draw_views(photo, VIEWS, 24)))
+    expected = np.stack(list(draw_views(photo, VIEWS, 24, PILLOW_TRANSFORM)))
     if max(shape) < 2 * 24:  # larger photos Pillow first averages down
         assert np.abs(actual - expected).max() < 1.6
     assert np.abs(actual - expected).mean() < 0.7
 
 
+@pytest.mark.parametrize("shape", [(13, 17), (31, 30), (24, 24), (25, 61), (90, 44), (401, 290), (1, 40)])
+def test_views_are_those_of_opencv_but_for_its_rounding(shape):
+    photo = drawn(*shape)
+    actual = views_of(photo, VIEWS, 24, 24, TRANSFORM)
+    expected = np.stack(list(draw_views(photo, VIEWS, 24)))
+    assert (
+        np.abs(actual - expected).max() < 2.6
+    )  # 0.5 after averaging, half as much again, and IPP's own rounding
+    assert np.abs(actual - expected).mean() < 0.4
+
+
 def test_an_enlarged_photo_is_interpolated_and_not_blurred():
     photo = drawn(13, 17)
     actual = views_of(photo, ["squash"], 24, 24)
-    assert np.abs(actual - np.stack(list(draw_views(photo, ["squash"], 24)))).max() < 1.6
+    assert np.abs(actual - np.stack(list(draw_views(photo, ["squash"], 24, PILLOW_TRANSFORM)))).max() < 1.6
 
 
 @pytest.mark.parametrize("resize", ["squash", "pad"])

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from ensemble_minerals.config.networks import AugmentConfig, RandAugmentConfig
-from ensemble_minerals.data.views import CUTS, draw_views
+from ensemble_minerals.data.views import CUTS, PILLOW_TRANSFORM, draw_views
 from ensemble_minerals.networks.models.transforms import EvalTransform, Normalize, TrainTransform
 from ensemble_minerals.networks.models.weights import Preprocessing
 
@@ -241,19 +241,19 @@ def test_randaugment_changes_most_photos():
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (60, 37), (33, 100)])
-def test_square_views_are_those_of_frozen_features(shape):
+def test_square_views_are_those_that_frozen_features_had(shape):
     names = ["squash", "squash_flip", *CUTS, "detail_flip"]
     image = smooth(*shape)
     ours = EvalTransform(names, (32, 32), "squash")(image)
     assert ours.shape == (9, 3, 32, 32)
-    for view, theirs in zip(ours, draw_views(image, names, 32), strict=True):
+    for view, theirs in zip(ours, draw_views(image, names, 32, PILLOW_TRANSFORM), strict=True):
         torch.testing.assert_close(view, torch.tensor(theirs).permute(2, 0, 1) / 255, atol=2.1 / 255, rtol=0)
 
 
-def test_padded_views_are_those_of_frozen_features():
+def test_padded_views_are_those_that_frozen_features_had():
     image = smooth(30, 90)
     ours = EvalTransform(["squash"], (32, 32), "pad")(image)[0]
-    theirs = next(iter(draw_views(image, ["pad"], 32)))
+    theirs = next(iter(draw_views(image, ["pad"], 32, PILLOW_TRANSFORM)))
     torch.testing.assert_close(ours, torch.tensor(theirs).permute(2, 0, 1) / 255, atol=2.1 / 255, rtol=0)
 
 
