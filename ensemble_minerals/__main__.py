@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -15,6 +16,9 @@ _WITH_WORKERS = {"joblib", "torch"}
 
 def main() -> None:
     """Run the command line; an interruption while it is still imported ends with words, too."""
+    gc.set_threshold(
+        10_000
+    )  # what is imported is no garbage: to look for some took a twentieth of a photo's time
     try:
         interruption.heed_sigterm()
         from ensemble_minerals.cli.app import main as run

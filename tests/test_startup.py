@@ -14,6 +14,7 @@ import pytest
 import ensemble_minerals
 from ensemble_minerals.cli.tables import FEW
 from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.workflows.predict import predict
 
 HEAVY = {
     "imagehash",
@@ -58,6 +59,12 @@ except SystemExit as ending:
 """
 
 
+OPENED_AHEAD = """
+from ensemble_minerals.features import opened_ahead
+assert [each.result() for each in opened_ahead._opened.values()]
+"""
+
+
 @pytest.mark.parametrize("name", ["", "fit", "predict", "inspect", "report", "ablate", "demo"])
 def test_help_loads_the_command_line_alone(name):
     loaded = loaded_by(command(*filter(None, [name]), "--help"))
@@ -65,7 +72,7 @@ def test_help_loads_the_command_line_alone(name):
 
 
 def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
-    """The bundle has a backbone; its converted network is in the cache, as it is after a fit."""
+    """The bundle has a backbone; its converted network is in the cache, and is opened while others are imported."""
     backbone = {"name": "small", "model": "test_resnet", "weights": "random", "size": 64, "views": ["squash"]}
     config = tiny.config(
         backbones=[backbone],
@@ -81,12 +88,12 @@ def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
     photo = next(tiny.new.iterdir())
     tiny.fit(tiny.photos, bundle, config, cache_dir=cache)
     assert load(bundle).bundle.extractors["small"]["facts"]["engine"] == "openvino"
-    loaded = loaded_by(command("predict", bundle, photo, "--cache", cache, "--out", table))
+    expected = predict(bundle, [photo], cache_dir=cache).predictions.proba[0]
+    loaded = loaded_by(command("predict", bundle, photo, "--cache", cache, "--out", table) + OPENED_AHEAD)
     assert loaded & HEAVY == set()
     assert "openvino" in loaded
     names, row = (line.split(",") for line in table.read_text(encoding="utf-8").splitlines())
     after = names.index("typicality")
-    expected = load(bundle, cache).predict([photo]).proba[0]
     np.testing.assert_allclose([float(cell) for cell in row[after - 3 : after]], expected, rtol=1e-12)
 
 

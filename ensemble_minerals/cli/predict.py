@@ -99,10 +99,15 @@ def command(
 ) -> None:
     """Ask a bundle what is on photos."""
     with handle_errors(debug) as job, raw_cells(raw_csv):
+        from ensemble_minerals.features.opened_ahead import FEW, open_ahead
+        from ensemble_minerals.system import paths
+
+        cache_dir = paths.cache_folder(cache, none=no_cache)
+        if cache_dir is not None and len(inputs) <= FEW and all(Path(each).is_file() for each in inputs):
+            open_ahead(bundle, cache_dir)
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.predictions import show_predictions
-        from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.predict import predict
 
         job.standing = finished(out, gallery)
@@ -121,7 +126,7 @@ def command(
                 gallery=gallery,
                 overwrite=overwrite,
                 n_jobs=jobs(n_jobs),
-                cache_dir=paths.cache_folder(cache, none=no_cache),
+                cache_dir=cache_dir,
                 progress=progress,
             )
         terminal = console.stdout()

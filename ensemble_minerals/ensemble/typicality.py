@@ -45,6 +45,9 @@ _SHORTEST = 1e-12
 _PART = 1024
 """Rows that are scored at once."""
 
+_COLUMNS = 512
+"""Features whose directions are brought to double precision at once: so many stay in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Standardization:
@@ -222,12 +225,13 @@ def _project(
     """Rows in the principal directions, (n, d), the share of each row's square outside of them, and lengths, (n,)."""
     n, d = len(matrices[0]), blocks[0].directions.shape[1]
     projected, square, lengths = np.zeros((n, d)), np.zeros(n), np.zeros(n)
-    directions = [block.directions.astype(dtype, copy=False) for block in blocks]
     for start in range(0, n, _PART):
         part = slice(start, start + _PART)
-        for block, matrix, own in zip(blocks, matrices, directions, strict=True):
+        for block, matrix in zip(blocks, matrices, strict=True):
             rows, length = block.centered(matrix[part], len(blocks), dtype)
-            projected[part] += rows @ own
+            for first in range(0, rows.shape[1], _COLUMNS):
+                some = slice(first, first + _COLUMNS)
+                projected[part] += rows[:, some] @ block.directions[some].astype(dtype, copy=False)
             square[part] += np.einsum("ij,ij->i", rows, rows)
             lengths[part] += length / len(blocks)
     inside = (projected**2).sum(axis=1)

@@ -33,6 +33,7 @@ from ensemble_minerals.features.metadata import (
     read_choice,
     read_metadata,
 )
+from ensemble_minerals.features.opened_ahead import FEW, opened
 from ensemble_minerals.networks.models.weights import Preprocessing, load_network, pack_weights, parse
 from ensemble_minerals.networks.threads import torch_threads
 from ensemble_minerals.system import cpu
@@ -41,9 +42,6 @@ from ensemble_minerals.system.cache_folder import NETWORKS
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
     from ensemble_minerals.networks.models.taps import TappedNetwork
-
-FEW = 3
-"""Photos up to which a network is opened for one pass at a time: to open it takes longer than to pass so few."""
 
 FORMAT = 1
 """Raised with any change of this code after which the same metadata give other numbers."""
@@ -218,9 +216,18 @@ class BackboneExtractor(EmbeddingExtractor):
                     self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
             return self._engine
 
+    @property
+    def kept(self) -> Path | None:
+        """Folder of its converted network in the cache; None where there is none."""
+        openvino = self._known_metadata().engine == "openvino"
+        return self._folder(self._cache_dir) if openvino and self._cache_dir is not None else None
+
     def _open_kept(self, folder: Path, known: BackboneMetadata, few: bool) -> engines.Engine:
         """The converted network of the cache, made anew where it is damaged."""
         precision = cast("Precision", known.precision)
+        ahead = opened(folder) if few else None
+        if ahead is not None:
+            return ahead
         try:
             return engines.OpenVINOEngine(folder / NETWORK, precision, known.n_features, one_at_a_time=few)
         except engines.DamagedNetworkError:

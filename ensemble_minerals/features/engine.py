@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.digest import file_checksum
 from ensemble_minerals.system.sealed import damaged, read_sealed, write_sealed
 
 if TYPE_CHECKING:
+    from ensemble_minerals.features.engine_agreement import Precision
     from ensemble_minerals.networks.models.taps import TappedNetwork
 
 Name: TypeAlias = Literal["torch", "openvino"]

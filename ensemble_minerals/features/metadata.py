@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ensemble_minerals.data.views import PILLOW_TRANSFORM
-from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.cache_folder import CARD, DIGESTS
@@ -24,6 +23,7 @@ from ensemble_minerals.system.digest import content_digest, file_digest
 from ensemble_minerals.system.sealed import damaged, not_kept, read_sealed, write_sealed
 
 if TYPE_CHECKING:
+    from ensemble_minerals.features.engine_agreement import Precision
     from ensemble_minerals.features.engine_choice import Choice
     from ensemble_minerals.networks.models.taps import TappedNetwork
 

@@ -181,16 +181,14 @@ def read_prior(file: Path, classes: Sequence[str], counts: Sequence[int]) -> Flo
 
 
 def prior_of(
-    given: Mapping[str, float] | str | Path | None, classes: Sequence[str], counts: Sequence[int]
-) -> Floats | None:
-    """`read_prior` of a CSV, or the same of weights by class; None where nothing is given.
+    given: Mapping[str, float] | str | Path, classes: Sequence[str], counts: Sequence[int]
+) -> Floats:
+    """`read_prior` of a CSV, or the same of weights by class.
 
     Raises:
         UserError: See `read_prior`.
         DataError: See `read_prior`.
     """
-    if given is None:
-        return None
     if not isinstance(given, Mapping):
         return read_prior(Path(given), classes, counts)
     for name in given:

@@ -170,7 +170,7 @@ class PhotoPredictor(ABC):
             classes,
             self.properties if properties is None else properties_of(properties, classes),
             evidence,
-            prior=prior_of(prior, classes, self.class_counts.tolist()),
+            prior=None if prior is None else prior_of(prior, classes, self.class_counts.tolist()),
             advise=advise,
         )
         if sets is not None and note is not None:

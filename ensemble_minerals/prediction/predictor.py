@@ -124,6 +124,12 @@ class Predictor(PhotoPredictor):
         return self.bundle.class_counts
 
     @property
+    def networks_in_cache(self) -> list[Path]:
+        """Folders of the converted networks that answers need, in the order in which they compute."""
+        kept = [each.kept for each in self._needed.values() if isinstance(each, BackboneExtractor)]
+        return [folder for folder in kept if folder is not None]
+
+    @property
     def is_demonstration(self) -> bool:
         """See `PhotoPredictor.is_demonstration`."""
         return bool(self.bundle.info.get("demonstration"))

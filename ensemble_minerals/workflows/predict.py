@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ensemble_minerals.bundle.student import is_student
+from ensemble_minerals.features.opened_ahead import note_networks
 from ensemble_minerals.prediction.given_labels import given_labels
 from ensemble_minerals.prediction.inputs import Inputs, named_folders
 from ensemble_minerals.prediction.photo_predictor import PhotoPredictor
-from ensemble_minerals.prediction.predictor import load
+from ensemble_minerals.prediction.predictor import Predictor, load
 from ensemble_minerals.prediction.student import load_student
 from ensemble_minerals.prediction.table import Predictions, check_ending
 from ensemble_minerals.system.cpu import count_jobs
@@ -106,6 +107,8 @@ def predict(
         advise=advise,
         note=progress.note,
     )
+    if cache_dir is not None and isinstance(predictor, Predictor):
+        note_networks(Path(model), Path(cache_dir), predictor.networks_in_cache)
     synthetic = predictor.is_demonstration
     if out is not None:
         predictions.write(out, top_k)

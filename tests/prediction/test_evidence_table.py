@@ -126,7 +126,6 @@ def test_weights_by_class_are_what_a_file_says(photos):
     Path("place.csv").write_text("class,weight\n" + lines)
     counts = [10, 20, 40]
     np.testing.assert_array_equal(prior_of(weights, CLASSES, counts), prior_of("place.csv", CLASSES, counts))
-    assert prior_of(None, CLASSES, counts) is None
     for wrong, words in (
         ({**weights, "ruby": 1}, "prior: 'ruby' is no class of the model"),
         ({CLASSES[0]: 1}, f"prior: lacks {CLASSES[1]}, {CLASSES[2]}"),
