@@ -58,6 +58,7 @@ ALLOWED = {
         "data.same_object.keypoints",
         "data.same_object.matching",
         "data.same_object.overlay",
+        "data.hashing",
         "data.views",
     },
     "pandas": {"prediction.table"},

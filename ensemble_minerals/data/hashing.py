@@ -18,9 +18,10 @@ from ensemble_minerals.system.cache_table import CacheTable
 from ensemble_minerals.system.runtime import DecodeLimits
 
 # Increase when `fingerprint` computes something else than before: stored fingerprints are then not used any more.
-SCANNER_VERSION = 1
+SCANNER_VERSION = 2
 
 _HASH_SIDE = 32  # ImageHash shrinks images to 32 pixels a side (8 x 4) before its cosine transform
+_ENOUGH = 8 * _HASH_SIDE  # pixels of the shorter side, to which larger photos are averaged first
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def fingerprint(path: Path, *, limits: DecodeLimits, cache: ScanCache | None = N
 
 
 def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
-    """ImageHash's ``phash`` of an image and of its mirror image.
+    """ImageHash's ``phash`` of an image, the average of squares of pixels where it is large, and of its mirror image.
 
     Each bit says whether one of the 8 x 8 lowest frequencies of a 32 x 32 cosine transform is above their median. Few
     bits differ between copies of an image that were scaled or compressed again.
@@ -105,6 +106,13 @@ def perceptual_hashes(pixels: NDArray[np.uint8]) -> tuple[int, int]:
     Returns:
         Two 64-bit numbers, most significant bit first as in ImageHash's hexadecimal text.
     """
+    factor = min(pixels.shape[:2]) // _ENOUGH
+    if factor > 1:
+        import cv2
+
+        height, width = (side // factor for side in pixels.shape[:2])
+        whole = pixels[: height * factor, : width * factor]
+        pixels = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     small = Image.fromarray(pixels).convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.LANCZOS)
     mirrored = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return int(str(imagehash.phash(small)), 16), int(str(imagehash.phash(mirrored)), 16)

@@ -497,9 +497,12 @@ def test_pixel_digest_is_of_the_image():
     assert pixel_digest(pixels) == pixel_digest(decode(encoded(quarters(), "BMP")).pixels)
     assert pixel_digest(pixels) == pixel_digest(np.asfortranarray(pixels))
     assert pixel_digest(pixels) != pixel_digest(pixels.reshape(48, 32, 3))
-    changed = pixels.copy()
-    changed[-1, -1, -1] ^= 1
-    assert pixel_digest(pixels) != pixel_digest(changed)
+    large = np.tile(pixels, (9, 9, 1))  # several blocks
+    assert len({pixel_digest(one) for one in (large, large[::-1], large[:, ::-1])}) == 3
+    for place in (0, large.size // 2, -1):
+        changed = large.copy()
+        changed.flat[place] ^= 1
+        assert pixel_digest(large) != pixel_digest(changed)
 
 
 def test_photo_digest_is_that_of_the_content(tmp_path):

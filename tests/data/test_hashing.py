@@ -42,6 +42,15 @@ def test_hashes_are_those_of_imagehash():
         assert bits(plain, mirrored) > 10
 
 
+def test_the_hash_of_a_large_photo_is_imagehash_s_but_for_a_few_bits():
+    for seed in range(5):
+        image = blobs(seed, 1100, 830)
+        plain, mirrored = perceptual_hashes(np.array(image))
+        flipped = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        for found, shown in ((plain, image), (mirrored, flipped)):
+            assert bits(found, int(str(imagehash.phash(shown)), 16)) <= 6
+
+
 def test_hashes_survive_scaling_and_compression(tmp_path):
     image = blobs(1, 300, 200)
     image.resize((150, 100)).save(tmp_path / "a.jpg", quality=40)
