@@ -15,6 +15,7 @@ from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
 from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
 
 EMBEDDING_VIEWS = ("squash",)
@@ -81,7 +82,7 @@ def compared_photos(
     )
     gathered = gather_features(manifest, described, extractors, runtime, "Looking for photos of one object")
     kept = np.setdiff1d(np.arange(len(rows)), list(gathered.errors))
-    embeddings = None if gathered.embeddings is None else gathered.embeddings[kept]
+    embeddings = None if gathered.embeddings is None else take(gathered.embeddings, kept)
     manifest = mark_unreadable(manifest, rows, gathered.errors)
     rows = rows[kept]
     return manifest, ComparedPhotos.of(manifest, rows, embeddings, aside=aside[rows]), rows

@@ -103,6 +103,7 @@ def gather(
             if gathered.embeddings is None:
                 gathered.embeddings = _rows_like(embeddings, len(paths))
             gathered.embeddings[part] = embeddings
+            release(gathered.embeddings)
     return gathered
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.data.same_object.nearest import nearest_rows
 from ensemble_minerals.data.same_object.visual_words import nearest_by_words
+from ensemble_minerals.system.memmap import release
 from ensemble_minerals.system.parallel import single_thread
 
 NEIGHBORS = 5
@@ -70,16 +72,18 @@ def propose_pairs(
 
     proposed = [nearest_rows(by_hash, n, HASH_NEIGHBORS, start=start, n_jobs=n_jobs)]
     if embeddings is not None:
-        vectors = _projected(embeddings)
-
-        def by_embedding(rows: slice, columns: slice) -> NDArray[np.float32]:
-            similarity: NDArray[np.float32] = vectors[rows] @ vectors[columns].T
-            return similarity
-
-        proposed.append(nearest_rows(by_embedding, n, NEIGHBORS, start=start, n_jobs=n_jobs))
+        similarity = partial(_similarity, _projected(embeddings))
+        proposed.append(nearest_rows(similarity, n, NEIGHBORS, start=start, n_jobs=n_jobs))
+        del similarity  # before words take their room
     if words is not None:
         proposed.append(nearest_by_words(words, WORD_NEIGHBORS, start=start))
-    return np.unique(np.sort(np.concatenate(proposed), axis=1), axis=0)
+    smaller, larger = np.sort(np.concatenate(proposed), axis=1).T
+    return np.column_stack(np.divmod(np.unique(smaller * n + larger), max(n, 1)))
+
+
+def _similarity(vectors: NDArray[np.float32], rows: slice, columns: slice) -> NDArray[np.float32]:
+    products: NDArray[np.float32] = vectors[rows] @ vectors[columns].T
+    return products
 
 
 def _projected(embeddings: NDArray[Any]) -> NDArray[np.float32]:
@@ -88,11 +92,13 @@ def _projected(embeddings: NDArray[Any]) -> NDArray[np.float32]:
     width = embeddings.shape[1]
     axes = np.random.default_rng(0).normal(size=(width, min(_DIMENSIONS, width))).astype(np.float32)
     vectors = np.empty((len(embeddings), axes.shape[1]), dtype=np.float32)
+    origin = np.zeros(axes.shape[1], dtype=np.float32)
     with single_thread:
         for top in range(0, len(embeddings), _ROWS):
             rows = slice(top, top + _ROWS)
-            vectors[rows] = _directions(embeddings[rows], mean) @ axes
-    return _directions(vectors, np.zeros(axes.shape[1], dtype=np.float32))
+            vectors[rows] = _directions(_directions(embeddings[rows], mean) @ axes, origin)
+            release(embeddings)
+    return vectors
 
 
 def _hash_distances(
@@ -115,6 +121,7 @@ def _mean(embeddings: NDArray[Any]) -> NDArray[np.float32]:
     total = np.zeros(embeddings.shape[1], dtype=np.float64)
     for top in range(0, len(embeddings), _ROWS):
         total += embeddings[top : top + _ROWS].sum(axis=0, dtype=np.float64)
+        release(embeddings)
     if not np.isfinite(total).all():
         raise ValueError("embeddings must be finite; leave out the rows that have none")
     return (total / max(len(embeddings), 1)).astype(np.float32)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.config.schema import DuplicatesConfig
+from ensemble_minerals.data.decode_budget import return_freed_memory
 from ensemble_minerals.data.manifest import Files, Manifest
 from ensemble_minerals.data.same_object.candidates import directions, propose_pairs
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
@@ -142,6 +143,7 @@ def find_same_objects(
                 n_reference=int(np.searchsorted(first_row, n_known)),
                 n_jobs=runtime.n_jobs,
             )
+            return_freed_memory()  # what proposing took grows with the photos, what comparing takes does not
             verdicts = Verdicts(table, photos.image_id)
             found = _same_objects(photos, first_row[proposed], store, verdicts, runtime)
             by_digest = first_row[np.argsort(photos.image_id[first_row])]

@@ -22,7 +22,7 @@ COMMON = 1000
 """A word of more photos than this is left out: it tells little, and to compare by it costs most."""
 
 _HALVES = 256  # so 65,536 words
-_ROWS = 256  # photos that are compared with all at once
+_ROWS = 16  # photos that are compared with all at once: of many photos, most share words with most
 _WEIGHED = 4096  # photos whose words are weighted at once
 
 
@@ -56,7 +56,7 @@ def nearest_by_words(words: Iterable[NDArray[np.uint16]], k: int, *, start: int 
     weights = _weighted(words)
     n = weights.shape[0]
     answers = weights.T.tocsr()
-    found = [np.empty((0, 2), dtype=np.intp)]
+    found = np.full((n, k), -1, dtype=np.intp)
     for top in range(start, n, _ROWS):
         shared = (weights[top : top + _ROWS] @ answers).tocsr()
         for row, (left, right) in enumerate(
@@ -68,8 +68,9 @@ def nearest_by_words(words: Iterable[NDArray[np.uint16]], k: int, *, start: int 
                 most = values >= np.partition(values, -k)[-k]
                 others, values = others[most], values[most]
             kept = others[np.lexsort((others, -values))[:k]]
-            found.append(np.column_stack([np.full(len(kept), row), kept]))
-    return np.concatenate(found)
+            found[row, : len(kept)] = kept
+    asking, rank = np.nonzero(found >= 0)
+    return np.column_stack([asking, found[asking, rank]])
 
 
 def _weighted(words: Iterable[NDArray[np.uint16]]) -> csr_array[Any]:
@@ -100,7 +101,7 @@ def _weighted(words: Iterable[NDArray[np.uint16]]) -> csr_array[Any]:
         counts.data = np.sqrt(counts.data) * rarity_kept[counts.indices]
         counts.data /= np.repeat(np.maximum(length, np.float32(1e-9)), np.diff(counts.indptr))
         counts.eliminate_zeros()
-        blocks.append(counts)
+        blocks.append(counts.copy())  # without the room of what was left out
     return vstack(blocks, format="csr")
 
 
