@@ -17,14 +17,8 @@ from joblib import delayed
 from numpy.typing import NDArray
 
 from ensemble_minerals.errors import ImageError, ImageReason, UserError
-from ensemble_minerals.features.extraction import (
-    CHUNK,
-    ExtractionResult,
-    ExtractionTask,
-    empty_features,
-    extract_features,
-    find_tasks,
-)
+from ensemble_minerals.features.extraction import CHUNK, ExtractionResult, extract_features
+from ensemble_minerals.features.extraction_tasks import ExtractionTask, empty_features, find_tasks
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu

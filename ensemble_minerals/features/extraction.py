@@ -1,8 +1,8 @@
 """Photos to features: each photo is decoded once for all extractors, and only what the store lacks is computed.
 
 Threads decode ahead of the caller's thread, in which the extractors run. An extractor that uses one core, such as
-the descriptor, runs in threads beside it, where networks are opened, too. The number of decoded photos that wait is
-bounded, and so is memory.
+the descriptor, runs in threads beside it, where networks are opened, too; it is waited for, and features are stored,
+while the others compute the next photos. The number of decoded photos that wait is bounded, and so is memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,12 @@ from PIL import Image
 from ensemble_minerals.data.decoding import Photo, decoded, photo_digest
 from ensemble_minerals.data.image_cache import decode_side, expect_reduced
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
+from ensemble_minerals.features.extraction_tasks import ExtractionTask, empty_features, find_tasks
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.prefetch import ROOM, prefetch
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
-
-SourceT = TypeVar("SourceT", bound=Path | bytes)
 
 CHUNK = 16
 """Photos of one call of an extractor, and of one transaction of the store."""
@@ -118,12 +117,13 @@ def extract_features(
         raise ValueError(f"extractors are named {names}, their names should differ")
     features = {extractor.name: empty_features(len(photos), extractor) for extractor in extractors}
     tasks = find_tasks(photos, image_ids, extractors, features, store)
-    collector = _Collector(extractors, features, store)
     decode_photo = partial(decoded, limits=limits)
     done = 0
     with ExitStack() as stack:
         beside = ThreadPoolExecutor(n_threads, thread_name_prefix="beside")
         stack.callback(beside.shutdown, cancel_futures=True)
+        keeper = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="keep"))
+        collector = _Collector(extractors, features, store, keeper)
         for extractor in extractors:
             if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
                 beside.submit(
@@ -142,6 +142,7 @@ def extract_features(
             done += len(chunk)
             if progress is not None:
                 progress(done, len(tasks))
+        collector.finish()
     return ExtractionResult(
         features,
         dict(sorted(collector.errors.items())),
@@ -149,23 +150,6 @@ def extract_features(
         collector.decode_seconds,
         collector.n_computed,
     )
-
-
-@dataclass(frozen=True)
-class ExtractionTask(Generic[SourceT]):
-    """An image whose features some extractors have not computed, and where they go.
-
-    Attributes:
-        source: A file that holds it, or the content of one.
-        image_id: Its digest, or "".
-        positions: Positions of all photos that hold it.
-        lacking: The extractors that have not computed its features.
-    """
-
-    source: SourceT
-    image_id: str
-    positions: list[int]
-    lacking: list[FeatureExtractor]
 
 
 @dataclass
@@ -191,36 +175,60 @@ class _Collector:
         extractors: Sequence[FeatureExtractor],
         features: Mapping[str, NDArray[np.float32]],
         store: FeatureStore | None,
+        keeper: Executor,
     ) -> None:
-        # Others compute while those that use one core do: these are waited for last.
-        self.extractors = sorted(extractors, key=lambda each: isinstance(each, SingleThreaded))
+        self.extractors = [each for each in extractors if not isinstance(each, SingleThreaded)]
+        self.beside = [each for each in extractors if isinstance(each, SingleThreaded)]
         self.features = features
         self.store = store
+        self.keeper = keeper
+        self.kept: Future[None] | None = None
         self.errors: dict[int, ImageError] = {}
         self.decode_seconds = 0.0
         self.seconds = {extractor.name: 0.0 for extractor in extractors}
         self.n_computed = {extractor.name: 0 for extractor in extractors}
 
     def compute(self, chunk: Sequence[_Prepared]) -> None:
+        """Compute what takes several cores, while the chunk before is kept."""
         for photo in chunk:
             self.decode_seconds += photo.decode_seconds
             if photo.error is not None:
                 self.errors |= dict.fromkeys(photo.task.positions, photo.error)
                 for array in self.features.values():
                     array[photo.task.positions] = np.nan
+        readable = [photo for photo in chunk if photo.error is None]
+        computed = []
         for extractor in self.extractors:
-            photos = [photo for photo in chunk if photo.error is None and extractor in photo.task.lacking]
+            photos = [photo for photo in readable if extractor in photo.task.lacking]
             if photos:
-                self._keep(extractor, [photo.task for photo in photos], self._values(extractor, photos))
+                images = [photo.images[decode_side(extractor.side)] for photo in photos]
+                values, seconds = _timed(extractor, images)
+                self.seconds[extractor.name] += seconds
+                computed.append((extractor, [photo.task for photo in photos], values))
+        for photo in readable:
+            photo.images.clear()
+        self.finish()
+        self.kept = self.keeper.submit(self._keep_chunk, readable, computed)
 
-    def _values(self, extractor: FeatureExtractor, photos: Sequence[_Prepared]) -> NDArray[np.float32]:
-        if isinstance(extractor, SingleThreaded):
-            computed = [photo.computing[extractor.name].result() for photo in photos]
-            self.seconds[extractor.name] += sum(seconds for _, seconds in computed)
-            return np.concatenate([values for values, _ in computed])
-        values, seconds = _timed(extractor, [photo.images[decode_side(extractor.side)] for photo in photos])
-        self.seconds[extractor.name] += seconds
-        return values
+    def finish(self) -> None:
+        """Wait until all that was computed is kept."""
+        if self.kept is not None:
+            self.kept.result()
+
+    def _keep_chunk(
+        self,
+        photos: Sequence[_Prepared],
+        computed: Sequence[tuple[FeatureExtractor, list[ExtractionTask[Path | bytes]], NDArray[np.float32]]],
+    ) -> None:
+        for extractor, tasks, values in computed:
+            self._keep(extractor, tasks, values)
+        for extractor in self.beside:
+            own = [photo for photo in photos if extractor in photo.task.lacking]
+            if own:
+                results = [photo.computing[extractor.name].result() for photo in own]
+                self.seconds[extractor.name] += sum(seconds for _, seconds in results)
+                values = np.concatenate([values for values, _ in results])
+                self._keep(extractor, [photo.task for photo in own], values)
 
     def _keep(
         self,
@@ -256,37 +264,6 @@ def _chunk(stream: Iterator[_Prepared]) -> list[_Prepared]:
         chunk.append(photo)
         n_bytes += photo.n_bytes()
     return chunk
-
-
-def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.float32]:
-    """An array for the features of photos, with arbitrary values."""
-    return np.empty((n_photos, extractor.n_views, extractor.n_features), dtype=np.float32)
-
-
-def find_tasks(
-    photos: Sequence[SourceT],
-    image_ids: Sequence[str],
-    extractors: Sequence[FeatureExtractor],
-    features: Mapping[str, NDArray[np.float32]],
-    store: FeatureStore | None,
-) -> list[ExtractionTask[SourceT]]:
-    """Fetch stored features; what the store lacks becomes tasks, in the order of the photos."""
-    stored = {
-        extractor.name: np.zeros(len(photos), dtype=bool)
-        if store is None
-        else store.get_into(features[extractor.name], image_ids, extractor.fingerprint)
-        for extractor in extractors
-    }
-    tasks: dict[str | int, ExtractionTask[SourceT]] = {}
-    for position, (source, image_id) in enumerate(zip(photos, image_ids, strict=True)):
-        key = image_id or position
-        if key in tasks:
-            tasks[key].positions.append(position)
-            continue
-        lacking = [extractor for extractor in extractors if not stored[extractor.name][position]]
-        if lacking:
-            tasks[key] = ExtractionTask(source, image_id, [position], lacking)
-    return list(tasks.values())
 
 
 def _prepare(

@@ -358,6 +358,27 @@ def test_decoding_goes_on_while_a_source_works(photos, monkeypatch):
     _assert_of(_extract(photos, Working()), range(40))
 
 
+def test_the_next_photos_are_computed_while_those_beside_are_waited_for(photos, store):
+    second_chunk = threading.Event()
+
+    class Ahead(Spy):
+        def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+            if self.calls:
+                second_chunk.set()
+            return super().extract(photos)
+
+    class Late(BesideSpy):
+        def extract(self, photos: Sequence[np.ndarray]) -> np.ndarray:
+            assert second_chunk.wait(10)
+            return super().extract(photos)
+
+    ahead, late = Ahead("ahead"), Late("late")
+    result = _extract(photos, ahead, late, store=store)
+    for name in ("ahead", "late"):
+        _assert_of(result, range(40), name)
+    assert store.contains(late.fingerprint, _ids(photos)) == set(_ids(photos))
+
+
 def test_tells_how_far_it_is(photos, store):
     _extract(photos[:4], Spy(), store=store)
     told: list[tuple[int, int]] = []
