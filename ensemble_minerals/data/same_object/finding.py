@@ -26,6 +26,7 @@ from ensemble_minerals.data.same_object.matching import Comparable, compare, may
 from ensemble_minerals.data.same_object.overprints import without_overprints
 from ensemble_minerals.data.same_object.pairs import SameObjectPair
 from ensemble_minerals.data.same_object.verdicts import Verdict, Verdicts
+from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits, Runtime
@@ -136,7 +137,7 @@ def find_same_objects(
             store = KeypointStore(photos.files, photos.image_id, table, runtime, limits)
             store.compute(first_row.tolist())
             proposed = propose_pairs(
-                None if photos.embeddings is None else photos.embeddings[first_row],
+                None if photos.embeddings is None else take(photos.embeddings, first_row),
                 photos.phash[first_row],
                 photos.phash_mirrored[first_row],
                 store.words(first_row.tolist()),
@@ -148,6 +149,8 @@ def find_same_objects(
             found = _same_objects(photos, first_row[proposed], store, verdicts, runtime)
             by_digest = first_row[np.argsort(photos.image_id[first_row])]
             found = without_overprints(found, photos.label, by_digest, store, verdicts)
+        del store  # keypoints are compared no more
+        return_freed_memory()
         if config.likeness and photos.embeddings is not None:
             likeness = Likeness(directions(photos.embeddings[first_row]), proposed, n_folds)
     return group_rows(
