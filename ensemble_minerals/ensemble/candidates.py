@@ -150,7 +150,7 @@ def _regularization_path(X: FloatMatrix, y: NDArray[np.intp], n_classes: int) ->
 
 
 def _linear(solution: Solution) -> Candidate:
-    weight, bias, converged = solution
+    weight, bias, converged, _ = solution
     if len(bias) == 1:  # two classes
         weight, bias = np.column_stack([np.zeros_like(weight), weight]), np.append(0.0, bias)
     return Candidate(Combination("linear", weight, bias), converged)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy.sparse import eye_array, kron
 
 from ensemble_minerals.members.heads.logistic_problem import Combinations, LogisticProblem
-from ensemble_minerals.members.heads.logistic_rows import ColumnRows, GramRows, SharedRows
+from ensemble_minerals.members.heads.logistic_products import ProductRows
+from ensemble_minerals.members.heads.logistic_rows import ColumnRows
+from ensemble_minerals.members.heads.logistic_solver import SharedRows
 from ensemble_minerals.members.row_space import RowSpace
 from ensemble_minerals.members.rows import Rows
 
@@ -139,14 +141,14 @@ class TrainingRows:
     @cached_property
     def shared(self) -> SharedRows:
         """The views as regressions share them."""
-        return ColumnRows(self.coordinates) if self.gram is None else GramRows(self.gram)
+        return ColumnRows(self.coordinates) if self.gram is None else ProductRows(self.gram)
 
     def split(self, trained: NDArray[np.intp], held_out: NDArray[np.intp]) -> tuple[SharedRows, FloatMatrix]:
         """Some rows as regressions share them, and others as what their solutions are multiplied with."""
         trained, held_out = self.positions(trained), self.positions(held_out)
         if self.gram is None:
             return ColumnRows(self.coordinates[trained]), self.of_views(self.coordinates[held_out])
-        return GramRows(self.gram[np.ix_(trained, trained)]), self.of_views(
+        return ProductRows(self.gram[np.ix_(trained, trained)]), self.of_views(
             self.gram[np.ix_(held_out, trained)]
         )
 

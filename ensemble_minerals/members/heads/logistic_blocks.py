@@ -60,16 +60,18 @@ class Block:
 
     Attributes:
         n_columns: Columns of all.
+        is_softmax: Whether it is one regression of three outcomes or more.
+        weights: Shape (n_problems, m).
     """
 
     def __init__(self, problems: Sequence[LogisticProblem]) -> None:
         self.problems = problems
         self.n_columns = sum(problem.n_columns for problem in problems)
         self.combinations = problems[0].combinations
-        self._is_softmax = problems[0].n_outcomes > 2
-        self._weights = np.stack([problem.weights for problem in problems])
+        self.is_softmax = problems[0].n_outcomes > 2
+        self.weights = np.stack([problem.weights for problem in problems])
         targets = np.stack([problem.targets for problem in problems])
-        outcomes = np.arange(self.n_columns)[:, None] if self._is_softmax else 1
+        outcomes = np.arange(self.n_columns)[:, None] if self.is_softmax else 1
         self._targets: NDArray[np.bool_] = targets == outcomes
 
     def evaluate(
@@ -82,11 +84,11 @@ class Block:
             dtype: The precision of steps.
         """
         own = logits if self.combinations is None else self.combinations.of(logits)
-        losses = np.zeros(len(self._weights))
+        losses = np.zeros(len(self.weights))
         gradient, proba = np.empty_like(own), np.empty(own.shape, dtype=dtype)
-        compute = _softmax if self._is_softmax else _sigmoid
+        compute = _softmax if self.is_softmax else _sigmoid
         for part in parts(own.shape[1]):
-            weights, targets = self._weights[:, part], self._targets[:, part]
+            weights, targets = self.weights[:, part], self._targets[:, part]
             row_losses, row_proba = compute(own[:, part], targets)
             losses += np.einsum("ij,ij->i", weights, row_losses)
             proba[:, part] = row_proba
@@ -96,9 +98,9 @@ class Block:
 
     def hessian(self, proba: FloatMatrix) -> BlockHessian:
         """The second derivatives where the outcomes have these probabilities."""
-        weighted = proba * self._weights.astype(proba.dtype)
+        weighted = proba * self.weights.astype(proba.dtype)
         curvature = weighted * (1 - proba)
-        if self._is_softmax:
+        if self.is_softmax:
             return BlockHessian(self.combinations, curvature, weighted, proba)
         return BlockHessian(self.combinations, curvature, curvature)
 

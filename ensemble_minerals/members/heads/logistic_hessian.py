@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ensemble_minerals.members.heads.logistic_blocks import BlockHessian
-from ensemble_minerals.members.heads.logistic_rows import FREE, Preconditioner, SharedRows
+from ensemble_minerals.members.heads.logistic_rows import FREE, ColumnRows
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -49,26 +49,26 @@ class Hessian:
         rows: The rows that they share.
         penalty: Of each column, shape (n_columns, 1).
         blocks: Second derivatives by the logits.
-        preconditioner: The approximate inverse.
+        preconditioner: The approximate inverse, which is diagonal.
     """
 
     layout: Layout
-    rows: SharedRows
+    rows: ColumnRows
     penalty: FloatMatrix
     blocks: Sequence[BlockHessian]
-    preconditioner: Preconditioner
+    preconditioner: FloatMatrix
 
     def product(self, direction: FloatMatrix) -> FloatMatrix:
-        """The Hessian's product with a direction; both are vectors of the shared rows."""
+        """The Hessian's product with a direction, both of shape (n_columns, n_coefficients + 1)."""
         change = self.rows.logits(direction)
         for block, columns in zip(
             self.blocks, self.layout.slices([len(one.factor) for one in self.blocks]), strict=True
         ):
             change[columns] = block.product(change[columns])
         product = self.rows.gathered(change)
-        product[:, :-1] += self.penalty * direction[0, :, :-1]
-        product[:, -1] += FREE * direction[0, :, -1]
-        return self.rows.vectors(product)
+        product[:, :-1] += self.penalty * direction[:, :-1]
+        product[:, -1] += FREE * direction[:, -1]
+        return product
 
     def of(self, problems: NDArray[np.bool_]) -> Hessian:
         """That of some problems alone."""
@@ -79,5 +79,5 @@ class Hessian:
             self.rows,
             self.penalty[columns],
             [block.of(some) for block, some in zip(self.blocks, kept, strict=True) if some.any()],
-            self.preconditioner.of(columns),
+            self.preconditioner[columns],
         )

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.log_space import log_proba_of_logits
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
-from ensemble_minerals.members.heads.logistic_rows import SharedRows
-from ensemble_minerals.members.heads.logistic_solver import joined, solve_logistic
+from ensemble_minerals.members.heads.logistic_solver import SharedRows, joined, solve_logistic
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -94,7 +93,7 @@ class PenaltyChoice:
 
     def _loss(self, solutions: Sequence[Solution], folds: NDArray[np.int8], numbers: Sequence[int]) -> float:
         """Sum of the log-losses of held-out rows."""
-        logits = self.shared.logits(self.shared.vectors(joined(solutions)))
+        logits = self.shared.logits(joined(solutions))
         of_rows = logits.reshape(len(logits), -1, self.n_views).mean(axis=2)
         blocks = iter(np.split(of_rows, np.cumsum([len(one.bias) for one in solutions])[:-1]))
         loss = 0.0

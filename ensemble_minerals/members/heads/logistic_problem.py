@@ -29,6 +29,16 @@ class Combinations:
         forth = self._forth32 if logits.dtype == np.float32 else self._forth
         return np.ascontiguousarray((forth @ np.ascontiguousarray(logits.T)).T)
 
+    def squared(self, variances: FloatMatrix) -> FloatMatrix:
+        """Variances of the combinations, shape (m,), from those of rows that do not vary together, shape (n,)."""
+        variances_of: FloatMatrix = self._forth.power(2) @ variances
+        return variances_of
+
+    def restricted(self) -> tuple[NDArray[np.intp], Combinations]:
+        """Positions of the rows that are combined, shape (l,), and the combinations of those alone."""
+        positions = np.unique(self._forth.indices)
+        return positions, Combinations(self._forth[:, positions])
+
     def touching(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which combinations are of one of these rows, shape (m,)."""
         touching: NDArray[np.bool_] = abs(self._forth) @ rows.astype(np.float64) > 0
@@ -76,8 +86,11 @@ class Solution(NamedTuple):
         weight: Shape (d, n_columns).
         bias: Shape (n_columns,).
         converged: Whether it reached the tolerance.
+        combined: Where a problem's rows are combinations of rows that are known by their inner products: coefficients
+            of the combinations, shape (m, n_columns).
     """
 
     weight: FloatMatrix
     bias: FloatMatrix
     converged: bool
+    combined: FloatMatrix | None = None

@@ -7,14 +7,14 @@ Newton's method with steps found by conjugate gradients (Nocedal & Wright 2006, 
 7.1; for logistic regression Lin, Weng & Keerthi 2008, JMLR 9). A step only needs the right direction, so its products
 with more than a few rows are in single precision; losses and gradients, which decide where the solution is, are in
 double. All problems take their steps together, each with step sizes of its own: a product of the rows with a few
-columns costs little more than a product with one. Rows are given by their columns or by their inner products, see
-`logistic_rows`; the regression of a subproblem whose rows SMOTE made is solved on the rows that they combine.
+columns costs little more than a product with one. The regression of a subproblem whose rows SMOTE made is solved on
+the rows that they combine. Rows that are given by their inner products are solved in `logistic_products`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from ensemble_minerals.members.heads.logistic_blocks import blocks_of
 from ensemble_minerals.members.heads.logistic_hessian import Hessian, Layout
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
-from ensemble_minerals.members.heads.logistic_rows import ColumnRows, SharedRows
+from ensemble_minerals.members.heads.logistic_products import ProductRows
+from ensemble_minerals.members.heads.logistic_rows import ColumnRows
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+SharedRows: TypeAlias = ColumnRows | ProductRows
+"""Rows that regressions share."""
 
 _TOLERANCE = 1e-4
 _MAX_ITER = 100
@@ -83,6 +87,8 @@ def solve_logistic(
     """
     rows = ColumnRows(X) if isinstance(X, np.ndarray) else X
     tol *= max(1.0, float(np.sqrt(rows.n_rows / _ROWS_OF_TOLERANCE)))
+    if isinstance(rows, ProductRows):
+        return rows.solve(problems, start, tol=tol, max_iter=max_iter)
     solutions, _ = LogisticStack(rows, problems).minimize(tol, max_iter, start)
     return solutions
 
@@ -91,9 +97,9 @@ class _Point(NamedTuple):
     """The objective at some parameters.
 
     Attributes:
-        parameters: As vectors of the shared rows.
+        parameters: Coefficients, the intercept last, shape (n_columns, n_coefficients + 1).
         losses: Penalized loss of each problem.
-        gradient: Coefficients, shape (n_columns, n_coefficients + 1).
+        gradient: Of the same shape.
         proba: For each block the probabilities of its columns, in the precision of steps.
     """
 
@@ -110,7 +116,7 @@ class LogisticStack:
         layout: Which columns are of which problem.
     """
 
-    def __init__(self, rows: SharedRows, problems: Sequence[LogisticProblem]) -> None:
+    def __init__(self, rows: ColumnRows, problems: Sequence[LogisticProblem]) -> None:
         self.rows, self.problems = rows, problems
         counts = np.array([problem.n_columns for problem in problems], dtype=np.intp)
         self.layout = Layout(counts)
@@ -124,19 +130,18 @@ class LogisticStack:
         """Solve every problem, from `start` or from zero; the solutions, and the number of Newton steps."""
         solutions: dict[int, Solution] = {}
         stack, positions = self, np.arange(len(self.problems))
-        coefficients = (
+        point = stack.evaluate(
             np.zeros((self.layout.n_columns, self.rows.n_coefficients + 1))
             if start is None
             else joined(start)
         )
-        point = stack.evaluate(self.rows.vectors(coefficients))
         first: FloatMatrix | None = None
         number = 0
         while True:
             hessian = stack.hessian(point)
-            residual = self.rows.vectors(-point.gradient.astype(self.rows.dtype))
-            scaled = hessian.preconditioner.times(residual)
-            squares = stack.layout.sums(residual[0] * scaled[-1])
+            residual = -point.gradient.astype(self.rows.dtype)
+            scaled = hessian.preconditioner * residual
+            squares = stack.layout.sums(residual * scaled)
             first = squares if first is None else first
             unsolved = ~(squares <= stack.layout.counts * tol**2)
             moved = None
@@ -149,7 +154,7 @@ class LogisticStack:
                     stack = LogisticStack(
                         self.rows, [self.problems[position] for position in positions.tolist()]
                     )
-                    point = stack.evaluate(point.parameters[:, columns])
+                    point = stack.evaluate(point.parameters[columns])
                     continue
                 forcing = np.minimum(_FORCING**2, np.sqrt(np.sqrt(squares / np.maximum(first, 1e-300))))
                 target = np.where(
@@ -170,15 +175,14 @@ class LogisticStack:
         solutions = {}
         blocks = self.layout.slices(self.layout.counts.tolist())
         for position, block, is_unsolved in zip(positions.tolist(), blocks, unsolved.tolist(), strict=True):
-            weight, bias = point.parameters[0, block, :-1].T, point.parameters[0, block, -1]
+            weight, bias = point.parameters[block, :-1].T, point.parameters[block, -1]
             shifted = bias if len(bias) == 1 else bias - bias.mean()
             solutions[position] = Solution(weight, shifted, not is_unsolved)
         return solutions
 
     def evaluate(self, parameters: FloatMatrix) -> _Point:
         """Losses, gradient and probabilities, in double precision."""
-        function = parameters[0, :, :-1] * parameters[-1, :, :-1]
-        losses = self.layout.sums(0.5 * self._penalty * function)
+        losses = self.layout.sums(0.5 * self._penalty * np.square(parameters[:, :-1]))
         logits = self.rows.logits(parameters)
         probas, of_problems = [], []
         for block, columns in zip(self._blocks, self._slices, strict=True):
@@ -187,7 +191,7 @@ class LogisticStack:
             probas.append(proba)
         losses += np.concatenate(of_problems)
         gradient = self.rows.gathered(logits)
-        gradient[:, :-1] += self._penalty * parameters[0, :, :-1]
+        gradient[:, :-1] += self._penalty * parameters[:, :-1]
         return _Point(parameters, losses, gradient, probas)
 
     def hessian(self, point: _Point) -> Hessian:
@@ -198,8 +202,8 @@ class LogisticStack:
 
     def search(self, point: _Point, step: FloatMatrix) -> _Point | None:
         """Go along the step, for each problem as far as its loss falls; None if no loss falls."""
-        step = self.rows.vectors(step.astype(np.float64))
-        slope = self.layout.sums(point.gradient * step[-1])
+        step = step.astype(np.float64)
+        slope = self.layout.sums(point.gradient * step)
         size = np.ones(len(self.problems))
         for _ in range(_HALVINGS):
             moved = self.evaluate(point.parameters + size[self.layout.problem_of, None] * step)
@@ -232,7 +236,7 @@ def _conjugate_gradients(
         squares: For each problem the squared norm of the residual, by the preconditioner.
         target: At which squared norm it stops.
     """
-    steps: FloatMatrix = np.zeros_like(residual[0])
+    steps: FloatMatrix = np.zeros_like(residual)
     columns = np.arange(len(steps))  # those that are carried through the products
     step, direction = np.zeros_like(steps), scaled
     for _ in range(_MAX_CONJUGATE):
@@ -244,22 +248,22 @@ def _conjugate_gradients(
         if np.count_nonzero(kept) <= _CARRIED * layout.n_columns:
             steps[columns] = step
             columns, step = columns[kept], step[kept]
-            residual, direction = residual[:, kept], direction[:, kept]
+            residual, direction = residual[kept], direction[kept]
             squares, target = squares[unfinished], target[unfinished]
             hessian = hessian.of(unfinished)
             layout, unfinished = hessian.layout, unfinished[unfinished]
         product = hessian.product(direction)
-        second_derivative = layout.sums(direction[0] * product[-1])
+        second_derivative = layout.sums(direction * product)
         unfinished = unfinished & (second_derivative > 0)
         if not unfinished.any():
             break
         size = np.divide(squares, second_derivative, out=np.zeros_like(squares), where=unfinished)
         alpha = size[layout.problem_of, None].astype(step.dtype)
-        step += alpha * direction[0]
+        step += alpha * direction
         product *= alpha
         residual = np.subtract(residual, product, out=product)
-        scaled = hessian.preconditioner.times(residual)
-        before, squares = squares, layout.sums(residual[0] * scaled[-1])
+        scaled = hessian.preconditioner * residual
+        before, squares = squares, layout.sums(residual * scaled)
         beta = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
         scaled += beta[layout.problem_of, None].astype(step.dtype) * direction
         direction = scaled

@@ -10,7 +10,8 @@ from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.logistic_penalty import PATH, PenaltyChoice
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem
-from ensemble_minerals.members.heads.logistic_rows import ColumnRows, GramRows
+from ensemble_minerals.members.heads.logistic_products import ProductRows
+from ensemble_minerals.members.heads.logistic_rows import ColumnRows
 from ensemble_minerals.members.inner_folds import inner_folds
 from ensemble_minerals.members.row_space import RowSpace
 
@@ -43,7 +44,7 @@ def test_the_choice_is_that_of_a_cross_validation_by_hand(n_outcomes, d, distanc
     X = X + (distance - 1.0) * np.eye(n_outcomes, d)[y]
     Z, folds = RowSpace().fit_transform(X), np.arange(len(y)) % 3
     expected = by_hand(Z, y, folds)
-    for shared in (ColumnRows(Z), GramRows(Z @ Z.T)):
+    for shared in (ColumnRows(Z), ProductRows(Z @ Z.T)):
         assert choice(shared, y, n_outcomes).choose(folds) == expected
 
 
