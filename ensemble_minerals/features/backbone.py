@@ -22,6 +22,7 @@ from ensemble_minerals.features.extractor import JSON, EmbeddingExtractor, finge
 from ensemble_minerals.features.metadata import (
     NETWORK,
     BackboneMetadata,
+    MeasuredFamilies,
     PrecisionChoice,
     cached_digest,
     forget,
@@ -304,7 +305,8 @@ class BackboneExtractor(EmbeddingExtractor):
         return known, choice.engine
 
     def _choose(self, network: TappedNetwork) -> Choice:
-        return choose(network, self._engine_wanted, self._precision)
+        families = None if self._cache_dir is None else MeasuredFamilies(self._cache_dir)
+        return choose(network, self._engine_wanted, self._precision, families=families)
 
     def _settle(self, choice: PrecisionChoice | None) -> None:
         """Compute in the precision that `auto` took."""

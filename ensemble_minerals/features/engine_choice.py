@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,18 @@ _CLEAR = 1.3
 _ONE_AT_A_TIME = Lock()
 
 
+class Families(Protocol):
+    """How long a pass takes in each precision on this machine, by architecture family."""
+
+    def read(self, family: str) -> Mapping[Precision, float]:
+        """Milliseconds by precision; empty where no network of the family was measured."""
+        ...
+
+    def keep(self, family: str, milliseconds: Mapping[Precision, float]) -> None:
+        """Keep what was measured for a network of the family."""
+        ...
+
+
 @dataclass(frozen=True)
 class Choice:
     """The engine that will run a network, and why.
@@ -57,7 +69,7 @@ class Choice:
         agreement: Agreement with PyTorch in float32 by layer; empty where it is that.
         model: The converted model, to be saved; None for PyTorch.
         milliseconds: Of a pass in each precision, where both were timed.
-        reason: Why `auto` did not even time bfloat16; empty where it did, or where the processor has none.
+        reason: Why `auto` did not time bfloat16; empty where it did, or where the processor has none.
     """
 
     engine: Engine
@@ -76,6 +88,7 @@ def choose(
     engine: Literal["auto", "torch", "openvino"] = "auto",
     precision: Wanted = "auto",
     measure: Measure | None = None,
+    families: Families | None = None,
 ) -> Choice:
     """Take the quickest engine that agrees with PyTorch in float32.
 
@@ -84,6 +97,8 @@ def choose(
         engine: `auto` takes a GPU if PyTorch finds one, else OpenVINO where it is installed.
         precision: `auto` takes bfloat16 on a GPU that has it, and on a processor where it was measured to be quicker.
         measure: Times a pass in both precisions; `milliseconds_a_pass` if None.
+        families: What was measured before. Where bfloat16 was much slower for a network, it is not tried for others
+            of its architecture family.
 
     Raises:
         ConfigError: OpenVINO is configured and not installed.
@@ -101,16 +116,41 @@ def choose(
     if not trial.has_bfloat16(asked=precision == "bfloat16"):
         note = "this processor has no bfloat16" if precision == "bfloat16" else ""
         return trial.exact(note)
+    if precision == "bfloat16" or trial.device != "cpu":
+        half = trial.attempt("bfloat16")
+        if not isinstance(half, str):
+            return half
+        return trial.exact(half) if precision == "bfloat16" else replace(trial.exact(), reason=half)
+    with _ONE_AT_A_TIME:  # several networks are opened at once: the first is measured, and others go by it
+        slower = _slower(network, families)
+        if not slower:
+            return _quicker(trial, milliseconds_a_pass if measure is None else measure, families)
+    return replace(trial.exact(), reason=slower)
+
+
+def _slower(network: TappedNetwork, families: Families | None) -> str:
+    """Why bfloat16 need not be tried, or nothing."""
+    family = _family(network)
+    taken = {} if families is None else families.read(family)
+    if not taken or taken["bfloat16"] < _CLEAR * taken["float32"]:
+        return ""
+    times = taken["bfloat16"] / taken["float32"]
+    return f"bfloat16 took {times:.1f} times as long for another {family} on this machine"
+
+
+def _family(network: TappedNetwork) -> str:
+    return type(network.network).__name__
+
+
+def _quicker(trial: _Trial, measure: Measure, families: Families | None) -> Choice:
+    """Float32, or bfloat16 where that agrees and is measured to be quicker."""
     half = trial.attempt("bfloat16")
     if isinstance(half, str):
-        return trial.exact(half) if precision == "bfloat16" else replace(trial.exact(), reason=half)
-    if precision == "bfloat16" or trial.device != "cpu":
-        return half
+        return replace(trial.exact(), reason=half)
     exact = trial.exact()
-    with _ONE_AT_A_TIME:  # several networks are opened at once
-        taken = (milliseconds_a_pass if measure is None else measure)(
-            {"float32": exact.engine, "bfloat16": half.engine}, trial.images
-        )
+    taken = measure({"float32": exact.engine, "bfloat16": half.engine}, trial.images)
+    if families is not None:
+        families.keep(_family(trial.network), taken)
     quicker = half if taken["bfloat16"] <= WORTH * taken["float32"] else exact
     return replace(quicker, milliseconds=taken)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ensemble_minerals.data.views import PILLOW_TRANSFORM
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
+from ensemble_minerals.system import cpu
 from ensemble_minerals.system.atomic import atomic_folder
 from ensemble_minerals.system.cache_folder import CARD, DIGESTS
 from ensemble_minerals.system.digest import content_digest, file_digest
@@ -114,6 +115,29 @@ def read_choice(cache_dir: Path, request: Mapping[str, JSON]) -> PrecisionChoice
 def keep_choice(cache_dir: Path, request: Mapping[str, JSON], choice: PrecisionChoice) -> None:
     """Keep the precision that was taken, so that it stays the same on this machine."""
     write_sealed(_choice_file(cache_dir, request), json.dumps(asdict(choice)).encode())
+
+
+class MeasuredFamilies:
+    """`engine_choice.Families` that the cache keeps.
+
+    Args:
+        cache_dir: The cache.
+    """
+
+    def __init__(self, cache_dir: Path) -> None:
+        self._cache_dir = cache_dir
+
+    def read(self, family: str) -> Mapping[Precision, float]:
+        """See `Families.read`."""
+        choice = read_choice(self._cache_dir, self._request(family))
+        return {} if choice is None else choice.milliseconds
+
+    def keep(self, family: str, milliseconds: Mapping[Precision, float]) -> None:
+        """See `Families.keep`."""
+        keep_choice(self._cache_dir, self._request(family), PrecisionChoice("auto", milliseconds))
+
+    def _request(self, family: str) -> dict[str, JSON]:
+        return {"family": family, "machine": cpu.hardware_digest(), "versions": library_versions()}
 
 
 def _choice_file(cache_dir: Path, request: Mapping[str, JSON]) -> Path:
