@@ -20,11 +20,13 @@ MIN_INLIERS = 8
 SCALES = (0.15, 6.5)
 """Smallest and largest scale from one photo to the other."""
 
+SIMILAR = 0.87
+"""Product of the descriptors of keypoints that are in one place."""
+
 _LOOSE = 3.0  # times the tolerance, for the transform that a single match proposes
 _TURN = np.cos(np.deg2rad(50))  # of the angle by which the direction of a match may differ
 _ZOOM = 2 * np.log(1.5)  # logarithm of the factor by which its scale may differ
 _STARTS, _ROUNDS = 5, 5  # proposals that are refined, and how often
-_SIMILAR = 0.87  # product of the descriptors of keypoints that are in one place
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,17 +85,20 @@ def mutual_matches(
     nothing = np.zeros(0, np.intp)
     if min(similarity.shape) < least:
         return nothing, nothing
-    best = similarity.max(axis=1)  # quicker than argmax, and most photos have nothing over a high floor
-    rows = np.flatnonzero(best >= floor)
-    if len(rows) < least:
+    top = similarity.max(axis=0)
+    columns = np.flatnonzero(top >= floor)  # most photos have few over a high floor
+    if len(columns) < least:
         return nothing, nothing
-    nearest = similarity[rows].argmax(axis=1)
-    down = similarity[:, nearest]
-    mutual = np.flatnonzero(best[rows] == down.max(axis=0))
+    near = similarity[:, columns]
+    best = near.max(axis=1)
+    rows = np.flatnonzero(best >= floor)
+    nearest = columns[near[rows].argmax(axis=1)]
+    mutual = np.flatnonzero(best[rows] == top[nearest])
     mutual = np.sort(mutual[np.unique(nearest[mutual], return_index=True)[1]])  # the first of equal ones
     if len(mutual) < least:
         return nothing, nothing
-    rows, columns, down = rows[mutual], nearest[mutual], down[:, mutual]
+    rows, columns = rows[mutual], nearest[mutual]
+    down = similarity[:, columns]
     number = np.arange(len(rows))
     across = similarity[rows]
     across[number, columns] = down[rows, number] = -1
@@ -110,7 +115,7 @@ def affine(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[
 
 
 def agreement(
-    similarity: NDArray[np.float32],
+    similar: tuple[NDArray[np.intp], NDArray[np.intp]],
     frames: NDArray[np.float32],
     others: NDArray[np.float32],
     matrix: NDArray[np.float64],
@@ -120,7 +125,7 @@ def agreement(
     """Share of the keypoints of a part of one photo that are found where they belong in the other.
 
     Args:
-        similarity: Products of the descriptors, shape (n, m).
+        similar: Numbers of keypoints of the one photo and the other whose product is over `SIMILAR`, shape (k,) each.
         frames: Keypoints of the one photo, shape (n, 4).
         others: Those of the other photo, shape (m, 4).
         matrix: From the one photo to the other, shape (2, 3).
@@ -128,18 +133,16 @@ def agreement(
         tolerance: Pixels of the other photo.
     """
     turn = matrix[:, :2]
-    scale = np.sqrt(abs(np.linalg.det(turn)))
-    smallest, largest = others[:, 2].min(), others[:, 2].max()
-    visible = inside & (frames[:, 2] * scale >= smallest) & (frames[:, 2] * scale <= largest)
+    size = frames[:, 2] * np.sqrt(abs(np.linalg.det(turn)))
+    visible = inside & (size >= others[:, 2].min()) & (size <= others[:, 2].max())
     if not visible.any():
         return 0.0
-    frames, similarity = frames[visible], similarity[visible]
     place = frames[:, :2] @ turn.T + matrix[:, 2]
-    near = np.abs(place[:, None, 0] - others[:, 0]) < tolerance
-    near &= np.abs(place[:, None, 1] - others[:, 1]) < tolerance
-    near &= similarity > _SIMILAR
-    near &= np.abs(np.log(frames[:, 2, None] * scale / others[:, 2])) < _ZOOM
-    return float(near.any(axis=1).mean())
+    one, other = similar
+    off = np.abs(place[one] - others[other, :2])
+    found = visible[one] & (off < tolerance).all(axis=1)
+    found &= np.abs(np.log(size[one] / others[other, 2])) < _ZOOM
+    return len(np.unique(one[found])) / int(visible.sum())
 
 
 def _most_agreed(

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.same_object.geometry import Alignment, agreement, align
+from ensemble_minerals.data.same_object.geometry import SIMILAR, Alignment, agreement, align
 from ensemble_minerals.data.same_object.keypoints import MIRROR, Keypoints, root_sift
 from ensemble_minerals.data.same_object.overlay import (
     MOST_CONTRADICTIONS,
@@ -146,11 +146,13 @@ def _by_keypoints(
     overlay = lay_over(one, other, aligned.matrix, hulls[1])
     if overlay is None:
         return None
-    agreed = _agreement(similarity, first, second, aligned, hulls)
+    rows, columns = np.nonzero(similarity > SIMILAR)
+    similar = (rows, columns)
+    agreed = _agreement(similar, first, second, aligned, hulls)
     points = _points(one, other, source, target, mirrored=mirrored)
     spread = np.linspace(0, len(points) - 1, min(MOST_POINTS, len(points))).astype(np.intp)
     evidence = Evidence(len(source), *shares, agreed, overlay.correlation, mirrored, points[spread])
-    everywhere = _agreement(similarity, first, second, aligned, None)
+    everywhere = _agreement(similar, first, second, aligned, None)
     if (
         overlay.is_same_picture
         and (everywhere >= _MIN_EVERYWHERE or min(len(one), len(other)) < _ENOUGH_KEYPOINTS)
@@ -196,7 +198,7 @@ def _whole(first: Comparable, second: Comparable, *, mirrored: bool) -> tuple[Gr
 
 
 def _agreement(
-    similarity: NDArray[np.float32],
+    similar: tuple[NDArray[np.intp], NDArray[np.intp]],
     first: Comparable,
     second: Comparable,
     aligned: Alignment,
@@ -208,7 +210,7 @@ def _agreement(
     back = np.linalg.pinv(square)[:2]
     return max(
         agreement(
-            similarity,
+            similar,
             frames,
             others,
             aligned.matrix,
@@ -216,7 +218,7 @@ def _agreement(
             TOLERANCE * second.longer_side,
         ),
         agreement(
-            similarity.T,
+            similar[::-1],
             others,
             frames,
             back,
