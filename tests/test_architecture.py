@@ -54,6 +54,7 @@ ALLOWED = {
     "nncf": {"features.quantization"},
     "imblearn": {"data.oversampling"},
     "cv2": {
+        "features.descriptor.color",
         "features.descriptor.texture",
         "data.same_object.keypoints",
         "data.same_object.matching",
