@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -15,6 +16,9 @@ from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.runtime import Runtime
 
+MANY = 4
+"""Photos of each class for each fold, from which on a class hardly has too few objects for the folds."""
+
 
 def prepare(
     manifest: Manifest,
@@ -23,7 +27,10 @@ def prepare(
     runtime: Runtime,
     corrected: GivenPairs = NO_PAIRS,
 ) -> Dataset:
-    """Group photos, split them, and compute their features: what cannot be split is told before that work.
+    """Group photos, split them, and compute their features.
+
+    What cannot be split is told before that work, unless each class has so many photos that it hardly happens: a
+    photo is then decoded once for the features of all extractors.
 
     Args:
         manifest: As scanned.
@@ -37,7 +44,8 @@ def prepare(
         WeightsError: If a backbone's weights cannot be had.
         ConfigError: If backbones are to be computed in int8, and what that needs is not installed.
     """
-    manifest, found = group_photos(manifest, config, runtime, corrected)
+    at_once = runtime.cache_dir is not None and config.precision != "int8" and _has_many(manifest, config)
+    manifest, found = group_photos(manifest, config, runtime, corrected, extractors if at_once else None)
     manifest = split(manifest, config, found.pairs)
     if config.precision == "int8":
         extractors = in_int8(extractors, manifest, config, runtime)
@@ -46,3 +54,10 @@ def prepare(
         return dataset
     # Photos that vanished meanwhile may have left a fold without a class.
     return replace(dataset, manifest=split(dataset.manifest, config, found.pairs))
+
+
+def _has_many(manifest: Manifest, config: Config) -> bool:
+    """Whether each class has many photos that are learned from."""
+    rows = manifest.usable
+    labels = manifest.label[rows[manifest.split[rows] != "test"]].tolist()
+    return min(Counter(labels).values(), default=0) >= MANY * config.folds.n_splits

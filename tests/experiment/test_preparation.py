@@ -10,6 +10,7 @@ from ensemble_minerals.errors import DataError
 from ensemble_minerals.experiment import preparation
 from ensemble_minerals.experiment.dataset import scan_photos
 from ensemble_minerals.experiment.preparation import prepare
+from ensemble_minerals.features import extraction
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -57,6 +58,37 @@ def test_a_class_that_shows_what_others_show_is_told_before_features_are_compute
     with pytest.raises(DataError, match=r"nothing of 'quartz' is left: 3 photos show .*duplicates\.pairs"):
         prepared(tmp_path / "photos")
     assert "Computing features" not in stages.begun
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_with_many_photos_a_class_each_is_decoded_once_for_all_features(tiny, tmp_path, monkeypatch):
+    networks = [
+        {"name": name, "model": "test_resnet", "weights": "random", "size": 32, "views": [view]}
+        for name, view in (("first", "squash"), ("second", "center"))
+    ]
+    members = [{"features": ["first", "second", "descriptor"], "strategy": "flat"}]
+    config = tiny.config(
+        backbones=networks, members=members, engine="torch", precision="float32", duplicates={"near": True}
+    )
+    opened = []
+    decoded = extraction.decoded
+    monkeypatch.setattr(
+        extraction, "decoded", lambda path, **how: opened.append(path) or decoded(path, **how)
+    )
+
+    def call(name):
+        opened.clear()
+        runtime = Runtime(cache_dir=tmp_path / name)
+        extractors = build_extractors(config, ["first", "second", "descriptor"], cache_dir=tmp_path / name)
+        return prepare(scan_photos(tiny.photos, config, runtime), config, extractors, runtime)
+
+    at_once, n_opened = call("at once"), len(opened)
+    monkeypatch.setattr(preparation, "MANY", 5)  # there are twelve of a class, and three folds
+    apart = call("apart")
+    assert (n_opened, len(opened)) == (36, 72)
+    np.testing.assert_array_equal(at_once.manifest.row_group, apart.manifest.row_group)
+    for name, matrix in apart.features.items():
+        np.testing.assert_array_equal(at_once.features[name], matrix)
 
 
 @pytest.mark.parametrize(
