@@ -106,6 +106,9 @@ def main() -> None:
         typer.echo("error: an argument is empty; is a variable of the shell not set?", err=True)
         sys.exit(2)
     asked = [command for command in COMMANDS if command.__name__.rpartition(".")[2] in sys.argv[1:2]]
+    if predict in asked:
+        with suppress(OSError, RuntimeError):  # the command says what is wrong with a path
+            predict.begin(sys.argv[2:])
     try:
         (build(asked) if asked else app)()  # to build one takes a tenth of the time of all
     except SystemExit as ending:

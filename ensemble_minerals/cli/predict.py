@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,23 @@ from ensemble_minerals.cli.running import SOME_UNREADABLE, finished, handle_erro
 from ensemble_minerals.system.csv_file import raw_cells
 
 app = typer.Typer()
+
+
+def begin(arguments: Sequence[str]) -> None:
+    """Open the networks of a bundle for a few photos while its command is built and imports what it needs.
+
+    Args:
+        arguments: As they were typed. Where the bundle is not the first of them, nothing is begun.
+    """
+    n_files = sum(Path(argument).is_file() for argument in arguments[1:])
+    if not n_files or "--no-cache" in arguments:
+        return
+    from ensemble_minerals.features.opened_ahead import FEW, open_ahead
+    from ensemble_minerals.system import paths
+
+    if n_files <= FEW:
+        chosen = dict(pairwise(arguments)).get("--cache")
+        open_ahead(Path(arguments[0]), paths.cache_place(None if chosen is None else Path(chosen)))
 
 
 @app.command(
@@ -99,15 +118,10 @@ def command(
 ) -> None:
     """Ask a bundle what is on photos."""
     with handle_errors(debug) as job, raw_cells(raw_csv):
-        from ensemble_minerals.features.opened_ahead import FEW, open_ahead
-        from ensemble_minerals.system import paths
-
-        cache_dir = paths.cache_folder(cache, none=no_cache)
-        if cache_dir is not None and len(inputs) <= FEW and all(Path(each).is_file() for each in inputs):
-            open_ahead(bundle, cache_dir)
         from ensemble_minerals.cli import console
         from ensemble_minerals.cli.progress import show_progress
         from ensemble_minerals.cli.results.predictions import show_predictions
+        from ensemble_minerals.system import paths
         from ensemble_minerals.workflows.predict import predict
 
         job.standing = finished(out, gallery)
@@ -126,7 +140,7 @@ def command(
                 gallery=gallery,
                 overwrite=overwrite,
                 n_jobs=jobs(n_jobs),
-                cache_dir=cache_dir,
+                cache_dir=paths.cache_folder(cache, none=no_cache),
                 progress=progress,
             )
         terminal = console.stdout()

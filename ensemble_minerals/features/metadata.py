@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ensemble_minerals.data.views import PILLOW_TRANSFORM
 from ensemble_minerals.features.extractor import JSON, fingerprint_of
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.atomic import atomic_folder
@@ -85,6 +84,10 @@ def metadata_of(network: TappedNetwork, metadata: Mapping[str, JSON], choice: Ch
 
 def metadata_of_views(views: Sequence[str], transform: str) -> dict[str, JSON]:
     """What decides the pixels of views; see `data.views.draw_views`."""
+    from ensemble_minerals.data.views import (
+        PILLOW_TRANSFORM,
+    )  # here: networks are opened before Pillow is imported
+
     metadata: dict[str, JSON] = {"views": list(views), "transform": transform}
     if transform != PILLOW_TRANSFORM:  # Pillow's version is among the others
         metadata["libraries"] = {_OPENCV: version(_OPENCV)}
