@@ -196,11 +196,8 @@ class TrainingRows:
         """Express solutions of regressions on `shared` as linear maps of the raw columns; see `RowSpace.fold_in`."""
         if self.gram is None:
             return self.space.fold_in(weight, bias)
-        parts = [
-            block.standard[:, start : start + _COLUMNS].T.astype(np.float64) @ weight
-            for block in self._blocks
-            for start in range(0, block.standard.shape[1], _COLUMNS)
-        ]
+        # In the features' own precision, as the members' weights are stored.
+        parts = [block.standard.T @ weight.astype(block.standard.dtype) for block in self._blocks]
         return self.space.of_raw(np.concatenate(parts) / np.sqrt(len(self._blocks)), bias)
 
 

@@ -40,7 +40,7 @@ _FORCING, _NEAR = 0.1, 100.0
 solution: to so much times the root of what the right side's square has fallen to."""
 
 _CLOSER = 1e-6
-"""Factor of that share where no loss falls along the step."""
+"""Factor of that share where no loss falls along the step: from there on, steps are in double precision, too."""
 
 _LAST = 30.0
 """A step of so many tolerances is the last: it leads so much closer."""
@@ -85,7 +85,7 @@ class ProductRows:
             block = np.linalg.qr(self.gram @ block)[0]
         values = self.gram @ block
         squares, turn = np.linalg.eigh(block.T @ values)
-        kept = squares > 1e-5 * squares[-1]
+        kept = squares > 1e-12 * squares[-1]
         axes: FloatMatrix = values @ (turn[:, kept] / np.sqrt(squares[kept]))[:, ::-1]
         return axes
 
@@ -163,8 +163,9 @@ class _BlockSolver:
             rest = self._combinations.squared(rest)
             norms = rest + np.square(axes).sum(axis=1)
         axes = np.column_stack([bias * ones, axes])
-        dtype = self._approximate.dtype
-        self._kernel = RowKernel(self._times, ones, *(values.astype(dtype) for values in (axes, rest, norms)))
+        self._exact = RowKernel(self._times, ones, axes, rest, norms)
+        steps = (values.astype(self._approximate.dtype) for values in (axes, rest, norms))
+        self._kernel = RowKernel(self._times, ones, *steps)
 
     def _take(self, problems: Sequence[LogisticProblem]) -> None:
         self._problems = problems
@@ -188,6 +189,7 @@ class _BlockSolver:
                 break
             closer = _CLOSER if moved is None else 1.0
             if moved is None:
+                self._kernel = self._exact
                 continue
             point = moved
             unsolved = ~(squares <= self._block.n_columns / len(squares) * (_LAST * tol) ** 2)[:, 0]

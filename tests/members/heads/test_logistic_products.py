@@ -55,3 +55,20 @@ def test_a_solution_is_found_again_in_a_step_of_combinations_too(monkeypatch):
         np.testing.assert_allclose(rows.gram @ one.weight, rows.gram @ other.weight, atol=1e-3)
     assert not any(one.converged for one in solve_logistic(rows, problems, max_iter=1))
     assert (found[1].weight[y == 0] == 0).all()
+
+
+@pytest.mark.parametrize(("far", "C"), [(1.0, 1e5), (1000.0, 300.0)])
+def test_where_single_precision_leads_nowhere_steps_are_taken_in_double(far, C, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = np.repeat(rng.normal(size=(5, 30)), 8, axis=0), rng.integers(0, 2, 40)
+    X[5] *= far
+    problem = LogisticProblem(y, np.ones(40), 2, C)
+    (expected,) = solve_logistic(X, [problem], tol=1e-7, max_iter=1000)
+    monkeypatch.setattr(logistic_rows, "_SMALL", 0)
+    (found,) = solve_logistic(ProductRows(X @ X.T), [problem])
+    assert found.converged
+    proba, exact = (
+        1 / (1 + np.exp(-logits))
+        for logits in (X @ X.T @ found.weight + found.bias, X @ expected.weight + expected.bias)
+    )
+    np.testing.assert_allclose(proba, exact, atol=1e-3)
