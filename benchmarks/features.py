@@ -170,7 +170,7 @@ def _drawn(backbone: Any, photos: Sequence[Path]) -> list[NDArray[np.uint8]]:
     """All views of all photos, as the backbone takes them."""
     drawn = []
     for path in photos:
-        with decoded(path, at_least=decode_side(backbone.side)) as photo:
+        with decoded(path, at_least=decode_side(backbone.side, finely=True)) as photo:
             drawn += list(draw_views(photo.pixels, backbone.views, int(backbone.metadata["size"])))
     return drawn
 

@@ -44,9 +44,10 @@ CUTS = {
 """Views that show a part of the photo."""
 BASES = ("squash", *CUTS, "pad")
 VIEWS = tuple(f"{base}{flip}" for base in BASES for flip in ("", "_flip"))
-TRANSFORM = "OpenCV: whole pixels, areas of whole numbers of pixels, bicubic"
-"""How views are drawn: the part is cut out at whole pixels, squares of whole numbers of pixels are averaged where it
-is much larger than its view (see `averaged`), and what is left of the difference is bicubic interpolation."""
+TRANSFORM = "OpenCV: read at 384, 576, 768, ...; whole pixels, areas of whole numbers of pixels, bicubic"
+"""How views are drawn: a photo is decoded at one of these sides (see `data.image_cache.decode_side`), the part is cut
+out at whole pixels, squares of whole numbers of pixels are averaged where it is much larger than its view (see
+`averaged`), and what is left of the difference is bicubic interpolation."""
 REDUCING_GAP = 1.2
 """Pillow first reduces large photos by averaging pixels, to this times the size."""
 PILLOW_TRANSFORM = f"Pillow bicubic with antialiasing on 8-bit pixels, reducing gap {REDUCING_GAP}"

@@ -22,6 +22,7 @@ from PIL import Image
 
 from ensemble_minerals.data.decoding import Photo, decoded, photo_digest
 from ensemble_minerals.data.image_cache import decode_side, expect_reduced
+from ensemble_minerals.data.views import TRANSFORM
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
 from ensemble_minerals.features.extraction_tasks import ExtractionTask, empty_features, find_tasks
 from ensemble_minerals.features.extractor import FeatureExtractor
@@ -201,7 +202,7 @@ class _Collector:
         for extractor in self.extractors:
             photos = [photo for photo in readable if extractor in photo.task.lacking]
             if photos:
-                images = [photo.images[decode_side(extractor.side)] for photo in photos]
+                images = [photo.images[_side(extractor)] for photo in photos]
                 values, seconds = _timed(extractor, images)
                 self.seconds[extractor.name] += seconds
                 computed.append((extractor, [photo.task for photo in photos], values))
@@ -286,7 +287,7 @@ def _prepare(
         prepared.decode_seconds = time.perf_counter() - started
     for extractor in task.lacking:
         if isinstance(extractor, SingleThreaded):
-            image = prepared.images[decode_side(extractor.side)]
+            image = prepared.images[_side(extractor)]
             prepared.computing[extractor.name] = beside.submit(_timed, extractor, [image])
     return prepared
 
@@ -309,7 +310,7 @@ def _images(
     """
     images: dict[int, NDArray[np.uint8]] = {}
     pixels: NDArray[np.uint8] | None = None
-    for side in sorted({decode_side(extractor.side) for extractor in task.lacking}, reverse=True):
+    for side in sorted({_side(extractor) for extractor in task.lacking}, reverse=True):
         if pixels is None or min(pixels.shape[:2]) >= 2 * side:
             pixels = None  # before the next one is decoded
             with decode_photo(task.source, at_least=side, before=partial(expect_reduced, side)) as photo:
@@ -321,3 +322,8 @@ def _images(
             del photo
         images[side] = pixels
     return images
+
+
+def _side(extractor: FeatureExtractor) -> int:
+    """Pixels of the shorter side at which photos are decoded for an extractor."""
+    return decode_side(extractor.side, finely=extractor.metadata.get("transform") == TRANSFORM)

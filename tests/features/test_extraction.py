@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM
 from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
@@ -216,6 +217,20 @@ def test_does_not_depend_on_the_other_sources(tmp_path):
     np.testing.assert_array_equal(both["small"], small_alone)
     np.testing.assert_array_equal(both["small"][:, 0, 3], [400, 400, 80])  # no larger than they need be
     np.testing.assert_array_equal(both["wide"][:, 0, 3], [800, 800, 80])
+
+
+@pytest.mark.parametrize(("transform", "height"), [(TRANSFORM, 600), (PILLOW_TRANSFORM, 1200)])
+def test_views_say_how_small_a_photo_is_read(tmp_path, decoded, transform, height):
+    class Views(Spy):
+        @property
+        def metadata(self) -> dict[str, str]:
+            return {"transform": transform}
+
+    Image.effect_noise((1600, 1200), 40).save(tmp_path / "large.jpg")
+    result = _extract([tmp_path / "large.jpg"], Views("views", side=520), Spy("small", side=224))
+    assert result.features["views"][0, 0, 3] == height
+    assert result.features["small"][0, 0, 3] == 600
+    assert len(decoded) == (1 if height == 600 else 2)  # what is small enough for both is shared
 
 
 def test_unreadable_photos_keep_their_rows(photos, store, tmp_path):

@@ -33,7 +33,7 @@ class ExtractorGraph(nn.Module):
         self, network: TappedNetwork, views: Sequence[str], pooling: str, transform: str = TRANSFORM
     ) -> None:
         super().__init__()
-        side = decode_side(needed_side(views, network.size))
+        side = decode_side(needed_side(views, network.size), finely=transform == TRANSFORM)
         self.views = PhotoViews(views, network.size, network.size, side, transform)
         self.network = network
         self._pooling = pooling
