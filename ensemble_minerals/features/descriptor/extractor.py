@@ -153,8 +153,11 @@ def _weights(lab: _Floats) -> _Floats:
     rim = max(2, round(0.04 * min(height, width)))
     borders = (lab[:, :rim], lab[:, -rim:], lab[:, :, :rim], lab[:, :, -rim:])
     colors = [np.median(border.reshape(3, -1), axis=1) for border in borders]
-    weight = np.array([0.36, 1, 1], np.float32)  # shadows on a background change its lightness most
-    squared = [sum(weight[c] * np.square(lab[c] - color[c]) for c in range(3)) for color in colors]
+    shadow = np.float32(0.36)  # shadows on a background change its lightness most
+    squared = [
+        shadow * np.square(lab[0] - color[0]) + np.square(lab[1] - color[1]) + np.square(lab[2] - color[2])
+        for color in colors
+    ]
     distance = box_mean(np.sqrt(np.minimum.reduce(squared)))
     foreground = (np.clip((distance - 6) / 12, 0, 1) + np.float32(0.05)) * (center + np.float32(0.1))
     weights: _Floats = np.stack([center / center.sum(), foreground / foreground.sum()])
