@@ -167,11 +167,13 @@ def _network_seconds(config: Config, fold: Fold, n_tasks: int) -> dict[str, floa
         return {}
     from ensemble_minerals.networks.training.cost import measure_training
 
-    at_once = n_tasks if devices()[0] == "cpu" else min(len(members) * config.folds.n_splits, len(devices()))
+    # As `train_in_processes` does: cores that no other task takes are threads of each.
+    at_once = min(len(members) * config.folds.n_splits, n_tasks if devices()[0] == "cpu" else len(devices()))
+    n_threads = max(1, min(n_tasks // at_once, cpu.cores()))
     n_specialists = {"one_vs_rest": fold.n_classes, "hierarchical": fold.n_classes // 2 + 1}
     seconds = {}
     for network in config.networks:
-        cost = measure_training(network, fold.n_classes, device=devices()[0])
+        cost = measure_training(network, fold.n_classes, device=devices()[0], n_threads=n_threads)
         epochs = sum(phase.epochs for phase in network.phases)
         passes = fold.n_held_out * len(network.views) + network.validation_fraction * fold.n_rows * epochs
         for member in members:

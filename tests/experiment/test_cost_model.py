@@ -68,12 +68,9 @@ def test_extractors_are_timed_on_a_few_photos_and_what_is_stored_costs_nothing(t
 
 def test_a_cluster_shares_the_work(scanned, monkeypatch):
     monkeypatch.setattr(cost_model, "multiplication_rate", lambda: 1e9)
-    config = two_backbones(
-        members=[
-            {"features": ["descriptor"], "strategy": "flat"},
-            {"features": ["descriptor"], "strategy": "one_vs_rest", "head": "mlp"},
-        ]
-    )
+    members = [{"features": ["descriptor"], "strategy": "flat"}]
+    members += [{"features": ["descriptor"], "strategy": "one_vs_rest", "head": "mlp"}]
+    config = two_backbones(members=members)
     alone, together = measured(config, scanned), measured(config, scanned, Cluster("dask", 4, 8))
     assert together.members == pytest.approx({name: seconds / 8 for name, seconds in alone.members.items()})
     assert alone.members["descriptor-one_vs_rest-mlp"] > alone.members["descriptor-flat"] > 0
@@ -81,18 +78,18 @@ def test_a_cluster_shares_the_work(scanned, monkeypatch):
 
 
 def test_networks_cost_their_photos_views_and_folds(scanned, monkeypatch):
-    monkeypatch.setattr(cost, "measure_training", lambda *_, device: cost.TrainingCost(1.0, 0.1))
+    def measure(*_, n_threads, device):
+        return cost.TrainingCost(1.0, 0.1 / n_threads)
 
-    def seconds(specialists="joint", strategy="flat"):
-        config = build_config(
-            {
-                "networks": [{"name": "net", "model": "resnet18", "validation_fraction": 0.0}],
-                "members": [{"network": "net", "strategy": strategy, "specialists": specialists}],
-                "folds": {"n_splits": 3},
-            }
-        )
-        (found,) = member_seconds(config, scanned, {}, 1).values()
-        return found
+    def seconds(specialists="joint", strategy="flat", n_tasks=1, **folds):
+        network = {"name": "net", "model": "resnet18", "validation_fraction": 0.0}
+        member = {"network": "net", "strategy": strategy, "specialists": specialists}
+        config = build_config({"networks": [network], "members": [member], "folds": {"n_splits": 3} | folds})
+        return member_seconds(config, scanned, {}, n_tasks)[str(config.expanded_members()[0].name)]
 
+    monkeypatch.setattr(cost, "measure_training", measure)
+    monkeypatch.setattr(cost_model.cpu, "cores", lambda: 4)
     assert seconds() == pytest.approx(3 * (24 * 1.0 + 12 * 0.1))
     assert seconds("separate", "one_vs_rest") == pytest.approx(3 * seconds())
+    assert seconds(n_tasks=2) == pytest.approx(seconds() / 2)
+    assert seconds(n_tasks=4, n_splits=1, holdout=1 / 3) == pytest.approx(24 + 12 * 0.1 / 4)  # on all cores

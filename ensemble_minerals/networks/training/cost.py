@@ -23,7 +23,7 @@ _BATCH = 4
 
 
 class TrainingCost(NamedTuple):
-    """Seconds of a photo, on one core or one GPU.
+    """Seconds of a photo.
 
     Attributes:
         training: In all epochs of all phases, at most: early stopping may end them sooner.
@@ -34,7 +34,9 @@ class TrainingCost(NamedTuple):
     forward: float
 
 
-def measure_training(network: NetworkConfig, n_classes: int, *, device: str = "cpu") -> TrainingCost:
+def measure_training(
+    network: NetworkConfig, n_classes: int, *, device: str = "cpu", n_threads: int = 1
+) -> TrainingCost:
     """Time a step of each phase with the layers that it trains, and a pass through those that are frozen.
 
     Weights and photos do not influence the time, so random ones are used. A photo's view is part of a pass on the
@@ -43,9 +45,10 @@ def measure_training(network: NetworkConfig, n_classes: int, *, device: str = "c
     Args:
         network: The network that would be trained.
         n_classes: Number of classes.
-        device: Where it runs; on the CPU it runs on one thread.
+        device: Where it runs.
+        n_threads: Threads on the CPU.
     """
-    with torch_threads(1), torch.random.fork_rng(devices=[]):
+    with torch_threads(n_threads), torch.random.fork_rng(devices=[]):
         net, _ = build_network(network.model_copy(update={"weights": "random"}), [n_classes])
         net.to(device).train()
         images = torch.rand(_BATCH, 3, *net.size, device=device)
