@@ -16,9 +16,8 @@ _WITH_WORKERS = {"joblib", "torch"}
 
 def main() -> None:
     """Run the command line; an interruption while it is still imported ends with words, too."""
-    gc.set_threshold(
-        10_000
-    )  # what is imported is no garbage: to look for some took a twentieth of a photo's time
+    gc.set_threshold(10_000)  # what is imported is no garbage: the search took a twentieth of a photo's time
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would search all installed packages
     try:
         interruption.heed_sigterm()
         from ensemble_minerals.cli.app import main as run
