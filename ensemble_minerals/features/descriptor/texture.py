@@ -96,8 +96,8 @@ def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]
         middle = plane[1:-1, 1:-1]
         codes = np.zeros((height, width), dtype=np.uint8)
         for bit, (y, x) in enumerate(_RING):
-            brighter = plane[y : y + height, x : x + width] >= middle
-            codes |= brighter.view(np.uint8) * np.uint8(1 << bit)  # quicker than a shift
+            brighter = cv2.compare(plane[y : y + height, x : x + width], middle, cv2.CMP_GE)  # 0 or 255
+            codes |= np.asarray(brighter, np.uint8) & np.uint8(1 << bit)
         step = reduction // 2
         inner = weights[:, step::reduction, step::reduction][:, 1:-1, 1:-1].reshape(2, -1)
         counts = weighted_counts(codes.ravel(), inner, 256)
@@ -164,7 +164,11 @@ def _directions(
     blocks: list[_Doubles] = []
     for harmonic in range(3):
         if harmonic:
-            real, imaginary = real * cosine - imaginary * sine, real * sine + imaginary * cosine
+            crossed = imaginary * sine
+            imaginary = imaginary * cosine
+            imaginary += real * sine
+            real = real * cosine
+            real -= crossed
         means = weighted_mean(weighted, real) / total, weighted_mean(weighted, imaginary) / total
         blocks.append(np.hypot(*means))
         if harmonic == 0:
