@@ -6,6 +6,7 @@ While the networks look at one batch, the photos of the other are decoded: else 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ _FIRST_GUESS = 0.1
 
 _AT_ONCE = 2
 """Batches that are answered at a time."""
+
+_POLL = 0.002
+"""Seconds after which a batch that waits for photos looks whether that is still worth it."""
 
 _MEMORY = 0.9
 """Weight of the photos before in the mean time of a photo."""
@@ -108,12 +112,20 @@ class PhotoQueue:
                 return
 
     def _gather(self, first: _Job) -> tuple[list[_Job], int, bool]:
-        """A batch that begins with a job: its jobs and photos, and whether it is the last."""
+        """A batch that begins with a job: its jobs and photos, and whether it is the last.
+
+        It is half of what waits, for the other thread to take as much. While that thread keeps the cores busy, a
+        batch waits for the time of a photo to become so large: small ones take longer a photo.
+        """
         batch, n_photos = [first], len(first.photos)
-        while n_photos < self._limits.batch_photos:
+        until = time.monotonic() + self._seconds
+        while _AT_ONCE * n_photos < self._waiting and n_photos < self._limits.batch_photos:
+            patient = self._busy > 0 and time.monotonic() < until
             try:
-                following = self._jobs.get_nowait()
+                following = self._jobs.get(timeout=_POLL if patient else 0.0)
             except Empty:
+                if patient:
+                    continue
                 break
             if following is None:
                 return batch, n_photos, True
