@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
+from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.engine_agreement import Precision
@@ -333,6 +333,8 @@ class BackboneExtractor(EmbeddingExtractor):
             "layers": list(network.layers),
             **self._covariances,
             "size": network.size,
+            # As versions until 0.2.0 draw views, which may share the cache; `metadata` says how they are drawn here.
+            "transform": PILLOW_TRANSFORM,
             "preprocessing": loaded.preprocessing.as_mapping(),
             "versions": library_versions(),
         }
