@@ -49,6 +49,7 @@ _FLIPS = {
 _SWAPS_SIDES = (5, 6, 7, 8)
 
 _BLOCK = 1 << 16  # bytes of pixels that have one checksum
+_FEW_BLOCKS = 1 << 19  # bytes of pixels whose checksums would be too few to tell photos apart
 
 _NEVER_REDUCED = 40_000_000  # pixels that fit into memory whatever the kind of file
 
@@ -192,10 +193,12 @@ def pixel_digest(pixels: NDArray[np.uint8]) -> str:
         pixels: Shape (H, W, 3), uint8.
 
     Returns:
-        BLAKE2b over the shape and the checksums of all blocks of bytes, a fifth of the time of one over the bytes; 32
-        hexadecimal digits.
+        BLAKE2b over the shape and the bytes of a small photo, and over the checksums of all blocks of bytes of a
+        larger one, which takes a fifth of the time; 32 hexadecimal digits.
     """
     content = np.ascontiguousarray(pixels).reshape(-1).data
+    if len(content) < _FEW_BLOCKS:
+        return content_digest(repr(pixels.shape).encode() + content)
     blocks = (content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK))
     checksums = np.array([checksum([block]) for block in blocks], "<u4")
     return content_digest(repr(pixels.shape).encode() + checksums.tobytes())
