@@ -36,12 +36,11 @@ from ensemble_minerals.data.views import PILLOW_TRANSFORM, draw_views
 from ensemble_minerals.experiment.quantization import CALIBRATED_ON
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extraction import extract_features
-from ensemble_minerals.features.metadata import NETWORK, read_metadata
+from ensemble_minerals.features.metadata import NETWORK
 from ensemble_minerals.features.quantization import COMPARED, Calibration
 from ensemble_minerals.features.quantized_backbone import QuantizedBackbone
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.system.cache_folder import NETWORKS
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS
 
@@ -115,7 +114,7 @@ def main() -> None:
                 shares[name].append(1 - inside / times[name][-1])
             shares["passes"].append(1 - times["passes"][-1] / times["whole"][-1])
             for name in names:
-                own_times[name].append(_own_milliseconds(built[name], cache))
+                own_times[name].append(_own_milliseconds(built[name]))
         agreement = {
             name: _cosine(computed["ours"].features[name], computed["plain"][name])
             for name in computed["plain"]
@@ -175,16 +174,11 @@ def _drawn(backbone: Any, photos: Sequence[Path]) -> list[NDArray[np.uint8]]:
     return drawn
 
 
-def _own_milliseconds(backbone: Any, cache: Path) -> float:
+def _own_milliseconds(backbone: Any) -> float:
     """Milliseconds of a pass of the same converted network in OpenVINO's benchmark_app."""
     precision = backbone.metadata["precision"]
-    (model,) = (
-        file
-        for file in (cache / NETWORKS).glob(f"*/{NETWORK}")
-        if (known := read_metadata(file.parent)) is not None
-        and backbone.metadata == {**backbone.metadata, **known.metadata}
-    )
-    arguments = ["-m", model, "-hint", "none", "-nstreams", cores(), "-nthreads", cores(), "-t", 3]
+    arguments = ["-m", backbone.kept / NETWORK]
+    arguments += ["-hint", "none", "-nstreams", cores(), "-nthreads", cores(), "-t", 3]
     arguments += ["-infer_precision", "bf16" if precision == "bfloat16" else "f32"]
     script = (
         "import sys; sys.modules['openvino_telemetry'] = None\n"
