@@ -132,12 +132,12 @@ def extractor_names(config: Config) -> list[str]:
 
 
 def import_torch(config: Config, runtime: Runtime) -> None:
-    """Import PyTorch and timm in a thread, while photos are read, where no network was ever converted."""
+    """Import PyTorch in a thread, three seconds during which photos are read, where no network was ever converted."""
     networks = None if runtime.cache_dir is None else runtime.cache_dir / NETWORKS
     if {backbone.name for backbone in config.backbones}.isdisjoint(extractor_names(config)):
         return
     if networks is None or not networks.is_dir():
-        Thread(target=import_module, args=("ensemble_minerals.networks.models.timm_models",)).start()
+        Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
 
 
 def check_networks(config: Config) -> None:
