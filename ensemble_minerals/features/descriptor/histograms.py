@@ -7,24 +7,21 @@ returned: Euclidean distances between them are Hellinger distances.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import cache, lru_cache
-from typing import Any
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FINE = 4  # fine bins a bin, along one axis
 _FINE_JOINT = 2
-_TABLES = 4  # that values are counted in by turns
 
 
 def histogram(
     values: NDArray[np.float32],
     limits: tuple[float, float],
     n_bins: int,
-    weights: NDArray[np.floating[Any]],
+    weights: NDArray[np.float32],
     *,
     circular: bool = False,
 ) -> NDArray[np.float64]:
@@ -46,7 +43,8 @@ def histogram(
         array([[0.6, 0.8]])
     """
     n_fine = _FINE * n_bins
-    counts = weighted_counts(_fine_bins(values, limits, n_fine), weights, n_fine)
+    index = _fine_bins(values, limits, n_fine)
+    counts = np.stack([np.bincount(index, weight, n_fine) for weight in weights])
     return np.sqrt(counts @ _interpolation(n_bins, _FINE, circular))
 
 
@@ -54,7 +52,7 @@ def joint_histogram(
     values: Sequence[NDArray[np.float32]],
     limits: Sequence[tuple[float, float]],
     n_bins: Sequence[int],
-    weights: NDArray[np.floating[Any]],
+    weights: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Count tuples of values softly.
 
@@ -68,46 +66,21 @@ def joint_histogram(
         Square roots of the weighted counts, shape (k, product of n_bins), the last axis running fastest.
     """
     shape = tuple(_FINE_JOINT * n for n in n_bins)
-    index = np.zeros(len(values[0]), np.int16)
-    for v, limit, n in zip(values, limits, shape, strict=True):
-        index = index * np.int16(n) + _fine_bins(v, limit, n)
-    table = weighted_counts(index, weights, math.prod(shape)).reshape(-1, *shape)
+    index = np.ravel_multi_index(
+        [_fine_bins(v, limit, n) for v, limit, n in zip(values, limits, shape, strict=True)], shape
+    )
+    counts = [np.bincount(index, weight, int(np.prod(shape))).reshape(shape) for weight in weights]
+    table: NDArray[np.float64] = np.stack(counts)
     for n in n_bins:  # each turn softens the first axis of the values and moves it behind the others
         table = np.tensordot(table, _interpolation(n, _FINE_JOINT, False), (1, 0))
     return np.sqrt(table).reshape(len(weights), -1)
 
 
-def weighted_counts(
-    index: NDArray[np.integer[Any]], weights: NDArray[np.floating[Any]], n_bins: int
-) -> NDArray[np.float64]:
-    """Sums of weights by bin, shape (k, n_bins).
-
-    Neighbors are counted in different tables, which are added in the end: of values in one bin, as those of a plain
-    background, each would have to wait until the one before is stored.
-
-    Args:
-        index: The bin of each value, shape (m,).
-        weights: Shape (k, m).
-        n_bins: Number of bins, `_TABLES` times of which fit into 16 bits.
-    """
-    place = (index + np.int16(n_bins) * _tables(len(index))).astype(np.intp)
-    counts = np.empty((len(weights), _TABLES * n_bins))
-    for row, weight in enumerate(weights):
-        counts[row] = np.bincount(place, weight, _TABLES * n_bins)
-    summed: NDArray[np.float64] = counts.reshape(-1, _TABLES, n_bins).sum(axis=1)
-    return summed
-
-
-def _fine_bins(values: NDArray[np.float32], limits: tuple[float, float], n_bins: int) -> NDArray[np.int16]:
+def _fine_bins(values: NDArray[np.float32], limits: tuple[float, float], n_bins: int) -> NDArray[np.intp]:
     low, high = limits
-    place = (values - np.float32(low)) * np.float32(n_bins / (high - low))
-    return np.clip(place, 0, n_bins - 1, out=place).astype(np.int16)
-
-
-@lru_cache(maxsize=64)
-def _tables(n_values: int) -> NDArray[np.int16]:
-    """The table that each value is counted in, shape (n_values,)."""
-    return np.resize(np.arange(_TABLES, dtype=np.int16), n_values)
+    index = ((values - np.float32(low)) * np.float32(n_bins / (high - low))).astype(np.intp)
+    np.maximum(index, 0, out=index)
+    return np.minimum(index, n_bins - 1, out=index)
 
 
 @cache

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ensemble_minerals.features.descriptor.histograms import histogram, weighted_counts
+from ensemble_minerals.features.descriptor.histograms import histogram
 
 _FLAT = np.float32(1e-6)  # keeps logarithms and quotients finite where a plane is flat
 _RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
@@ -27,7 +27,7 @@ _Doubles = NDArray[np.float64]
 
 
 def weighted_mean(weights: _Floats, values: _Floats) -> _Doubles:
-    """Means of (m,) values under each of (k, m) weights that sum to 1, shape (k,); else sums."""
+    """Means of (m,) values under each of (k, m) weights that sum to 1, shape (k,)."""
     means: _Doubles = np.einsum("km,m->k", weights, values).astype(np.float64)
     return means
 
@@ -40,11 +40,6 @@ def blur(plane: _Floats) -> _Floats:
 def blur_and_halve(plane: _Floats) -> _Floats:
     """Every second pixel, down and across, of the smoothed plane."""
     return _floats(cv2.pyrDown(plane, borderType=cv2.BORDER_REPLICATE))
-
-
-def double(plane: _Floats) -> _Floats:
-    """Each pixel four times, as a square."""
-    return _floats(cv2.resize(plane, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST))
 
 
 def box_mean(plane: _Floats, size: int = 5) -> _Floats:
@@ -96,11 +91,11 @@ def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]
         middle = plane[1:-1, 1:-1]
         codes = np.zeros((height, width), dtype=np.uint8)
         for bit, (y, x) in enumerate(_RING):
-            brighter = cv2.compare(plane[y : y + height, x : x + width], middle, cv2.CMP_GE)  # 0 or 255
-            codes |= np.asarray(brighter, np.uint8) & np.uint8(1 << bit)
+            codes |= (plane[y : y + height, x : x + width] >= middle).view(np.uint8) << np.uint8(bit)
         step = reduction // 2
         inner = weights[:, step::reduction, step::reduction][:, 1:-1, 1:-1].reshape(2, -1)
-        counts = weighted_counts(codes.ravel(), inner, 256)
+        index = codes.ravel().astype(np.intp)
+        counts = [np.bincount(index, weight, 256) for weight in inner]
         uniform = np.stack([np.bincount(_uniform_patterns(), count, 59) for count in counts])
         histograms.append(np.sqrt(uniform / uniform.sum(axis=1, keepdims=True)))
     return histograms
@@ -122,60 +117,50 @@ def scale_statistics(plane: _Floats, weights: _Floats, *, n_scales: int, oriente
     for _ in range(n_scales):
         smooth = blur(plane)
         flat = weights.reshape(2, -1)
-        even = flat / flat.sum(axis=1, keepdims=True)
+        flat = flat / flat.sum(axis=1, keepdims=True)
         down, across = slopes(smooth)
-        products = np.square(across), np.square(down), across * down
-        energy = (products[0] + products[1]).ravel()
+        energy = (down * down + across * across).ravel()
         detail = (plane - smooth).ravel()
         log_slope = np.log(energy + _FLAT) * np.float32(0.5)
         for values in (log_slope, np.log(np.abs(detail) + np.float32(1e-3))):
-            mean, square = weighted_mean(even, values), weighted_mean(even, np.square(values))
-            blocks += [mean, np.sqrt(np.maximum(square - mean * mean, 0))]
-        blocks.append(histogram(log_slope, (-6.9, -0.7), 10, even))
-        squared = np.square(detail)
-        power = weighted_mean(even, squared)
-        fourth, third = weighted_mean(even, np.square(squared)), weighted_mean(even, squared * detail)
+            mean = weighted_mean(flat, values)
+            variance = weighted_mean(flat, values * values) - mean * mean
+            blocks += [mean, np.sqrt(np.maximum(variance, 0))]
+        blocks.append(histogram(log_slope, (-6.9, -0.7), 10, flat))
+        squared = detail * detail
+        power = weighted_mean(flat, squared)
+        fourth, third = weighted_mean(flat, squared * squared), weighted_mean(flat, squared * detail)
         blocks.append(np.log(np.sqrt(power) + 1e-3))
         blocks.append(np.log((fourth + 1e-9) / (power * power + 1e-9)))
         blocks.append(np.cbrt(third) / np.sqrt(power + 1e-6))
         if oriented:
-            blocks += _directions(products, energy, weights)
-        plane, weights = np.ascontiguousarray(smooth[::2, ::2]), weights[:, ::2, ::2]
+            blocks += _directions(down, across, weights)
+        plane, weights = smooth[::2, ::2], weights[:, ::2, ::2]
     return blocks
 
 
-def _directions(
-    products: tuple[_Floats, _Floats, _Floats], energy: _Floats, weights: _Floats
-) -> list[_Doubles]:
-    """How far slopes agree in direction: over all of the plane (harmonics), and within small windows.
-
-    Args:
-        products: Of the slopes: across twice, down twice, and across with down, shape (height, width) each.
-        energy: Squared lengths of the slopes, shape (height * width,).
-        weights: Shape (2, height, width).
-    """
+def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubles]:
+    """How far slopes agree in direction: over all of the plane (harmonics), and within small windows."""
+    flat = weights.reshape(2, -1)
+    products = (across * across, down * down, across * down)
     xx, yy, xy = (product.ravel() for product in products)
+    energy = xx + yy
     gradient = np.sqrt(energy)
-    weighted = weights.reshape(2, -1) * gradient
-    total = weighted.sum(axis=1, dtype=np.float64) + float(_FLAT)
-    inverse: _Floats = np.reciprocal(energy + np.float32(1e-9))
-    cosine, sine = (xx - yy) * inverse, (xy + xy) * inverse  # of twice the angle: both ways are one direction
-    real, imaginary = cosine, sine
+    total = weighted_mean(flat, gradient) + float(_FLAT)
+    doubled = np.empty(energy.shape, dtype=np.complex64)  # direction at twice its angle: both ways are one
+    doubled.real, doubled.imag = xx - yy, 2 * xy
+    doubled /= energy + np.float32(1e-9)
+    turned = gradient * doubled
     blocks: list[_Doubles] = []
     for harmonic in range(3):
-        if harmonic:
-            crossed = imaginary * sine
-            imaginary = imaginary * cosine
-            imaginary += real * sine
-            real = real * cosine
-            real -= crossed
-        means = weighted_mean(weighted, real) / total, weighted_mean(weighted, imaginary) / total
-        blocks.append(np.hypot(*means))
+        real, imaginary = (weighted_mean(flat, part) / total for part in (turned.real, turned.imag))
+        blocks.append(np.hypot(real, imaginary))
         if harmonic == 0:
-            blocks.append(means[0])
+            blocks.append(real)
+        turned *= doubled
     xx, yy, xy = (blur_and_halve(blur_and_halve(product)).ravel() for product in products)
     energy = xx + yy
-    coherence = np.sqrt(np.square(xx - yy) + 4 * np.square(xy)) / (energy + np.float32(1e-5))
+    coherence = np.sqrt((xx - yy) ** 2 + 4 * xy * xy) / (energy + np.float32(1e-5))
     window = weights[:, ::4, ::4].reshape(2, -1) * np.sqrt(energy)
     total_weight = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
     blocks.append(histogram(coherence, (0, 1), 8, window) / total_weight)

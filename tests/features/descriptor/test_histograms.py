@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensemble_minerals.features.descriptor.histograms import histogram, joint_histogram, weighted_counts
+from ensemble_minerals.features.descriptor.histograms import histogram, joint_histogram
 
 
 def _weights(n: int) -> np.ndarray:
@@ -19,13 +19,6 @@ def test_squares_sum_to_the_weights():
         joint_histogram((values, values[::-1]), ((-1, 1), (0, 2)), (3, 4), weights) ** 2,
     ):
         np.testing.assert_allclose(squared.sum(axis=1), weights.sum(axis=1), rtol=1e-5)
-
-
-def test_counts_are_sums_of_weights_by_bin():
-    index = np.random.default_rng(0).integers(0, 7, 501).astype(np.uint8)
-    weights = np.random.default_rng(1).random((2, 501))
-    expected = [[weight[index == number].sum() for number in range(9)] for weight in weights]
-    np.testing.assert_allclose(weighted_counts(index, weights, 9), expected)
 
 
 def test_a_value_between_two_centers_counts_for_both():
