@@ -63,11 +63,6 @@ def group_photos(
     return apply_groups(manifest, report, config), report
 
 
-def computes_all_views(config: Config, runtime: Runtime) -> bool:
-    """Whether the first of several backbones gets all its views, which the features then find in the cache."""
-    return len(config.backbones) > 1 and runtime.cache_dir is not None
-
-
 def compared_photos(
     manifest: Manifest,
     config: Config,
@@ -93,7 +88,8 @@ def compared_photos(
     first, described, stage = config.backbones[0], config, "Computing features"
     if extractors is None or first.name not in extractors:
         stage = "Looking for photos of one object"
-        if not computes_all_views(config, runtime):
+        # The first of several backbones gets all its views, which the features then find in the cache.
+        if len(config.backbones) == 1 or runtime.cache_dir is None:
             first = first.model_copy(update={"views": EMBEDDING_VIEWS})
         described = config.model_copy(update={"backbones": (first,)})
         extractors = build_extractors(

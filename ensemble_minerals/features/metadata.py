@@ -84,9 +84,8 @@ def metadata_of(network: TappedNetwork, metadata: Mapping[str, JSON], choice: Ch
 
 def metadata_of_views(views: Sequence[str], transform: str) -> dict[str, JSON]:
     """What decides the pixels of views; see `data.views.draw_views`."""
-    from ensemble_minerals.data.views import (
-        PILLOW_TRANSFORM,
-    )  # here: networks are opened before Pillow is imported
+    # Imported here: networks are opened before Pillow is.
+    from ensemble_minerals.data.views import PILLOW_TRANSFORM
 
     metadata: dict[str, JSON] = {"views": list(views), "transform": transform}
     if transform != PILLOW_TRANSFORM:  # Pillow's version is among the others
