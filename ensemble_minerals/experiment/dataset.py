@@ -157,15 +157,37 @@ def extract(
         UserError: If the limit of the cache is no size.
     """
     limit = cache_limit()
+    usable = manifest.usable
     gathered = gather_features(manifest, config, extractors, runtime, "Computing features")
-    removed = keep_within_limit(runtime.cache_dir, limit)
-    if removed:
+    manifest = mark_unreadable(manifest, usable, gathered.errors)
+    return as_dataset(manifest, gathered, usable, extractors, runtime, limit)
+
+
+def as_dataset(
+    manifest: Manifest,
+    gathered: Gathered,
+    rows: NDArray[np.intp],
+    extractors: Mapping[str, FeatureExtractor],
+    runtime: Runtime,
+    limit: float,
+) -> Dataset:
+    """A data set of features that were gathered; see `extract`.
+
+    Args:
+        manifest: As grouped; photos whose features could not be computed are marked.
+        gathered: Features of photos, among which all usable ones are.
+        rows: Rows of the manifest, whose features they are, ascending.
+        extractors: By name.
+        runtime: See `extract`.
+        limit: Of the cache folder, in bytes.
+    """
+    if removed := keep_within_limit(runtime.cache_dir, limit):
         runtime.progress.note(removed)
     usable = manifest.usable
-    kept = np.setdiff1d(np.arange(len(usable)), list(gathered.errors))
+    kept = np.searchsorted(rows, usable)
     return Dataset(
-        mark_unreadable(manifest, usable, gathered.errors),
-        usable[kept],
+        manifest,
+        usable,
         {name: take(values, kept) for name, values in gathered.features.items()},
         extractors,
         {name: take(values, kept) for name, values in gathered.views.items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs,
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
 from ensemble_minerals.experiment.precision import precision_for
-from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.features.pooling import Gathered
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
@@ -29,7 +29,7 @@ def group_photos(
     config: Config,
     runtime: Runtime,
     corrected: GivenPairs = NO_PAIRS,
-    extractors: Mapping[str, FeatureExtractor] | None = None,
+    gather: Callable[[], Gathered] | None = None,
 ) -> tuple[Manifest, SameObjectReport]:
     """Fill in row groups, one for each object; set exact copies and contradictory labels aside.
 
@@ -38,7 +38,7 @@ def group_photos(
         config: What counts as the same object, and the backbone whose embeddings propose pairs.
         runtime: Embeddings and local features are kept in its cache folder.
         corrected: Pairs of rows that people want together or apart, besides those of the configuration.
-        extractors: See `compared_photos`.
+        gather: See `compared_photos`.
 
     Returns:
         The manifest, and what was found, in rows of the manifest.
@@ -50,7 +50,7 @@ def group_photos(
     path = config.duplicates.pairs
     given = NO_PAIRS if path is None else read_given_pairs(Path(path), manifest)
     given = given.and_also(corrected)
-    manifest, photos, rows = compared_photos(manifest, config, runtime, extractors)
+    manifest, photos, rows = compared_photos(manifest, config, runtime, gather)
     report = find_same_objects(
         photos,
         config.duplicates,
@@ -67,7 +67,7 @@ def compared_photos(
     manifest: Manifest,
     config: Config,
     runtime: Runtime,
-    extractors: Mapping[str, FeatureExtractor] | None = None,
+    gather: Callable[[], Gathered] | None = None,
 ) -> tuple[Manifest, ComparedPhotos, np.ndarray[tuple[int], np.dtype[np.intp]]]:
     """The usable photos with their embeddings, ready to be compared; see `group_photos`.
 
@@ -75,8 +75,8 @@ def compared_photos(
         manifest: As scanned.
         config: What counts as the same object, and the backbone whose embeddings propose pairs.
         runtime: Features are kept in its cache folder.
-        extractors: By name. Where they are given, all their features are computed as long as a photo is decoded, and
-            found in the cache later.
+        gather: Gives features of the usable photos, with embeddings by the first backbone; where it is None, these
+            alone are computed.
 
     Returns:
         The manifest, in which photos that changed since the scan have their reason; the photos; and their rows.
@@ -85,22 +85,24 @@ def compared_photos(
     aside = manifest.split == "test"  # stays as it was published: neither copies nor conflicts
     if not (config.backbones and config.duplicates.near):
         return manifest, ComparedPhotos.of(manifest, rows, aside=aside[rows]), rows
-    first, described, stage = config.backbones[0], config, "Computing features"
-    if extractors is None or first.name not in extractors:
-        stage = "Looking for photos of one object"
-        # The first of several backbones gets all its views, which the features then find in the cache.
-        if len(config.backbones) == 1 or runtime.cache_dir is None:
-            first = first.model_copy(update={"views": EMBEDDING_VIEWS})
-        described = config.model_copy(update={"backbones": (first,)})
-        extractors = build_extractors(
-            described, [first.name], cache_dir=runtime.cache_dir, precision=precision_for(config, len(rows))
-        )
-    gathered = gather_features(manifest, described, extractors, runtime, stage)
+    gathered = _gather_embeddings(manifest, config, runtime) if gather is None else gather()
     kept = np.setdiff1d(np.arange(len(rows)), list(gathered.errors))
     embeddings = None if gathered.embeddings is None else take(gathered.embeddings, kept)
     manifest = mark_unreadable(manifest, rows, gathered.errors)
     rows = rows[kept]
     return manifest, ComparedPhotos.of(manifest, rows, embeddings, aside=aside[rows]), rows
+
+
+def _gather_embeddings(manifest: Manifest, config: Config, runtime: Runtime) -> Gathered:
+    """Features by the first backbone."""
+    first = config.backbones[0]
+    # The first of several backbones gets all its views, which the features then find in the cache.
+    if len(config.backbones) == 1 or runtime.cache_dir is None:
+        first = first.model_copy(update={"views": EMBEDDING_VIEWS})
+    described = config.model_copy(update={"backbones": (first,)})
+    precision = precision_for(config, len(manifest.usable))
+    extractors = build_extractors(described, [first.name], cache_dir=runtime.cache_dir, precision=precision)
+    return gather_features(manifest, described, extractors, runtime, "Looking for photos of one object")
 
 
 def apply_groups(manifest: Manifest, report: SameObjectReport, config: Config) -> Manifest:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs
-from ensemble_minerals.experiment.dataset import Dataset, extract
+from ensemble_minerals.experiment.dataset import Dataset, as_dataset, extract, gather_features
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.quantization import in_int8
 from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.features.extractor import FeatureExtractor
+from ensemble_minerals.system.cache_folder import cache_limit
 from ensemble_minerals.system.runtime import Runtime
 
 MANY = 4
@@ -44,8 +46,14 @@ def prepare(
         WeightsError: If a backbone's weights cannot be had.
         ConfigError: If backbones are to be computed in int8, and what that needs is not installed.
     """
-    at_once = runtime.cache_dir is not None and config.precision != "int8" and _has_many(manifest, config)
-    manifest, found = group_photos(manifest, config, runtime, corrected, extractors if at_once else None)
+    if _is_at_once(manifest, config, extractors):
+        limit, rows = cache_limit(), manifest.usable
+        # Called after the user's pairs were read, and once.
+        gather = cache(partial(gather_features, manifest, config, extractors, runtime, "Computing features"))
+        manifest, found = group_photos(manifest, config, runtime, corrected, gather)
+        manifest = split(manifest, config, found.pairs)
+        return as_dataset(manifest, gather(), rows, extractors, runtime, limit)
+    manifest, found = group_photos(manifest, config, runtime, corrected)
     manifest = split(manifest, config, found.pairs)
     if config.precision == "int8":
         extractors = in_int8(extractors, manifest, config, runtime)
@@ -56,8 +64,11 @@ def prepare(
     return replace(dataset, manifest=split(dataset.manifest, config, found.pairs))
 
 
-def _has_many(manifest: Manifest, config: Config) -> bool:
-    """Whether each class has many photos that are learned from."""
+def _is_at_once(manifest: Manifest, config: Config, extractors: Mapping[str, FeatureExtractor]) -> bool:
+    """Whether all features are computed before photos are compared: each class has many that are learned from."""
+    is_compared = config.duplicates.near and config.backbones and config.backbones[0].name in extractors
+    if not is_compared or config.precision == "int8":
+        return False
     rows = manifest.usable
     labels = manifest.label[rows[manifest.split[rows] != "test"]].tolist()
     return min(Counter(labels).values(), default=0) >= MANY * config.folds.n_splits

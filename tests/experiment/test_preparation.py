@@ -76,15 +76,15 @@ def test_with_many_photos_a_class_each_is_decoded_once_for_all_features(tiny, tm
         extraction, "decoded", lambda path, **how: opened.append(path) or decoded(path, **how)
     )
 
-    def call(name):
+    def call(cache_dir):
         opened.clear()
-        runtime = Runtime(cache_dir=tmp_path / name)
-        extractors = build_extractors(config, ["first", "second", "descriptor"], cache_dir=tmp_path / name)
+        runtime = Runtime(cache_dir=cache_dir)
+        extractors = build_extractors(config, ["first", "second", "descriptor"], cache_dir=cache_dir)
         return prepare(scan_photos(tiny.photos, config, runtime), config, extractors, runtime)
 
-    at_once, n_opened = call("at once"), len(opened)
+    at_once, n_opened = call(None), len(opened)
     monkeypatch.setattr(preparation, "MANY", 5)  # there are twelve of a class, and three folds
-    apart = call("apart")
+    apart = call(tmp_path)
     assert (n_opened, len(opened)) == (36, 72)
     np.testing.assert_array_equal(at_once.manifest.row_group, apart.manifest.row_group)
     for name, matrix in apart.features.items():
