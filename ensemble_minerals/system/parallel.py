@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits
+from threadpoolctl import OpenBLASController, threadpool_limits
 
 from ensemble_minerals.system.cluster import Cluster, DelayedCall
 from ensemble_minerals.system.workers import end_with_parent
@@ -78,6 +78,7 @@ class _SingleThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
+                _let_any_thread_set_limits()
                 self._limits = threadpool_limits(1)
             self._users += 1
 
@@ -85,7 +86,14 @@ class _SingleThread:
         with self._lock:
             self._users -= 1
             if self._users == 0 and self._limits is not None:
+                _let_any_thread_set_limits()
                 self._limits.restore_original_limits()
+                _let_any_thread_set_limits()
+
+
+def _let_any_thread_set_limits() -> None:
+    """Free OpenBLAS from the thread that set its limits last: as long as that lives, threadpoolctl ignores others."""
+    OpenBLASController.clear_controlling_thread(force=True)
 
 
 single_thread = _SingleThread()

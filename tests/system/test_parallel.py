@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Event
 
 import numpy as np
 import pytest
 from cluster_tasks import double, nested, threads_of
 from joblib import delayed
+from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.system.parallel import run_unordered, single_thread
 
@@ -33,6 +36,24 @@ def test_one_thread_is_given_back_when_the_last_task_is_done():
             assert set(threads_of("blas")) == {1}
         assert set(threads_of("blas")) == {1}  # the inner one has not given them back
     assert threads_of("blas") == before
+
+
+def test_one_thread_is_kept_to_whichever_thread_asks_first_and_last():
+    entered, leave = Event(), Event()
+    with threadpool_limits(2), ThreadPoolExecutor(1) as pool:  # of this thread, which goes on
+        first = pool.submit(_hold, entered, leave)
+        entered.wait()
+        with single_thread:
+            leave.set()
+            assert set(first.result()) == {1}
+        assert set(threads_of("blas")) == {2}
+
+
+def _hold(entered, leave):
+    with single_thread:
+        entered.set()
+        leave.wait()
+        return threads_of("blas")
 
 
 def test_errors_of_tasks_are_their_own():

@@ -14,6 +14,7 @@ from ensemble_minerals.data.same_object.keypoints import COARSE
 from ensemble_minerals.data.same_object.matching import TOLERANCE, Comparable
 from ensemble_minerals.data.same_object.pairs import Evidence, SameObjectPair
 from ensemble_minerals.data.same_object.verdicts import Verdicts
+from ensemble_minerals.system.parallel import single_thread
 
 _SAMPLE, _ENOUGH = 48, 2
 """Photos of other classes that are searched for the same, and how many of them have it."""
@@ -47,7 +48,9 @@ def without_overprints(
             in_place = bool((np.abs(places[:, :2] - places[:, 2:]) < _IN_PLACE).all())
             sample, enough = (_SAMPLE_IN_PLACE, _ENOUGH_IN_PLACE) if in_place else (_SAMPLE, _ENOUGH)
             others = _unrelated(labels, among, pair, linked, sample)
-            if _is_overprint(pair, pair.evidence, others, enough, store, verdicts):
+            with single_thread:
+                printed = _is_overprint(pair, pair.evidence, others, enough, store, verdicts)
+            if printed:
                 continue
         kept.append(pair)
     return kept
