@@ -109,14 +109,13 @@ class BackboneExtractor(EmbeddingExtractor):
         self._weights_source.local_file(base_dir)
         self._choice: PrecisionChoice | None = None
         self._known: BackboneMetadata | None = None
-        self._engine: engines.Engine | None = None
-        self._for_few = False
+        self._engines: dict[bool, engines.Engine] = {}  # by whether it is for a few photos
         self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, maybe on another machine, chooses its own engine; a precision that was chosen stays."""
-        return self.__dict__ | {"_known": None, "_engine": None, "_network": None, "_lock": None}
+        return self.__dict__ | {"_known": None, "_engines": {}, "_network": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -205,17 +204,20 @@ class BackboneExtractor(EmbeddingExtractor):
             n_photos: Photos that are computed at once: the engine is another for a few.
         """
         with self._lock:
-            known, few = self._known_metadata(), n_photos <= FEW
-            if self._engine is None or (self._for_few and not few):
-                precision = cast("Precision", known.precision)
-                if known.engine == "openvino" and self._cache_dir is not None:
-                    self._engine = self._open_kept(self._folder(self._cache_dir), known, few)
-                    self._for_few = few
+            known, kept = self._known_metadata(), self.kept
+            few = kept is not None and n_photos <= FEW
+            engine = self._engines.get(few) or self._engines.get(False)
+            if engine is None:
+                if kept is not None:
+                    engine = self._open_kept(kept, known, few)
                 elif known.engine == "openvino":
-                    self._engine = self._choose(self._load()[0]).engine
+                    engine = self._choose(self._load()[0]).engine
                 else:
-                    self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
-            return self._engine
+                    engine = engines.TorchEngine(
+                        self._load()[0], cast("Precision", known.precision), known.device
+                    )
+                self._engines[few] = engine
+            return engine
 
     @property
     def kept(self) -> Path | None:
@@ -281,7 +283,7 @@ class BackboneExtractor(EmbeddingExtractor):
                 if self._precision != "auto":
                     self._known = read_metadata(self._folder(self._cache_dir))
             if self._known is None:
-                self._known, self._engine = self._prepare()
+                self._known, self._engines[False] = self._prepare()
             return self._known
 
     def _prepare(self) -> tuple[BackboneMetadata, engines.Engine]:
