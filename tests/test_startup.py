@@ -72,7 +72,7 @@ def test_help_loads_the_command_line_alone(name):
 
 
 def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
-    """The bundle has a backbone; its converted network is in the cache, and is opened while others are imported."""
+    """The bundle has a backbone; `fit` lets a child convert it, and it is opened while others are imported."""
     backbone = {"name": "small", "model": "test_resnet", "weights": "random", "size": 64, "views": ["squash"]}
     config = tiny.config(
         backbones=[backbone],
@@ -86,7 +86,9 @@ def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
     )
     bundle, cache, table = tmp_path / "bundle", tmp_path / "cache", tmp_path / "answers.csv"
     photo = next(tiny.new.iterdir())
-    tiny.fit(tiny.photos, bundle, config, cache_dir=cache)
+    (tmp_path / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    fitted = ["fit", tiny.photos, "--config", tmp_path / "config.yaml", "--out", bundle, "--cache", cache]
+    assert loaded_by(command(*fitted, "--no-report")) & {"torch", "torchvision", "timm"} == set()
     assert load(bundle).bundle.extractors["small"]["facts"]["engine"] == "openvino"
     expected = predict(bundle, [photo], cache_dir=cache).predictions.proba[0]
     loaded = loaded_by(command("predict", bundle, photo, "--cache", cache, "--out", table) + OPENED_AHEAD)

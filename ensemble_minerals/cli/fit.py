@@ -86,15 +86,20 @@ def command(
     advice = "finished parts are kept; run the same command with --resume to go on"
     with handle_errors(debug, advice) as job, raw_cells(raw_csv):
         from ensemble_minerals.bundle.schema import BUNDLE
-        from ensemble_minerals.cli import console
-        from ensemble_minerals.cli.progress import show_progress
-        from ensemble_minerals.cli.results.fit import show_fit
+        from ensemble_minerals.features.converted_ahead import begin_to_convert
         from ensemble_minerals.system import paths
-        from ensemble_minerals.workflows.fit import fit
 
         resolved = resolved_config(config, settings, seed, allow_failures=allow_failures, refit=refit)
         bundle = paths.default_bundle(data) if out is None else out
         paths.check_output(bundle, kind=BUNDLE, overwrite=overwrite, outside=[data])
+        cache_dir = paths.cache_folder(cache, none=no_cache)
+        begin_to_convert(data, resolved, cache_dir, jobs(n_jobs))
+
+        from ensemble_minerals.cli import console
+        from ensemble_minerals.cli.progress import show_progress
+        from ensemble_minerals.cli.results.fit import show_fit
+        from ensemble_minerals.workflows.fit import fit
+
         is_new = not BUNDLE.matches(bundle)
         if not no_report:
             from ensemble_minerals.workflows.report import (  # loads matplotlib
@@ -113,7 +118,7 @@ def command(
                 bundle,
                 resolved,
                 n_jobs=jobs(n_jobs),
-                cache_dir=paths.cache_folder(cache, none=no_cache),
+                cache_dir=cache_dir,
                 resume=resume,
                 overwrite=overwrite,
                 pack=pack,

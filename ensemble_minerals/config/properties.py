@@ -133,7 +133,7 @@ class Properties(Section):
     def of(self, classes: Collection[str]) -> Properties | None:
         """The part on some classes, under their names; None if it has none of them. Case does not matter."""
         known = {name.casefold(): values for name, values in self.classes.items()}
-        mine = {name: known[name.casefold()] for name in classes if name.casefold() in known}
+        mine = {name: known[name.casefold()] for name in sorted(classes) if name.casefold() in known}
         return self.model_copy(update={"classes": mine}) if mine else None
 
     def known(self) -> list[str]:

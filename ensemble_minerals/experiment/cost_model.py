@@ -15,11 +15,11 @@ from ensemble_minerals.config.schema import Config, FoldsConfig
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.experiment.dataset import FEATURES
-from ensemble_minerals.experiment.setup import extractor_names
 from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import SingleThreaded
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
+from ensemble_minerals.features.registry import extractor_names
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu

@@ -14,9 +14,8 @@ from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs, read_given_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
-from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.features.pooling import Gathered
-from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.features.registry import build_extractors, precision_for
 from ensemble_minerals.system.memmap import take
 from ensemble_minerals.system.runtime import Runtime
 

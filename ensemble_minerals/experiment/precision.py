@@ -12,24 +12,13 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset, gather_rows
 from ensemble_minerals.experiment.setup import Setup
 from ensemble_minerals.features.backbone import BackboneExtractor
-from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
 
-WORTH_MEASURING = 500
-"""Photos from which on ``precision: auto`` measures both precisions: with fewer, that takes longer than it saves."""
-
 CHECKED = 32
 """Photos whose answers are compared with those in float32."""
-
-
-def precision_for(config: Config, n_photos: int) -> dict[str, Precision]:
-    """Precision of backbones for so many photos, by name, where it is another than the configuration's."""
-    if config.precision == "auto" and n_photos < WORTH_MEASURING:
-        return dict.fromkeys((backbone.name for backbone in config.backbones), "float32")
-    return {}
 
 
 def describe_engines(extractors: Mapping[str, FeatureExtractor]) -> str:

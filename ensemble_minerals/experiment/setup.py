@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,14 +22,13 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.features.registry import build_extractors, extractor_names
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.base import Member
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.network_member import NetworkMember
 from ensemble_minerals.members.registry import build_strategy
 from ensemble_minerals.members.rows import RowData
-from ensemble_minerals.system.cache_folder import NETWORKS
 from ensemble_minerals.system.plural import counted
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.seeds import derived_seed
@@ -119,25 +116,6 @@ def open_extractors(
         if name in extractors and extractor.n_views == extractors[name].n_views:
             extractors[name] = extractor
     return extractors
-
-
-def extractor_names(config: Config) -> list[str]:
-    """Names of the feature extractors that a configuration needs; some may be repeated."""
-    specified = config.expanded_members()
-    names = [extractor for member in specified for extractor in member.features or ()]
-    # Where groups of classes must be learned, a network's member learns them from color and texture.
-    return names + [
-        DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
-    ]
-
-
-def import_torch(config: Config, runtime: Runtime) -> None:
-    """Import PyTorch in a thread, three seconds during which photos are read, where no network was ever converted."""
-    networks = None if runtime.cache_dir is None else runtime.cache_dir / NETWORKS
-    if {backbone.name for backbone in config.backbones}.isdisjoint(extractor_names(config)):
-        return
-    if networks is None or not networks.is_dir():
-        Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
 
 
 def check_networks(config: Config) -> None:

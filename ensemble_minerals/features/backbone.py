@@ -275,16 +275,22 @@ class BackboneExtractor(EmbeddingExtractor):
             folder, self._name, self._model, self._weights, base_dir=self._base_dir, size=self._size
         )
 
-    def _known_metadata(self) -> BackboneMetadata:
+    @property
+    def is_known(self) -> bool:
+        """Whether its metadata are known without loading the network."""
         with self._lock:
             if self._known is None and self._cache_dir is not None:
                 if self._precision == "auto":
                     self._settle(read_choice(self._cache_dir, self._request(self._cache_dir)))
                 if self._precision != "auto":
                     self._known = read_metadata(self._folder(self._cache_dir))
-            if self._known is None:
+            return self._known is not None
+
+    def _known_metadata(self) -> BackboneMetadata:
+        with self._lock:
+            if not self.is_known:
                 self._known, self._engines[False] = self._prepare()
-            return self._known
+            return cast("BackboneMetadata", self._known)
 
     def _prepare(self) -> tuple[BackboneMetadata, engines.Engine]:
         """Load the network, choose its engine, and keep what is known and compiled where there is a cache."""

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from ensemble_minerals.config.extractors import BackboneConfig, DescriptorConfig, ExtractorSection
+from ensemble_minerals.config.names import DESCRIPTOR
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.system.held_file import HeldFile
 from ensemble_minerals.system.prefetch import prefetch
+
+WORTH_MEASURING = 500
+"""Photos from which on ``precision: auto`` measures both precisions: with fewer, that takes longer than it saves."""
 
 Builder: TypeAlias = Callable[[Any, Config, Path | None], FeatureExtractor]
 """Makes an extractor of its section, the whole configuration, and the cache folder, if there is one."""
@@ -88,6 +92,23 @@ def build_extractors(
         for section in sections
         if section.name in wanted
     }
+
+
+def extractor_names(config: Config) -> list[str]:
+    """Names of the feature extractors that a configuration needs; some may be repeated."""
+    specified = config.expanded_members()
+    names = [extractor for member in specified for extractor in member.features or ()]
+    # Where groups of classes must be learned, a network's member learns them from color and texture.
+    return names + [
+        DESCRIPTOR for member in specified if member.network and member.strategy == "hierarchical"
+    ]
+
+
+def precision_for(config: Config, n_photos: int) -> dict[str, Precision]:
+    """Precision of backbones for so many photos, by name, where it is another than the configuration's."""
+    if config.precision == "auto" and n_photos < WORTH_MEASURING:
+        return dict.fromkeys((backbone.name for backbone in config.backbones), "float32")
+    return {}
 
 
 def learn_metadata(extractors: Iterable[FeatureExtractor], n_threads: int) -> None:

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from ensemble_minerals.errors import UserError
 
 _CGROUP = Path("/sys/fs/cgroup")
+_NVIDIA = Path("/dev/nvidiactl")
 
 _SWITCH_INTERVAL = 2e-4
 """Switch interval of `short_switch_interval`, in seconds."""
@@ -163,8 +164,13 @@ def has_fast_bfloat16() -> bool:
     return "amx_bf16" in instruction_sets()
 
 
+def has_accelerator() -> bool:
+    """Whether PyTorch may find a graphics card, or Apple's own processor."""
+    return _NVIDIA.exists() or sys.platform == "darwin"
+
+
 def hardware_digest() -> str:
     """Digest of the hardware that decides which engine is chosen, 16 hexadecimal digits."""
-    accelerators = [Path("/dev/nvidiactl").exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+    accelerators = [_NVIDIA.exists(), os.environ.get("CUDA_VISIBLE_DEVICES")]
     known = repr((platform.system(), platform.machine(), _model(), sorted(instruction_sets()), accelerators))
     return blake2b(known.encode(), digest_size=8).hexdigest()

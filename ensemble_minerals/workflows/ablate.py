@@ -26,7 +26,6 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.dataset import Dataset
-from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import (
     Setup,
@@ -36,7 +35,9 @@ from ensemble_minerals.experiment.setup import (
     open_extractors,
     set_up,
 )
+from ensemble_minerals.features.converted_ahead import converted_ahead
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
+from ensemble_minerals.features.registry import precision_for
 from ensemble_minerals.reports.drawing import FigureFormat
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
@@ -181,7 +182,8 @@ def _prepare(
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The photos with their features, row groups and folds, and what corrections did."""
     check_networks(config)
-    corrected = scan_corrected(data, config, runtime, corrections)
+    with converted_ahead(data, config, runtime.cache_dir, runtime.n_jobs):
+        corrected = scan_corrected(data, config, runtime, corrections)
     precision = precision_for(config, len(corrected.manifest.usable))
     extractors = open_extractors(config, runtime, precision=precision)
     return prepare(corrected.manifest, config, extractors, runtime, corrected.pairs), corrected.notes

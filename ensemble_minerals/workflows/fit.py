@@ -22,8 +22,8 @@ from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
-from ensemble_minerals.experiment.setup import import_torch
 from ensemble_minerals.experiment.training import train
+from ensemble_minerals.features.converted_ahead import converted_ahead
 from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.system.cluster import open_cluster
@@ -128,8 +128,7 @@ def fit(
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
-        import_torch(config, runtime)
-        with stopwatch("scan"):
+        with stopwatch("scan"), converted_ahead(data, config, runtime.cache_dir, n_jobs):
             corrected = scan_corrected(data, config, runtime, decisions)
             manifest = corrected.manifest
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))

@@ -19,9 +19,10 @@ from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.dataset import Dataset
-from ensemble_minerals.experiment.precision import precision_for
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.experiment.setup import open_extractors, resolve_taxonomy
+from ensemble_minerals.features.converted_ahead import converted_ahead
+from ensemble_minerals.features.registry import precision_for
 from ensemble_minerals.system.cpu import count_jobs
 from ensemble_minerals.system.durations import parse_duration
 from ensemble_minerals.system.paths import claimed_output
@@ -143,7 +144,8 @@ def _prepare(
     """The photos with their features, the views of each backbone apart, and what corrections did."""
     apart = [backbone.model_copy(update={"pooling": "rows"}) for backbone in config.backbones]
     wide = config.model_copy(update={"backbones": tuple(apart)})
-    corrected = scan_corrected(data, wide, runtime, corrections)
+    with converted_ahead(data, wide, runtime.cache_dir, runtime.n_jobs):
+        corrected = scan_corrected(data, wide, runtime, corrections)
     precision = precision_for(wide, len(corrected.manifest.usable))
     extractors = open_extractors(wide, runtime, precision=precision)
     return prepare(corrected.manifest, wide, extractors, runtime, corrected.pairs), corrected.notes

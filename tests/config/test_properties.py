@@ -103,7 +103,7 @@ def test_a_missing_file_names_the_nearest():
 
 
 def test_classes_find_theirs_in_any_case_and_others_have_none():
-    mine = properties_of("minerals", ["Quartz", "pyrite", "my stone"])
+    mine = properties_of("minerals", ["pyrite", "my stone", "Quartz"])
     assert list(mine.classes) == ["Quartz", "pyrite"]
     assert properties_of("minerals", ["coat", "shirt"]) is None
     assert properties_of(None, ["quartz"]) is None

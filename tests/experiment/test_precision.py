@@ -11,12 +11,10 @@ from safetensors.torch import save_file
 from ensemble_minerals.bundle.bundle import read_bundle
 from ensemble_minerals.errors import BundleError
 from ensemble_minerals.experiment.precision import (
-    WORTH_MEASURING,
     describe_engines,
-    precision_for,
 )
 from ensemble_minerals.features import engine_choice
-from ensemble_minerals.features.registry import build_extractors
+from ensemble_minerals.features.registry import WORTH_MEASURING, build_extractors, precision_for
 from ensemble_minerals.prediction import predictor
 from ensemble_minerals.prediction.predictor import load
 
