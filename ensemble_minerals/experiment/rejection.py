@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from safetensors.numpy import load, save
 
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.decoding import photo_digest
+from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.combination import centered
 from ensemble_minerals.ensemble.rejection import ANSWERS, Rejection, refused
 from ensemble_minerals.ensemble.rejection_fit import FittedRejection, can_be_fitted, fit_rejection
@@ -24,7 +28,8 @@ from ensemble_minerals.features.extraction import extract_features
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import gather, pooling_of
 from ensemble_minerals.members.cached_rows import CachedRows
-from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.members.rows import RowData, are_many
+from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.sealed import read_sealed_pair, write_sealed_pair
 
@@ -37,8 +42,51 @@ NOT_LEARNED = (
 FloatMatrix = NDArray[np.floating[Any]]
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A rejection that is being learned while members are fitted.
+
+    Attributes:
+        features: Names of all frozen extractors: most often each counts in the ensemble.
+        fitted: What comes of it.
+    """
+
+    features: list[str]
+    fitted: Future[FittedRejection]
+
+
+@contextmanager
+def begin_rejection(
+    dataset: Dataset, config: Config, runtime: Runtime, strangers: Sequence[Path] = ()
+) -> Iterator[Begun | None]:
+    """Learn a rejection in threads beside the block, in which members on features are fitted.
+
+    Those wait for each other in the interpreter, and leave cores to a rejection, which is hardly ever in it.
+
+    Yields:
+        None where nothing is learned ahead: where networks are trained, which take all cores, where rows are so many
+        that memory counts, and where there are strangers, whose features are computed first.
+    """
+    is_apart = strangers or any(member.network for member in config.members) or are_many(len(dataset.rows))
+    if is_apart or config.rejection is None or not can_be_fitted(dataset.inputs):
+        yield None
+        return
+    pool = ThreadPoolExecutor(1, thread_name_prefix="rejection")
+    try:
+        with single_thread:
+            names = list(dataset.features)
+            yield Begun(names, pool.submit(_learn_from_features, names, dataset, config, runtime))
+    finally:
+        pool.shutdown(wait=False)  # an error of the block is told at once
+
+
 def learn_rejection(
-    trained: Trained, dataset: Dataset, config: Config, runtime: Runtime, strangers: Sequence[Path] = ()
+    trained: Trained,
+    dataset: Dataset,
+    config: Config,
+    runtime: Runtime,
+    strangers: Sequence[Path] = (),
+    begun: Begun | None = None,
 ) -> FittedRejection | None:
     """Learn from the features of the frozen extractors that count in the ensemble; from its answers if none does.
 
@@ -48,6 +96,7 @@ def learn_rejection(
         config: How much is refused; nothing is learned where it says null, or where it cannot be learned.
         runtime: Threads, and where features are kept.
         strangers: Photos that show none of the classes.
+        begun: What is taken where it learns from the same features.
 
     Raises:
         DataError: If there are strangers, and none can be read.
@@ -55,26 +104,48 @@ def learn_rejection(
     if config.rejection is None:
         return None
     names = _frozen_features(trained.ensemble, dataset)
-    if names:
-        blocks = dataset.blocks(dataset.rows)
-        matrices = {name: blocks[name] for name in names}
-        others = _features_of(strangers, [dataset.extractors[name] for name in names], config, runtime)
-    else:
-        answered = trained.ensemble.out_of_fold_.take(trained.ensemble.answered_)
-        matrices, others = {ANSWERS: centered(answered.log_proba())}, None
-    known = dataset.inputs if names else answered.known
-    if not can_be_fitted(known):
+    if begun is not None and begun.features == names:
+        return begun.fitted.result()
+    answered = trained.ensemble.out_of_fold_.take(trained.ensemble.answered_)
+    if not can_be_fitted(dataset.inputs if names else answered.known):
         runtime.progress.note(NOT_LEARNED)
         return None
+    if names:
+        return _learn_from_features(names, dataset, config, runtime, strangers)
+    return _learn({ANSWERS: centered(answered.log_proba())}, answered.known, config, runtime)
+
+
+def _learn_from_features(
+    names: Sequence[str], dataset: Dataset, config: Config, runtime: Runtime, strangers: Sequence[Path] = ()
+) -> FittedRejection:
+    blocks = dataset.blocks(dataset.rows)
+    others = _features_of(strangers, [dataset.extractors[name] for name in names], config, runtime)
+    return _learn({name: blocks[name] for name in names}, dataset.inputs, config, runtime, others)
+
+
+def _learn(
+    matrices: Mapping[str, FloatMatrix],
+    known: FoldInputs,
+    config: Config,
+    runtime: Runtime,
+    strangers: Mapping[str, FloatMatrix] | None = None,
+) -> FittedRejection:
+    """Learn from matrices of rows, or find what was learned from the same in the cache."""
+    assert config.rejection is not None
     refuse, file = config.rejection.refuse, None
-    cached = CachedRows.open(runtime.cache_dir, RowData(matrices), known) if others is None else None
+    cached = CachedRows.open(runtime.cache_dir, RowData(matrices), known) if strangers is None else None
     if cached is not None:
         file = cached.file([*matrices], "rejection", refuse)
         if (sealed := read_sealed_pair(file)) is not None:
             rejection = Rejection.read(tuple(matrices), refuse, load(sealed[1]), len(known.classes))
             return FittedRejection(rejection, sealed[0])
     fitted = fit_rejection(
-        matrices, known, refuse=refuse, strangers=others, leave_out=bool(names), n_jobs=runtime.n_jobs
+        matrices,
+        known,
+        refuse=refuse,
+        strangers=strangers,
+        leave_out=ANSWERS not in matrices,
+        n_jobs=runtime.n_jobs,
     )
     if file is not None:
         write_sealed_pair(file, fitted.left_out, save(fitted.rejection.arrays()))

@@ -19,7 +19,7 @@ from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.rejection import learn_rejection, rejection_figures
+from ensemble_minerals.experiment.rejection import begin_rejection, learn_rejection, rejection_figures
 from ensemble_minerals.experiment.saving import save
 from ensemble_minerals.experiment.scoring import score
 from ensemble_minerals.experiment.training import train
@@ -135,13 +135,17 @@ def fit(
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
-        trained = train(plan, dataset, runtime, work=work)
-        with stopwatch("rejection"):
-            learned = learn_rejection(trained, dataset, plan.config, runtime, others)
-        metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
+        with begin_rejection(dataset, plan.config, runtime, others) as begun:
+            trained = train(plan, dataset, runtime, work=work)
+            metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)
+            with stopwatch("rejection"):
+                learned = learn_rejection(trained, dataset, plan.config, runtime, others, begun)
         if learned is not None:
             metrics["rejection"] = rejection_figures(learned, others)
-        metrics["seconds"]["total"] = round(clock.spent, 3)
+        metrics["seconds"] |= {
+            "rejection": round(stopwatch.seconds["rejection"], 3),
+            "total": round(clock.spent, 3),
+        }
         metrics = save(
             out,
             trained,
