@@ -6,7 +6,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ from ensemble_minerals.data.same_object.matching import Comparable
 from ensemble_minerals.data.same_object.visual_words import visual_words
 from ensemble_minerals.errors import ImageError
 from ensemble_minerals.system.cache_table import CacheTable
+from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.prefetch import prefetch
 from ensemble_minerals.system.runtime import DecodeLimits, Runtime
 
@@ -101,13 +102,12 @@ class KeypointStore:
         todo = [row for row in lacking if self._files[row] is not None]
         progress = self._runtime.progress.stage("Finding keypoints")
         n_threads = self._runtime.n_jobs
-        work, done = partial(self._find, COARSE), 0
-        with closing(
-            prefetch(work, todo, n_threads=n_threads, ahead=4 * n_threads, name="keypoints")
-        ) as stream:
+        done = 0
+        stream = prefetch(self._coarse, todo, n_threads=n_threads, ahead=2 * _CHUNK, name="keypoints")
+        with single_thread, closing(stream):
             found = zip(todo, stream, strict=True)
             while chunk := list(islice(found, _CHUNK)):
-                self._keep(COARSE, {self._id(row): one for row, one in chunk if one is not None})
+                self._keep_coarse({self._id(row): one for row, one in chunk if one is not None})
                 done += len(chunk)
                 progress(done, len(todo))
 
@@ -146,9 +146,16 @@ class KeypointStore:
         for _, stored in self._table.get(source_of("keypoints", detail), [key]):
             return Keypoints.unpack(stored)
         found = self._find(detail, row)
-        if found is not None:
-            self._keep(detail, {key: found})
+        if found is not None and detail == COARSE:
+            self._keep_coarse({key: _packed(found)})
+        elif found is not None:
+            self._keep(detail, {key: found.pack()})
         return found
+
+    def _coarse(self, row: int) -> tuple[bytes, bytes] | None:
+        """What is kept of a photo's coarse keypoints, see `_packed`; None where it is not at hand."""
+        found = self._find(COARSE, row)
+        return None if found is None else _packed(found)
 
     def _find(self, detail: Detail, row: int) -> Keypoints | None:
         file = self._files[row]
@@ -162,9 +169,15 @@ class KeypointStore:
             return None
         return find_keypoints(pixels, detail)
 
-    def _keep(self, detail: Detail, found: dict[str, Keypoints]) -> None:
-        packed = {key: one.pack() for key, one in found.items()}
-        self._table.put(source_of("keypoints", detail), packed, {"kind": f"{detail.name} keypoints"})
-        if detail == COARSE:
-            words = {key: visual_words(one.descriptors).astype(_WORD).tobytes() for key, one in found.items()}
-            self._table.put(self._words, words, {"kind": "visual words"})
+    def _keep_coarse(self, found: dict[str, tuple[bytes, bytes]]) -> None:
+        self._keep(COARSE, {key: keypoints for key, (keypoints, _) in found.items()})
+        words = {key: words for key, (_, words) in found.items()}
+        self._table.put(self._words, words, {"kind": "visual words"})
+
+    def _keep(self, detail: Detail, found: dict[str, bytes]) -> None:
+        self._table.put(source_of("keypoints", detail), found, {"kind": f"{detail.name} keypoints"})
+
+
+def _packed(found: Keypoints) -> tuple[bytes, bytes]:
+    """Keypoints and their visual words, as they are kept."""
+    return found.pack(), visual_words(found.descriptors).astype(_WORD).tobytes()
