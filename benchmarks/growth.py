@@ -45,7 +45,8 @@ from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.splitting import split
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.system.cpu import cores
-from ensemble_minerals.experiment.setup import open_extractors, set_up
+from ensemble_minerals.experiment.extractors import open_extractors
+from ensemble_minerals.experiment.setup import set_up
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.stopwatch import Stopwatch
 

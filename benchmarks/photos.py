@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset, scan_photos
+from ensemble_minerals.experiment.extractors import open_extractors
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.setup import Setup, build_ensemble, open_extractors, set_up
+from ensemble_minerals.experiment.setup import Setup, build_ensemble, set_up
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import Runtime

@@ -30,8 +30,8 @@ from planted import CHANGES, Planted, looked_at, plant
 
 from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.experiment.dataset import extract, scan_photos
+from ensemble_minerals.experiment.extractors import open_extractors
 from ensemble_minerals.experiment.grouping import compared_photos, group_photos
-from ensemble_minerals.experiment.setup import open_extractors
 from ensemble_minerals.system.cpu import cores
 from ensemble_minerals.system.runtime import Runtime
 

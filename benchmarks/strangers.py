@@ -20,8 +20,8 @@ from ensemble_minerals.ensemble.rejection_fit import FittedRejection, fit_reject
 from ensemble_minerals.evaluation.intervals import GroupBootstrap
 from ensemble_minerals.evaluation.paired import MeanScore
 from ensemble_minerals.experiment.dataset import scan_photos
+from ensemble_minerals.experiment.extractors import open_extractors
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.setup import open_extractors
 from ensemble_minerals.system.runtime import Runtime
 
 REFUSE = 0.05

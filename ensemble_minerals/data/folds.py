@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from ensemble_minerals.errors import DataError
 
@@ -209,6 +208,10 @@ class _Table:
 
     def deal(self, n_splits: int, seed: int) -> NDArray[np.intp]:
         """Fold of each group by scikit-learn's greedy rule, shape (n_groups,)."""
+        from sklearn.model_selection import (
+            StratifiedGroupKFold,  # takes a second, see `experiment.preparation`
+        )
+
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
         row_fold = np.full(len(self.label), -1, dtype=np.intp)
         for number, (_, test) in enumerate(splitter.split(self.label, self.label, self.group)):

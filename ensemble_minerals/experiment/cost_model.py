@@ -21,7 +21,6 @@ from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
 from ensemble_minerals.features.registry import extractor_names
 from ensemble_minerals.features.store import FeatureStore
-from ensemble_minerals.members.network_folds import devices
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
 from ensemble_minerals.system.parallel import single_thread
@@ -165,6 +164,7 @@ def _network_seconds(config: Config, fold: Fold, n_tasks: int) -> dict[str, floa
     members = [member for member in config.expanded_members() if member.network is not None]
     if not members:
         return {}
+    from ensemble_minerals.networks.devices import devices
     from ensemble_minerals.networks.training.cost import measure_training
 
     # As `train_in_processes` does: cores that no other task takes are threads of each.

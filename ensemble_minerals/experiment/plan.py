@@ -14,8 +14,8 @@ from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.experiment.cost_model import Costs, measure_costs
+from ensemble_minerals.experiment.extractors import check_networks, open_extractors
 from ensemble_minerals.experiment.precision import describe_engines
-from ensemble_minerals.experiment.setup import check_networks, open_extractors
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.quantization import check_installed
 from ensemble_minerals.features.registry import extractor_names, learn_metadata, precision_for

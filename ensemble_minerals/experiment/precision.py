@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ensemble_minerals.bundle.index import Float32Check
 from ensemble_minerals.config.schema import Config
-from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset, gather_rows
-from ensemble_minerals.experiment.setup import Setup
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.registry import build_extractors
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.runtime import Runtime
+
+if TYPE_CHECKING:
+    from ensemble_minerals.ensemble.stacked import StackedEnsemble
+    from ensemble_minerals.experiment.setup import Setup
 
 CHECKED = 32
 """Photos whose answers are compared with those in float32."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ensemble_minerals.config.members import MemberConfig
 from ensemble_minerals.config.names import DESCRIPTOR
-from ensemble_minerals.config.networks import NetworkConfig
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.contamination import split_notes
 from ensemble_minerals.data.folds import TRAINING_FOLD
@@ -20,9 +19,7 @@ from ensemble_minerals.data.manifest import Status
 from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.experiment.dataset import Dataset
-from ensemble_minerals.features.engine_agreement import Precision
-from ensemble_minerals.features.extractor import FeatureExtractor
-from ensemble_minerals.features.registry import build_extractors, extractor_names
+from ensemble_minerals.experiment.extractors import used_networks
 from ensemble_minerals.features.trained_network import image_side
 from ensemble_minerals.members.base import Member
 from ensemble_minerals.members.feature_member import FeatureMember
@@ -89,49 +86,6 @@ def set_up(dataset: Dataset, config: Config, runtime: Runtime, *, work: Path | N
         tuple(notes),
         tuple({id(cache): cache for cache in images.values()}.values()),
     )
-
-
-def open_extractors(
-    config: Config,
-    runtime: Runtime,
-    opened: Mapping[str, FeatureExtractor] | None = None,
-    *,
-    precision: Mapping[str, Precision] | None = None,
-) -> dict[str, FeatureExtractor]:
-    """The feature extractors that a configuration needs, by name.
-
-    Args:
-        config: What to train.
-        runtime: Converted networks are kept in its cache folder.
-        opened: Extractors to use again where they have the views that are needed.
-        precision: Of backbones, by name, where it is another than the configuration's.
-
-    Raises:
-        WeightsError: If a backbone's weights cannot be had.
-    """
-    extractors = build_extractors(
-        config, extractor_names(config), cache_dir=runtime.cache_dir, precision=precision
-    )
-    for name, extractor in (opened or {}).items():
-        if name in extractors and extractor.n_views == extractors[name].n_views:
-            extractors[name] = extractor
-    return extractors
-
-
-def check_networks(config: Config) -> None:
-    """Make sure that the networks that members train can be built.
-
-    Raises:
-        ConfigError: If a network cannot be built as it is described.
-        WeightsError: If its weights cannot be had. Where the configuration allows members to fail, neither error
-            is raised here: it will leave out the network's members.
-    """
-    networks = _used_networks(config)
-    if networks and not config.allow_failures:
-        from ensemble_minerals.networks.training.check import check_network  # loads torch
-
-        for network in networks:
-            check_network(network)
 
 
 def build_members(
@@ -246,14 +200,9 @@ def _build_member(
     )
 
 
-def _used_networks(config: Config) -> list[NetworkConfig]:
-    used = {member.network for member in config.members}
-    return [network for network in config.networks if network.name in used]
-
-
 def _image_caches(config: Config, dataset: Dataset, work: Path | None) -> dict[str, ImageCache]:
     """For each network that a member uses its photos; networks of one size share them."""
-    networks = _used_networks(config)
+    networks = used_networks(config)
     if not networks:
         return {}
     from ensemble_minerals.data.image_cache import ImageCache

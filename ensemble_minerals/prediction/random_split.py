@@ -14,7 +14,8 @@ from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.data.locating import only_at_hand
 from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.experiment.dataset import FEATURES, extract
-from ensemble_minerals.experiment.setup import build_ensemble, open_extractors, set_up
+from ensemble_minerals.experiment.extractors import open_extractors
+from ensemble_minerals.experiment.setup import build_ensemble, set_up
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.prediction.predictor import config_with_weights, extractors_in_precision

@@ -26,15 +26,9 @@ from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root, inputs_digest
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.experiment.extractors import check_networks, open_extractors
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.setup import (
-    Setup,
-    build_members,
-    build_meta_learner,
-    check_networks,
-    open_extractors,
-    set_up,
-)
+from ensemble_minerals.experiment.setup import Setup, build_members, build_meta_learner, set_up
 from ensemble_minerals.features.converted_ahead import converted_ahead
 from ensemble_minerals.features.costs import ExtractorCost, measure_extractors
 from ensemble_minerals.features.registry import precision_for

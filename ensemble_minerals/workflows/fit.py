@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ensemble_minerals.bundle.schema import BUNDLE
 from ensemble_minerals.config.loading import load_config
@@ -19,12 +19,7 @@ from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.rejection import begin_rejection, learn_rejection, rejection_figures
-from ensemble_minerals.experiment.saving import save
-from ensemble_minerals.experiment.scoring import score
-from ensemble_minerals.experiment.training import train
 from ensemble_minerals.features.converted_ahead import converted_ahead
-from ensemble_minerals.members.base import MemberFailure
 from ensemble_minerals.prediction.inputs import expand_inputs
 from ensemble_minerals.system.cluster import open_cluster
 from ensemble_minerals.system.cpu import count_jobs
@@ -33,6 +28,9 @@ from ensemble_minerals.system.paths import claimed_output
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from ensemble_minerals.members.base import MemberFailure
 
 
 @dataclass(frozen=True)
@@ -135,6 +133,12 @@ def fit(
         with stopwatch("features"):
             plan = plan_fit(config, manifest, clock, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
+        # Not before: these bring scikit-learn, which `prepare` imports while features are computed.
+        from ensemble_minerals.experiment.rejection import begin_rejection, learn_rejection, rejection_figures
+        from ensemble_minerals.experiment.saving import save
+        from ensemble_minerals.experiment.scoring import score
+        from ensemble_minerals.experiment.training import train
+
         with begin_rejection(dataset, plan.config, runtime, others) as begun:
             trained = train(plan, dataset, runtime, work=work)
             metrics = score(trained, plan, dataset, stopwatch.seconds | trained.seconds, runtime)

@@ -19,8 +19,9 @@ from ensemble_minerals.data.folds import assign_folds
 from ensemble_minerals.errors import DataError, UserError
 from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.dataset import Dataset
+from ensemble_minerals.experiment.extractors import open_extractors
 from ensemble_minerals.experiment.preparation import prepare
-from ensemble_minerals.experiment.setup import open_extractors, resolve_taxonomy
+from ensemble_minerals.experiment.setup import resolve_taxonomy
 from ensemble_minerals.features.converted_ahead import converted_ahead
 from ensemble_minerals.features.registry import precision_for
 from ensemble_minerals.system.cpu import count_jobs

@@ -176,7 +176,7 @@ def test_a_straddling_group_is_noticed(monkeypatch):
             for number in range(self.n_splits):
                 yield None, np.arange(number, len(y), self.n_splits)
 
-    monkeypatch.setattr(module, "StratifiedGroupKFold", Careless)
+    monkeypatch.setattr("sklearn.model_selection.StratifiedGroupKFold", Careless)
     labels, groups = photos()
     with pytest.raises(RuntimeError, match="straddles"):
         assign_folds(labels, groups, n_splits=5, seed=0)

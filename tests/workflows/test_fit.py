@@ -21,6 +21,7 @@ from ensemble_minerals.data.manifest import Manifest
 from ensemble_minerals.ensemble import stacked
 from ensemble_minerals.errors import BundleError, DataError, FitError, TaxonomyError, UserError
 from ensemble_minerals.evaluation.metrics import summary
+from ensemble_minerals.experiment import rejection
 from ensemble_minerals.experiment.rejection import Begun
 from ensemble_minerals.members import feature_member, registry
 from ensemble_minerals.members.feature_member import FeatureMember
@@ -29,7 +30,6 @@ from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.system.csv_file import unescaped
 from ensemble_minerals.system.progress import Silent
-from ensemble_minerals.workflows import fit as workflow
 
 NAMES = ["descriptor-flat", "descriptor-one_vs_rest", "descriptor-hierarchical"]
 PROMISED = {"protocol", "oof", "members", "meta", "seconds", "counts"}
@@ -160,7 +160,7 @@ def test_the_same_seed_gives_the_same_bundle_byte_for_byte(tiny, mixed, once, tm
 
 def test_a_rejection_that_was_begun_from_other_features_is_learned_anew(tiny, tmp_path, monkeypatch):
     """Its own never comes, and the bundle is that of a fit which learned it beside the members."""
-    monkeypatch.setattr(workflow, "begin_rejection", lambda *_: nullcontext(Begun(["others"], Future())))
+    monkeypatch.setattr(rejection, "begin_rejection", lambda *_: nullcontext(Begun(["others"], Future())))
     tiny.fit(tiny.photos, tmp_path / "bundle")
     assert untimed(tmp_path / "bundle") == untimed(tiny.bundle)
 

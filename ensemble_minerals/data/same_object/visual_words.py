@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
 from ensemble_minerals.data.same_object.keypoints import root_sift
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 COMMON = 1000
 """A word of more photos than this is left out: it tells little, and to compare by it costs most."""
@@ -78,6 +80,8 @@ def _weighted(words: Iterable[NDArray[np.uint16]]) -> csr_array[Any]:
 
     Common words, and those of a single photo, count for the length only.
     """
+    from scipy.sparse import csr_array, vstack
+
     every, ends = bytearray(), [0]  # two bytes a word: those of many photos are many
     n_photos = np.zeros(_HALVES**2, dtype=np.intp)
     for of_photo in words:

@@ -1,0 +1,35 @@
+"""Imports in a thread, during work that hardly takes Python's own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from threading import Thread
+
+
+@contextmanager
+def imported_beside(*modules: str) -> Iterator[None]:
+    """Import modules in a thread beside the block, which is over when both are done.
+
+    The block should import nothing that they import, too: two threads that import one another's modules may see them
+    half done.
+
+    Example:
+        >>> import sys
+        >>> with imported_beside("json.tool"):
+        ...     pass
+        >>> "json.tool" in sys.modules
+        True
+    """
+
+    def load() -> None:
+        for module in modules:
+            import_module(module)
+
+    thread = Thread(target=load, name="import")
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
