@@ -12,40 +12,35 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM, check_views, draw_views, needed_side
+from ensemble_minerals.data.views import TRANSFORM, check_views, draw_views, needed_side
 from ensemble_minerals.errors import WeightsError
 from ensemble_minerals.features import engine as engines
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.engine_choice import Choice, Wanted, choose
 from ensemble_minerals.features.explainable import view_places
 from ensemble_minerals.features.extractor import JSON, EmbeddingExtractor, fingerprint_of
+from ensemble_minerals.features.frozen_network import FrozenNetwork
 from ensemble_minerals.features.metadata import (
     NETWORK,
     BackboneMetadata,
     MeasuredFamilies,
     PrecisionChoice,
-    cached_digest,
     forget,
     keep_choice,
     keep_metadata,
-    library_versions,
     metadata_of,
     metadata_of_views,
     read_choice,
     read_metadata,
 )
 from ensemble_minerals.features.opened_ahead import FEW, opened
-from ensemble_minerals.networks.models.weights import Preprocessing, load_network, pack_weights, parse
+from ensemble_minerals.networks.models.weights import Preprocessing
 from ensemble_minerals.networks.threads import torch_threads
-from ensemble_minerals.system import cpu
 from ensemble_minerals.system.cache_folder import NETWORKS
 
 if TYPE_CHECKING:
     from ensemble_minerals.networks.attribution.activation import ForwardPass
     from ensemble_minerals.networks.models.taps import TappedNetwork
-
-FORMAT = 1
-"""Raised with any change of this code after which the same metadata give other numbers."""
 
 
 class BackboneExtractor(EmbeddingExtractor):
@@ -92,21 +87,20 @@ class BackboneExtractor(EmbeddingExtractor):
             WeightsError: Weights that are not there, or a preprocessing that makes no sense.
         """
         self._name = name
-        self._model = model
-        self._weights = weights
-        self._size = size
         self._views = check_views(views)
-        self._layers = None if layers is None else tuple(layers)
-        # Left out where it is not used, as in the metadata of earlier versions.
-        self._covariances: dict[str, int] = {"covariances": covariances} if covariances else {}
-        self._preprocessing = None if preprocessing is None else Preprocessing.from_mapping(preprocessing)
+        self._frozen = FrozenNetwork(
+            model,
+            weights,
+            size,
+            None if layers is None else tuple(layers),
+            covariances,
+            None if preprocessing is None else Preprocessing.from_mapping(preprocessing),
+            base_dir,
+        )
         self._engine_wanted: Literal["auto", "torch", "openvino"] = engine
         self._precision: Wanted = precision
         self._transform = TRANSFORM
-        self._base_dir = base_dir
         self._cache_dir = cache_dir
-        self._weights_source = parse(weights)
-        self._weights_source.local_file(base_dir)
         self._choice: PrecisionChoice | None = None
         self._known: BackboneMetadata | None = None
         self._engines: dict[bool, engines.Engine] = {}  # by whether it is for a few photos
@@ -144,7 +138,7 @@ class BackboneExtractor(EmbeddingExtractor):
     @property
     def side(self) -> int:
         """Pixels a photo's shorter side needs so that no view is enlarged."""
-        return needed_side(self._views, self._size or self._known_metadata().size)
+        return needed_side(self._views, self._frozen.size or self._known_metadata().size)
 
     @property
     def metadata(self) -> Mapping[str, JSON]:
@@ -271,9 +265,7 @@ class BackboneExtractor(EmbeddingExtractor):
         Returns:
             The file, named after the extractor; None for random weights, which need none.
         """
-        return pack_weights(
-            folder, self._name, self._model, self._weights, base_dir=self._base_dir, size=self._size
-        )
+        return self._frozen.pack(folder, self._name)
 
     @property
     def is_known(self) -> bool:
@@ -322,48 +314,15 @@ class BackboneExtractor(EmbeddingExtractor):
             self._choice, self._precision = choice, cast("Wanted", choice.precision)
 
     def _load(self) -> tuple[TappedNetwork, dict[str, JSON]]:
-        from ensemble_minerals.networks.models.taps import TappedNetwork
-
-        loaded = load_network(
-            self._model,
-            self._weights,
-            base_dir=self._base_dir,
-            size=self._size,
-            preprocessing=self._preprocessing,
-        )
-        network = TappedNetwork(loaded, self._layers, **self._covariances)
-        return network, {
-            "kind": "backbone",
-            "format": FORMAT,
-            "model": self._model,
-            "weights": loaded.digest,
-            "initialization": "random" if loaded.source.kind == "random" else "pretrained",
-            "layers": list(network.layers),
-            **self._covariances,
-            "size": network.size,
-            # As versions until 0.2.0 draw views, which may share the cache; `metadata` says how they are drawn here.
-            "transform": PILLOW_TRANSFORM,
-            "preprocessing": loaded.preprocessing.as_mapping(),
-            "versions": library_versions(),
-        }
+        return self._frozen.load()
 
     def _folder(self, cache_dir: Path) -> Path:
         """Folder of metadata and network for exactly this request, these weights and versions, and this machine."""
         return cache_dir / NETWORKS / fingerprint_of(self._request(cache_dir))
 
     def _request(self, cache_dir: Path) -> dict[str, JSON]:
-        file = self._weights_source.local_file(self._base_dir)
         return {
-            "format": FORMAT,
-            "model": self._model,
-            "weights": self._weights if file is None else cached_digest(file, cache_dir),
-            "size": self._size,
-            "layers": self._layers,
-            **self._covariances,
-            "preprocessing": None if self._preprocessing is None else self._preprocessing.as_mapping(),
+            **self._frozen.request(cache_dir),
             "engine": self._engine_wanted,
             "precision": self._precision,
-            "machine": cpu.hardware_digest(),
-            "versions": library_versions(),
-            "sealed": True,
         }

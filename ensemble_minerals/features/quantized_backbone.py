@@ -8,7 +8,6 @@ from ensemble_minerals.data.views import PILLOW_TRANSFORM
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.engine_choice import Choice, choose_int8
 from ensemble_minerals.features.extractor import JSON
-from ensemble_minerals.features.metadata import read_metadata
 from ensemble_minerals.features.quantization import Calibration
 
 if TYPE_CHECKING:
@@ -29,10 +28,6 @@ class QuantizedBackbone(BackboneExtractor):
         self.__setstate__(exact.__getstate__())
         self._precision = "float32"
         self._calibration = calibration
-
-    def is_kept(self) -> bool:
-        """Whether its network is in the cache, so that it can do without the photos."""
-        return self._cache_dir is not None and read_metadata(self._folder(self._cache_dir)) is not None
 
     def _choose(self, network: TappedNetwork) -> Choice:
         return choose_int8(network, self._calibration)

@@ -156,7 +156,7 @@ def extractors_in_precision(
         # Of an unknown transform it is told later that it is another.
         drawing = backbone.drawing(transform) if transform in TRANSFORMS else backbone
         quantized = None if digest is None else QuantizedBackbone(drawing, Calibration(digest))
-        extractors[name] = quantized if quantized is not None and quantized.is_kept() else drawing
+        extractors[name] = quantized if quantized is not None and quantized.is_known else drawing
     return extractors
 
 

@@ -22,11 +22,12 @@ from safetensors.torch import save_file
 
 from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM, draw_views
 from ensemble_minerals.errors import ConfigError, WeightsError
-from ensemble_minerals.features import backbone, engine_choice
+from ensemble_minerals.features import engine_choice, frozen_network
 from ensemble_minerals.features.backbone import BackboneExtractor
 from ensemble_minerals.features.extraction import ExtractionResult
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.metadata import PrecisionChoice
+from ensemble_minerals.features.opened_ahead import FEW
 from ensemble_minerals.features.pooling import gather
 
 SMALL: dict[str, Any] = {"size": 64, "precision": "float32"}
@@ -178,7 +179,7 @@ def test_a_network_is_converted_once(
     first = extractor(weights, tmp_path)
     many = photos * 2
     features, metadata, layers = first.extract(many), first.metadata, first.layers
-    monkeypatch.setattr(backbone, "load_network", forbid)
+    monkeypatch.setattr(frozen_network, "load_network", forbid)
     monkeypatch.setattr("openvino.Core.compile_model", forbid)
     second = extractor(weights, tmp_path)
     assert (second.metadata, second.layers, second.agreement) == (metadata, layers, first.agreement)
@@ -202,7 +203,7 @@ def test_a_few_photos_open_a_network_for_one_pass_at_a_time(
         return load(core, blob, device, options)
 
     cache = shutil.copytree(converted, tmp_path / "cache")
-    many = (photos * 4)[: backbone.FEW + 1]
+    many = (photos * 4)[: FEW + 1]
     expected = extractor(weights, cache).extract(many)
     extractor(weights, cache).extract(many[:1])  # compiles it for a few
     monkeypatch.setattr(Core, "import_model", spy)
@@ -302,7 +303,7 @@ def test_packaged_weights_see_what_timm_sees(cache_dir: Path, photos: list[NDArr
     features = lite.extract(photos[:1])
     image = Image.fromarray(photos[0]).resize((224, 224), Image.Resampling.BICUBIC)
     x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-    network = backbone.load_network("tf_efficientnet_lite0", "package:efficientnet_lite0").network
+    network = frozen_network.load_network("tf_efficientnet_lite0", "package:efficientnet_lite0").network
     with torch.inference_mode():
         expected = network.forward_features(x).mean((2, 3)).numpy()
     np.testing.assert_allclose(features[0, :, lite.embedding], expected, rtol=1e-3, atol=1e-4)
@@ -325,7 +326,7 @@ assert "openvino" not in sys.modules
 np.save({str(tmp_path / "features.npy")!r}, small.extract([np.full((80, 80, 3), 90, np.uint8)]))
 assert not {{"torch", "timm", "sklearn", "pandas"}} & set(sys.modules)
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(backbone.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(frozen_network.__file__).parents[2])}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), features)
 

@@ -42,7 +42,7 @@ def exact(cache_dir: Path | None = None) -> BackboneExtractor:
 def test_its_features_are_its_own(tmp_path: Path, photos: dict[str, Path]) -> None:
     calibration = Calibration.of(photos, DEFAULT_LIMITS)
     quantized = QuantizedBackbone(exact(tmp_path), calibration)
-    assert not quantized.is_kept()
+    assert not quantized.is_known
     assert (quantized.metadata["precision"], quantized.metadata["calibration"]) == (
         "int8",
         calibration.digest,
@@ -60,9 +60,9 @@ def test_a_network_in_the_cache_needs_no_photos(tmp_path: Path, photos: dict[str
     pixels = np.full((64, 64, 3), 99, np.uint8)
     expected = made.extract([pixels])
     later = QuantizedBackbone(exact(tmp_path), Calibration(calibration.digest))
-    assert later.is_kept()
+    assert later.is_known
     np.testing.assert_array_equal(later.extract([pixels]), expected)
-    assert not QuantizedBackbone(exact(tmp_path), Calibration("0" * 32)).is_kept()
+    assert not QuantizedBackbone(exact(tmp_path), Calibration("0" * 32)).is_known
 
 
 def test_a_damaged_network_without_photos_is_not_another_one(tmp_path: Path, photos: dict[str, Path]) -> None:
