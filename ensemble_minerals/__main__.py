@@ -7,7 +7,6 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from typing import cast
 
 from ensemble_minerals.cli import interruption
 
@@ -19,8 +18,6 @@ def main() -> None:
     """Run the command line; an interruption while it is still imported ends with words, too."""
     gc.set_threshold(10_000)  # what is imported is no garbage: the search took a twentieth of a photo's time
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would search all installed packages
-    # No command takes tables of pandas; scikit-learn would import it, where it is there, for a quarter of a second.
-    cast("dict[str, object]", sys.modules)["pandas"] = None
     try:
         interruption.heed_sigterm()
         from ensemble_minerals.cli.app import main as run

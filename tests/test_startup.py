@@ -75,18 +75,6 @@ def test_photos_are_read_before_heavy_libraries_are_imported():
     assert loaded_by("import ensemble_minerals.workflows.fit") & HEAVY <= {"joblib", "imagehash"}
 
 
-def test_no_command_loads_pandas():
-    loaded_by("""
-from ensemble_minerals.__main__ import main
-sys.argv = ["ensemble-minerals", "--version"]
-try:
-    main()
-except SystemExit:
-    import sklearn.base
-assert sys.modules["pandas"] is None
-""")
-
-
 def test_a_photo_is_answered_without_heavy_libraries(tiny, tmp_path):
     """The bundle has a backbone; `fit` lets a child convert it, and it is opened while others are imported."""
     backbone = {"name": "small", "model": "test_resnet", "weights": "random", "size": 64, "views": ["squash"]}
