@@ -32,7 +32,10 @@ from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import DEFAULT_LIMITS, DecodeLimits
 
 CHUNK = 16
-"""Photos of one call of an extractor, and of one transaction of the store."""
+"""Most photos of one call of an extractor, and of one transaction of the store."""
+
+FIRST_CHUNK = 4
+"""Photos of the first call, so that it begins soon; each next one may have twice as many, up to `CHUNK`."""
 
 AHEAD = 2 * CHUNK
 """Photos that are decoded, or being decoded, before their chunk."""
@@ -119,7 +122,7 @@ def extract_features(
     features = {extractor.name: empty_features(len(photos), extractor) for extractor in extractors}
     tasks = find_tasks(photos, image_ids, extractors, features, store)
     decode_photo = partial(decoded, limits=limits)
-    done = 0
+    done, most = 0, FIRST_CHUNK
     with ExitStack() as stack:
         beside = ThreadPoolExecutor(n_threads, thread_name_prefix="beside")
         stack.callback(beside.shutdown, cancel_futures=True)
@@ -138,9 +141,9 @@ def extract_features(
                 )
             )
         )
-        while chunk := _chunk(stream):
+        while chunk := _chunk(stream, most):
             collector.compute(chunk)
-            done += len(chunk)
+            done, most = done + len(chunk), min(2 * most, CHUNK)
             if progress is not None:
                 progress(done, len(tasks))
         collector.finish()
@@ -257,11 +260,11 @@ class _Collector:
             self.store.put_features(ids, extractor.fingerprint, values[known], extractor.metadata)
 
 
-def _chunk(stream: Iterator[_Prepared]) -> list[_Prepared]:
-    """The next `CHUNK` photos, or fewer if they are large: features do not depend on what is computed together."""
+def _chunk(stream: Iterator[_Prepared], most: int) -> list[_Prepared]:
+    """The next photos, fewer if they are large: features do not depend on what is computed together."""
     chunk: list[_Prepared] = []
     n_bytes = 0
-    while len(chunk) < CHUNK and n_bytes < ROOM and (photo := next(stream, None)) is not None:
+    while len(chunk) < most and n_bytes < ROOM and (photo := next(stream, None)) is not None:
         chunk.append(photo)
         n_bytes += photo.n_bytes()
     return chunk

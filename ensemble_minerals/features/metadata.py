@@ -89,8 +89,13 @@ def metadata_of_views(views: Sequence[str], transform: str) -> dict[str, JSON]:
 
     metadata: dict[str, JSON] = {"views": list(views), "transform": transform}
     if transform != PILLOW_TRANSFORM:  # Pillow's version is among the others
-        metadata["libraries"] = {_OPENCV: version(_OPENCV)}
+        metadata["libraries"] = {_OPENCV: _opencv_version()}
     return metadata
+
+
+@cache
+def _opencv_version() -> str:
+    return version(_OPENCV)  # which reads files, and is asked for with every photo
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,13 @@ from ensemble_minerals.data.views import PILLOW_TRANSFORM, TRANSFORM
 from ensemble_minerals.errors import FitError, ImageReason, WeightsError
 from ensemble_minerals.features import extraction
 from ensemble_minerals.features.descriptor.extractor import ColorTextureExtractor
-from ensemble_minerals.features.extraction import AHEAD, CHUNK, ExtractionResult, extract_features
+from ensemble_minerals.features.extraction import (
+    AHEAD,
+    CHUNK,
+    FIRST_CHUNK,
+    ExtractionResult,
+    extract_features,
+)
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.digest import content_digest
@@ -111,7 +117,7 @@ def test_every_source_sees_each_photo_once_and_each_is_decoded_once(photos, deco
     for name in ("first", "second", "beside"):
         _assert_of(result, range(40), name)
     assert sorted(decoded) == sorted(photos)
-    assert first.calls == second.calls == [CHUNK, CHUNK, 40 - 2 * CHUNK]
+    assert first.calls == second.calls == [4, 8, CHUNK, 12]  # it begins soon
     assert beside.calls == [1] * 40
     assert first.threads == {threading.current_thread().name}
     assert threading.current_thread().name not in beside.threads
@@ -199,6 +205,7 @@ def test_photos_without_an_id_are_not_taken_for_each_other(photos, store):
 def test_does_not_depend_on_threads_chunks_or_order(photos, monkeypatch, n_threads, chunk):
     extractors = [ColorTextureExtractor(), Spy()]
     expected = _extract(photos[:12], *extractors)
+    monkeypatch.setattr(extraction, "FIRST_CHUNK", chunk)
     monkeypatch.setattr(extraction, "CHUNK", chunk)
     order = np.random.default_rng(chunk).permutation(12)
     result = _extract([photos[place] for place in order], *extractors, n_threads=n_threads)
@@ -292,10 +299,10 @@ def test_what_a_source_raises_stops_all_and_loses_no_finished_chunk(photos, stor
     assert caught.value is error
     assert set(threading.enumerate()) == before
     if kind is Failing:
-        assert len(store.contains(extractor.fingerprint, _ids(photos))) == CHUNK
+        assert len(store.contains(extractor.fingerprint, _ids(photos))) == FIRST_CHUNK
         again = Spy("failing")
         _assert_of(_extract(photos, again, store=store), range(40), "failing")
-        assert sum(again.calls) == 40 - CHUNK
+        assert sum(again.calls) == 40 - FIRST_CHUNK
 
 
 def test_an_error_does_not_wait_for_photos_that_are_not_begun(photos, monkeypatch):
@@ -356,7 +363,7 @@ def test_decoding_goes_on_while_a_source_works(photos, monkeypatch):
     decode = extraction.decoded
 
     def waiting(path: Path, **options):
-        later = path == photos[CHUNK + 3]
+        later = path == photos[FIRST_CHUNK + 3]
         assert not later or working.wait(10)
         photo = decode(path, **options)
         if later:
@@ -398,7 +405,7 @@ def test_tells_how_far_it_is(photos, store):
     _extract(photos[:4], Spy(), store=store)
     told: list[tuple[int, int]] = []
     _extract(photos, Spy(), store=store, progress=lambda done, total: told.append((done, total)))
-    assert told == [(CHUNK, 36), (2 * CHUNK, 36), (36, 36)]
+    assert told == [(4, 36), (12, 36), (28, 36), (36, 36)]
 
 
 def test_no_photos_are_no_work(store):
@@ -423,7 +430,7 @@ def test_features_of_another_shape_are_refused(photos):
     class Wrong(Spy):
         n_features = 6
 
-    with pytest.raises(ValueError, match=r"spy.*\(16, 2, 5\).*\(16, 2, 6\)"):
+    with pytest.raises(ValueError, match=r"spy.*\(4, 2, 5\).*\(4, 2, 6\)"):
         _extract(photos, Wrong())
 
 

@@ -88,7 +88,8 @@ def test_an_answer_does_not_depend_on_the_others_their_order_or_the_threads(tiny
     told: list[tuple[int, int]] = []
     chunks = predictor.predict(files, lambda *done: told.append(done))
     np.testing.assert_allclose(chunks.proba, together.proba, rtol=1e-5, atol=1e-7)
-    assert told == [(min(start + 5, 42), 42) for start in range(0, 42, 5)]
+    assert told == sorted(told)
+    assert {(min(start + 5, 42), 42) for start in range(0, 42, 5)} <= set(told)
 
 
 def test_a_photo_that_cannot_be_read_keeps_its_row_and_costs_no_other(tiny, predictor, tmp_path, monkeypatch):
