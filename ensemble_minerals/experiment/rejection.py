@@ -148,7 +148,7 @@ def _learn(
         n_jobs=runtime.n_jobs,
     )
     if file is not None:
-        write_sealed_pair(file, fitted.left_out, save(fitted.rejection.arrays()))
+        write_sealed_pair(file, fitted.left_out, save(fitted.rejection.arrays()), durable=False)
     return fitted
 
 

@@ -93,7 +93,7 @@ def save_task(path: Path | None, fitted: FittedFold) -> None:
         "logs": list(fitted.logs),
     }
     tensors = save({**arrays, "proba": np.ascontiguousarray(fitted.proba)})
-    write_sealed_pair(path, metadata, tensors)
+    write_sealed_pair(path, metadata, tensors, durable=bool(states))  # others are soon computed again
 
 
 def load_task(path: Path | None, member: Member, fold: int, names: tuple[str, ...]) -> FittedFold | None:

@@ -51,9 +51,11 @@ def read_sealed(path: Path) -> bytes | None:
     return data
 
 
-def write_sealed_pair(path: Path, description: Mapping[str, Any], data: bytes) -> bool:
-    """`write_sealed`, durably, of a description as JSON and the bytes that it describes."""
-    return write_sealed(path, json.dumps(description).encode() + b"\n" + data, durable=True)
+def write_sealed_pair(
+    path: Path, description: Mapping[str, Any], data: bytes, *, durable: bool = True
+) -> bool:
+    """`write_sealed` of a description as JSON and the bytes that it describes."""
+    return write_sealed(path, json.dumps(description).encode() + b"\n" + data, durable=durable)
 
 
 def read_sealed_pair(path: Path) -> tuple[dict[str, Any], bytes] | None:
