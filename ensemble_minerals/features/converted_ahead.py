@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -53,10 +53,13 @@ def begin_to_convert(data: Path, config: Config, cache_dir: Path | None, n_threa
 
 
 @contextmanager
-def converted_ahead(data: Path, config: Config, cache_dir: Path | None, n_threads: int) -> Iterator[None]:
+def converted_ahead(
+    data: Path, config: Config, cache_dir: Path | None, n_threads: int
+) -> Iterator[Callable[[], bool]]:
     """Context in which photos are read; at its end the backbones that were never converted are in the cache.
 
-    Where converted networks are not kept, PyTorch is imported in a thread meanwhile.
+    It gives a function that tells whether they are, so that the end will not wait. Where converted networks are not
+    kept, PyTorch is imported in a thread meanwhile.
 
     Args:
         data: The photos.
@@ -68,11 +71,11 @@ def converted_ahead(data: Path, config: Config, cache_dir: Path | None, n_thread
     if child is None:
         if _used(config) and (cache_dir is None or not (cache_dir / NETWORKS).is_dir()):
             Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
-        yield
+        yield lambda: True
         return
     with child:
         try:
-            yield
+            yield lambda: child.poll() is not None
             with suppress(subprocess.TimeoutExpired):
                 child.wait(PATIENCE)
         finally:

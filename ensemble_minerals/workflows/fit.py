@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.correcting import scan_corrected
+from ensemble_minerals.experiment.grouping import begin_to_group
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.features.converted_ahead import converted_ahead
@@ -123,14 +125,18 @@ def fit(
     with (
         claimed_output(out, "a fit", kind=BUNDLE, overwrite=overwrite, outside=[data]),
         open_cluster(backend, scheduler, n_jobs=n_jobs) as workers,
+        ExitStack() as ahead,
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
-        with stopwatch("scan"), converted_ahead(data, config, runtime.cache_dir, n_jobs):
+        converted = ahead.enter_context(converted_ahead(data, config, runtime.cache_dir, n_jobs))
+        with stopwatch("scan"):
             corrected = scan_corrected(data, config, runtime, decisions)
             manifest = corrected.manifest
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
         with stopwatch("features"):
+            begin_to_group(manifest, config, runtime, until=converted)
+            ahead.close()
             plan = plan_fit(config, manifest, clock, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
         # Not before: these bring scikit-learn, which `prepare` imports while features are computed.
