@@ -1,4 +1,7 @@
-"""Members on features: those on the same features share one row space a fold, and one solve of their regressions."""
+"""Members on features: those on the same features share one row space a fold, and one solve of their regressions.
+
+Of a few hundred rows, regressions on all features are solved side by side in one task a fold.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from ensemble_minerals.networks.models.state import NetworkState
 
 FloatMatrix = NDArray[np.floating[Any]]
+
+_FEW = 1024
+"""Rows up to which members on all features are fitted in one task a fold."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ class FeatureMember(Member):
         checkpoint: Path | None,
         on_steps: Callable[[int], None],
     ) -> Generator[Sequence[FoldResult]]:
-        """Fit members in threads, those on the same features in one task a fold."""
+        """Fit members in threads, those on the same features in one task a fold, of few rows all."""
         together: dict[tuple[tuple[str, ...], int], list[Member]] = defaultdict(list)
         for member, fold in tasks:
             together[member.features, fold].append(member)
@@ -121,10 +127,19 @@ class FeatureMember(Member):
                     *own,
                 )
 
+        def calls_of_few() -> Iterator[DelayedCall]:
+            for fold in dict.fromkeys(fold for _, fold in order):
+                own = [members for (_, number), members in together.items() if number == fold]
+                yield delayed(_fit_side_by_side)(own, fold, inputs, data)
+
         used = dict.fromkeys(name for features, _ in together for name in features)
         shared = [inputs, *(data.matrices[name] for name in used), *data.views.values()]
         results = run_unordered(
-            calls(), n_jobs=runtime.n_tasks, shared=shared, threads=True, cluster=runtime.cluster
+            calls_of_few() if shares and len(inputs) <= _FEW and not data.views else calls(),
+            n_jobs=runtime.n_tasks,
+            shared=shared,
+            threads=True,
+            cluster=runtime.cluster,
         )
         with single_thread, short_switch_interval(), closing(results):
             yield from results
@@ -161,6 +176,19 @@ def _fit_task(
         return fit_together(members, matrices, inputs, fold, blocks=blocks, views=views)
 
 
+def _fit_side_by_side(
+    sets: Sequence[Sequence[Member]], fold: int, inputs: FoldInputs, data: RowData
+) -> list[FoldResult]:
+    """Fit members without one fold, each set of them on features of its own, on one core."""
+    blocks = SharedBlocks()
+    with single_thread:
+        started = []
+        for members in sets:
+            matrices = [data.matrices[name] for name in members[0].features]
+            started.append(start_together(members, matrices, inputs, fold, blocks=blocks))
+        return finish_side_by_side(started)
+
+
 def _views(data: RowData, features: Sequence[str]) -> FloatMatrix | None:
     """The views that members on these features train on; None where they train on the mean of the views."""
     return data.views.get(features[0]) if len(features) == 1 else None
@@ -192,11 +220,44 @@ def fit_together(
     Returns:
         For each member what it was fitted to, or why it failed, in their order.
     """
+    return finish_side_by_side([start_together(members, matrices, inputs, fold, rows, views, blocks)])
+
+
+@dataclass
+class StartedFit:
+    """Members on the same features, fitted up to their regressions.
+
+    Attributes:
+        fits: Of each member.
+        held_out: The rows that they are to predict.
+    """
+
+    fits: list[_MemberFit]
+    held_out: Rows
+
+
+def start_together(
+    members: Sequence[Member],
+    matrices: Sequence[FloatMatrix],
+    inputs: FoldInputs,
+    fold: int,
+    rows: NDArray[np.intp] | None = None,
+    views: FloatMatrix | None = None,
+    blocks: SharedBlocks | None = None,
+) -> StartedFit:
+    """Prepare the training rows of members that share their features, and all but their regressions.
+
+    Arguments are those of `fit_together`.
+    """
     training, held_out = inputs.training(fold), inputs.held_out(fold)
     positions = np.arange(len(inputs)) if rows is None else rows
+    fits = [_MemberFit(member, fold) for member in members]
+    started = StartedFit(fits, Rows(matrices, positions[held_out]))
     if (reason := lacking_classes(inputs.y[training], inputs.classes)) is not None:
-        return [MemberFailure(member.name, fold, reason) for member in members]
-    started = time.perf_counter()
+        for fit in fits:
+            fit.failure = MemberFailure(fit.member.name, fold, reason)
+        return started
+    began = time.perf_counter()
     space = RowSpace([matrix.shape[1] for matrix in matrices])
     try:
         if views is None:
@@ -205,22 +266,34 @@ def fit_together(
             n_views, apart = views.shape[1], views.reshape(-1, views.shape[2])
             trained = TrainingRows(space, Rows((apart,), views_of(positions[training], n_views)), n_views)
     except MEMBER_ERRORS as error:
-        return [MemberFailure.of(member, fold, error) for member in members]
-    each = (time.perf_counter() - started) / len(members)
-    fits = [_MemberFit(member, fold, each) for member in members]
+        for fit in fits:
+            fit.failure = MemberFailure.of(fit.member, fold, error)
+        return started
+    each = (time.perf_counter() - began) / len(members)
     for fit in fits:
+        fit.seconds = each
         with fit.timed():
             fit.start(trained, inputs.take(training))
+    return started
+
+
+def finish_side_by_side(started: Sequence[StartedFit]) -> list[FoldResult]:
+    """Solve the regressions of members on several sets of features, and predict the held-out rows of each.
+
+    Returns:
+        What each member was fitted to, or why it failed, in their order.
+    """
+    fits = [fit for one in started for fit in one.fits]
     by_limits: dict[tuple[float, int], list[_MemberFit]] = {}
     for fit in fits:
         if fit.failure is None and fit.unsolved.problems:
             by_limits.setdefault((fit.unsolved.tol, fit.unsolved.max_iter), []).append(fit)
     for same in by_limits.values():
-        _solve(trained, same)
-    answered = Rows(matrices, positions[held_out])
-    for fit in fits:
-        with fit.timed():
-            fit.finish(answered)
+        _solve(same)
+    for one in started:
+        for fit in one.fits:
+            with fit.timed():
+                fit.finish(one.held_out)
     return [fit.result() for fit in fits]
 
 
@@ -230,7 +303,7 @@ class _MemberFit:
 
     member: Member
     fold: int
-    seconds: float
+    seconds: float = 0.0
     failure: MemberFailure | None = None
     solutions: list[Solution] = field(default_factory=list)
 
@@ -245,6 +318,7 @@ class _MemberFit:
         self.seconds += time.perf_counter() - started
 
     def start(self, rows: TrainingRows, training: FoldInputs) -> None:
+        self.rows = rows
         self.strategy: Strategy = clone(self.member.strategy)
         self.unsolved: UnsolvedSpecialists = self.strategy.start_fit(
             rows, training.y, training.groups, training.classes
@@ -270,17 +344,29 @@ class _MemberFit:
         return FittedFold(self.fold, fitted, self.proba, self.strategy.notes_, self.seconds)
 
 
-def _solve(rows: TrainingRows, fits: Sequence[_MemberFit]) -> None:
+def _solve(fits: Sequence[_MemberFit]) -> None:
     """Solve together the regressions of members with the same limits; each pays by its columns."""
+    on_rows: dict[int, list[_MemberFit]] = {}
+    for fit in fits:
+        on_rows.setdefault(id(fit.rows), []).append(fit)
+    sets = list(on_rows.values())
     columns = [sum(problem.n_columns for problem in fit.unsolved.problems) for fit in fits]
     started = time.perf_counter()
     try:
-        solved = solve_together(rows, [fit.unsolved for fit in fits])
+        solved = solve_together(
+            [own[0].rows for own in sets], [[fit.unsolved for fit in own] for own in sets]
+        )
     except MEMBER_ERRORS as error:
+        if len(sets) > 1:  # the others are solved without the one that it came from
+            for own in sets:
+                _solve(own)
+            return
         for fit in fits:
             fit.failure = MemberFailure.of(fit.member, fit.fold, error)
         return
     each = (time.perf_counter() - started) / sum(columns)
-    for fit, solutions, count in zip(fits, solved, columns, strict=True):
-        fit.solutions = solutions
+    for own, solutions in zip(sets, solved, strict=True):
+        for fit, found in zip(own, solutions, strict=True):
+            fit.solutions = found
+    for fit, count in zip(fits, columns, strict=True):
         fit.seconds += each * count

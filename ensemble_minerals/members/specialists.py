@@ -19,7 +19,7 @@ from ensemble_minerals.data.subproblem import Subproblem
 from ensemble_minerals.members.heads.logistic import DEFAULT_C, LogisticHead
 from ensemble_minerals.members.heads.logistic_penalty import INNER_FOLDS, PenaltyChoice
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
-from ensemble_minerals.members.heads.logistic_solver import solve_logistic
+from ensemble_minerals.members.heads.logistic_solver import solve_logistic, solve_side_by_side
 from ensemble_minerals.members.inner_folds import inner_folds
 from ensemble_minerals.members.predictor import ClassifierSpecialist, DenseSpecialist, Specialist
 from ensemble_minerals.members.row_space import RowSpace
@@ -49,28 +49,34 @@ class UnsolvedSpecialists:
     finish: Callable[[Sequence[Solution]], Trained]
 
 
-def solve_together(rows: TrainingRows, unsolved: Sequence[UnsolvedSpecialists]) -> list[list[Solution]]:
+def solve_together(
+    rows: Sequence[TrainingRows], unsolved: Sequence[Sequence[UnsolvedSpecialists]]
+) -> list[list[list[Solution]]]:
     """Solve the regressions of several members together.
 
     Args:
-        rows: The rows that they share.
-        unsolved: Of each member its regressions.
+        rows: Each of them shared by some members.
+        unsolved: For each the regressions of its members.
 
     Returns:
-        For each member its solutions.
+        For each its members' solutions.
 
     Raises:
         ValueError: If members with problems have different limits.
     """
-    problems = [problem for one in unsolved for problem in one.problems]
-    if not problems:
-        return [[] for _ in unsolved]
-    limits = {(one.tol, one.max_iter) for one in unsolved if one.problems}
+    problems = [[problem for one in own for problem in one.problems] for own in unsolved]
+    limits = {(one.tol, one.max_iter) for own in unsolved for one in own if one.problems}
     if len(limits) > 1:
         raise ValueError(f"members cannot be solved together to different limits: {sorted(limits)}")
+    if not limits:
+        return [[[] for _ in own] for own in unsolved]
     ((tol, max_iter),) = limits
-    solutions = iter(solve_logistic(rows.shared, problems, tol=tol, max_iter=max_iter))
-    return [list(islice(solutions, len(one.problems))) for one in unsolved]
+    shared = [one.shared for one in rows]
+    solved = [iter(some) for some in solve_side_by_side(shared, problems, tol=tol, max_iter=max_iter)]
+    return [
+        [list(islice(solutions, len(one.problems))) for one in own]
+        for own, solutions in zip(unsolved, solved, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

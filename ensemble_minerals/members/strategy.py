@@ -109,7 +109,8 @@ class Strategy(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # sc
         unsolved = self.start_fit(
             rows, encoded.astype(np.intp), np.unique(given, return_inverse=True)[1], self.classes_
         )
-        return self.finish_fit(unsolved, *solve_together(rows, [unsolved]))
+        ((solutions,),) = solve_together([rows], [[unsolved]])
+        return self.finish_fit(unsolved, solutions)
 
     def start_fit(
         self,

@@ -86,7 +86,7 @@ class Block:
         own = logits if self.combinations is None else self.combinations.of(logits)
         losses = np.zeros(len(self.weights))
         gradient, proba = np.empty_like(own), np.empty(own.shape, dtype=dtype)
-        compute = _softmax if self.is_softmax else _sigmoid
+        compute = softmax if self.is_softmax else sigmoid
         for part in parts(own.shape[1]):
             weights, targets = self.weights[:, part], self._targets[:, part]
             row_losses, row_proba = compute(own[:, part], targets)
@@ -114,18 +114,19 @@ def blocks_of(problems: Sequence[LogisticProblem]) -> list[Block]:
     return blocks
 
 
-def _sigmoid(odds: FloatMatrix, targets: NDArray[np.bool_]) -> tuple[FloatMatrix, FloatMatrix]:
+def sigmoid(odds: FloatMatrix, targets: NDArray[Any]) -> tuple[FloatMatrix, FloatMatrix]:
     """Losses and probabilities of the second outcome, both of the shape of the log-odds."""
     small = np.exp(-np.abs(odds))
     losses = np.maximum(odds, 0.0) + np.log1p(small) - targets * odds
     return losses, np.where(odds >= 0.0, 1.0, small) / (1.0 + small)
 
 
-def _softmax(logits: FloatMatrix, targets: NDArray[np.bool_]) -> tuple[FloatMatrix, FloatMatrix]:
-    """Losses, shape (1, n), and probabilities, of the shape of the logits."""
-    shifted = logits - logits.max(axis=0)
-    true = np.einsum("ij,ij->j", targets, shifted)
+def softmax(logits: FloatMatrix, targets: NDArray[Any]) -> tuple[FloatMatrix, FloatMatrix]:
+    """Losses, shape (..., 1, n), and probabilities, of the shape of the logits, (..., n_outcomes, n)."""
+    shifted = logits - logits.max(axis=-2, keepdims=True)
+    true = np.einsum("...ij,...ij->...j", targets, shifted)
     exponential = np.exp(shifted, out=shifted)
-    total = exponential.sum(axis=0)
-    exponential /= total
-    return (targets.any(axis=0) * np.log(total) - true)[None], exponential
+    total = exponential.sum(axis=-2)
+    exponential /= total[..., None, :]
+    losses = targets.any(axis=-2) * np.log(total) - true
+    return losses[..., None, :], exponential

@@ -27,17 +27,18 @@ _ROUNDS = 200
 
 @dataclass(frozen=True)
 class RowKernel:
-    """What a step needs to know of the rows of some regressions, in the precision of steps.
+    """What a step needs to know of the rows of b blocks of regressions, in the precision of steps.
 
     Attributes:
-        times: The Gram matrix times coefficients, both of shape (n_columns, m).
-        ones: Of each row the share of the bias, shape (m,).
-        axes: Values of the rows on a long axis for the bias, and on the leading axes, shape (m, n_axes).
-        rest: What the axes leave of each row's square, shape (m,).
-        norms: The rows' squares, shape (m,).
+        times: The Gram matrices times coefficients, both of shape (b, n_columns, m), of the regressions, shape
+            (b, k, 1), that are still to be solved; of others it may give anything.
+        ones: Of each row the share of the bias, shape (b, 1, m).
+        axes: Values of the rows on a long axis for the bias, and on the leading axes, shape (b, m, n_axes).
+        rest: What the axes leave of each row's square, shape (b, 1, m).
+        norms: The rows' squares, shape (b, 1, m).
     """
 
-    times: Callable[[FloatMatrix], FloatMatrix]
+    times: Callable[[FloatMatrix, NDArray[np.bool_]], FloatMatrix]
     ones: FloatMatrix
     axes: FloatMatrix
     rest: FloatMatrix
@@ -45,20 +46,21 @@ class RowKernel:
 
 
 class NewtonEquations:
-    """The equations at some coefficients.
+    """The equations at some coefficients, for each of b blocks by themselves.
 
     Args:
         kernel: The rows.
-        penalty: Of each column, shape (n_columns, 1).
-        weights: Of each row, shape (1 or n_columns, m).
-        proba: Shape (n_columns, m).
-        gradient: Negative derivatives of the penalized losses, as coefficients, shape (n_columns, m).
-        excess: What the coefficients of each column add up to, shape (n_columns,): zero at the solution.
-        is_softmax: Whether the columns are outcomes of one regression, else each is one of two outcomes.
+        penalty: Of each column, shape (b, n_columns, 1).
+        weights: Of each row, shape (b, 1 or n_columns, m).
+        proba: Shape (b, n_columns, m).
+        gradient: Negative derivatives of the penalized losses, as coefficients, shape (b, n_columns, m).
+        excess: What the coefficients of each column add up to, shape (b, n_columns): zero at the solution.
+        is_softmax: Whether the columns of a block are outcomes of one regression, else each is one of two outcomes.
 
     Attributes:
-        root: What a change of the logits is multiplied by for one in units of standard errors, shape (n_columns, m).
-        squares: Of the right side of each regression, shape (k, 1).
+        gradient: As given.
+        root: What a change of the logits is multiplied by for one in units of standard errors, (b, n_columns, m).
+        squares: Of the right side of each regression, shape (b, k, 1).
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class NewtonEquations:
         self._felt /= self._penalty + self._felt
         self._unit: FloatMatrix | None = None
         if is_softmax:
-            self._unit = np.sqrt(proba / proba.sum(axis=0)).astype(dtype)
+            self._unit = np.sqrt(proba / proba.sum(axis=1, keepdims=True)).astype(dtype)
             self._scaled_unit = self._unit * self._inverse
-            self._along = 1 / np.einsum("ij,ij->j", self._unit, self._scaled_unit)
-        self._excess, self._gradient = excess, gradient
+            self._along = 1 / _over_columns(self._unit, self._scaled_unit)
+        self._excess, self.gradient = excess, gradient
+        self._across_axes = np.ascontiguousarray(kernel.axes.transpose(0, 2, 1))
         self._inner = self._inverse_inner(curvature * self._inverse)
         self._learn_bias(kernel.ones)
         self._right_side = np.divide(gradient, self.root, out=np.zeros_like(self.root), where=self.root > 0)
@@ -95,68 +98,74 @@ class NewtonEquations:
         self.squares = self.dot(self._felt * self._right_side, self._right_side)
 
     def _inverse_inner(self, held: FloatMatrix) -> FloatMatrix:
-        """Of Woodbury's identity: shape (n_columns, n_axes, n_axes), or for a softmax of all its columns together."""
-        axes, n_axes = self._kernel.axes, self._kernel.axes.shape[1]
-        inner: FloatMatrix = (held[:, None, :] * axes.T) @ axes
-        inner[:, np.arange(n_axes), np.arange(n_axes)] += 1
+        """Of Woodbury's identity: (b, n_columns, n_axes, n_axes), or for a softmax of all its columns together."""
+        axes, across = self._kernel.axes, self._across_axes[:, None]
+        n_axes = axes.shape[2]
+        inner: FloatMatrix = (held[:, :, None] * across) @ axes[:, None]
+        inner[..., np.arange(n_axes), np.arange(n_axes)] += 1
         if self._unit is None:
             return np.linalg.inv(inner)
-        shares = held / np.sqrt(np.maximum(held.sum(axis=0), 1e-30))
-        between = (shares[:, None, :] * axes.T).reshape(-1, len(axes))
-        together = -(between @ between.T)
-        for start, of_column in zip(range(0, len(together), n_axes), inner, strict=True):
-            together[start : start + n_axes, start : start + n_axes] += of_column
+        shares = held / np.sqrt(np.maximum(held.sum(axis=1, keepdims=True), 1e-30))
+        between = (shares[:, :, None] * across).reshape(len(held), -1, len(axes[0]))
+        together = -(between @ between.transpose(0, 2, 1))
+        for column in range(held.shape[1]):
+            own = slice(column * n_axes, (column + 1) * n_axes)
+            together[:, own, own] += inner[:, column]
         return np.linalg.inv(together)
 
     def _learn_bias(self, ones: FloatMatrix) -> None:
         """Learn the directions in which changes of the biases lead, and the inverse of their inner products."""
         of_bias = self.root * ones
-        products = np.square(of_bias).sum(axis=1)
+        products = np.square(of_bias).sum(axis=2)
         if self._unit is None:
             self._inverse_bias: FloatMatrix = 1 / np.maximum(products, 1e-300)
         else:
             common = of_bias * self._unit
             # All biases may change by the same, which no softmax depends on.
-            together = np.diag(products) - common @ common.T + products.mean() / len(products)
-            self._inverse_bias = np.linalg.inv(together)
+            together = products[:, :, None] * np.eye(products.shape[1]) - common @ common.transpose(0, 2, 1)
+            self._inverse_bias = np.linalg.inv(
+                together + products.mean(axis=1)[:, None, None] / products.shape[1]
+            )
         self._of_bias = of_bias.astype(self._root.dtype)
 
     def _bias(self, sums: FloatMatrix) -> FloatMatrix:
-        """Changes of the biases, shape (n_columns, 1), that bring about sums over the rows, shape (n_columns,)."""
-        changes = self._inverse_bias * sums if self._inverse_bias.ndim == 1 else self._inverse_bias @ sums
-        return changes[:, None]
+        """Changes of the biases, (b, n_columns, 1), that bring about sums over the rows, shape (b, n_columns)."""
+        if self._unit is None:
+            return (self._inverse_bias * sums)[:, :, None]
+        changes: FloatMatrix = self._inverse_bias @ sums[:, :, None]
+        return changes
 
     def _by_bias(self, changes: FloatMatrix) -> FloatMatrix:
         return self.across(self._of_bias * changes.astype(self._of_bias.dtype))
 
     def _free(self, values: FloatMatrix) -> FloatMatrix:
         """Values, changed in place to be without what the biases can do."""
-        values -= self._by_bias(self._bias(np.einsum("ij,ij->i", self._of_bias, values)))
+        values -= self._by_bias(self._bias(np.einsum("bij,bij->bi", self._of_bias, values)))
         return values
 
     def bent(self, logits: FloatMatrix) -> FloatMatrix:
-        """The second derivatives times a change of the logits, both of shape (n_columns, m)."""
+        """The second derivatives times a change of the logits, both of shape (b, n_columns, m)."""
         bent: FloatMatrix = self.root * self.across(self.root * logits)
         return bent
 
     def bias(self, change: FloatMatrix, products: FloatMatrix) -> FloatMatrix:
-        """The change of the biases that goes with one of the coefficients, shape (n_columns, 1).
+        """The change of the biases that goes with one of the coefficients, shape (b, n_columns, 1).
 
         Args:
-            change: Of the coefficients, shape (n_columns, m).
-            products: The Gram matrix times it.
+            change: Of the coefficients, shape (b, n_columns, m).
+            products: The Gram matrices times it.
         """
-        missing = self._gradient - self._penalty * change - self.bent(products)
-        return self._bias(missing @ self._kernel.ones)
+        missing = self.gradient - self._penalty * change - self.bent(products)
+        return self._bias((missing * self._kernel.ones).sum(axis=2))
 
     def across(self, values: FloatMatrix) -> FloatMatrix:
         """Values, changed in place to be without what a softmax does not depend on."""
         if self._unit is not None:
-            values -= self._unit * np.einsum("ij,ij->j", self._unit, values)
+            values -= self._unit * _over_columns(self._unit, values)
         return values
 
-    def _product(self, values: FloatMatrix) -> FloatMatrix:
-        product = self.across(self._root * self._kernel.times(self._root * values))
+    def _product(self, values: FloatMatrix, working: NDArray[np.bool_]) -> FloatMatrix:
+        product = self.across(self._root * self._kernel.times(self._root * values, working))
         product += self._penalty * values
         return self._free(product)
 
@@ -164,47 +173,56 @@ class NewtonEquations:
         """Values times the inverse of the preconditioner's diagonal."""
         product: FloatMatrix = self._inverse * values
         if self._unit is not None:
-            product -= self._scaled_unit * (self._along * np.einsum("ij,ij->j", self._scaled_unit, values))
+            product -= self._scaled_unit * (self._along * _over_columns(self._scaled_unit, values))
         return product
 
     def _precondition(self, values: FloatMatrix) -> FloatMatrix:
         product = self._by_diagonal(values)
         along = (self._root * product) @ self._kernel.axes
         if self._unit is None:
-            along = np.matmul(along[:, None], self._inner)[:, 0]
+            along = (along[:, :, None] @ self._inner)[:, :, 0]
         else:
-            along = (self._inner @ along.ravel()).reshape(along.shape)
-        product -= self._by_diagonal(self.across(self._root * (along @ self._kernel.axes.T)))
+            along = (self._inner @ along.reshape(len(along), -1, 1)).reshape(along.shape)
+        product -= self._by_diagonal(self.across(self._root * (along @ self._across_axes)))
         return self._free(product)
 
-    def solve(self, share: FloatMatrix) -> FloatMatrix:
-        """The change of the coefficients, shape (n_columns, m).
+    def solve(self, share: FloatMatrix, working: NDArray[np.bool_]) -> FloatMatrix:
+        """The change of the coefficients, shape (b, n_columns, m).
 
         Args:
-            share: Of the square of each regression's right side, at which its residual is good enough, shape (k, 1).
+            share: Of the square of each regression's right side, at which its residual is good enough, (b, k, 1).
+            working: The regressions that are to be changed, shape (b, k, 1); others are left as they are.
         """
         residual, found = self._right_side.copy(), np.zeros_like(self._right_side)
         if self._excess.any():
             found = self._by_bias(self._bias(-self._excess))
-            residual -= self._product(found)
+            residual -= self._product(found, working)
         direction = scaled = self._precondition(residual)
         squares, target = self.dot(residual, scaled), share * self.squares
+        changed = working
         for _ in range(_ROUNDS):
-            product = self._product(direction)
+            product = self._product(direction, working)
             bent = self.dot(direction, product)
-            size = np.divide(squares, bent, out=np.zeros_like(squares), where=bent > 0)
+            size = np.divide(squares, bent, out=np.zeros_like(squares), where=working & (bent > 0))
             found += size * direction
             residual -= size * product
-            if (self.dot(self._felt * residual, residual) <= target).all() or not size.any():
+            working = working & (size != 0) & ~(self.dot(self._felt * residual, residual) <= target)
+            if not working.any():
                 break
             scaled = self._precondition(residual)
             before, squares = squares, self.dot(residual, scaled)
             share = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
             direction = scaled + share * direction
         change: FloatMatrix = self.root * self.across(found.astype(np.float64))
-        return change
+        return np.where(changed, change, 0.0)
 
     def dot(self, one: FloatMatrix, other: FloatMatrix) -> FloatMatrix:
-        """Inner product for each regression, shape (k, 1)."""
-        products: FloatMatrix = np.einsum("ij,ij->i", one, other)[:, None]
-        return products if self._unit is None else products.sum(axis=0, keepdims=True)
+        """Inner product for each regression, shape (b, k, 1)."""
+        products: FloatMatrix = np.einsum("bij,bij->bi", one, other)[:, :, None]
+        return products if self._unit is None else products.sum(axis=1, keepdims=True)
+
+
+def _over_columns(one: FloatMatrix, other: FloatMatrix) -> FloatMatrix:
+    """Inner products over the columns, shape (b, 1, m)."""
+    products: FloatMatrix = np.einsum("bij,bij->bj", one, other)[:, None]
+    return products

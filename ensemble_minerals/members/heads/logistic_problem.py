@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import block_diag
 
 from ensemble_minerals.data.subproblem import n_logits
 
@@ -21,8 +24,27 @@ class Combinations:
     """
 
     def __init__(self, matrix: Any) -> None:
-        self._forth, self._back = matrix.tocsr(), matrix.T.tocsr()
-        self._forth32, self._back32 = (one.astype(np.float32) for one in (self._forth, self._back))
+        self._forth = matrix.tocsr()
+
+    @classmethod
+    def side_by_side(cls, several: Sequence[Combinations], sizes: Sequence[tuple[int, int]]) -> Combinations:
+        """Those of several sets of rows as those of all, each filled up to sizes (m, n) with empty ones."""
+        filled = [one._forth.copy() for one in several]
+        for matrix, size in zip(filled, sizes, strict=True):
+            matrix.resize(*size)
+        return cls(block_diag(filled, format="csr"))
+
+    @cached_property
+    def _back(self) -> Any:
+        return self._forth.T.tocsr()
+
+    @cached_property
+    def _forth32(self) -> Any:
+        return self._forth.astype(np.float32)
+
+    @cached_property
+    def _back32(self) -> Any:
+        return self._back.astype(np.float32)
 
     def of(self, logits: FloatMatrix) -> FloatMatrix:
         """Logits of the combinations, shape (n_columns, m), from those of the rows, shape (n_columns, n)."""

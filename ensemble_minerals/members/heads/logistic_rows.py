@@ -39,8 +39,8 @@ class ColumnRows:
         self.n_rows, self.n_coefficients = X.shape
         self._parts = parts(len(X))
         self._exact = X if are_many(len(X)) else np.asarray(X, dtype=np.float64)
-        self._approximate = in_step_precision(X)
-        self.dtype = self._approximate.dtype
+        self.dtype = step_precision(X)
+        self._approximate = X.astype(self.dtype, copy=False)
 
     def logits(self, coefficients: FloatMatrix) -> FloatMatrix:
         """Logits of the rows, shape (n_columns, n), by coefficients, the intercept last, shape (n_columns, d + 1)."""
@@ -90,8 +90,7 @@ def _on_shared(blocks: Sequence[BlockHessian]) -> FloatMatrix:
     return curvature
 
 
-def in_step_precision(X: FloatMatrix) -> FloatMatrix:
-    """Numbers in the precision of steps: single, unless that saves nothing or could overflow."""
+def step_precision(X: FloatMatrix) -> np.dtype[Any]:
+    """The precision of steps with such numbers: single, unless that saves nothing or could overflow."""
     is_double = X.size <= _SMALL or not -_LARGE < X.min() <= X.max() < _LARGE
-    rows: FloatMatrix = X.astype(np.float64 if is_double else np.float32, copy=False)
-    return rows
+    return np.dtype(np.float64 if is_double else np.float32)

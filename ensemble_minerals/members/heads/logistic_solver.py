@@ -8,7 +8,7 @@ Newton's method with steps found by conjugate gradients (Nocedal & Wright 2006, 
 with more than a few rows are in single precision; losses and gradients, which decide where the solution is, are in
 double. All problems take their steps together, each with step sizes of its own: a product of the rows with a few
 columns costs little more than a product with one. The regression of a subproblem whose rows SMOTE made is solved on
-the rows that they combine. Rows that are given by their inner products are solved in `logistic_products`.
+the rows that they combine. Rows that are given by their inner products are solved in `logistic_side_by_side`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ensemble_minerals.members.heads.logistic_hessian import Hessian, Layout
 from ensemble_minerals.members.heads.logistic_problem import LogisticProblem, Solution
 from ensemble_minerals.members.heads.logistic_products import ProductRows
 from ensemble_minerals.members.heads.logistic_rows import ColumnRows
+from ensemble_minerals.members.heads.logistic_side_by_side import solve_products
 
 FloatMatrix = NDArray[np.floating[Any]]
 
@@ -85,12 +86,49 @@ def solve_logistic(
         >>> solution.weight.round(2), solution.converged
         (array([[0.31]]), True)
     """
-    rows = ColumnRows(X) if isinstance(X, np.ndarray) else X
-    tol *= max(1.0, float(np.sqrt(rows.n_rows / _ROWS_OF_TOLERANCE)))
-    if isinstance(rows, ProductRows):
-        return rows.solve(problems, start, tol=tol, max_iter=max_iter)
-    solutions, _ = LogisticStack(rows, problems).minimize(tol, max_iter, start)
+    shared = ColumnRows(X) if isinstance(X, np.ndarray) else X
+    (solutions,) = solve_side_by_side([shared], [problems], starts=[start], tol=tol, max_iter=max_iter)
     return solutions
+
+
+def solve_side_by_side(
+    rows: Sequence[SharedRows],
+    problems: Sequence[Sequence[LogisticProblem]],
+    *,
+    starts: Sequence[Sequence[Solution] | None] | None = None,
+    tol: float = _TOLERANCE,
+    max_iter: int = _MAX_ITER,
+) -> list[list[Solution]]:
+    """Solve regressions on several sets of rows, those on rows known by inner products in common steps.
+
+    Args:
+        rows: Each set is shared by some regressions.
+        problems: Of each set.
+        starts: For each set solutions to start from, or None.
+        tol: See `solve_logistic`.
+        max_iter: Limit of Newton steps.
+
+    Returns:
+        A solution for each problem of each set. A set's do not depend on the other sets, to the last bit.
+    """
+    begins = [None] * len(rows) if starts is None else starts
+    tols = [tol * max(1.0, float(np.sqrt(one.n_rows / _ROWS_OF_TOLERANCE))) for one in rows]
+    by_columns = {
+        number: LogisticStack(one, problems[number]).minimize(tols[number], max_iter, begins[number])[0]
+        for number, one in enumerate(rows)
+        if isinstance(one, ColumnRows)
+    }
+    known = [(number, one) for number, one in enumerate(rows) if isinstance(one, ProductRows)]
+    numbers = [number for number, _ in known]
+    solved = solve_products(
+        [one for _, one in known],
+        [problems[number] for number in numbers],
+        [begins[number] for number in numbers],
+        [tols[number] for number in numbers],
+        max_iter,
+    )
+    found = by_columns | dict(zip(numbers, solved, strict=True))
+    return [found[number] for number in range(len(rows))]
 
 
 class _Point(NamedTuple):

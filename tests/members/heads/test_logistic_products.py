@@ -22,11 +22,12 @@ def test_a_step_solves_the_equations_of_coefficients_and_biases(is_softmax):
     proba = rng.dirichlet(np.ones(k), n).T
     gradient, excess = rng.normal(size=(k, n)), rng.normal(size=k)
     gradient, excess = gradient - gradient.mean(axis=0), excess - excess.mean()
-    rest, norms = np.square(X[:, 5:]).sum(axis=1), np.diag(gram)
-    kernel = RowKernel(lambda values: values @ gram, np.ones(n), X[:, :5], rest, norms)
-    newton = NewtonEquations(kernel, penalty, weights, proba, gradient, excess, is_softmax=is_softmax)
-    found = newton.solve(np.full((1, 1), 1e-16))
-    bias = newton.bias(found, found @ gram)
+    rest, norms = np.square(X[:, 5:]).sum(axis=1)[None, None], np.diag(gram)[None, None]
+    kernel = RowKernel(lambda values, _: values @ gram, np.ones((1, 1, n)), X[None, :, :5], rest, norms)
+    block = [one[None] for one in (penalty, weights, proba, gradient, excess)]
+    newton = NewtonEquations(kernel, *block, is_softmax=is_softmax)
+    change = newton.solve(np.full((1, 1, 1), 1e-16), np.ones((1, 1, 1), dtype=bool))
+    found, bias = change[0], newton.bias(change, change @ gram)[0]
     if is_softmax:
         of_rows = np.einsum("kn,kj->nkj", proba, np.eye(k)) - np.einsum("kn,jn->nkj", proba, proba)
     else:
