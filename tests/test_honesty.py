@@ -29,7 +29,7 @@ from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.row_space import RowSpace
-from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.members.rows import RowData, Rows
 
 NAMES = np.array(["bornite", "malachite", "pyrite", "quartz"])
 TREE = {"metallic": ["bornite", "pyrite"]}
@@ -278,18 +278,17 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
     assert abs(claimed - kept) < 0.12  # a standard error of 0.05 for 90 rows
     assert abs(claimed_loss - kept_loss) < 0.15
 
-    real = feature_member.fit_together
+    real = feature_member.start_together
 
     def in_sample(members, matrices, inputs, fold, **shared):
         """The fraud: the model that answers for the fold has learned from it, too."""
-        results = real(members, matrices, inputs, NO_FOLD)
-        held_out = RowData({WHOLE: matrices[0][inputs.held_out(fold)]})
-        for result in results:
-            result.fold = fold
-            result.proba = np.exp(result.fitted.log_proba(held_out))
-        return results
+        started = real(members, matrices, inputs, NO_FOLD)
+        for fit in started.fits:
+            fit.fold = fold
+        started.held_out = Rows(matrices, inputs.held_out(fold))
+        return started
 
-    monkeypatch.setattr(feature_member, "fit_together", in_sample)
+    monkeypatch.setattr(feature_member, "start_together", in_sample)
     boasted, kept, boasted_loss, kept_loss = scores(StackedEnsemble(members, n_splits=3))
     assert boasted > kept + 0.25
     assert kept_loss > boasted_loss + 0.5

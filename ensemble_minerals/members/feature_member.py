@@ -220,7 +220,8 @@ def fit_together(
     Returns:
         For each member what it was fitted to, or why it failed, in their order.
     """
-    return finish_side_by_side([start_together(members, matrices, inputs, fold, rows, views, blocks)])
+    started = start_together(members, matrices, inputs, fold, rows=rows, views=views, blocks=blocks)
+    return finish_side_by_side([started])
 
 
 @dataclass
@@ -241,6 +242,7 @@ def start_together(
     matrices: Sequence[FloatMatrix],
     inputs: FoldInputs,
     fold: int,
+    *,
     rows: NDArray[np.intp] | None = None,
     views: FloatMatrix | None = None,
     blocks: SharedBlocks | None = None,

@@ -15,7 +15,7 @@ from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members import cached_rows
 from ensemble_minerals.members import feature_member as module
-from ensemble_minerals.members.feature_member import FeatureMember, fit_together
+from ensemble_minerals.members.feature_member import FeatureMember, start_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead
@@ -73,9 +73,9 @@ def tasks(monkeypatch):
 
     def spy(members, matrices, inputs, fold, **shared):
         seen.append((tuple(member.name for member in members), fold))
-        return fit_together(members, matrices, inputs, fold, **shared)
+        return start_together(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(module, "fit_together", spy)
+    monkeypatch.setattr(module, "start_together", spy)
     return seen
 
 

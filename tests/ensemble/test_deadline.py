@@ -14,7 +14,7 @@ from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members import feature_member as module
 from ensemble_minerals.members.base import OutOfTime
-from ensemble_minerals.members.feature_member import FeatureMember, fit_together
+from ensemble_minerals.members.feature_member import FeatureMember, start_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.rows import RowData
@@ -55,10 +55,10 @@ def clock(monkeypatch):
 
     def spy(members, matrices, inputs, fold, **shared):
         seen.append((members[0].name, fold))
-        return fit_together(members, matrices, inputs, fold, **shared)
+        return start_together(members, matrices, inputs, fold, **shared)
 
     monkeypatch.setattr(module, "time", Clock)
-    monkeypatch.setattr(module, "fit_together", spy)
+    monkeypatch.setattr(module, "start_together", spy)
     return seen
 
 

@@ -13,7 +13,7 @@ from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.evaluation.learning_curve import learning_curve
 from ensemble_minerals.members import feature_member as module
-from ensemble_minerals.members.feature_member import FeatureMember, fit_together
+from ensemble_minerals.members.feature_member import FeatureMember, start_together
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
@@ -59,9 +59,9 @@ def test_members_are_trained_on_the_other_rows_and_on_no_other(monkeypatch):
     def spy(members, matrices, inputs, fold, **shared):
         for member in members:
             seen.setdefault(member.name, []).append(inputs.training(fold).tolist())
-        return fit_together(members, matrices, inputs, fold, **shared)
+        return start_together(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(module, "fit_together", spy)
+    monkeypatch.setattr(module, "start_together", spy)
     fit()
     assert seen == {member.name: [np.flatnonzero(~HELD_OUT).tolist()] for member in MEMBERS}
 
@@ -121,7 +121,7 @@ def test_one_member_alone_is_itself():
 def test_a_killed_fit_is_taken_up(tmp_path, fitted, monkeypatch):
     fit(checkpoint=tmp_path)
     assert len(list(tmp_path.glob("*.safetensors"))) == len(MEMBERS)
-    monkeypatch.setattr(module, "fit_together", lambda *_: pytest.fail("it was fitted again"))
+    monkeypatch.setattr(module, "start_together", lambda *_: pytest.fail("it was fitted again"))
     np.testing.assert_array_equal(fit(checkpoint=tmp_path).oof_proba_, fitted.oof_proba_)
 
 

@@ -49,7 +49,7 @@ def training(head=None, sampler="none", correct=True, seed=0, groups=None, featu
 
 def train(shared, nodes):
     unsolved = shared.start(nodes)
-    return unsolved.finish(*solve_together(shared.rows, [unsolved]))
+    return unsolved.finish(*solve_together([shared.rows], [[unsolved]])[0])
 
 
 def answers(shared, *nodes):
@@ -236,5 +236,5 @@ def test_members_of_different_limits_are_not_solved_together():
     shared = training()
     unsolved = [replace(shared, head=LogisticHead(tol=tol)).start([ALL]) for tol in (1e-4, 1e-6)]
     with pytest.raises(ValueError, match=r"different limits: \[\(1e-06, 100\), \(0.0001, 100\)\]"):
-        solve_together(shared.rows, unsolved)
-    assert [len(solutions) for solutions in solve_together(shared.rows, unsolved[:1])] == [1]
+        solve_together([shared.rows], [unsolved])
+    assert [len(solutions) for solutions in solve_together([shared.rows], [unsolved[:1]])[0]] == [1]

@@ -182,21 +182,21 @@ class Interrupted(BaseException):
 @pytest.fixture
 def spied(monkeypatch, members_anew):
     """Every (fold, members) that `fit_fold` is asked for; dies after so many, if told to."""
-    real = feature_member.fit_together
+    real = feature_member.start_together
     seen: list[tuple[int, tuple[str, ...]]] = []
 
     def arm(survived: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
         seen.clear()
 
-        def spy(members, matrices, inputs, fold, *rows, **shared):
-            if rows:  # a part of the rows, for the learning curve
-                return real(members, matrices, inputs, fold, *rows, **shared)
+        def spy(members, matrices, inputs, fold, **shared):
+            if shared.get("rows") is not None:  # a part of the rows, for the learning curve
+                return real(members, matrices, inputs, fold, **shared)
             if survived is not None and len(seen) == survived:
                 raise Interrupted
             seen.append((fold, tuple(member.name for member in members)))
-            return real(members, matrices, inputs, fold, *rows, **shared)
+            return real(members, matrices, inputs, fold, **shared)
 
-        monkeypatch.setattr(feature_member, "fit_together", spy)
+        monkeypatch.setattr(feature_member, "start_together", spy)
         return seen
 
     return arm
@@ -424,15 +424,15 @@ def test_groups_that_name_an_absent_class_are_refused_by_name(tiny, tmp_path):
 @pytest.fixture
 def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from, and those it was held back from, over all folds and refits."""
-    real, seen = feature_member.fit_together, set()
+    real, seen = feature_member.start_together, set()
 
-    def spy(members, matrices, inputs, fold, *rows, **shared):
-        if rows:  # a part of the rows, for the learning curve
-            return real(members, matrices, inputs, fold, *rows, **shared)
+    def spy(members, matrices, inputs, fold, **shared):
+        if shared.get("rows") is not None:  # a part of the rows, for the learning curve
+            return real(members, matrices, inputs, fold, **shared)
         seen.update(row.tobytes() for row in matrices[0])
-        return real(members, matrices, inputs, fold, *rows, **shared)
+        return real(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(feature_member, "fit_together", spy)
+    monkeypatch.setattr(feature_member, "start_together", spy)
     return seen
 
 

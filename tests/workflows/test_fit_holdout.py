@@ -57,15 +57,15 @@ def manifest(tiny, result):
 @pytest.fixture
 def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from."""
-    real, seen = feature_member.fit_together, []
+    real, seen = feature_member.start_together, []
 
-    def spy(members, matrices, inputs, fold, *rows, **shared):
-        if rows:  # a part of the rows, for the learning curve
-            return real(members, matrices, inputs, fold, *rows, **shared)
+    def spy(members, matrices, inputs, fold, **shared):
+        if shared.get("rows") is not None:  # a part of the rows, for the learning curve
+            return real(members, matrices, inputs, fold, **shared)
         seen.extend(row.tobytes() for row in matrices[0][inputs.training(fold)])
-        return real(members, matrices, inputs, fold, *rows, **shared)
+        return real(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(feature_member, "fit_together", spy)
+    monkeypatch.setattr(feature_member, "start_together", spy)
     return seen
 
 

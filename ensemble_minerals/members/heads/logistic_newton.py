@@ -164,10 +164,12 @@ class NewtonEquations:
             values -= self._unit * _over_columns(self._unit, values)
         return values
 
-    def _product(self, values: FloatMatrix, working: NDArray[np.bool_]) -> FloatMatrix:
-        product = self.across(self._root * self._kernel.times(self._root * values, working))
-        product += self._penalty * values
-        return self._free(product)
+    def _product(self, values: FloatMatrix, working: NDArray[np.bool_]) -> tuple[FloatMatrix, FloatMatrix]:
+        """The left side, and the Gram matrices times the coefficients that the values mean."""
+        products = self._kernel.times(self._root * values, working)
+        left = self.across(self._root * products)
+        left += self._penalty * values
+        return self._free(left), products
 
     def _by_diagonal(self, values: FloatMatrix) -> FloatMatrix:
         """Values times the inverse of the preconditioner's diagonal."""
@@ -186,26 +188,28 @@ class NewtonEquations:
         product -= self._by_diagonal(self.across(self._root * (along @ self._across_axes)))
         return self._free(product)
 
-    def solve(self, share: FloatMatrix, working: NDArray[np.bool_]) -> FloatMatrix:
-        """The change of the coefficients, shape (b, n_columns, m).
+    def solve(self, share: FloatMatrix, working: NDArray[np.bool_]) -> tuple[FloatMatrix, FloatMatrix]:
+        """The change of the coefficients, and the Gram matrices times it, both of shape (b, n_columns, m).
 
         Args:
             share: Of the square of each regression's right side, at which its residual is good enough, (b, k, 1).
             working: The regressions that are to be changed, shape (b, k, 1); others are left as they are.
         """
         residual, found = self._right_side.copy(), np.zeros_like(self._right_side)
+        products = np.zeros_like(found)
         if self._excess.any():
-            found = self._by_bias(self._bias(-self._excess))
-            residual -= self._product(found, working)
+            found = self._by_bias(self._bias(-self._excess) * working)
+            left, products = self._product(found, working)
+            residual -= left
         direction = scaled = self._precondition(residual)
         squares, target = self.dot(residual, scaled), share * self.squares
-        changed = working
         for _ in range(_ROUNDS):
-            product = self._product(direction, working)
-            bent = self.dot(direction, product)
+            left, of_direction = self._product(direction, working)
+            bent = self.dot(direction, left)
             size = np.divide(squares, bent, out=np.zeros_like(squares), where=working & (bent > 0))
             found += size * direction
-            residual -= size * product
+            products += size * of_direction
+            residual -= size * left
             working = working & (size != 0) & ~(self.dot(self._felt * residual, residual) <= target)
             if not working.any():
                 break
@@ -213,8 +217,7 @@ class NewtonEquations:
             before, squares = squares, self.dot(residual, scaled)
             share = np.divide(squares, before, out=np.zeros_like(squares), where=before > 0)
             direction = scaled + share * direction
-        change: FloatMatrix = self.root * self.across(found.astype(np.float64))
-        return np.where(changed, change, 0.0)
+        return self.root * self.across(found.astype(np.float64)), products.astype(np.float64)
 
     def dot(self, one: FloatMatrix, other: FloatMatrix) -> FloatMatrix:
         """Inner product for each regression, shape (b, k, 1)."""

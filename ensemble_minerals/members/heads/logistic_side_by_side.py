@@ -85,6 +85,10 @@ def solve_products(
     return [[solution for block in blocks for solution in block] for blocks in found]
 
 
+_ROUNDED = 16.0
+"""What coefficients add up to is rounding, up to so many units in the last place of all their sizes."""
+
+
 class _Point(NamedTuple):
     """The regressions of blocks at some coefficients; k is the number of regressions in a block.
 
@@ -154,6 +158,7 @@ class _SideBySide:
         near = self._n_columns / point.losses.shape[1] * (_LAST * tol) ** 2
         unsolved = np.ones(point.losses.shape, dtype=bool)
         first, left = np.zeros(unsolved.shape), np.full(tol.shape, max_iter)
+        rough = unsolved.copy()
         stuck = np.ones(tol.shape, dtype=bool)
         for kernel, share in ((self._kernel, 1.0), (self._exact, _CLOSER)):
             closer, tried, stuck = np.full(tol.shape, share), stuck, np.zeros(tol.shape, dtype=bool)
@@ -162,7 +167,11 @@ class _SideBySide:
                 first = np.where(working, np.maximum(first, newton.squares), first)
                 enough = np.minimum(_FORCING, _NEAR * np.sqrt(newton.squares / np.maximum(first, 1e-300)))
                 change = newton.solve(closer * enough, working)
-                point, moved, squares = self._search(point, newton, change, working)
+                point, moved, squares = self._search(point, newton, *change, working)
+                if (due := working & rough & (squares < 1)).any():
+                    products = np.where(due, self._times(point.coefficients, due), point.products)
+                    point = self._evaluate(point.coefficients, products, point.bias)
+                    rough &= ~due
                 unsolved &= ~(working & moved & (squares <= near))
                 failed = working.any(axis=1, keepdims=True) & ~moved
                 stuck |= failed & ((closer < 1.0) | (kernel is self._kernel))
@@ -196,13 +205,15 @@ class _SideBySide:
         return products.sum(axis=1, keepdims=True) if self._is_softmax else products
 
     def _equations(self, kernel: RowKernel, point: _Point) -> NewtonEquations:
+        excess = (point.coefficients * self._ones).sum(axis=2)
+        rounding = _ROUNDED * np.finfo(kernel.axes.dtype).eps * np.abs(point.coefficients).sum(axis=2)
         return NewtonEquations(
             kernel,
             self._penalty,
             self._weights,
             point.proba,
             point.residual - self._penalty * point.coefficients,
-            (point.coefficients * self._ones).sum(axis=2),
+            np.where(np.abs(excess) > rounding, excess, 0.0),
             is_softmax=self._is_softmax,
         )
 
@@ -241,9 +252,14 @@ class _SideBySide:
         return np.ascontiguousarray(own.transpose(1, 0, 2))
 
     def _search(
-        self, point: _Point, newton: NewtonEquations, change: FloatMatrix, working: NDArray[np.bool_]
+        self,
+        point: _Point,
+        newton: NewtonEquations,
+        change: FloatMatrix,
+        products: FloatMatrix,
+        working: NDArray[np.bool_],
     ) -> tuple[_Point, NDArray[np.bool_], FloatMatrix]:
-        """Go along a change of the coefficients, for each regression as far as its loss falls.
+        """Go along a change of the coefficients, with its products, for each regression as far as its loss falls.
 
         Far from the solution, where losses of rows that are told apart only fall off, longer steps may be better.
 
@@ -251,7 +267,6 @@ class _SideBySide:
             Where that leads; the blocks of which a loss falls, shape (b, 1, 1); and the square of each regression's
             change in units of standard errors, shape (b, k, 1).
         """
-        products = self._times(change, working)
         bias = newton.bias(change, products)
         logits = products + bias * self._ones
         of_bias = bias * (point.residual * self._ones).sum(axis=2, keepdims=True)

@@ -26,8 +26,9 @@ def test_a_step_solves_the_equations_of_coefficients_and_biases(is_softmax):
     kernel = RowKernel(lambda values, _: values @ gram, np.ones((1, 1, n)), X[None, :, :5], rest, norms)
     block = [one[None] for one in (penalty, weights, proba, gradient, excess)]
     newton = NewtonEquations(kernel, *block, is_softmax=is_softmax)
-    change = newton.solve(np.full((1, 1, 1), 1e-16), np.ones((1, 1, 1), dtype=bool))
-    found, bias = change[0], newton.bias(change, change @ gram)[0]
+    change, products = newton.solve(np.full((1, 1, 1), 1e-16), np.ones((1, 1, 1), dtype=bool))
+    found, bias = change[0], newton.bias(change, products)[0]
+    np.testing.assert_allclose(products, change @ gram, atol=1e-9)
     if is_softmax:
         of_rows = np.einsum("kn,kj->nkj", proba, np.eye(k)) - np.einsum("kn,jn->nkj", proba, proba)
     else:
