@@ -21,7 +21,7 @@ from ensemble_minerals.data.folds import NO_FOLD
 from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
-from ensemble_minerals.members import feature_member, inner_folds
+from ensemble_minerals.members import feature_fits, inner_folds
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
@@ -206,7 +206,7 @@ def off_the_segments(points, X):
 def test_a_spy_sees_no_held_out_row_nor_copies_or_mixtures_of_one(sampler, monkeypatch):
     X, y, groups = photos((18, 14, 10, 9), d=6, views=2, distance=0.5)
     folds = groups % 3
-    monkeypatch.setattr(feature_member, "RowSpace", WatchedRowSpace)
+    monkeypatch.setattr(feature_fits, "RowSpace", WatchedRowSpace)
     strategies = [
         FlatClassifier(head=SpyHead()),
         OneVsRestClassifier(head=SpyHead()),
@@ -278,7 +278,7 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
     assert abs(claimed - kept) < 0.12  # a standard error of 0.05 for 90 rows
     assert abs(claimed_loss - kept_loss) < 0.15
 
-    real = feature_member.start_together
+    real = feature_fits.start_together
 
     def in_sample(members, matrices, inputs, fold, **shared):
         """The fraud: the model that answers for the fold has learned from it, too."""
@@ -288,7 +288,7 @@ def test_stacking_on_in_sample_predictions_is_caught(monkeypatch):
         started.held_out = Rows(matrices, inputs.held_out(fold))
         return started
 
-    monkeypatch.setattr(feature_member, "start_together", in_sample)
+    monkeypatch.setattr(feature_fits, "start_together", in_sample)
     boasted, kept, boasted_loss, kept_loss = scores(StackedEnsemble(members, n_splits=3))
     assert boasted > kept + 0.25
     assert kept_loss > boasted_loss + 0.5

@@ -50,6 +50,10 @@ class RowData:
             return self.matrices[features[0]]
         return np.concatenate([self.matrices[name] for name in features], axis=1)
 
+    def views_for(self, features: Sequence[str]) -> FloatMatrix | None:
+        """The views that members on these features train on; None where they train on the mean of the views."""
+        return self.views.get(features[0]) if len(features) == 1 else None
+
     def photos(self) -> NDArray[np.intp]:
         """Position of each row's photo in the image caches, shape (n,).
 

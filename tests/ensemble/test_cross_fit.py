@@ -14,8 +14,9 @@ from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.errors import FitError
 from ensemble_minerals.members import cached_rows
-from ensemble_minerals.members import feature_member as module
-from ensemble_minerals.members.feature_member import FeatureMember, start_together
+from ensemble_minerals.members import feature_fits as module
+from ensemble_minerals.members.feature_fits import start_together
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
 from ensemble_minerals.members.heads.mlp import MLPHead

@@ -12,9 +12,10 @@ from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.errors import FitError
-from ensemble_minerals.members import feature_member as module
+from ensemble_minerals.members import feature_fits as module
 from ensemble_minerals.members.base import OutOfTime
-from ensemble_minerals.members.feature_member import FeatureMember, start_together
+from ensemble_minerals.members.feature_fits import start_together
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.rows import RowData

@@ -15,7 +15,8 @@ from ensemble_minerals.ensemble.meta_learner import MetaLearner
 from ensemble_minerals.ensemble.stacked import WHOLE, StackedEnsemble
 from ensemble_minerals.errors import DataError, FitError
 from ensemble_minerals.log_space import clipped_log
-from ensemble_minerals.members.feature_member import FeatureMember, fit_together, start_together
+from ensemble_minerals.members.feature_fits import fit_together, start_together
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
@@ -284,11 +285,11 @@ def test_a_killed_fit_resumes_to_the_same_bytes(tmp_path, fitted, monkeypatch):
         calls.append(arguments)
         return start_together(*arguments, **named)
 
-    monkeypatch.setattr("ensemble_minerals.members.feature_member.start_together", dying)
+    monkeypatch.setattr("ensemble_minerals.members.feature_fits.start_together", dying)
     with pytest.raises(KeyboardInterrupt):
         StackedEnsemble(MEMBERS, n_splits=3, checkpoint=tmp_path).fit(blocks, y)
     assert len(calls) == 4
-    monkeypatch.setattr("ensemble_minerals.members.feature_member.start_together", start_together)
+    monkeypatch.setattr("ensemble_minerals.members.feature_fits.start_together", start_together)
     finished = len(list(tmp_path.glob("*.safetensors")))
     assert 0 < finished < 12
     progress = []

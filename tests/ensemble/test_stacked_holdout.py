@@ -12,8 +12,9 @@ from ensemble_minerals.data.oversampling import OverSampler
 from ensemble_minerals.ensemble.cross_fit import cross_fit
 from ensemble_minerals.ensemble.stacked import StackedEnsemble
 from ensemble_minerals.evaluation.learning_curve import learning_curve
-from ensemble_minerals.members import feature_member as module
-from ensemble_minerals.members.feature_member import FeatureMember, start_together
+from ensemble_minerals.members import feature_fits as module
+from ensemble_minerals.members.feature_fits import start_together
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.mlp import MLPHead
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier

@@ -10,9 +10,10 @@ from sklearn.naive_bayes import GaussianNB
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.oversampling import OverSampler
-from ensemble_minerals.members import feature_member as module
+from ensemble_minerals.members import feature_fits as module
 from ensemble_minerals.members import rows
-from ensemble_minerals.members.feature_member import FeatureMember, fit_together
+from ensemble_minerals.members.feature_fits import fit_together
+from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.discriminant import DiscriminantHead
 from ensemble_minerals.members.heads.logistic import LogisticHead

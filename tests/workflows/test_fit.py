@@ -23,7 +23,7 @@ from ensemble_minerals.errors import BundleError, DataError, FitError, TaxonomyE
 from ensemble_minerals.evaluation.metrics import summary
 from ensemble_minerals.experiment import rejection
 from ensemble_minerals.experiment.rejection import Begun
-from ensemble_minerals.members import feature_member, registry
+from ensemble_minerals.members import feature_fits, registry
 from ensemble_minerals.members.feature_member import FeatureMember
 from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.heads.logistic import LogisticHead
@@ -182,7 +182,7 @@ class Interrupted(BaseException):
 @pytest.fixture
 def spied(monkeypatch, members_anew):
     """Every (fold, members) that `fit_fold` is asked for; dies after so many, if told to."""
-    real = feature_member.start_together
+    real = feature_fits.start_together
     seen: list[tuple[int, tuple[str, ...]]] = []
 
     def arm(survived: int | None = None) -> list[tuple[int, tuple[str, ...]]]:
@@ -196,7 +196,7 @@ def spied(monkeypatch, members_anew):
             seen.append((fold, tuple(member.name for member in members)))
             return real(members, matrices, inputs, fold, **shared)
 
-        monkeypatch.setattr(feature_member, "start_together", spy)
+        monkeypatch.setattr(feature_fits, "start_together", spy)
         return seen
 
     return arm
@@ -424,7 +424,7 @@ def test_groups_that_name_an_absent_class_are_refused_by_name(tiny, tmp_path):
 @pytest.fixture
 def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from, and those it was held back from, over all folds and refits."""
-    real, seen = feature_member.start_together, set()
+    real, seen = feature_fits.start_together, set()
 
     def spy(members, matrices, inputs, fold, **shared):
         if shared.get("rows") is not None:  # a part of the rows, for the learning curve
@@ -432,7 +432,7 @@ def trained_on(monkeypatch, members_anew):
         seen.update(row.tobytes() for row in matrices[0])
         return real(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(feature_member, "start_together", spy)
+    monkeypatch.setattr(feature_fits, "start_together", spy)
     return seen
 
 

@@ -22,7 +22,7 @@ from ensemble_minerals.config.loading import load_config
 from ensemble_minerals.data.folds import TRAINING_FOLD
 from ensemble_minerals.errors import ConfigError, DataError, UserError
 from ensemble_minerals.evaluation.metrics import summary
-from ensemble_minerals.members import feature_member
+from ensemble_minerals.members import feature_fits
 from ensemble_minerals.prediction.predictor import load
 from ensemble_minerals.reports import report as report_module
 from ensemble_minerals.workflows.ablate import ablate
@@ -57,7 +57,7 @@ def manifest(tiny, result):
 @pytest.fixture
 def trained_on(monkeypatch, members_anew):
     """Feature rows that any member learned from."""
-    real, seen = feature_member.start_together, []
+    real, seen = feature_fits.start_together, []
 
     def spy(members, matrices, inputs, fold, **shared):
         if shared.get("rows") is not None:  # a part of the rows, for the learning curve
@@ -65,7 +65,7 @@ def trained_on(monkeypatch, members_anew):
         seen.extend(row.tobytes() for row in matrices[0][inputs.training(fold)])
         return real(members, matrices, inputs, fold, **shared)
 
-    monkeypatch.setattr(feature_member, "start_together", spy)
+    monkeypatch.setattr(feature_fits, "start_together", spy)
     return seen
 
 

@@ -46,14 +46,14 @@ class ProductRows:
 
     Attributes:
         dtype: The precision of steps.
-        axes: Values of the rows on the principal axes, the longest first, shape (n, k).
+        axes: Values of the rows on the principal axes, the longest first, shape (n, n_axes); zero beyond the rank.
     """
 
     def __init__(self, gram: FloatMatrix) -> None:
         self.gram = np.asarray(gram, dtype=np.float64)
         self.n_rows = len(gram)
         self.dtype = step_precision(self.gram)
-        self._parts: dict[int, tuple[FloatMatrix, FloatMatrix]] = {}
+        self._parts: dict[bool, tuple[FloatMatrix, FloatMatrix]] = {}
         self.axes = self._leading()
 
     def _leading(self) -> FloatMatrix:
@@ -64,30 +64,35 @@ class ProductRows:
         values = self.gram @ block
         squares, turn = np.linalg.eigh(block.T @ values)
         kept = squares > 1e-12 * squares[-1]
-        axes: FloatMatrix = values @ (turn[:, kept] / np.sqrt(squares[kept]))[:, ::-1]
+        axes = np.zeros((self.n_rows, _AXES))
+        axes[:, : kept.sum()] = values @ (turn[:, kept] / np.sqrt(squares[kept]))[:, ::-1]
         return axes
 
     def parts(self, used: NDArray[np.intp], n_columns: int) -> tuple[FloatMatrix, FloatMatrix]:
-        """Inner products of some rows, filled up with zeros, in parts of columns that are quick to multiply with.
+        """Inner products of some rows, in parts of columns that are quick to multiply with.
 
         Args:
             used: Positions of the rows, shape (m,), ascending.
-            n_columns: What they are multiplied with has about so many lines.
+            n_columns: Lines of what they are multiplied with.
 
         Returns:
-            Of shape (n_parts, n_filled, width), in double precision and in that of steps.
+            In double precision and in that of steps: of shape (1, m, m), or filled up with zeros (n_parts, n_filled,
+            width).
         """
         whole, filled = len(used) == self.n_rows, fill_up(len(used))
-        width = _STEP if n_columns * filled * _STEP <= _SMALL else filled
-        if not whole or width not in self._parts:
-            pairs = slice(None) if whole else np.ix_(used, used)
-            square = np.pad(self.gram[pairs], ((0, filled - len(used)),) * 2)
-            parts = np.ascontiguousarray(square.reshape(filled, -1, width).transpose(1, 0, 2))
-            both = parts, parts.astype(self.dtype, copy=False)
-            if not whole:
-                return both
-            self._parts[width] = both
-        return self._parts[width]
+        in_parts = n_columns * filled * _STEP <= _SMALL
+        if whole and in_parts in self._parts:
+            return self._parts[in_parts]
+        exact = self.gram if whole else self.gram[np.ix_(used, used)]
+        if in_parts:
+            square = np.pad(exact, ((0, filled - len(used)),) * 2)
+            exact = np.ascontiguousarray(square.reshape(filled, -1, _STEP).transpose(1, 0, 2))
+        else:
+            exact = exact[None]
+        both = exact, exact.astype(self.dtype, copy=False)
+        if whole:
+            self._parts[in_parts] = both
+        return both
 
     def logits(self, coefficients: FloatMatrix) -> FloatMatrix:
         """Logits of the rows, shape (n_columns, n), by coefficients, the bias last, shape (n_columns, n + 1)."""

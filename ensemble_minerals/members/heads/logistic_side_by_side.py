@@ -46,6 +46,9 @@ _SUFFICIENT = 1e-4
 _ROUNDING = 1e-12
 """Relative change of a loss that may be rounding."""
 
+_ROUNDED = 16.0
+"""What coefficients add up to is rounding, up to so many units in the last place of all their sizes."""
+
 _LARGE = 1024
 """Blocks of more rows are solved alone: their products take long enough."""
 
@@ -83,10 +86,6 @@ def solve_products(
         for one, solutions in zip(some, _SideBySide(some).solve(max_iter), strict=True):
             found[one.place[0]][one.place[1]] = solutions
     return [[solution for block in blocks for solution in block] for blocks in found]
-
-
-_ROUNDED = 16.0
-"""What coefficients add up to is rounding, up to so many units in the last place of all their sizes."""
 
 
 class _Point(NamedTuple):
@@ -138,8 +137,7 @@ class _SideBySide:
         self._targets = _stacked(
             blocks, lambda one: np.stack([problem.targets for problem in one.problems]) == outcomes
         )
-        width = max(one.axes.shape[1] for one in blocks)
-        axes = _stacked(blocks, lambda one: np.pad(one.axes.T, ((0, width - one.axes.shape[1]), (0, 0))))
+        axes = _stacked(blocks, lambda one: one.axes.T)
         self._ones = _stacked(blocks, lambda one: one.ones[None])
         values = [
             np.ascontiguousarray(axes.transpose(0, 2, 1)),
@@ -168,6 +166,7 @@ class _SideBySide:
                 enough = np.minimum(_FORCING, _NEAR * np.sqrt(newton.squares / np.maximum(first, 1e-300)))
                 change = newton.solve(closer * enough, working)
                 point, moved, squares = self._search(point, newton, *change, working)
+                # Products that were added up in single precision are computed anew, once, near the solution.
                 if (due := working & rough & (squares < 1)).any():
                     products = np.where(due, self._times(point.coefficients, due), point.products)
                     point = self._evaluate(point.coefficients, products, point.bias)
@@ -176,7 +175,7 @@ class _SideBySide:
                 failed = working.any(axis=1, keepdims=True) & ~moved
                 stuck |= failed & ((closer < 1.0) | (kernel is self._kernel))
                 closer = np.where(failed, _CLOSER, 1.0)
-                left = left - 1
+                left -= working.any(axis=1, keepdims=True)
         return self._split(point, unsolved)
 
     def _start(self) -> _Point:
@@ -188,8 +187,8 @@ class _SideBySide:
                 ]
                 coefficients[number] = block.filled(np.concatenate([one.T for one in own]))
                 bias[number, :, 0] = np.concatenate([one.bias for one in block.start])
-        everything = np.ones((len(bias), 1, 1), dtype=bool)
-        return self._evaluate(coefficients, self._times(coefficients, everything), bias)
+        begun = np.array([block.start is not None for block in self._blocks])[:, None, None]
+        return self._evaluate(coefficients, self._times(coefficients, begun), bias)
 
     def _evaluate(self, coefficients: FloatMatrix, products: FloatMatrix, bias: FloatMatrix) -> _Point:
         compute = softmax if self._is_softmax else sigmoid
@@ -306,7 +305,8 @@ def _stacked(blocks: Sequence[OwnRows], values: Callable[[OwnRows], NDArray[Any]
 
 def _multiply(own: FloatMatrix, gram: FloatMatrix, out: FloatMatrix, some: NDArray[np.bool_]) -> None:
     """Write the products of some columns with a Gram matrix to `out`; of a softmax either all or none."""
-    in_parts = out.reshape(len(out), len(gram), -1).transpose(1, 0, 2)
+    n_rows = gram.shape[1]
+    own, in_parts = own[:, :n_rows], out[:, :n_rows].reshape(len(out), len(gram), -1).transpose(1, 0, 2)
     if some.all():
         np.matmul(own, gram, out=in_parts)
     elif some.any():

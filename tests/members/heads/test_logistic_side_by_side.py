@@ -19,6 +19,8 @@ def some(seed, n):
     chosen = rng.permutation(len(y))[:n]
     X, y = X[chosen] / 4, y[chosen]
     X[: 5 * seed] *= 40
+    if seed == 1:
+        X[:, 7:] = 0
     pairs = np.stack([np.arange(n), rng.permutation(n)], axis=1)
     made = csr_array((np.full(2 * n, 0.5), pairs.ravel(), np.arange(0, 2 * n + 1, 2)))
     problems = [
