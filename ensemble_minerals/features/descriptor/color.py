@@ -1,13 +1,14 @@
 """Pixels in CIELAB, a color space in which Euclidean distances are differences as the eye sees them.
 
-Written here because the libraries that have it take a quarter of a second to load, half the time of predicting one
-photo. The tests compare it with scikit-image, bit by bit.
+Written here because scikit-image takes a quarter of a second to load, half the time of predicting one photo, and
+OpenCV's own conversion is exact to a thousandth only.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,9 +16,11 @@ _XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
 _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65, seen by the standard observer of 2 degrees
+_RELATIVE = _XYZ_FROM_RGB / _WHITE[:, None]
+_OPPONENT = np.array([[0.0, 116, 0, -16], [500, -500, 0, 0], [0, 200, -200, 0]])
 
 
-def lab_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def lab_of(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Lightness (0 to 100) and the two opponent colors (about -100 to 100) of sRGB pixels.
 
     Args:
@@ -28,12 +31,12 @@ def lab_of(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
     Example:
         >>> lab_of(np.array([[[0, 0, 0], [255, 255, 255]]], dtype=np.uint8))[0].round(1)
-        array([[  0., 100.]])
+        array([[  0., 100.]], dtype=float32)
     """
-    relative = (_linear()[pixels] @ _XYZ_FROM_RGB.T) / _WHITE
-    curved = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16.0 / 116.0)
-    x, y, z = curved.transpose(2, 0, 1)
-    return np.stack([116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)])
+    relative = np.asarray(cv2.transform(cv2.LUT(pixels, _linear()), _RELATIVE))
+    curved = np.cbrt(relative)
+    np.copyto(curved, 7.787 * relative + 16.0 / 116.0, where=relative <= 0.008856)
+    return np.stack(cv2.split(cv2.transform(curved, _OPPONENT).astype(np.float32)))
 
 
 @cache

@@ -111,7 +111,7 @@ def _describe(photo: NDArray[np.uint8]) -> _Doubles:
     """All features of one photo, shape (n_features,)."""
     image = _fitted(photo)
     small = image.reduce(2)
-    lab = lab_of(np.asarray(small)).astype(np.float32)
+    lab = lab_of(np.asarray(small))
     hsv = np.asarray(small.convert("HSV"), dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
     weights = _weights(lab)
     planes = lab / np.array([100, 60, 60], np.float32)[:, None, None]
@@ -151,12 +151,13 @@ def _weights(lab: _Floats) -> _Floats:
     center = np.exp((y * y + x * x) / np.float32(-2 * 0.45**2))
     rim = max(2, round(0.04 * min(height, width)))
     borders = (lab[:, :rim], lab[:, -rim:], lab[:, :, :rim], lab[:, :, -rim:])
-    colors = np.stack([np.median(border.reshape(3, -1), axis=1) for border in borders])
-    weight = np.array([0.36, 1, 1], np.float32)  # shadows on a background change its lightness most
+    colors = [np.median(border.reshape(3, -1), axis=1) for border in borders]
+    shadow = np.float32(0.36)  # shadows on a background change its lightness most
     squared = [
-        sum(weight[c] * np.square(lab[c] - color[c]) for c in range(3)) for color in colors.astype(np.float32)
+        shadow * np.square(lab[0] - color[0]) + np.square(lab[1] - color[1]) + np.square(lab[2] - color[2])
+        for color in colors
     ]
-    distance = box_mean(np.sqrt(np.min(squared, axis=0)))
+    distance = box_mean(np.sqrt(np.minimum.reduce(squared)))
     foreground = (np.clip((distance - 6) / 12, 0, 1) + np.float32(0.05)) * (center + np.float32(0.1))
     weights: _Floats = np.stack([center / center.sum(), foreground / foreground.sum()])
     return weights
@@ -222,7 +223,10 @@ def _covariance(planes: _Floats, weights: _Floats) -> list[_Doubles]:
     logarithms = []
     for weight in weights.reshape(2, -1):
         centered = values - np.einsum("m,km->k", weight, values)[:, None]
-        covariance = np.einsum("im,jm->ij", centered * weight, centered).astype(np.float64)
+        weighted = centered * weight
+        covariance = np.zeros((8, 8))
+        for row in range(8):
+            covariance[row:, row] = np.einsum("m,jm->j", weighted[row], centered[row:])
         eigenvalues, axes = np.linalg.eigh(covariance + 1e-5 * np.eye(8))
         logarithm = (axes * np.log(np.maximum(eigenvalues, 1e-6))) @ axes.T
         logarithms.append(logarithm[upper])

@@ -78,9 +78,8 @@ def joint_histogram(
 
 def _fine_bins(values: NDArray[np.float32], limits: tuple[float, float], n_bins: int) -> NDArray[np.intp]:
     low, high = limits
-    index = ((values - np.float32(low)) * np.float32(n_bins / (high - low))).astype(np.intp)
-    np.maximum(index, 0, out=index)
-    return np.minimum(index, n_bins - 1, out=index)
+    place = (values - np.float32(low)) * np.float32(n_bins / (high - low))
+    return np.clip(place, 0, n_bins - 1, out=place).astype(np.intp)
 
 
 @cache

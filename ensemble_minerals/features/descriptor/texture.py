@@ -27,7 +27,7 @@ _Doubles = NDArray[np.float64]
 
 
 def weighted_mean(weights: _Floats, values: _Floats) -> _Doubles:
-    """Means of (m,) values under each of (k, m) weights that sum to 1, shape (k,)."""
+    """Means of (m,) values under each of (k, m) weights that sum to 1, shape (k,); else sums."""
     means: _Doubles = np.einsum("km,m->k", weights, values).astype(np.float64)
     return means
 
@@ -91,7 +91,8 @@ def local_binary_patterns(grey: Image.Image, weights: _Floats) -> list[_Doubles]
         middle = plane[1:-1, 1:-1]
         codes = np.zeros((height, width), dtype=np.uint8)
         for bit, (y, x) in enumerate(_RING):
-            codes |= (plane[y : y + height, x : x + width] >= middle).view(np.uint8) << np.uint8(bit)
+            brighter = cv2.compare(plane[y : y + height, x : x + width], middle, cv2.CMP_GE)  # 0 or 255
+            codes |= np.asarray(brighter, np.uint8) & np.uint8(1 << bit)
         step = reduction // 2
         inner = weights[:, step::reduction, step::reduction][:, 1:-1, 1:-1].reshape(2, -1)
         index = codes.ravel().astype(np.intp)
@@ -117,54 +118,66 @@ def scale_statistics(plane: _Floats, weights: _Floats, *, n_scales: int, oriente
     for _ in range(n_scales):
         smooth = blur(plane)
         flat = weights.reshape(2, -1)
-        flat = flat / flat.sum(axis=1, keepdims=True)
+        even = flat / flat.sum(axis=1, keepdims=True)
         down, across = slopes(smooth)
-        energy = (down * down + across * across).ravel()
+        products = np.square(across), np.square(down), across * down
+        energy = (products[0] + products[1]).ravel()
         detail = (plane - smooth).ravel()
-        log_slope = np.log(energy + _FLAT) * np.float32(0.5)
+        log_slope = np.log(energy + _FLAT)
+        log_slope *= np.float32(0.5)
         for values in (log_slope, np.log(np.abs(detail) + np.float32(1e-3))):
-            mean = weighted_mean(flat, values)
-            variance = weighted_mean(flat, values * values) - mean * mean
-            blocks += [mean, np.sqrt(np.maximum(variance, 0))]
-        blocks.append(histogram(log_slope, (-6.9, -0.7), 10, flat))
-        squared = detail * detail
-        power = weighted_mean(flat, squared)
-        fourth, third = weighted_mean(flat, squared * squared), weighted_mean(flat, squared * detail)
+            mean, square = weighted_mean(even, values), weighted_mean(even, np.square(values))
+            blocks += [mean, np.sqrt(np.maximum(square - mean * mean, 0))]
+        blocks.append(histogram(log_slope, (-6.9, -0.7), 10, even))
+        squared = np.square(detail)
+        power = weighted_mean(even, squared)
+        fourth, third = weighted_mean(even, np.square(squared)), weighted_mean(even, squared * detail)
         blocks.append(np.log(np.sqrt(power) + 1e-3))
         blocks.append(np.log((fourth + 1e-9) / (power * power + 1e-9)))
         blocks.append(np.cbrt(third) / np.sqrt(power + 1e-6))
         if oriented:
-            blocks += _directions(down, across, weights)
-        plane, weights = smooth[::2, ::2], weights[:, ::2, ::2]
+            blocks += [*_harmonics(products, energy, flat), _coherence(products, weights[:, ::4, ::4])]
+        plane, weights = np.ascontiguousarray(smooth[::2, ::2]), weights[:, ::2, ::2]
     return blocks
 
 
-def _directions(down: _Floats, across: _Floats, weights: _Floats) -> list[_Doubles]:
-    """How far slopes agree in direction: over all of the plane (harmonics), and within small windows."""
-    flat = weights.reshape(2, -1)
-    products = (across * across, down * down, across * down)
+def _harmonics(products: tuple[_Floats, _Floats, _Floats], energy: _Floats, flat: _Floats) -> list[_Doubles]:
+    """How far slopes agree in direction over all of the plane.
+
+    Args:
+        products: Of the slopes: across twice, down twice, and across with down, shape (height, width) each.
+        energy: Squared lengths of the slopes, shape (height * width,).
+        flat: Weights, shape (2, height * width).
+    """
     xx, yy, xy = (product.ravel() for product in products)
-    energy = xx + yy
     gradient = np.sqrt(energy)
     total = weighted_mean(flat, gradient) + float(_FLAT)
-    doubled = np.empty(energy.shape, dtype=np.complex64)  # direction at twice its angle: both ways are one
-    doubled.real, doubled.imag = xx - yy, 2 * xy
-    doubled /= energy + np.float32(1e-9)
-    turned = gradient * doubled
+    inverse = np.reciprocal(energy + np.float32(1e-9))
+    cosine, sine = (xx - yy) * inverse, (xy + xy) * inverse  # of twice the angle: both ways are one direction
+    real, imaginary = gradient * cosine, gradient * sine
     blocks: list[_Doubles] = []
     for harmonic in range(3):
-        real, imaginary = (weighted_mean(flat, part) / total for part in (turned.real, turned.imag))
-        blocks.append(np.hypot(real, imaginary))
+        if harmonic:
+            crossed = imaginary * sine  # the rest in place: new arrays would take most of the time
+            imaginary *= cosine
+            imaginary += real * sine
+            real *= cosine
+            real -= crossed
+        means = weighted_mean(flat, real) / total, weighted_mean(flat, imaginary) / total
+        blocks.append(np.hypot(*means))
         if harmonic == 0:
-            blocks.append(real)
-        turned *= doubled
+            blocks.append(means[0])
+    return blocks
+
+
+def _coherence(products: tuple[_Floats, _Floats, _Floats], weights: _Floats) -> _Doubles:
+    """Histogram of how far slopes agree in direction within small windows; their weights are (2, rows, columns)."""
     xx, yy, xy = (blur_and_halve(blur_and_halve(product)).ravel() for product in products)
     energy = xx + yy
-    coherence = np.sqrt((xx - yy) ** 2 + 4 * xy * xy) / (energy + np.float32(1e-5))
-    window = weights[:, ::4, ::4].reshape(2, -1) * np.sqrt(energy)
-    total_weight = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
-    blocks.append(histogram(coherence, (0, 1), 8, window) / total_weight)
-    return blocks
+    coherence = np.sqrt(np.square(xx - yy) + 4 * np.square(xy)) / (energy + np.float32(1e-5))
+    window = weights.reshape(2, -1) * np.sqrt(energy)
+    total: _Floats = np.sqrt(window.sum(axis=1, keepdims=True) + _FLAT)
+    return histogram(coherence, (0, 1), 8, window) / total
 
 
 @cache
