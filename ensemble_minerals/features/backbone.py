@@ -198,19 +198,19 @@ class BackboneExtractor(EmbeddingExtractor):
             n_photos: Photos that are computed at once: the engine is another for a few.
         """
         with self._lock:
-            known, kept = self._known_metadata(), self.kept
-            few = kept is not None and n_photos <= FEW
+            known, few = self._known_metadata(), n_photos <= FEW
             engine = self._engines.get(few) or self._engines.get(False)
-            if engine is None:
-                if kept is not None:
-                    engine = self._open_kept(kept, known, few)
-                elif known.engine == "openvino":
-                    engine = self._choose(self._load()[0]).engine
-                else:
-                    engine = engines.TorchEngine(
-                        self._load()[0], cast("Precision", known.precision), known.device
-                    )
-                self._engines[few] = engine
+            if engine is not None:
+                return engine
+            kept = self.kept
+            if kept is not None:
+                engine = self._open_kept(kept, known, few)
+            elif known.engine == "openvino":
+                engine = self._choose(self._load()[0]).engine
+            else:
+                precision = cast("Precision", known.precision)
+                engine = engines.TorchEngine(self._load()[0], precision, known.device)
+            self._engines[few and kept is not None] = engine
             return engine
 
     @property

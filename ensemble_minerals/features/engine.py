@@ -142,6 +142,7 @@ class OpenVINOEngine:
         computed = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self._queue = _openvino().AsyncInferQueue(self._compiled, 2 * computed)
         self._queue.set_callback(_keep)
+        self._inputs = [request.input_tensors[0].data for request in self._queue]
         self._lock = threading.Lock()
 
     def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
@@ -151,9 +152,11 @@ class OpenVINOEngine:
         with self._lock:
             try:
                 for start in range(0, count, self._batch):
-                    images = list(islice(remaining, self._batch))
-                    images += images[-1:] * (self._batch - len(images))  # whose numbers have no row
-                    self._queue.start_async({0: np.stack(images)}, matrix[start : start + self._batch])
+                    # Of the last request a part may hold what was there: its numbers have no row.
+                    free = self._inputs[self._queue.get_idle_request_id()]
+                    for place, view in zip(free, islice(remaining, self._batch), strict=False):
+                        place[:] = view
+                    self._queue.start_async(userdata=matrix[start : start + self._batch])
             finally:
                 self._queue.wait_all()
         return matrix
