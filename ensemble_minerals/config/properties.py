@@ -199,15 +199,22 @@ def load_properties(path_or_name: str) -> Properties:
     return properties
 
 
-def properties_of(path_or_name: str | None, classes: Collection[str]) -> Properties | None:
+def properties_of(
+    path_or_name: str | None, classes: Collection[str], loaded: Properties | None = None
+) -> Properties | None:
     """The properties of some classes; None where none are wanted, or the file of the package knows no class.
+
+    Args:
+        path_or_name: See `load_properties`.
+        classes: Names of the classes.
+        loaded: What that gave, if it was called before.
 
     Raises:
         ConfigError: If the file cannot be used, or is the user's own and knows none of the classes.
     """
     if path_or_name is None:
         return None
-    properties = load_properties(path_or_name)
+    properties = load_properties(path_or_name) if loaded is None else loaded
     mine = properties.of(classes)
     if mine is None and path_or_name not in SHIPPED_PROPERTIES:
         known, wanted = ", ".join(properties.classes), ", ".join(sorted(classes))

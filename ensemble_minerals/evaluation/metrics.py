@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 from scipy import sparse
-from sklearn.metrics import average_precision_score, confusion_matrix
 
 from ensemble_minerals.evaluation import confusion
 from ensemble_minerals.evaluation.confusion import ratio
@@ -252,16 +251,27 @@ def confusion_counts(y_true: ArrayLike, proba: ArrayLike) -> Ints:
            [1, 1]])
     """
     y, p = check_rows(y_true, proba)
-    return np.asarray(confusion_matrix(y, p.argmax(axis=1), labels=np.arange(p.shape[1])), dtype=np.int64)
+    k = p.shape[1]
+    return np.bincount(y * k + p.argmax(axis=1), minlength=k * k).reshape(k, k).astype(np.int64)
 
 
 def average_precision(y_true: ArrayLike, proba: ArrayLike) -> Floats:
     """Average precision of each class against the rest, (K,); NaN for a class without rows."""
     y, p = check_rows(y_true, proba)
-    scores = [
-        average_precision_score(y == k, p[:, k]) if (y == k).any() else np.nan for k in range(p.shape[1])
-    ]
-    return np.asarray(scores, dtype=np.float64)
+    return np.array([_average_precision(y == k, p[:, k]) for k in range(p.shape[1])])
+
+
+def _average_precision(is_own: NDArray[np.bool_], score: Floats) -> float:
+    """Precision at each rank of a row of its own, averaged; NaN without one. Rows of one score have one rank.
+
+    scikit-learn's takes most of its time to check its arguments: a tenth of a second for 14 sets of answers.
+    """
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    found = np.cumsum(is_own[order])[last]
+    if not found[-1]:
+        return np.nan
+    return float(np.sum(np.diff(found, prepend=0) * found / (last + 1)) / found[-1])
 
 
 def summary(y_true: ArrayLike, proba: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:

@@ -55,18 +55,19 @@ class TaskFiles:
         checkpoint: Path | None,
         cache_dir: Path | None,
     ) -> None:
-        self._checkpoint, self._described = checkpoint, dict[str, tuple[Member, list[str | None]]]()
+        self._checkpoint, self._decided_by = checkpoint, dict[str, tuple[object, ...]]()
         self._cached = CachedRows.open(cache_dir, data, inputs)
+        described = {member.name: describe_strategy(member.strategy) for member in members}
+        self._features = {member.name: member.features for member in members}
         for member in members:
-            together = [describe_strategy(one.strategy) for one in members if one.features == member.features]
+            together = [described[one.name] for one in members if one.features == member.features]
             if member.is_quick and None not in together:
-                self._described[member.name] = member, together
+                self._decided_by[member.name] = "member", described[member.name], together
 
     def path(self, member: str, fold: int) -> Path | None:
         """File of a task; None where it is not kept."""
-        if self._cached is not None and member in self._described:
-            own, together = self._described[member]
-            return self._cached.file(own.features, "member", describe_strategy(own.strategy), together, fold)
+        if self._cached is not None and member in self._decided_by:
+            return self._cached.file(self._features[member], *self._decided_by[member], fold)
         return None if self._checkpoint is None else task_path(self._checkpoint, member, fold)
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from threading import Thread
 
+from ensemble_minerals.system.cpu import short_switch_interval
+
 
 @contextmanager
 def imported_beside(*modules: str) -> Iterator[None]:
@@ -28,8 +30,11 @@ def imported_beside(*modules: str) -> Iterator[None]:
             import_module(module)
 
     thread = Thread(target=load, name="import")
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
+    with (
+        short_switch_interval()
+    ):  # an import is hardly ever out of the interpreter, for which the block would wait
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()

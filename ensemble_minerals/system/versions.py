@@ -16,13 +16,15 @@ _PACKAGES = (
 
 def installed_versions() -> dict[str, str]:
     """Versions of the installed packages that decide the numbers, by name."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {package: found for package in _PACKAGES if (found := _version(package)) is not None}
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

@@ -104,8 +104,8 @@ def fit(
     """
     began = time.time()
     config = load_config(None) if config is None else config
-    if config.properties is not None:
-        load_properties(config.properties)  # a mistake in it is told before photos are read
+    # A mistake in it is told before photos are read.
+    known = None if config.properties is None else load_properties(config.properties)
     n_jobs = count_jobs(n_jobs)
     data, out = Path(data), Path(out)
     others = (
@@ -133,7 +133,7 @@ def fit(
         with stopwatch("scan"):
             corrected = scan_corrected(data, config, runtime, decisions)
             manifest = corrected.manifest
-        properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()))
+        properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()), known)
         with stopwatch("features"):
             begin_to_group(manifest, config, runtime, until=converted)
             ahead.close()
