@@ -19,7 +19,7 @@ from ensemble_minerals.features.costs import measure_extractors
 from ensemble_minerals.features.extraction import SingleThreaded
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.pooling import pooling_of
-from ensemble_minerals.features.registry import extractor_names
+from ensemble_minerals.features.registry import backbones_of, extractor_names
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.durations import format_estimate
@@ -61,9 +61,7 @@ class Costs:
 
     def total(self, config: Config) -> float:
         """Seconds of a fit of a configuration or of some of its members, without the learning curve."""
-        # The first backbone finds photos of one object, whether a member uses it or not.
-        finding = config.backbones[:1] if config.duplicates.near else ()
-        used = {*extractor_names(config), *(one.name for one in finding)}
+        used = {*extractor_names(config), *backbones_of(config)}
         features = sum(seconds for name, seconds in self.features.items() if name in used)
         return features + sum(self.members[str(m.name)] for m in config.expanded_members()) + self.rest
 

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -24,15 +24,15 @@ from ensemble_minerals.errors import EnsembleMineralsError
 from ensemble_minerals.features import engine
 from ensemble_minerals.features.engine_agreement import Precision
 from ensemble_minerals.features.registry import (
+    backbones_of,
     build_extractors,
-    extractor_names,
     learn_metadata,
     precision_for,
 )
 from ensemble_minerals.system import cpu
 from ensemble_minerals.system.cache_folder import NETWORKS
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that the child may go on after photos were read."""
 
 _begun: list[subprocess.Popen[bytes]] = []
@@ -47,14 +47,18 @@ def begin_to_convert(data: Path, config: Config, cache_dir: Path | None, n_threa
         cache_dir: Where converted networks are kept; nowhere if None.
         n_threads: Networks that are converted at once.
     """
-    child = _start(data, config, cache_dir, n_threads)
+    child = _start(data, config, cache_dir, n_threads, backbones_of(config))
     if child is not None:
         _begun.append(child)
 
 
 @contextmanager
 def converted_ahead(
-    data: Path, config: Config, cache_dir: Path | None, n_threads: int
+    data: Path,
+    config: Config,
+    cache_dir: Path | None,
+    n_threads: int,
+    names: Collection[str] | None = None,
 ) -> Iterator[Callable[[], bool]]:
     """Context in which photos are read; at its end the backbones that were never converted are in the cache.
 
@@ -66,10 +70,12 @@ def converted_ahead(
         config: Describes the backbones.
         cache_dir: Where converted networks are kept; nowhere if None.
         n_threads: Networks that are converted at once.
+        names: Of the backbones that are needed; None for those that a fit needs.
     """
-    child = _begun.pop() if _begun else _start(data, config, cache_dir, n_threads)
+    names = backbones_of(config) if names is None else names
+    child = _begun.pop() if _begun else _start(data, config, cache_dir, n_threads, names)
     if child is None:
-        if _used(config) and (cache_dir is None or not (cache_dir / NETWORKS).is_dir()):
+        if names and (cache_dir is None or not (cache_dir / NETWORKS).is_dir()):
             Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
         yield lambda: True
         return
@@ -83,17 +89,17 @@ def converted_ahead(
 
 
 def _start(
-    data: Path, config: Config, cache_dir: Path | None, n_threads: int
+    data: Path, config: Config, cache_dir: Path | None, n_threads: int, names: Collection[str]
 ) -> subprocess.Popen[bytes] | None:
     """The child, told what to convert; None where there is nothing, or it would not help."""
     if cache_dir is None or "torch" in sys.modules or not _are_kept(config):
         return None
     precision: Mapping[str, Precision] = {}
     try:
-        unknown = _unknown(config, cache_dir, precision)
+        unknown = _unknown(config, names, cache_dir, precision)
         if unknown and config.precision == "auto":
             precision = precision_for(config, len(list_photos(data, config.classes or ()).entries))
-            unknown = _unknown(config, cache_dir, precision)
+            unknown = _unknown(config, names, cache_dir, precision)
         if not unknown:
             return None
         job = {
@@ -126,16 +132,13 @@ def _are_kept(config: Config) -> bool:
     return config.engine == "openvino" or (config.engine == "auto" and by_itself)
 
 
-def _used(config: Config) -> set[str]:
-    """Names of the backbones that members use."""
-    return {backbone.name for backbone in config.backbones} & {*extractor_names(config)}
-
-
-def _unknown(config: Config, cache_dir: Path, precision: Mapping[str, Precision]) -> list[str]:
-    """Names of the backbones that members use and that are not in the cache."""
+def _unknown(
+    config: Config, names: Collection[str], cache_dir: Path, precision: Mapping[str, Precision]
+) -> list[str]:
+    """Names of the backbones that are not in the cache."""
     from ensemble_minerals.features.backbone import BackboneExtractor
 
-    extractors = build_extractors(config, _used(config), cache_dir=cache_dir, precision=precision)
+    extractors = build_extractors(config, names, cache_dir=cache_dir, precision=precision)
     return [
         name
         for name, extractor in extractors.items()

@@ -104,6 +104,13 @@ def extractor_names(config: Config) -> list[str]:
     ]
 
 
+def backbones_of(config: Config) -> set[str]:
+    """Names of the backbones that a fit needs; the first finds photos of one object, if members use it or not."""
+    first = config.backbones[:1] if config.duplicates.near else ()
+    used = {*extractor_names(config), *(one.name for one in first)}
+    return {backbone.name for backbone in config.backbones} & used
+
+
 def precision_for(config: Config, n_photos: int) -> dict[str, Precision]:
     """Precision of backbones for so many photos, by name, where it is another than the configuration's."""
     if config.precision == "auto" and n_photos < WORTH_MEASURING:

@@ -49,7 +49,12 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Python:
     [
         (IN_FLOAT32, True, True),
         (IN_FLOAT32, False, False),
-        (configured("descriptor", precision="float32"), True, False),
+        (
+            configured("descriptor", precision="float32"),
+            True,
+            True,
+        ),  # finds photos of one object all the same
+        (configured("descriptor", precision="float32", duplicates={"near": False}), True, False),
         (configured(precision="float32", engine="torch"), True, False),
         (configured(precision="int8"), True, False),
         (
@@ -133,5 +138,6 @@ def test_torch_is_imported_where_a_network_is_computed_by_it(
     monkeypatch.setattr(ahead, "import_module", lambda name: imported.set())
     if is_converted:
         (tmp_path / NETWORKS).mkdir()
-    with ahead.converted_ahead(tmp_path, configured(features, engine="torch"), tmp_path, 1):
+    config = configured(features, engine="torch", duplicates={"near": False})
+    with ahead.converted_ahead(tmp_path, config, tmp_path, 1):
         assert imported.wait(10 if expected else 0.05) is expected
