@@ -115,13 +115,23 @@ class MemberPredictor:
 
     def log_proba(self, X: FloatMatrix) -> FloatMatrix:
         """Log-probabilities of the classes, shape (n, n_classes)."""
-        log_odds = [
-            np.mean([fold[number].logits(X) for fold in self.specialists], axis=0)
-            for number in range(len(self.specialists[0]))
-        ]
+        log_odds = self._log_odds(X)
         if self.one_vs_rest:
             return log_normalize(log_sigmoid(np.concatenate(log_odds, axis=1)))
         return self.taxonomy.expand_log([log_proba_of_logits(z) for z in log_odds])
+
+    def _log_odds(self, X: FloatMatrix) -> list[FloatMatrix]:
+        """Of each subproblem, averaged over the fold models."""
+        if self.is_linear and len(self.specialists) == 1:
+            # One product with the weights of all, as the features are read but once.
+            layers = [one.layers[0] for one in self.specialists[0] if isinstance(one, DenseSpecialist)]
+            weight = np.concatenate([weight for weight, _ in layers], axis=1)
+            logits = DenseSpecialist(((weight, np.concatenate([bias for _, bias in layers])),)).logits(X)
+            return np.split(logits, np.cumsum([len(bias) for _, bias in layers])[:-1], axis=1)
+        return [
+            np.mean([fold[number].logits(X) for fold in self.specialists], axis=0)
+            for number in range(len(self.specialists[0]))
+        ]
 
     @property
     def is_linear(self) -> bool:
