@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -183,26 +183,29 @@ class OverSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
             >>> OverSampler("random").combine(lambda rows, k: rows, ["a", "a", "b"]).X.toarray()[3:]
             array([[0., 0., 1.]])
         """
-        from scipy.sparse import csr_array, eye_array, vstack
+        from scipy.sparse import csr_array
 
         labels = np.asarray(y)
         codes = np.unique(labels, return_inverse=True)[1]
 
-        def combinations(code: int, goal: int) -> csr_array:
+        def combinations(code: int, goal: int) -> NDArray[np.float64]:
             own = np.flatnonzero(codes == code)
             near = neighbors(own, self.k_neighbors)
             random = np.random.RandomState(derived_seed(self.random_state, code))
             bases, numbers = np.divmod(random.randint(0, near.size, goal - len(own)), near.shape[1])
             steps = random.uniform(size=len(bases))
-            both = np.append(own[bases], own[near[bases, numbers]])
-            return csr_array(
-                (np.append(1 - steps, steps), (np.tile(np.arange(len(bases)), 2), both)),
-                shape=(len(bases), len(codes)),
-            )
+            return np.column_stack([own[bases], own[near[bases, numbers]], 1 - steps, steps])
 
-        return self._resample(
-            labels, combinations, vstack, lambda taken: eye_array(len(codes), format="csr")[taken]
-        )
+        def themselves(rows: NDArray[np.intp]) -> NDArray[np.float64]:
+            return np.column_stack([rows, rows, np.ones(len(rows)), np.zeros(len(rows))])
+
+        # Each row as two rows and their shares: sparse matrices take long to put together.
+        resampled = self._resample(labels, combinations, np.concatenate, themselves)
+        pairs, shares = resampled.X[:, :2].astype(np.intp), resampled.X[:, 2:]
+        ends = np.arange(0, 2 * len(pairs) + 1, 2)
+        matrix = csr_array((shares.ravel(), pairs.ravel(), ends), shape=(len(pairs), len(codes)))
+        matrix.eliminate_zeros()
+        return replace(resampled, X=matrix)
 
     def _resample(
         self,

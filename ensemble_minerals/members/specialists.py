@@ -104,7 +104,9 @@ class SpecialistTraining:
 
     def start(self, subproblems: Sequence[Subproblem]) -> UnsolvedSpecialists:
         """Fit a specialist for each subproblem, but leave regressions on rows that are shared for a joint solve."""
-        samplers = [self.sampler.seeded(derived_seed(self.seed, number)) for number in range(len(subproblems))]
+        samplers = [
+            self.sampler.seeded(derived_seed(self.seed, number)) for number in range(len(subproblems))
+        ]
         if isinstance(self.head, LogisticHead):
             if self.sampler.combines_rows:
                 return self._start_logistic(self.head, subproblems, samplers)

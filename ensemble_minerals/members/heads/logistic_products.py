@@ -22,7 +22,7 @@ FloatMatrix = NDArray[np.floating[Any]]
 _AXES = 20
 """Principal axes of a Gram matrix that a preconditioner tells apart."""
 
-_MOST = 128
+_MOST = 64
 """Axes of all outcomes of a softmax, about: they are inverted as one matrix."""
 
 _BIAS = 10.0
