@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
-from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.ablation.arms import HINDSIGHT, LEAKY, AblationPlan, Arm
 from ensemble_minerals.ablation.outer_fold import FoldAnswers, OuterFold, count_fits
@@ -25,6 +24,7 @@ from ensemble_minerals.errors import DataError
 from ensemble_minerals.evaluation.metrics import row_log_loss
 from ensemble_minerals.members.base import estimate_seconds
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.progress import StageProgress
 from ensemble_minerals.system.runtime import Runtime
 from ensemble_minerals.system.sealed import read_sealed_pair, write_sealed_pair
@@ -142,7 +142,7 @@ class Ablation:
                 outer = self._outer_fold(key)
                 own = self._fits(key)
                 outer.progress = _within(progress, before, own, total)
-                with threadpool_limits(1):
+                with single_thread:
                     answers = outer.answer()
                 self._save(key, answers)
             for name, proba in answers.proba.items():

@@ -15,7 +15,6 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.data.folds import NO_FOLD, assign_folds, check_no_straddling, is_holdout
@@ -32,6 +31,7 @@ from ensemble_minerals.members.flat import FlatClassifier
 from ensemble_minerals.members.hierarchical import HierarchicalClassifier
 from ensemble_minerals.members.one_vs_rest import OneVsRestClassifier
 from ensemble_minerals.members.rows import RowData
+from ensemble_minerals.system.parallel import single_thread
 from ensemble_minerals.system.runtime import Runtime
 
 FloatMatrix = NDArray[np.floating[Any]]
@@ -133,7 +133,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # 
         data, inputs = self._check_inputs(X, y, groups, folds)
         fits = self._cross_fit(data, inputs)
         fitted = self._refit(fits, data, inputs) if self.refit else _averaged(fits)
-        with threadpool_limits(1):
+        with single_thread:
             if is_holdout(inputs.folds):
                 self._combine_uniformly()
             else:

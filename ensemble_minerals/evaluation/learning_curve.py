@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from ensemble_minerals.data.fold_inputs import FoldInputs
 from ensemble_minerals.evaluation.intervals import GroupBootstrap, Interval
@@ -17,6 +16,7 @@ from ensemble_minerals.evaluation.metrics import Floats, weighted_metric
 from ensemble_minerals.members.base import FittedFold, Member
 from ensemble_minerals.members.rows import RowData
 from ensemble_minerals.system.cpu import short_switch_interval
+from ensemble_minerals.system.parallel import single_thread
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares that are trained anew; the fit itself gives the point of all rows."""
@@ -102,7 +102,7 @@ def learning_curve(
     predicted, numbers = inputs.predicted, inputs.numbers
     rank = _joining_rank(inputs, seed)
     tasks = [(share, fold) for share in shares for fold in numbers]
-    with threadpool_limits(1), short_switch_interval():
+    with single_thread, short_switch_interval():
         results = Parallel(n_jobs=n_jobs, prefer="threads")(
             delayed(_answer)(members, data, inputs, fold, rank[fold] <= share) for share, fold in tasks
         )
