@@ -86,6 +86,7 @@ seconds["all"] = time.perf_counter() - started
 ended.set()
 print(json.dumps({
     "seconds": seconds,
+    "cpu_seconds": time.process_time(),
     "rows": len(photos.rows),
     "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "peak_before_members_mb": before[0],
@@ -118,10 +119,12 @@ def main() -> None:
         total = statistics.median(result["seconds"]["all"] for result in runs)
         parts = {stage: statistics.median(result["seconds"][stage] for result in runs) for stage in STAGES}
         each = ", ".join(f"{stage} {1000 * part / size:.2f}" for stage, part in parts.items())
+        cpu = statistics.median(result["cpu_seconds"] for result in runs)
         peak = statistics.median(result["peak_mb"] for result in runs)
         anonymous = statistics.median(result["anonymous_mb"] for result in runs)
         rows += [
             (f"{size:,} photos", f"{total:.1f} s, {1000 * total / size:.2f} ms a photo ({each})"),
+            (f"{size:,} photos, CPU time", f"{1000 * cpu / size:.2f} ms a photo"),
             (f"{size:,} photos, peak memory", f"{peak:.0f} MB, not of files {anonymous:.0f} MB"),
         ]
     if {5640, 100_000} <= set(results):
