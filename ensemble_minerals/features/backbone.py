@@ -103,13 +103,14 @@ class BackboneExtractor(EmbeddingExtractor):
         self._cache_dir = cache_dir
         self._choice: PrecisionChoice | None = None
         self._known: BackboneMetadata | None = None
-        self._engines: dict[bool, engines.Engine] = {}  # by whether it is for a few photos
+        self._engine: engines.Engine | None = None
+        self._for_few = False
         self._network: TappedNetwork | None = None
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, maybe on another machine, chooses its own engine; a precision that was chosen stays."""
-        return self.__dict__ | {"_known": None, "_engines": {}, "_network": None, "_lock": None}
+        return self.__dict__ | {"_known": None, "_engine": None, "_network": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -199,19 +200,16 @@ class BackboneExtractor(EmbeddingExtractor):
         """
         with self._lock:
             known, few = self._known_metadata(), n_photos <= FEW
-            engine = self._engines.get(few) or self._engines.get(False)
-            if engine is not None:
-                return engine
-            kept = self.kept
-            if kept is not None:
-                engine = self._open_kept(kept, known, few)
-            elif known.engine == "openvino":
-                engine = self._choose(self._load()[0]).engine
-            else:
+            if self._engine is None or (self._for_few and not few):
                 precision = cast("Precision", known.precision)
-                engine = engines.TorchEngine(self._load()[0], precision, known.device)
-            self._engines[few and kept is not None] = engine
-            return engine
+                if known.engine == "openvino" and self._cache_dir is not None:
+                    self._engine = self._open_kept(self._folder(self._cache_dir), known, few)
+                    self._for_few = few
+                elif known.engine == "openvino":
+                    self._engine = self._choose(self._load()[0]).engine
+                else:
+                    self._engine = engines.TorchEngine(self._load()[0], precision, known.device)
+            return self._engine
 
     @property
     def kept(self) -> Path | None:
@@ -281,7 +279,7 @@ class BackboneExtractor(EmbeddingExtractor):
     def _known_metadata(self) -> BackboneMetadata:
         with self._lock:
             if not self.is_known:
-                self._known, self._engines[False] = self._prepare()
+                self._known, self._engine = self._prepare()
             return cast("BackboneMetadata", self._known)
 
     def _prepare(self) -> tuple[BackboneMetadata, engines.Engine]:

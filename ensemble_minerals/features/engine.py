@@ -1,8 +1,8 @@
 """What runs a frozen network: PyTorch anywhere, OpenVINO on processors, behind one small interface.
 
-A network is converted once: traced with its pooled statistics inside and a fixed batch of one image. Several requests
-run at once, each of a few images where the network takes them, and an image's numbers never depend on other images.
-`engine_choice` says which engine runs a network.
+A network is converted once: traced with its pooled statistics inside and a fixed batch of one image, so that several
+requests can run at once and an image's numbers never depend on other images. `engine_choice` says which engine runs a
+network.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ Name: TypeAlias = Literal["torch", "openvino"]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _GPU_BATCH = 64
-_FEW_CORES = 8
 _SUMS = ".sums"
 _CONVERTER = "openvino.tools.ovc"
 
@@ -105,7 +104,7 @@ def _copy(computed: tuple[int, Any] | None, matrix: NDArray[np.float32]) -> None
 
 
 class OpenVINOEngine:
-    """OpenVINO on the CPU, as many requests at once as are quickest, each of one or two images."""
+    """OpenVINO on the CPU, one image a request, as many requests at once as are quickest."""
 
     def __init__(
         self, model: Any, precision: Precision, n_features: int, *, one_at_a_time: bool = False
@@ -116,7 +115,7 @@ class OpenVINOEngine:
             model: What `convert` returned, or the path of what `save` wrote.
             precision: Of the computation.
             n_features: Length of the vectors.
-            one_at_a_time: Prefer one image, computed by all cores, to several at once. A model that was compiled
+            one_at_a_time: Prefer one request, computed by all cores, to several at once. A model that was compiled
                 before is ready in half the time then, and gives the same numbers.
 
         Raises:
@@ -129,14 +128,12 @@ class OpenVINOEngine:
             "ENABLE_CPU_PINNING": False,  # other programs, and our own decoding, need cores too
         }
         self._precision = precision
-        batch = 1 if one_at_a_time else _images_a_request()
-        if one_at_a_time:
-            options["NUM_STREAMS"] = 1
         if isinstance(model, Path):
-            self._compiled = _compiled(model, _blob(model, precision, batch), options, batch)
+            self._compiled = _compiled(
+                model, _blob(model, precision), options, {"NUM_STREAMS": 1} if one_at_a_time else {}
+            )
         else:
-            self._compiled = _core().compile_model(_of_images(model, batch), "CPU", options)
-        self._batch = self._compiled.input(0).shape[0]
+            self._compiled = _core().compile_model(model, "CPU", options)
         self._n_features = n_features
         # As many more requests wait as are computed: a core that is done goes on without waiting for Python.
         computed = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
@@ -148,70 +145,48 @@ class OpenVINOEngine:
     def run(self, views: Iterable[Pixels], count: int) -> NDArray[np.float32]:
         """See `Engine.run`."""
         matrix = np.empty((count, self._n_features), np.float32)
-        remaining = iter(views)
         with self._lock:
             try:
-                for start in range(0, count, self._batch):
-                    # Of the last request a part may hold what was there: its numbers have no row.
-                    free = self._inputs[self._queue.get_idle_request_id()]
-                    for place, view in zip(free, islice(remaining, self._batch), strict=False):
-                        place[:] = view
-                    self._queue.start_async(userdata=matrix[start : start + self._batch])
+                for row, view in enumerate(views):
+                    self._inputs[self._queue.get_idle_request_id()][:] = view
+                    self._queue.start_async(userdata=(matrix, row))
             finally:
                 self._queue.wait_all()
         return matrix
 
     def keep(self, model: Path) -> None:
         """Keep the compiled form beside what `save` wrote, where later runs find it."""
-        write_sealed(
-            _blob(model, self._precision, _images_a_request()), self._compiled.export_model().getvalue()
-        )
+        write_sealed(_blob(model, self._precision), self._compiled.export_model().getvalue())
 
 
-def _images_a_request() -> int:
-    """Two take less time together; but where cores are many, each needs some of the images of a chunk."""
-    return 2 if cpu.cores() <= _FEW_CORES else 1
+def _blob(model: Path, precision: Precision) -> Path:
+    return model.with_suffix(f".{precision}.blob")
 
 
-def _of_images(model: Any, count: int) -> Any:
-    """The model for so many images at once, or as it is: one that was traced from a transformer takes one alone."""
-    if count == 1:
-        return model
-    several = model.clone()
-    try:
-        several.reshape([count, *several.input(0).shape[1:]])
-    except RuntimeError:
-        return model
-    return several if several.output(0).shape[0] == count else model
-
-
-def _blob(model: Path, precision: Precision, batch: int) -> Path:
-    return model.with_suffix(f".{precision}.blob" if batch == 1 else f".{precision}.{batch}.blob")
-
-
-def _compiled(model: Path, kept: Path, options: Mapping[str, Any], batch: int) -> Any:
+def _compiled(model: Path, kept: Path, options: Mapping[str, Any], also: Mapping[str, Any]) -> Any:
     """Compile a saved model, or load what an earlier run compiled, in half the time and with the same numbers.
 
     Args:
         model: What `save` wrote.
         kept: Where the compiled form is kept; made if it is not there, or is damaged.
         options: Of the compilation.
-        batch: Images of a request, where the model takes several.
+        also: Options of what is loaded.
     """
     blob = read_sealed(kept)
     if blob is not None:
         with suppress(RuntimeError):  # OpenVINO refuses what it cannot use
-            return _core().import_model(blob, "CPU", options)
+            return _core().import_model(blob, "CPU", {**options, **also})
     if not (_is_whole(model) or _is_whole(model)):  # another process may have replaced it in between
         damaged(model)
         raise DamagedNetworkError(model)
-    compiled = _core().compile_model(_of_images(_core().read_model(str(model)), batch), "CPU", options)
+    compiled = _core().compile_model(str(model), "CPU", options)
     write_sealed(kept, compiled.export_model().getvalue())
     return compiled
 
 
-def _keep(request: Any, rows: NDArray[np.float32]) -> None:
-    rows[:] = request.get_output_tensor(0).data[: len(rows)]
+def _keep(request: Any, target: tuple[NDArray[np.float32], int]) -> None:
+    matrix, row = target
+    matrix[row] = request.get_output_tensor(0).data[0]
 
 
 def installed() -> bool:

@@ -58,15 +58,6 @@ def test_a_picture_does_not_see_its_neighbors(engine: Engine) -> None:
     alone = np.concatenate([engine.run([image], 1) for image in images])
     np.testing.assert_array_equal(together, alone)
     np.testing.assert_array_equal(engine.run(images[::-1], len(images)), together[::-1])
-    np.testing.assert_array_equal(engine.run(images[1:4], 3), together[1:4])
-
-
-def test_a_network_that_takes_one_image_alone_is_run_so() -> None:
-    vit = TappedNetwork(load_network("test_vit", "random", size=32))
-    images = probes(32)
-    vectors = OpenVINOEngine(convert(vit, []), "float32", vit.n_features).run(images, len(images))
-    expected = TorchEngine(vit, "float32").run(images, len(images))
-    np.testing.assert_allclose(vectors, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_no_pictures_give_no_vectors(engine: Engine, network: TappedNetwork) -> None:
