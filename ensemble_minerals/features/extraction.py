@@ -24,7 +24,12 @@ from ensemble_minerals.data.decoding import Photo, decoded, photo_digest
 from ensemble_minerals.data.image_cache import decode_side, expect_reduced
 from ensemble_minerals.data.views import TRANSFORM
 from ensemble_minerals.errors import FitError, ImageError, ImageReason
-from ensemble_minerals.features.extraction_tasks import ExtractionTask, empty_features, find_tasks
+from ensemble_minerals.features.extraction_tasks import (
+    ExtractionTask,
+    count_lacking,
+    empty_features,
+    find_tasks,
+)
 from ensemble_minerals.features.extractor import FeatureExtractor
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.prefetch import ROOM, prefetch
@@ -120,7 +125,6 @@ def extract_features(
     if len(set(names)) < len(names):
         raise ValueError(f"extractors are named {names}, their names should differ")
     features = {extractor.name: empty_features(len(photos), extractor) for extractor in extractors}
-    tasks = find_tasks(photos, image_ids, extractors, features, store)
     decode_photo = partial(decoded, limits=limits)
     done, most = 0, FIRST_CHUNK
     with ExitStack() as stack:
@@ -129,10 +133,10 @@ def extract_features(
         keeper = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="keep"))
         collector = _Collector(extractors, features, store, keeper)
         for extractor in extractors:
-            if isinstance(extractor, Openable) and any(extractor in task.lacking for task in tasks):
-                beside.submit(
-                    extractor.open, min(len(tasks), CHUNK)
-                )  # what goes wrong there is raised by `extract`
+            if isinstance(extractor, Openable) and (lacking := count_lacking(image_ids, extractor, store)):
+                # Before others' features are fetched. What goes wrong there is raised by `extract`.
+                beside.submit(extractor.open, min(lacking, CHUNK))
+        tasks = find_tasks(photos, image_ids, extractors, features, store)
         prepare = partial(_prepare, decode_photo, check_contents, beside)
         stream = stack.enter_context(
             closing(

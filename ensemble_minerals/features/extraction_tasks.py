@@ -38,6 +38,13 @@ def empty_features(n_photos: int, extractor: FeatureExtractor) -> NDArray[np.flo
     return np.empty((n_photos, extractor.n_views, extractor.n_features), dtype=np.float32)
 
 
+def count_lacking(image_ids: Sequence[str], extractor: FeatureExtractor, store: FeatureStore | None) -> int:
+    """Number of photos whose features by an extractor are not stored."""
+    known = {image_id for image_id in image_ids if image_id}
+    stored = set() if store is None else store.contains(extractor.fingerprint, known)
+    return image_ids.count("") + len(known - stored)
+
+
 def find_tasks(
     photos: Sequence[SourceT],
     image_ids: Sequence[str],
