@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,10 @@ from ensemble_minerals.system.parallel import single_thread
 
 FloatMatrix = NDArray[np.floating[Any]]
 
+_ONE_SOLVES = Lock()
+"""Held while regressions on few rows are solved. Short calls of NumPy in several threads wait for each other more
+than they compute; beside one thread that solves, others prepare and finish."""
+
 
 def fit_task(
     members: Sequence[Member],
@@ -61,7 +66,9 @@ def fit_sets(
         for members in sets:
             matrices = [data.matrices[name] for name in members[0].features]
             started.append(start_together(members, matrices, inputs, fold, blocks=blocks))
-        return finish_side_by_side(started)
+        with _ONE_SOLVES:
+            solve_started(started)
+        return finish_started(started)
 
 
 def fit_together(
@@ -91,7 +98,8 @@ def fit_together(
         For each member what it was fitted to, or why it failed, in their order.
     """
     started = start_together(members, matrices, inputs, fold, rows=rows, views=views, blocks=blocks)
-    return finish_side_by_side([started])
+    solve_started([started])
+    return finish_started([started])
 
 
 @dataclass
@@ -149,24 +157,27 @@ def start_together(
     return started
 
 
-def finish_side_by_side(started: Sequence[StartedFit]) -> list[FoldResult]:
-    """Solve the regressions of members on several sets of features, and predict the held-out rows of each.
-
-    Returns:
-        What each member was fitted to, or why it failed, in their order.
-    """
-    fits = [fit for one in started for fit in one.fits]
+def solve_started(started: Sequence[StartedFit]) -> None:
+    """Solve the regressions of members on several sets of features."""
     by_limits: dict[tuple[float, int], list[_MemberFit]] = {}
-    for fit in fits:
+    for fit in (fit for one in started for fit in one.fits):
         if fit.failure is None and fit.unsolved.problems:
             by_limits.setdefault((fit.unsolved.tol, fit.unsolved.max_iter), []).append(fit)
     for same in by_limits.values():
         _solve(same)
+
+
+def finish_started(started: Sequence[StartedFit]) -> list[FoldResult]:
+    """Predict the held-out rows.
+
+    Returns:
+        What each member was fitted to, or why it failed, in their order.
+    """
     for one in started:
         for fit in one.fits:
             with fit.timed():
                 fit.finish(one.held_out)
-    return [fit.result() for fit in fits]
+    return [fit.result() for one in started for fit in one.fits]
 
 
 @dataclass

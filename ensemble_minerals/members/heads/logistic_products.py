@@ -19,8 +19,9 @@ from ensemble_minerals.members.heads.logistic_rows import step_precision
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-_AXES = 20
-"""Principal axes of a Gram matrix that a preconditioner tells apart."""
+_FEWEST_AXES, _AXES, _ROWS_AN_AXIS = 4, 20, 40
+"""Principal axes of a Gram matrix that a preconditioner tells apart: one for so many rows, within limits. Of few rows
+a product takes less time than a better preconditioner."""
 
 _MOST = 64
 """Axes of all outcomes of a softmax, about: they are inverted as one matrix."""
@@ -58,13 +59,14 @@ class ProductRows:
 
     def _leading(self) -> FloatMatrix:
         """The axes, by subspace iteration (Halko, Martinsson & Tropp 2011, SIAM Review 53, algorithm 4.4)."""
-        block = np.random.default_rng(0).standard_normal((self.n_rows, min(_AXES, self.n_rows)))
+        count = min(_AXES, max(_FEWEST_AXES, self.n_rows // _ROWS_AN_AXIS))
+        block = np.random.default_rng(0).standard_normal((self.n_rows, min(count, self.n_rows)))
         for _ in range(_POWERS):
             block = np.linalg.qr(self.gram @ block)[0]
         values = self.gram @ block
         squares, turn = np.linalg.eigh(block.T @ values)
         kept = squares > 1e-12 * squares[-1]
-        axes = np.zeros((self.n_rows, _AXES))
+        axes = np.zeros((self.n_rows, count))
         axes[:, : kept.sum()] = values @ (turn[:, kept] / np.sqrt(squares[kept]))[:, ::-1]
         return axes
 

@@ -78,8 +78,8 @@ def solve_products(
             begin = None if start is None else start[taken : taken + len(block.problems)]
             one = OwnRows(shared, block, begin, tols[number], (number, len(found[number])))
             alone = one.place if one.n_filled > _LARGE else None
-            key = (block.is_softmax, block.n_columns, one.combinations is None)
-            alike[(*key, one.n_filled, one.approximate.dtype, alone)].append(one)
+            kind = (block.is_softmax, one.combinations is None, one.approximate.dtype)
+            alike[(*kind, block.n_columns, one.n_filled, one.axes.shape[1], alone)].append(one)
             found[number].append([])
             taken += len(block.problems)
     for some in alike.values():
