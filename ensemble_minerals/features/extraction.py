@@ -40,7 +40,10 @@ CHUNK = 16
 """Most photos of one call of an extractor, and of one transaction of the store."""
 
 FIRST_CHUNK = 4
-"""Photos of the first call, so that it begins soon; each next one may have twice as many, up to `CHUNK`."""
+"""Photos of the first call, so that it begins soon; each next one may have twice as many, up to `CHUNK`.
+
+More than `opened_ahead.FEW`, for which a network would be opened in another way first.
+"""
 
 AHEAD = 2 * CHUNK
 """Photos that are decoded, or being decoded, before their chunk."""

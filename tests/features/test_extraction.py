@@ -22,6 +22,7 @@ from ensemble_minerals.features.extraction import (
     extract_features,
 )
 from ensemble_minerals.features.extractor import FeatureExtractor, fingerprint_of
+from ensemble_minerals.features.opened_ahead import FEW
 from ensemble_minerals.features.store import FeatureStore
 from ensemble_minerals.system.digest import content_digest
 from ensemble_minerals.system.runtime import DecodeLimits
@@ -125,6 +126,10 @@ def test_every_source_sees_each_photo_once_and_each_is_decoded_once(photos, deco
     assert not result.errors
     assert result.decode_seconds > 0
     assert all(seconds > 0 for seconds in result.seconds.values())
+
+
+def test_the_first_photos_are_no_few_for_which_a_network_is_opened_in_another_way():
+    assert FIRST_CHUNK > FEW
 
 
 def test_of_one_photo_several_sources_are_computed_at_once(photos):
