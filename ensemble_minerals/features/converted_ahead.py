@@ -92,7 +92,7 @@ def _start(
     data: Path, config: Config, cache_dir: Path | None, n_threads: int, names: Collection[str]
 ) -> subprocess.Popen[bytes] | None:
     """The child, told what to convert; None where there is nothing, or it would not help."""
-    if cache_dir is None or "torch" in sys.modules or not _are_kept(config):
+    if cache_dir is None or "torch" in sys.modules or not (sys.executable and _are_kept(config)):
         return None
     precision: Mapping[str, Precision] = {}
     try:
@@ -148,7 +148,7 @@ def _unknown(
 
 def _convert(job: Mapping[str, Any]) -> None:
     """What the child does."""
-    gc.set_threshold(10_000)  # what is imported is no garbage
+    gc.disable()  # nothing is garbage in so short a life, and to look for it takes half a second
     Thread(target=_end_with_parent, daemon=True).start()
     config = Config.model_validate(job["config"])
     extractors = build_extractors(

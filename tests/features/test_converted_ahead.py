@@ -105,12 +105,13 @@ def test_an_error_ends_the_child(tmp_path: Path, python: Python) -> None:
     assert child.returncode == -9
 
 
+@pytest.mark.parametrize("executable", ["none", None])
 def test_where_no_process_can_begin_there_is_none(
-    tmp_path: Path, python: Python, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, python: Python, monkeypatch: pytest.MonkeyPatch, executable: str | None
 ) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    with ahead.converted_ahead(tmp_path, IN_FLOAT32, tmp_path, 1):
-        pass
+    monkeypatch.setattr(sys, "executable", executable and str(tmp_path / executable))
+    with ahead.converted_ahead(tmp_path, IN_FLOAT32, tmp_path, 1) as converted:
+        assert converted()
 
 
 def test_the_child_ends_with_the_process_that_began_it(
