@@ -32,7 +32,9 @@ def describe_engines(extractors: Mapping[str, FeatureExtractor]) -> str:
             metadata, choice = extractor.metadata, extractor.choice
             why = "" if choice is None else choice.reason
             if choice is not None and choice.milliseconds:
-                why = ", ".join(f"{ms:.1f} ms a pass in {p}" for p, ms in sorted(choice.milliseconds.items()))
+                why = ", ".join(
+                    f"{ms:.1f} ms of CPU time a pass in {p}" for p, ms in sorted(choice.milliseconds.items())
+                )
             said.append(
                 f"{name} by {metadata['engine']} in {metadata['precision']}{f' ({why})' if why else ''}"
             )

@@ -40,7 +40,7 @@ WORTH = 0.9
 
 _SECONDS = 1.0
 _ROUNDS = 2
-_CLEAR = 1.3
+_CLEAR = 1.2
 _ONE_AT_A_TIME = Lock()
 
 
@@ -183,9 +183,10 @@ def choose_int8(network: TappedNetwork, calibration: Calibration) -> Choice:
 def milliseconds_a_pass(
     engines: Mapping[Precision, Engine], images: Sequence[Pixels]
 ) -> Mapping[Precision, float]:
-    """Time engines in turns; the quickest round counts, so that other work disturbs little.
+    """Processor's time of engines, in turns; the quickest round counts, so that other work disturbs little.
 
-    Two rounds are enough where one takes much longer than another; else it takes about a second.
+    Other programs may hold the cores, which makes a pass wait for long and compute little longer. Two rounds are
+    enough where one engine takes much longer than another; else it takes about a second.
 
     Args:
         engines: By precision; each has computed something before, since the first pass asks for memory.
@@ -197,9 +198,9 @@ def milliseconds_a_pass(
         time.perf_counter() - began < _SECONDS and max(quickest.values()) < _CLEAR * min(quickest.values())
     ):
         for name, engine in engines.items():
-            started = time.perf_counter()
+            started = time.process_time()
             engine.run(images, len(images))
-            quickest[name] = min(quickest[name], 1000 * (time.perf_counter() - started) / len(images))
+            quickest[name] = min(quickest[name], 1000 * (time.process_time() - started) / len(images))
         rounds += 1
     return quickest
 
