@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,13 +64,16 @@ def begin_rejection(
     Those wait for each other in the interpreter, and leave cores to a rejection, which is hardly ever in it.
 
     Yields:
-        None where nothing is learned ahead: where networks are trained, which take all cores, where rows are so many
-        that memory counts, and where there are strangers, whose features are computed first.
+        None where nothing is learned ahead: with one thread, or by a deadline, which is that of members; where
+        networks are trained, which take all cores; where rows are so many that memory counts; and where there are
+        strangers, whose features are computed first.
     """
     is_apart = strangers or any(member.network for member in config.members) or are_many(len(dataset.rows))
-    if is_apart or config.rejection is None or not can_be_fitted(dataset.inputs):
+    is_free = runtime.n_jobs > 1 and runtime.deadline is None
+    if is_apart or not is_free or config.rejection is None or not can_be_fitted(dataset.inputs):
         yield None
         return
+    runtime = replace(runtime, n_jobs=runtime.n_jobs // 2)
     pool = ThreadPoolExecutor(1, thread_name_prefix="rejection")
     try:
         with single_thread:
