@@ -265,6 +265,10 @@ def _openvino() -> Any:
                 vars(import_module("openvino"))["__getattr__"] = _of_converter
             finally:
                 del sys.modules[_CONVERTER]
+            # The first array of a tensor makes OpenVINO look for NumPy. A second thread that needs one meanwhile
+            # waits for that, and keeps the interpreter, which the first one needs: neither ever goes on.
+            openvino = sys.modules["openvino"]
+            openvino.Tensor(openvino.Type.f32, [1]).data.fill(0)
         return sys.modules["openvino"]
 
 
