@@ -24,7 +24,7 @@ from ensemble_minerals.members.heads.logistic_products import OwnRows, ProductRo
 
 FloatMatrix = NDArray[np.floating[Any]]
 
-_FORCING, _NEAR = 0.1, 100.0
+_FORCING, _NEAR = 0.05, 100.0
 """A step's equations are solved until the square of their residual has fallen to this share, and closer near the
 solution: to so much times the root of what the right side's square has fallen to."""
 
