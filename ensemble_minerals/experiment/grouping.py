@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,13 @@ import numpy as np
 from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.contamination import leave_out_contaminated
 from ensemble_minerals.data.manifest import Manifest, Status
-from ensemble_minerals.data.same_object.finding import ComparedPhotos, begin_to_find, find_same_objects
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.data.same_object.given_pairs import NO_PAIRS, GivenPairs, read_given_pairs
 from ensemble_minerals.data.same_object.groups import SameObjectReport
 from ensemble_minerals.experiment.dataset import gather_features, mark_unreadable
 from ensemble_minerals.features.pooling import Gathered
 from ensemble_minerals.features.registry import build_extractors, precision_for
 from ensemble_minerals.system.memmap import take
-from ensemble_minerals.system.progress import Silent
 from ensemble_minerals.system.runtime import Runtime
 
 EMBEDDING_VIEWS = ("squash",)
@@ -62,20 +60,6 @@ def group_photos(
     )
     report = report.at(rows, len(manifest))
     return apply_groups(manifest, report, config), report
-
-
-def begin_to_group(manifest: Manifest, config: Config, runtime: Runtime, until: Callable[[], bool]) -> None:
-    """Find keypoints for `group_photos`, which asks for features first, until these can be computed.
-
-    Args:
-        manifest: As scanned.
-        config: What counts as the same object.
-        runtime: Keypoints are kept in its cache folder.
-        until: Whether features can be computed; asked now and then.
-    """
-    if config.duplicates.near and runtime.cache_dir is not None and not until():
-        photos = ComparedPhotos.of(manifest, manifest.usable)
-        begin_to_find(photos, replace(runtime, progress=Silent()), until, limits=config.data.limits)
 
 
 def compared_photos(

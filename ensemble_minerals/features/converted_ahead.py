@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -59,11 +59,10 @@ def converted_ahead(
     cache_dir: Path | None,
     n_threads: int,
     names: Collection[str] | None = None,
-) -> Iterator[Callable[[], bool]]:
+) -> Iterator[None]:
     """Context in which photos are read; at its end the backbones that were never converted are in the cache.
 
-    It gives a function that tells whether they are, so that the end will not wait. Where converted networks are not
-    kept, PyTorch is imported in a thread meanwhile.
+    Where converted networks are not kept, PyTorch is imported in a thread meanwhile.
 
     Args:
         data: The photos.
@@ -77,11 +76,11 @@ def converted_ahead(
     if child is None:
         if names and (cache_dir is None or not (cache_dir / NETWORKS).is_dir()):
             Thread(target=import_module, args=("ensemble_minerals.networks.models.taps",)).start()
-        yield lambda: True
+        yield
         return
     with child:
         try:
-            yield lambda: child.poll() is not None
+            yield
             with suppress(subprocess.TimeoutExpired):
                 child.wait(PATIENCE)
         finally:

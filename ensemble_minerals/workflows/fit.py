@@ -18,7 +18,6 @@ from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.errors import UserError
 from ensemble_minerals.experiment.checkpoint import checkpoint_root
 from ensemble_minerals.experiment.correcting import scan_corrected
-from ensemble_minerals.experiment.grouping import begin_to_group
 from ensemble_minerals.experiment.plan import Clock, plan_fit
 from ensemble_minerals.experiment.preparation import prepare
 from ensemble_minerals.features.converted_ahead import converted_ahead
@@ -129,14 +128,13 @@ def fit(
     ):
         work = checkpoint_root(out, resume=resume, overwrite=overwrite, work="a fit")
         runtime = replace(runtime, cluster=workers)
-        converted = ahead.enter_context(converted_ahead(data, config, runtime.cache_dir, n_jobs))
+        ahead.enter_context(converted_ahead(data, config, runtime.cache_dir, n_jobs))
         with stopwatch("scan"):
             corrected = scan_corrected(data, config, runtime, decisions)
             manifest = corrected.manifest
         properties = properties_of(config.properties, set(manifest.label[manifest.usable].tolist()), known)
         with stopwatch("features"):
-            begin_to_group(manifest, config, runtime, until=converted)
-            ahead.close()
+            ahead.close()  # networks are ready
             plan = plan_fit(config, manifest, clock, runtime)
             dataset = prepare(manifest, plan.config, plan.extractors, runtime, corrected.pairs)
         # Not before: these bring scikit-learn, which `prepare` imports while features are computed.

@@ -9,7 +9,7 @@ from ensemble_minerals.config.schema import Config
 from ensemble_minerals.data.corrections import given_corrections
 from ensemble_minerals.data.warnings import data_warnings
 from ensemble_minerals.experiment.correcting import scan_corrected
-from ensemble_minerals.experiment.grouping import begin_to_group, group_photos
+from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.inspection import DataFindings
 from ensemble_minerals.features.converted_ahead import converted_ahead
 from ensemble_minerals.reports.inspection import write_inspection
@@ -68,10 +68,8 @@ def inspect_data(
     decisions = given_corrections(corrections)
     stopwatch = Stopwatch()
     first = {backbone.name for backbone in config.backbones[:1] if config.duplicates.near}
-    with converted_ahead(Path(data), config, cache_dir, n_threads, first) as converted:
-        with stopwatch("scan"):
-            corrected = scan_corrected(Path(data), config, runtime, decisions, n_classes=0)
-        begin_to_group(corrected.manifest, config, runtime, until=converted)
+    with stopwatch("scan"), converted_ahead(Path(data), config, cache_dir, n_threads, first):
+        corrected = scan_corrected(Path(data), config, runtime, decisions, n_classes=0)
     with stopwatch("groups"):
         manifest, report = group_photos(corrected.manifest, config, runtime, corrected.pairs)
     warnings = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -162,24 +162,6 @@ def find_same_objects(
         given=given,
         likeness=likeness,
     )
-
-
-def begin_to_find(
-    photos: ComparedPhotos, runtime: Runtime, until: Callable[[], bool], *, limits: DecodeLimits
-) -> None:
-    """Find keypoints, which `find_same_objects` will find in the cache.
-
-    Args:
-        photos: The photos; nothing is asked of their embeddings.
-        runtime: Threads, and where keypoints are kept.
-        until: Whether to leave the rest; asked now and then.
-        limits: Sizes of the photos that are decoded.
-    """
-    _, first_row = by_appearance(photos.pixel_hash)
-    with open_table(runtime) as table:
-        KeypointStore(photos.files, photos.image_id, table, runtime, limits).compute(
-            first_row.tolist(), until
-        )
 
 
 def _same_objects(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -92,13 +92,8 @@ class KeypointStore:
         }
         self._words = source_of("words", COARSE)
 
-    def compute(self, rows: Sequence[int], until: Callable[[], bool] = lambda: False) -> None:
-        """Find the coarse keypoints and words that are not in the file yet.
-
-        Args:
-            rows: Of the photos.
-            until: Whether to leave the rest; asked now and then.
-        """
+    def compute(self, rows: Sequence[int]) -> None:
+        """Find the coarse keypoints and words that are not in the file yet."""
         ids, first = np.unique(self._ids[rows], return_index=True)
         known = self._table.contains(self._words, ids.tolist())
         lacking = sorted(
@@ -111,7 +106,7 @@ class KeypointStore:
         stream = prefetch(self._coarse, todo, n_threads=n_threads, ahead=2 * _CHUNK, name="keypoints")
         with single_thread, closing(stream):
             found = zip(todo, stream, strict=True)
-            while not until() and (chunk := list(islice(found, _CHUNK))):
+            while chunk := list(islice(found, _CHUNK)):
                 self._keep_coarse({self._id(row): one for row, one in chunk if one is not None})
                 done += len(chunk)
                 progress(done, len(todo))

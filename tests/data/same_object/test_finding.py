@@ -13,11 +13,11 @@ from PIL import Image
 from ensemble_minerals.config.schema import DuplicatesConfig
 from ensemble_minerals.data.decoding import decode
 from ensemble_minerals.data.same_object import finding, keypoint_store
-from ensemble_minerals.data.same_object.finding import ComparedPhotos, begin_to_find, find_same_objects
+from ensemble_minerals.data.same_object.finding import ComparedPhotos, find_same_objects
 from ensemble_minerals.data.same_object.keypoints import COARSE, FINE, find_keypoints
 from ensemble_minerals.data.same_object.matching import Comparable, compare, may_match
 from ensemble_minerals.data.scanning import scan
-from ensemble_minerals.system.runtime import DEFAULT_LIMITS, Runtime
+from ensemble_minerals.system.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
@@ -51,22 +51,6 @@ def test_groups_pairs_and_conflicts(photos):
         (2, 3, "same_object"),
     ]
     assert report.conflicts.tolist() == [0, 1]
-
-
-def test_what_was_begun_is_gone_on_with(photos, tmp_path, monkeypatch):
-    """Keypoints are begun until something else is ready: here until two photos were looked at."""
-    expected, runtime = find(photos), Runtime(1, tmp_path)
-    monkeypatch.setattr(keypoint_store, "_CHUNK", 2)
-    begin_to_find(photos, runtime, iter([False, True]).__next__, limits=DEFAULT_LIMITS)
-    found = []
-
-    def spy(pixels, detail):
-        found.append(detail)
-        return find_keypoints(pixels, detail)
-
-    monkeypatch.setattr(keypoint_store, "find_keypoints", spy)
-    assert find(photos, runtime).row_group.tolist() == expected.row_group.tolist()
-    assert found.count(COARSE) == len(photos) - 2
 
 
 def test_answers_depend_neither_on_threads_nor_on_what_is_kept(photos, tmp_path, monkeypatch):
