@@ -208,9 +208,8 @@ class _Table:
 
     def deal(self, n_splits: int, seed: int) -> NDArray[np.intp]:
         """Fold of each group by scikit-learn's greedy rule, shape (n_groups,)."""
-        from sklearn.model_selection import (
-            StratifiedGroupKFold,  # takes a second, see `experiment.preparation`
-        )
+        # Imported here: it takes a second, see `experiment.preparation`.
+        from sklearn.model_selection import StratifiedGroupKFold
 
         splitter = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
         row_fold = np.full(len(self.label), -1, dtype=np.intp)

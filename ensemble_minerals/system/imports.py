@@ -31,9 +31,8 @@ def imported_beside(*modules: str) -> Iterator[None]:
                 import_module(module)
 
     thread = Thread(target=load, name="import")
-    with (
-        short_switch_interval()
-    ):  # an import is hardly ever out of the interpreter, for which the block would wait
+    # An import hardly ever leaves the interpreter, for which the block would wait.
+    with short_switch_interval():
         thread.start()
         try:
             yield
