@@ -106,9 +106,13 @@ def extractor_names(config: Config) -> list[str]:
 
 def backbones_of(config: Config) -> set[str]:
     """Names of the backbones that a fit needs; the first finds photos of one object, if members use it or not."""
-    first = config.backbones[:1] if config.duplicates.near else ()
-    used = {*extractor_names(config), *(one.name for one in first)}
+    used = {*extractor_names(config), *proposing_backbones(config)}
     return {backbone.name for backbone in config.backbones} & used
+
+
+def proposing_backbones(config: Config) -> set[str]:
+    """Names of the backbones, at most one, whose embeddings propose which photos are compared."""
+    return {backbone.name for backbone in config.backbones[:1] if config.duplicates.near}
 
 
 def precision_for(config: Config, n_photos: int) -> dict[str, Precision]:

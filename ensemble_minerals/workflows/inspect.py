@@ -12,6 +12,7 @@ from ensemble_minerals.experiment.correcting import scan_corrected
 from ensemble_minerals.experiment.grouping import group_photos
 from ensemble_minerals.experiment.inspection import DataFindings
 from ensemble_minerals.features.converted_ahead import converted_ahead
+from ensemble_minerals.features.registry import proposing_backbones
 from ensemble_minerals.reports.inspection import write_inspection
 from ensemble_minerals.system.progress import Progress, Silent
 from ensemble_minerals.system.runtime import Runtime
@@ -67,8 +68,8 @@ def inspect_data(
     runtime = Runtime(n_threads, cache_dir, Silent() if progress is None else progress)
     decisions = given_corrections(corrections)
     stopwatch = Stopwatch()
-    first = {backbone.name for backbone in config.backbones[:1] if config.duplicates.near}
-    with stopwatch("scan"), converted_ahead(Path(data), config, cache_dir, n_threads, first):
+    needed = proposing_backbones(config)
+    with stopwatch("scan"), converted_ahead(Path(data), config, cache_dir, n_threads, needed):
         corrected = scan_corrected(Path(data), config, runtime, decisions, n_classes=0)
     with stopwatch("groups"):
         manifest, report = group_photos(corrected.manifest, config, runtime, corrected.pairs)
